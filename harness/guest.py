@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The guest image: an initramfs with busybox, kexec-tools and guestctl.
+
+The archive is written here, byte for byte the same for the same inputs, and
+only when something it is made of changed. Both kernels of an update boot it:
+the first from QEMU's command line, every next one from the host folder.
+"""
+
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+
+from .paths import BUILD, ROOT
+from .run import HarnessError, locked, write_if_changed
+
+SOURCES = ROOT / "harness" / "guest"
+FOLDER = BUILD / "guest"
+
+# What the guest sees of the host, read-only, and the image's place in there.
+SHARE = BUILD
+INITRD = FOLDER / "initrd"
+GUEST_INITRD = "/host/guest/initrd"
+
+FOLDERS = ("bin", "sbin", "dev", "proc", "sys", "run", "tmp", "host", "root",
+           "etc", "usr", "usr/bin", "usr/sbin", "lib", "lib64", "var")
+
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n"
+GROUP = "root:x:0:\nnogroup:x:65534:\n"
+
+
+class Archive:
+    """A cpio archive in the kernel's "newc" format, kept in memory."""
+
+    def __init__(self):
+        self._parts = []
+        self._inode = 0
+        self._names = set()
+
+    def _entry(self, name, mode, data=b"", rdev=(0, 0)):
+        if name in self._names:
+            raise HarnessError(f"{name} is in the guest image twice")
+        self._names.add(name)
+        self._inode += 1
+        encoded = name.encode() + b"\0"
+        fields = (self._inode, mode, 0, 0, 1, 0, len(data), 0, 0,
+                  rdev[0], rdev[1], len(encoded), 0)
+        header = b"070701" + b"".join(b"%08X" % field for field in fields)
+        for part in (header + encoded, data):
+            self._parts.append(part + b"\0" * (-len(part) % 4))
+
+    def folder(self, name):
+        """Adds a folder."""
+        self._entry(name, stat.S_IFDIR | 0o755)
+
+    def file(self, name, data, mode=0o644):
+        """Adds a regular file."""
+        self._entry(name, stat.S_IFREG | mode, data)
+
+    def link(self, name, target):
+        """Adds a symbolic link."""
+        self._entry(name, stat.S_IFLNK | 0o777, target.encode())
+
+    def char(self, name, major, minor, mode=0o600):
+        """Adds a character device."""
+        self._entry(name, stat.S_IFCHR | mode, rdev=(major, minor))
+
+    def finish(self):
+        """The bytes of the archive."""
+        self._entry("TRAILER!!!", 0)
+        return b"".join(self._parts)
+
+
+def _program(name, package):
+    """Path of a host program the image copies."""
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/sbin:/usr/sbin")
+    if not path:
+        raise HarnessError(f"{name} is not installed (package {package})")
+    return pathlib.Path(path)
+
+
+def _busybox():
+    path = _program("busybox", "busybox-static")
+    if _libraries(path):
+        raise HarnessError(f"{path} is not static (install package busybox-static)")
+    return path
+
+
+def _libraries(program):
+    """Shared libraries a program loads, its dynamic loader included."""
+    result = subprocess.run(["ldd", str(program)], capture_output=True, text=True,
+                            check=False)
+    words = (word for line in result.stdout.splitlines() for word in line.split())
+    return sorted({word for word in words if word.startswith("/")})
+
+
+def _compile():
+    """Builds guestctl when one of its sources is newer; its path."""
+    target = FOLDER / "guestctl"
+    sources = sorted(SOURCES.glob("*.[ch]"))
+    newest = max(source.stat().st_mtime for source in sources)
+    if target.exists() and target.stat().st_mtime >= newest:
+        return target
+    command = [os.environ.get("CC", "gcc"), "-static", "-O2", "-s", "-Wall", "-Wextra",
+               "-Werror", "-Wl,--build-id=none", "-o", str(target),
+               *(str(source) for source in sources if source.suffix == ".c")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise HarnessError(f"guestctl does not compile:\n{result.stderr}")
+    return target
+
+
+def _archive(guestctl):
+    """The whole image as bytes."""
+    busybox = _busybox()
+    kexec = _program("kexec", "kexec-tools")
+    archive = Archive()
+    for folder in FOLDERS:
+        archive.folder(folder)
+    archive.char("dev/console", 5, 1)
+    archive.char("dev/null", 1, 3, 0o666)
+    archive.file("bin/busybox", busybox.read_bytes(), 0o755)
+    archive.file("bin/guestctl", guestctl.read_bytes(), 0o755)
+    archive.link("init", "bin/guestctl")
+    archive.file("sbin/kexec", kexec.read_bytes(), 0o755)
+    archive.file("etc/passwd", PASSWD.encode())
+    archive.file("etc/group", GROUP.encode())
+
+    folders = set(FOLDERS)
+    for library in _libraries(kexec):
+        parts = pathlib.PurePosixPath(library.lstrip("/"))
+        for folder in reversed(parts.parents[:-1]):
+            if str(folder) not in folders:
+                folders.add(str(folder))
+                archive.folder(str(folder))
+        archive.file(str(parts), pathlib.Path(library).read_bytes(), 0o755)
+
+    applets = subprocess.run([str(busybox), "--list"], capture_output=True, text=True,
+                             check=True).stdout.split()
+    for applet in sorted(set(applets) - {"busybox", "init"}):
+        archive.link(f"bin/{applet}", "busybox")
+
+    for extra in sorted(SOURCES.glob("*.txt")):
+        archive.file(f"etc/{extra.name}", extra.read_bytes())
+    return archive.finish()
+
+
+def build():
+    """Brings the guest image up to date and returns its path."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with locked(FOLDER / "lock", "the guest image"):
+        write_if_changed(INITRD, _archive(_compile()))
+    return INITRD
+
+
+if __name__ == "__main__":
+    print(build())

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * kexec_file_load(2) and reboot(2) with nothing in between: what the kernel
+ * answers is what is printed.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kexec.h>
+#include <linux/reboot.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "guestctl.h"
+
+int verb_kexec_load(int argc, char **argv)
+{
+	unsigned long flags = 0;
+	int kernel, initrd = -1;
+
+	(void)argc;
+	kernel = open(argv[1], O_RDONLY | O_CLOEXEC);
+	if (kernel < 0)
+		return report_errno(errno);
+	if (strcmp(argv[2], "-")) {
+		initrd = open(argv[2], O_RDONLY | O_CLOEXEC);
+		if (initrd < 0)
+			return report_errno(errno);
+	} else {
+		flags |= KEXEC_FILE_NO_INITRAMFS;
+	}
+	if (syscall(SYS_kexec_file_load, kernel, initrd, strlen(argv[3]) + 1,
+		    argv[3], flags))
+		return report_errno(errno);
+	printf("ok\n");
+	return 0;
+}
+
+int verb_kexec_unload(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	if (syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, KEXEC_FILE_UNLOAD))
+		return report_errno(errno);
+	printf("ok\n");
+	return 0;
+}
+
+int verb_reboot(int argc, char **argv)
+{
+	static const struct { const char *name; unsigned int cmd; } how[] = {
+		{ "kexec", LINUX_REBOOT_CMD_KEXEC },
+		{ "restart", LINUX_REBOOT_CMD_RESTART },
+		{ "poweroff", LINUX_REBOOT_CMD_POWER_OFF },
+		{ "halt", LINUX_REBOOT_CMD_HALT },
+		{ "suspend", LINUX_REBOOT_CMD_SW_SUSPEND },
+	};
+
+	(void)argc;
+	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		if (strcmp(argv[1], how[i].name))
+			continue;
+		if (!syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+			     how[i].cmd, NULL)) {
+			printf("ok\n");
+			return 0;
+		}
+		return report_errno(errno);
+	}
+	return 2;
+}

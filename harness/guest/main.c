@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Dispatch of guestctl, and the verbs too small for a file of their own.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include "guestctl.h"
+
+struct verb {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	int min_args;
+	const char *usage;
+};
+
+static const struct verb verbs[] = {
+	{ "write", verb_write, 2, "[-e] FILE STRING: one write(2); -e: backslash escapes" },
+	{ "read", verb_read, 1, "FILE: contents, or the errno" },
+	{ "poll", verb_poll, 2, "FILE MS: wait for POLLPRI on a sysfs file, print what it holds then" },
+	{ "follow", verb_follow, 2, "FILE MS [LABEL]: report every value of a sysfs file to the host" },
+	{ "race", verb_race, 3, "N FILE STRING...: N processes write at once, in turn each STRING" },
+	{ "event", verb_event, 1, "TEXT: send TEXT to the host" },
+	{ "uevent", verb_uevent, 1, "MS [TEXT]: print uevents (that contain TEXT) for MS" },
+	{ "kexec-load", verb_kexec_load, 3, "KERNEL INITRD|- CMDLINE: kexec_file_load(2)" },
+	{ "kexec-unload", verb_kexec_unload, 0, ": drop the loaded image" },
+	{ "reboot", verb_reboot, 1, "kexec|restart|poweroff|halt: reboot(2), without ceremony" },
+	{ "session", verb_session, 2, "create|verify|check|add|drop NAME ...: /dev/liveupdate sessions" },
+	{ "setuid", verb_setuid, 2, "UID CMD...: run CMD as UID, no groups" },
+	{ "dropcap", verb_dropcap, 2, "NUMBER CMD...: run CMD as root without one capability" },
+	{ "tsc", verb_tsc, 0, ": the time stamp counter" },
+};
+
+int report_errno(int err)
+{
+	const char *name = strerrorname_np(err);
+
+	printf("%s %d %s\n", name ? name : "E?", err, strerror(err));
+	return 1;
+}
+
+int write_all(int fd, const void *buf, size_t len)
+{
+	const char *p = buf;
+
+	while (len) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0) {
+			if (errno == EINTR)
+				continue;
+			return -1;
+		}
+		p += n;
+		len -= n;
+	}
+	return 0;
+}
+
+long long now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000LL + ts.tv_nsec / 1000000;
+}
+
+int verb_tsc(int argc, char **argv)
+{
+	(void)argc;
+	(void)argv;
+	printf("%llu\n", (unsigned long long)__rdtsc());
+	return 0;
+}
+
+static int run_command(char **argv)
+{
+	execvp(argv[0], argv);
+	report_errno(errno);
+	return 127;
+}
+
+int verb_setuid(int argc, char **argv)
+{
+	uid_t uid = strtoul(argv[1], NULL, 10);
+
+	(void)argc;
+	if (setgroups(0, NULL) || setgid(uid) || setuid(uid))
+		return report_errno(errno);
+	return run_command(argv + 2);
+}
+
+int verb_dropcap(int argc, char **argv)
+{
+	(void)argc;
+	/* execve() by root grants the bounding set, so this is enough. */
+	if (prctl(PR_CAPBSET_DROP, strtoul(argv[1], NULL, 10), 0, 0, 0))
+		return report_errno(errno);
+	return run_command(argv + 2);
+}
+
+static int usage(void)
+{
+	fprintf(stderr, "usage: guestctl VERB ...\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		fprintf(stderr, "  %s %s\n", verbs[i].name, verbs[i].usage);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	if (getpid() == 1)
+		return init_main();
+	if (argc < 2)
+		return usage();
+
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(argv[1], verbs[i].name))
+			continue;
+		if (argc - 2 < verbs[i].min_args)
+			return usage();
+		return verbs[i].run(argc - 1, argv + 1);
+	}
+	return usage();
+}

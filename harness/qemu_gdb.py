@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0
+"""A client of QEMU's gdb server, as far as stopping at an address needs it.
+
+Connecting stops the guest; detaching lets it run. While it is stopped its
+virtual time stands still.
+"""
+
+import socket
+import struct
+import time
+
+from .run import HarnessError
+
+RIP_REGISTER = 16
+
+
+class GdbError(HarnessError):
+    """The gdb server answered what it should not, or nothing."""
+
+
+class Gdb:
+    """The remote serial protocol over a unix socket."""
+
+    def __init__(self, path, timeout=10):
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout)
+        self._socket.connect(str(path))
+        self._input = b""
+        self._timeout = timeout
+        # The answer tells why the guest is stopped now: it has stopped.
+        self.command("?")
+
+    def _byte(self, deadline):
+        if not self._input:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise GdbError("no answer in time")
+            self._socket.settimeout(left)
+            try:
+                self._input = self._socket.recv(4096)
+            except socket.timeout as error:
+                raise GdbError("no answer in time") from error
+            if not self._input:
+                raise GdbError("QEMU closed the connection")
+        first, self._input = self._input[:1], self._input[1:]
+        return first
+
+    def _send(self, text):
+        data = text.encode()
+        self._socket.sendall(b"$" + data + b"#%02x" % (sum(data) & 0xFF))
+
+    def _receive(self, timeout=None):
+        deadline = time.monotonic() + (timeout or self._timeout)
+        while self._byte(deadline) != b"$":
+            pass
+        data = b""
+        while True:
+            byte = self._byte(deadline)
+            if byte == b"#":
+                break
+            data += byte
+        checksum = self._byte(deadline) + self._byte(deadline)
+        if int(checksum, 16) != sum(data) & 0xFF:
+            raise GdbError("bad checksum")
+        self._socket.sendall(b"+")
+        return data.decode()
+
+    def command(self, text):
+        """Sends one packet and returns the answer."""
+        self._send(text)
+        return self._receive()
+
+    def _accepted(self, text):
+        answer = self.command(text)
+        if answer != "OK":
+            raise GdbError(f"{text}: {answer or 'not supported'}")
+
+    def set_breakpoint(self, address):
+        """A hardware breakpoint: nothing in guest memory changes."""
+        self._accepted(f"Z1,{address:x},1")
+
+    def clear_breakpoint(self, address):
+        """Takes the breakpoint back."""
+        self._accepted(f"z1,{address:x},1")
+
+    def resume(self, timeout):
+        """Runs until something stops the guest."""
+        self._send("c")
+        answer = self._receive(timeout)
+        if answer[:1] not in ("S", "T"):
+            raise GdbError(f"stopped with {answer}, not by a breakpoint")
+
+    def pc(self):
+        """The instruction pointer of the CPU that stopped."""
+        answer = self.command(f"p{RIP_REGISTER:x}")
+        return struct.unpack("<Q", bytes.fromhex(answer))[0]
+
+    def detach(self):
+        """Lets the guest run and ends the connection."""
+        self.command("D")
+        self._socket.close()
+
+    def close(self):
+        """Ends the connection whatever state it is in."""
+        self._socket.close()
