@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0
+# Front end of the harness; "make help" lists the targets.
+
+PYTHON ?= python3
+HARNESS := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m harness
+opt = $(if $($(1)),$(2))
+LINUX_OPT = $(call opt,LINUX,--linux "$(LINUX)")
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo check scenario shell series tree kernel kernel-base \
+	kernel-debug kernel-kho refresh static unit clean
+
+help:
+	@echo 'Targets:'
+	@echo '  demo          one live update, shown from both sides'
+	@echo '  check         all tests; the last line is "N passed, N failed, N skipped"'
+	@echo '                DEBUG=1  also scenarios on the debug kernel (KASAN, lockdep)'
+	@echo '  scenario      S=name  run one scenario; without S list the names'
+	@echo '  shell         an interactive guest on kernel A'
+	@echo '  series        mail-ready patches and their proof -> build/series/'
+	@echo '  tree          base + series + overlay -> build/tree'
+	@echo '                FORCE=1  drop edits made in build/tree'
+	@echo '  kernel        -> build/bzImage-a, build/bzImage-b'
+	@echo '                KEEP=1   build with edits made in build/tree'
+	@echo '  refresh       carry edits made in build/tree back to overlay and series/'
+	@echo '                PATCH=NNNN-name  the patch for files that no patch has yet'
+	@echo '  clean         remove build/ (the cache stays)'
+	@echo
+	@echo 'Parts of these: kernel-base (the unpatched base), kernel-debug, kernel-kho'
+	@echo '(with upstream'"'"'s KHO test), static (the static gates), unit (tests of the'
+	@echo 'harness).'
+	@echo
+	@echo 'Variables: LINUX=tree or tarball to use as base, JOBS=compilers at once,'
+	@echo 'PARTIAL=1 for a series in the making (overlay files and options that no'
+	@echo 'patch has yet are left out).'
+	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/liveupdate-orchestrator.'
+
+demo:
+	@$(HARNESS) deps
+	@$(HARNESS) kernel $(LINUX_OPT) a b
+	@$(HARNESS).demo
+
+check:
+	@$(HARNESS) check $(LINUX_OPT) $(call opt,DEBUG,--debug)
+
+scenario:
+ifdef S
+	@$(HARNESS) deps
+	@$(HARNESS) kernel a b base kho
+	@$(HARNESS).scenario $(S)
+else
+	@$(HARNESS).scenario --list
+endif
+
+shell:
+	@$(HARNESS) deps
+	@$(HARNESS) kernel a b
+	@$(HARNESS).shell
+
+series:
+	@$(HARNESS) series $(LINUX_OPT)
+
+tree:
+	@$(HARNESS) tree $(LINUX_OPT) $(call opt,FORCE,--force) \
+		$(call opt,PARTIAL,--partial)
+
+kernel:
+	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) \
+		$(call opt,PARTIAL,--partial) a b
+
+kernel-base kernel-kho:
+	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) \
+		$(call opt,PARTIAL,--partial) $(@:kernel-%=%)
+
+kernel-debug:
+	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) \
+		$(call opt,PARTIAL,--partial) debug debug-b
+
+refresh:
+	@$(HARNESS) refresh $(call opt,PATCH,--patch "$(PATCH)")
+
+static:
+	@$(HARNESS) static
+
+unit:
+	@$(HARNESS) unit
+
+clean:
+	@$(HARNESS) clean

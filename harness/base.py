@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The base: the upstream kernel the series applies to.
+
+It is imported once into a bare repository in the cache, as one commit, and
+every tree of every checkout is a worktree of that repository. It comes
+from, in this order: LINUX= (a tree or a tarball), the cache, the
+distribution's source package, the kernel.org tarball.
+
+What a source package holds is checked by the package manager's signature,
+a tarball from the network by the checksum in series/base. The tree's hash
+in series/base only tells whether this is the very base the series was made
+on: any stable release of the same kernel will do.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from . import paths
+from .git import DATE, FALLBACK, Git
+from .progress import Progress
+from .run import (HarnessError, load_json, locked, logged, notice, output,
+                  save_json, say)
+
+KERNEL_ORG = "https://cdn.kernel.org/pub/linux/kernel"
+
+#: Suites that may carry the source package, asked for one after the other.
+SUITES = ("trixie-backports", "forky", "sid")
+
+#: A tree that was built in place carries these; O= builds refuse it.
+BUILT = (".config", "include/config/auto.conf", "arch/x86/include/generated")
+
+
+class Wanted:
+    """What series/base says."""
+
+    def __init__(self, path=None):
+        self.version = None
+        self.trees = []
+        self.tarballs = []
+        path = path or paths.SERIES / "base"
+        for line in path.read_text(encoding="utf-8").splitlines():
+            fields = line.split("#")[0].split()
+            if not fields:
+                continue
+            if len(fields) < 2:
+                raise HarnessError(f"{path}: cannot read line: {line}")
+            if fields[0] == "version":
+                self.version = fields[1]
+            elif fields[0] == "tree":
+                self.trees.append(fields[1])
+            elif fields[0] == "tarball":
+                self.tarballs.append(fields[1])
+            else:
+                raise HarnessError(f"{path}: cannot read line: {line}")
+        if not self.version:
+            raise HarnessError(f"{path} names no kernel version")
+
+    @property
+    def line(self):
+        """The stable line, as in 7.3."""
+        return ".".join(self.version.split(".")[:2])
+
+    @property
+    def package(self):
+        """The distribution's source package."""
+        return f"linux-source-{self.line}"
+
+
+class Base:
+    """One imported base."""
+
+    def __init__(self, git, commit):
+        self.git = git
+        self.commit = commit
+        self.tree = git("rev-parse", f"{commit}^{{tree}}")
+        self.version = kernel_version(
+            git("show", f"{commit}:Makefile").splitlines())
+
+
+def kernel_version(lines):
+    """The version that the first lines of a kernel's Makefile tell."""
+    found = {}
+    for line in lines[:12]:
+        match = re.match(r"(VERSION|PATCHLEVEL|SUBLEVEL) = (\d+)$", line)
+        if match:
+            found[match[1]] = match[2]
+    if len(found) != 3:
+        raise HarnessError("this is no kernel tree: its Makefile names no "
+                           "version")
+    return ".".join(found[k] for k in ("VERSION", "PATCHLEVEL", "SUBLEVEL"))
+
+
+def repository():
+    """The bare repository in the cache, made when it is missing."""
+    where = paths.CACHE / "base.git"
+    if not (where / "HEAD").is_file():
+        shutil.rmtree(where, ignore_errors=True)
+        where.mkdir(parents=True)
+        Git(where)("init", "--bare", "--quiet")
+        Git(where)("config", "gc.auto", "0")
+    return Git(where)
+
+
+# --- reading a kernel source -------------------------------------------------
+
+def tarball_entries(path, progress=True):
+    """Yield (name, mode, bytes) of a tarball, its top folder removed."""
+    tools = {".xz": ["xz", "-dc"], ".gz": ["gzip", "-dc"],
+             ".zst": ["zstd", "-dc"], ".bz2": ["bzip2", "-dc"],
+             ".tar": ["cat"]}
+    tool = tools.get(Path(path).suffix)
+    if not tool:
+        raise HarnessError(f"{path}: not a .tar, .tar.xz, .tar.gz, .tar.bz2 "
+                           "or .tar.zst")
+    with open(path, "rb") as packed:
+        size = os.fstat(packed.fileno()).st_size
+        bar = Progress("import base", size) if progress else None
+        # The child shares our file offset, which tells how far it has read.
+        with subprocess.Popen(tool, stdin=packed,
+                              stdout=subprocess.PIPE) as unpack:
+            with tarfile.open(fileobj=unpack.stdout, mode="r|") as tar:
+                for member in tar:
+                    name = member.name
+                    while name.startswith("./"):
+                        name = name[2:]
+                    name = name.partition("/")[2]
+                    if bar:
+                        bar.update(os.lseek(packed.fileno(), 0, os.SEEK_CUR))
+                    if member.issym():
+                        yield name, "120000", member.linkname.encode()
+                    elif member.isfile():
+                        mode = "100755" if member.mode & 0o100 else "100644"
+                        yield name, mode, tar.extractfile(member).read()
+            # tarfile stops at the end mark; let the child reach its end.
+            while unpack.stdout.read(1 << 20):
+                pass
+        if unpack.returncode:
+            raise HarnessError(f"{path}: {tool[0]} failed, the tarball is "
+                               "damaged")
+        if bar:
+            bar.finish()
+
+
+def folder_entries(path):
+    """Yield (name, mode, bytes) of a kernel tree in a folder.
+
+    Of a git checkout the tracked files are taken as they are on disk, of
+    any other folder all files.
+    """
+    path = Path(path)
+    for built in BUILT:
+        if (path / built).exists():
+            raise HarnessError(f"{path} was built in place ({built} exists): "
+                               "run 'make mrproper' in it first")
+    if (path / ".git").exists():
+        names = Git(path).lines("ls-files", "-z")
+    else:
+        names = []
+        for folder, folders, files in os.walk(path):
+            links = [f for f in folders
+                     if os.path.islink(os.path.join(folder, f))]
+            names += [os.path.relpath(os.path.join(folder, f), path)
+                      for f in files + links]
+    for name in sorted(names):
+        full = path / name
+        if full.is_symlink():
+            yield name, "120000", os.readlink(full).encode()
+        elif full.is_file():
+            mode = "100755" if full.stat().st_mode & 0o100 else "100644"
+            yield name, mode, full.read_bytes()
+
+
+def import_entries(git, entries, message):
+    """Write entries as one commit without parents; return its id."""
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+                git.command(["-c", "core.compression=1", "fast-import",
+                             "--quiet", "--depth=0", "--date-format=raw",
+                             "--done", "--force"]),
+                env=git.env, stdin=subprocess.PIPE,
+                stderr=errors, stdout=subprocess.DEVNULL) as importer:
+            pipe = importer.stdin
+            text = message.encode()
+            who = f"{FALLBACK[0]} <{FALLBACK[1]}> {DATE}"
+            pipe.write(f"commit refs/import/new\ncommitter {who}\n"
+                       f"data {len(text)}\n".encode() + text + b"\n")
+            count = 0
+            try:
+                for name, mode, data in entries:
+                    quoted = name.replace("\\", "\\\\").replace('"', '\\"')
+                    pipe.write(f'M {mode} inline "{quoted}"\n'
+                               f"data {len(data)}\n".encode() + data + b"\n")
+                    count += 1
+                pipe.write(b"done\n")
+                pipe.close()
+            except BrokenPipeError:
+                pass
+        errors.seek(0)
+        if importer.returncode or not count:
+            raise HarnessError("git fast-import failed:\n"
+                               + errors.read().decode(errors="replace"))
+    commit = git("rev-parse", "refs/import/new")
+    git("update-ref", "-d", "refs/import/new")
+    return commit
+
+
+def import_source(git, source):
+    """Import a tarball or a folder; return the Base."""
+    source = Path(source)
+    if source.is_dir():
+        if not (source / "Kbuild").is_file():
+            raise HarnessError(f"{source} is no kernel tree")
+        say(f"importing {source}")
+        entries = folder_entries(source)
+    elif source.is_file():
+        entries = tarball_entries(source)
+    else:
+        raise HarnessError(f"{source}: no such tree or tarball")
+    commit = import_entries(git, entries,
+                            "Linux, the base of the series\n")
+    base = Base(git, commit)
+    git("update-ref", f"refs/bases/{base.version}/{base.tree[:16]}", commit)
+    return base
+
+
+# --- the distribution's package ----------------------------------------------
+
+def _apt(*args, options=()):
+    """An apt command that asks nobody and drops no privileges."""
+    full = ["-o", "APT::Sandbox::User=root", "-q"]
+    for option in options:
+        full += ["-o", option]
+    return [args[0], *full, *args[1:]]
+
+
+def archive_mirrors():
+    """The archives the machine's own apt uses, without security archives."""
+    out = output(_apt("apt-get", "indextargets", "--format",
+                      "$(REPO_URI) $(RELEASE) $(SIGNED_BY)"))
+    found = []
+    for line in out.splitlines():
+        fields = line.split()
+        if len(fields) < 2 or "security" in fields[0] + fields[1]:
+            continue
+        if fields[0] not in found:
+            found.append(fields[0])
+    return found
+
+
+def archive_keyring():
+    """The keyring the distribution signs its archive with."""
+    for name in ("debian-archive-keyring.pgp", "debian-archive-keyring.gpg"):
+        path = Path("/usr/share/keyrings") / name
+        if path.is_file():
+            return path
+    return None
+
+
+def _download(package, folder, options=()):
+    """Let apt download (and verify) one package into a folder."""
+    logged(_apt("apt-get", "download", package, options=options),
+           paths.LOG / "base-download.log", f"download of {package}",
+           cwd=folder, env=dict(os.environ, DEBIAN_FRONTEND="noninteractive",
+                                LC_ALL="C"))
+    found = sorted(Path(folder).glob(f"{package}_*.deb"))
+    if not found:
+        raise HarnessError(f"apt downloaded no {package}")
+    return found[-1]
+
+
+def from_own_apt(package, folder):
+    """The package by the machine's own sources, or None."""
+    policy = output(["apt-cache", "policy", package],
+                    env=dict(os.environ, LC_ALL="C"))
+    match = re.search(r"Candidate: (\S+)", policy)
+    if not match or match[1] == "(none)":
+        return None
+    say(f"base: {package} {match[1]} from the machine's own apt sources")
+    return _download(package, folder)
+
+
+def from_private_apt(package, folder):
+    """The package from a later suite of the same archive, or None.
+
+    Sources, lists and cache are private: the machine's are left alone.
+    """
+    keyring = archive_keyring()
+    if not keyring:
+        notice("no archive keyring is installed, the archive cannot be used")
+        return None
+    state = Path(folder) / "apt"
+    for sub in ("lists/partial", "cache/archives/partial"):
+        (state / sub).mkdir(parents=True, exist_ok=True)
+    options = (f"Dir::Etc::sourcelist={state}/sources.list",
+               "Dir::Etc::sourceparts=/dev/null",
+               f"Dir::State::lists={state}/lists",
+               f"Dir::Cache={state}/cache",
+               "APT::Get::List-Cleanup=0",
+               "Acquire::Languages=none")
+    for mirror in archive_mirrors():
+        for suite in SUITES:
+            (state / "sources.list").write_text(
+                f"deb [signed-by={keyring}] {mirror} {suite} main\n",
+                encoding="ascii")
+            try:
+                logged(_apt("apt-get", "update", "--error-on=any",
+                            options=options),
+                       paths.LOG / "base-apt.log", f"apt-get update of {suite}")
+                found = _download(package, folder, options)
+            except HarnessError as error:
+                notice(f"{suite} gives no {package}: "
+                       + str(error).splitlines()[0])
+                continue
+            say(f"base: {found.name} from the suite {suite}")
+            return found
+    return None
+
+
+def from_distribution(git, wanted):
+    """Import the distribution's source package; None when there is none."""
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        return None
+    paths.CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=paths.CACHE) as folder:
+        package = from_own_apt(wanted.package, folder)
+        if not package:
+            package = from_private_apt(wanted.package, folder)
+        if not package:
+            return None
+        unpacked = Path(folder) / "unpacked"
+        output(["dpkg-deb", "-x", package, unpacked])
+        package.unlink()
+        found = sorted(unpacked.glob("usr/src/linux-source-*.tar.*"))
+        if not found:
+            raise HarnessError(f"{package.name} holds no source tarball")
+        return import_source(git, found[0])
+
+
+# --- kernel.org --------------------------------------------------------------
+
+def from_kernel_org(git, wanted):
+    """Import the release tarball whose checksum series/base records."""
+    if not wanted.tarballs:
+        notice("series/base records no checksum of the kernel.org tarball, "
+               "so it is not used")
+        return None
+    name = f"linux-{wanted.version}.tar.xz"
+    url = f"{KERNEL_ORG}/v{wanted.version.split('.')[0]}.x/{name}"
+    paths.CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=paths.CACHE) as folder:
+        target = Path(folder) / name
+        digest = hashlib.sha256()
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer, \
+                    open(target, "wb") as out:
+                size = int(answer.headers.get("Content-Length") or 0)
+                bar = Progress(f"download {name}", size)
+                done = 0
+                while True:
+                    block = answer.read(1 << 18)
+                    if not block:
+                        break
+                    digest.update(block)
+                    out.write(block)
+                    done += len(block)
+                    bar.update(done)
+                bar.finish()
+        except OSError as error:
+            notice(f"{url}: {error}")
+            return None
+        if digest.hexdigest() not in wanted.tarballs:
+            raise HarnessError(f"{url} has the sha256 {digest.hexdigest()}, "
+                               f"series/base says {wanted.tarballs}")
+        return import_source(git, target)
+
+
+# --- choosing ----------------------------------------------------------------
+
+def cached(git, wanted):
+    """The base of the cache that fits best, or None."""
+    refs = git("for-each-ref", "--format=%(refname) %(objectname)",
+               f"refs/bases/{wanted.line}.*").splitlines()
+    found = []
+    for line in refs:
+        name, commit = line.split()
+        tree = git("rev-parse", f"{commit}^{{tree}}")
+        sublevel = int(name.split("/")[2].split(".")[2])
+        found.append((tree in wanted.trees, sublevel, commit))
+    return Base(git, max(found)[2]) if found else None
+
+
+def _source_key(source):
+    """What tells whether LINUX= still names the same thing."""
+    source = Path(source).resolve()
+    if source.is_dir():
+        return None                     # a folder's content may always change
+    stat = source.stat()
+    return f"{source} {stat.st_size} {stat.st_mtime_ns}"
+
+
+def get(linux=None):
+    """The base of this checkout, imported when need be.
+
+    The choice is recorded: a base named once by LINUX= stays until another
+    is named or the build folder is removed.
+    """
+    wanted = Wanted()
+    record = paths.STATE / "base.json"
+    known = load_json(record)
+    with locked(paths.CACHE / "base.lock", "the base in the cache"):
+        git = repository()
+        present = known.get("commit") and git.try_run(
+            "cat-file", "-e", known["commit"]).returncode == 0
+        if present and (not linux or known.get("source") == _source_key(linux)
+                        != None):
+            return Base(git, known["commit"])
+        if linux:
+            base = import_source(git, linux)
+        else:
+            base = (cached(git, wanted)
+                    or from_distribution(git, wanted)
+                    or from_kernel_org(git, wanted))
+    if not base:
+        raise HarnessError(
+            f"no base found. Give one: make tree LINUX=PATH, where PATH is a "
+            f"tree or tarball of Linux {wanted.line}.y "
+            f"({wanted.version} is what the series was made on)")
+    if not base.version.startswith(wanted.line + "."):
+        notice(f"the base is Linux {base.version}, the series is for "
+               f"{wanted.line}.y")
+    if wanted.trees and base.tree not in wanted.trees:
+        notice(f"the base is Linux {base.version} with tree {base.tree}; the "
+               f"series was made on {wanted.version} with tree "
+               + " or ".join(wanted.trees))
+    save_json(record, {"commit": base.commit, "tree": base.tree,
+                       "version": base.version,
+                       "source": _source_key(linux) if linux else None})
+    say(f"base: Linux {base.version}, tree {base.tree[:12]}")
+    return base

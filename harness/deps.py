@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The packages that building and testing need.
+
+On Debian missing ones are installed when we are root; otherwise the exact
+command is printed and nothing else happens.
+"""
+
+import os
+import shutil
+import subprocess
+
+from . import paths
+from .run import HarnessError, logged, say
+
+#: Debian package -> programs or files that show it is there elsewhere.
+PACKAGES = {
+    "bc": "bc",
+    "bison": "bison",
+    "busybox-static": "busybox",
+    "ccache": "ccache",
+    "coccinelle": "spatch",
+    "cpio": "cpio",
+    "flex": "flex",
+    "gcc": "gcc",
+    "git": "git",
+    "kexec-tools": "kexec",
+    "kmod": "depmod",
+    "libc6-dev": "/usr/include/stdio.h",
+    "libelf-dev": "/usr/include/libelf.h",
+    "lz4": "lz4",
+    "make": "make",
+    "perl": "perl",
+    "python3-docutils": "rst2html",
+    "qemu-system-x86": "qemu-system-x86_64",
+    "rsync": "rsync",
+    "sparse": "sparse",
+    "xz-utils": "xz",
+    "zstd": "zstd",
+}
+
+
+def missing():
+    """Debian packages that are not installed."""
+    done = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n",
+         *PACKAGES], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True)
+    present = {line.split()[1] for line in done.stdout.splitlines()
+               if line.startswith("installed ")}
+    return sorted(set(PACKAGES) - present)
+
+
+def absent_programs():
+    """Packages whose program or file is absent, on any other system."""
+    return sorted(
+        package for package, probe in PACKAGES.items()
+        if not (os.path.exists(probe) if probe.startswith("/") else
+                shutil.which(probe) or shutil.which(probe + ".py")
+                or shutil.which(probe, path="/usr/sbin:/sbin")))
+
+
+def ensure():
+    """Install what is missing, or say what to install and stop."""
+    if not shutil.which("dpkg-query"):
+        names = absent_programs()
+        if names:
+            raise HarnessError("please install what Debian packages as: "
+                               + " ".join(names))
+        return
+    names = missing()
+    if not names:
+        return
+    command = ["apt-get", "install", "--no-install-recommends", "-y", *names]
+    if os.geteuid() != 0 or not shutil.which("apt-get"):
+        raise HarnessError("packages are missing. Install them with:\n  sudo "
+                           + " ".join(command))
+    say("installing " + " ".join(names))
+    env = dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C")
+    logged(["apt-get", "update", "-q"], paths.LOG / "deps-update.log",
+           "apt-get update", env=env)
+    logged(command, paths.LOG / "deps.log", "installation of packages",
+           env=env)
+    left = missing()
+    if left:
+        raise HarnessError("still missing after installation: "
+                           + " ".join(left))
+
+
