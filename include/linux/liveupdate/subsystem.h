@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+/**
+ * DOC: Live update participants
+ *
+ * A participant is a part of the kernel that owns state the next kernel needs:
+ * KVM, the device layer, the interrupt core, an IOMMU driver, memory
+ * management. It describes itself once, statically, and is called at every
+ * step of the state machine in kernel/liveupdate/luo_state.c.
+ *
+ * The description is an ELF note (&struct liveupdate_note). vmlinux collects
+ * the notes of all built-in participants, /sys/kernel/notes shows those of the
+ * running kernel, a module carries its own. The same fact therefore orders the
+ * callbacks, names the participant to the operator, and lets a tool read from
+ * an image which data that kernel would understand, before it is booted.
+ *
+ * A participant in full::
+ *
+ *	static int frob_prepare(struct liveupdate_subsystem *subsystem,
+ *				struct liveupdate_data *data);
+ *	...
+ *	static const struct liveupdate_subsystem_ops frob_ops = {
+ *		.prepare	= frob_prepare,
+ *		.freeze		= frob_freeze,
+ *		.thaw		= frob_thaw,
+ *		.cancel		= frob_cancel,
+ *		.restore	= frob_restore,
+ *		.finish		= frob_finish,
+ *		.owner		= THIS_MODULE,
+ *	};
+ *
+ *	LIVEUPDATE_NOTE(frob_note, "frob", 2, 1, LIVEUPDATE_LEVEL_DEVICES,
+ *			LIVEUPDATE_MANDATORY);
+ *	static struct liveupdate_subsystem frob =
+ *		LIVEUPDATE_SUBSYSTEM_INIT(frob_note, frob_ops);
+ *	LIVEUPDATE_BUILTIN_SUBSYSTEM(frob);
+ *
+ * The struct may sit inside a larger one; container_of() gives the context.
+ * Version 2 of the data is written, version 1 can still be read.
+ *
+ * A module leaves out LIVEUPDATE_BUILTIN_SUBSYSTEM() and calls
+ * liveupdate_register_subsystem() from its init function. Only participants on
+ * %LIVEUPDATE_LEVEL_WORKLOAD may do that.
+ */
+
+#ifndef _LINUX_LIVEUPDATE_SUBSYSTEM_H
+#define _LINUX_LIVEUPDATE_SUBSYSTEM_H
+
+#include <linux/align.h>
+#include <linux/build_bug.h>
+#include <linux/compiler.h>
+#include <linux/elf.h>
+#include <linux/errno.h>
+#include <linux/kho/abi/kexec_handover.h>
+#include <linux/kho/abi/subsystem.h>
+#include <linux/list.h>
+#include <linux/stringify.h>
+#include <linux/types.h>
+
+struct liveupdate_subsystem;
+struct module;
+
+/**
+ * enum liveupdate_state - where the machine is in a live update
+ * @LIVEUPDATE_STATE_NORMAL: nothing in progress.
+ * @LIVEUPDATE_STATE_PREPARED: every participant is prepared; devices and
+ *	guests run, the configuration of what is preserved is locked.
+ * @LIVEUPDATE_STATE_FROZEN: inside reboot(2), every participant is frozen.
+ * @LIVEUPDATE_STATE_UPDATED: this kernel was handed state and runs on it.
+ */
+enum liveupdate_state {
+	LIVEUPDATE_STATE_NORMAL,
+	LIVEUPDATE_STATE_PREPARED,
+	LIVEUPDATE_STATE_FROZEN,
+	LIVEUPDATE_STATE_UPDATED,
+};
+
+/**
+ * enum liveupdate_level - place of a participant between consumer and provider
+ * @LIVEUPDATE_LEVEL_WORKLOAD: what runs on everything else: KVM.
+ * @LIVEUPDATE_LEVEL_DEVICES: devices and their drivers.
+ * @LIVEUPDATE_LEVEL_IRQ: interrupt routing.
+ * @LIVEUPDATE_LEVEL_IOMMU: address translation.
+ * @LIVEUPDATE_LEVEL_MEMORY: memory itself.
+ * @LIVEUPDATE_NR_LEVELS: number of levels, not a level.
+ *
+ * prepare, freeze and finish run from the first level to the last; thaw,
+ * cancel and restore run from the last to the first.
+ */
+enum liveupdate_level {
+	LIVEUPDATE_LEVEL_WORKLOAD,
+	LIVEUPDATE_LEVEL_DEVICES,
+	LIVEUPDATE_LEVEL_IRQ,
+	LIVEUPDATE_LEVEL_IOMMU,
+	LIVEUPDATE_LEVEL_MEMORY,
+	LIVEUPDATE_NR_LEVELS,
+};
+
+/*
+ * Class of a participant. What becomes of its data when the next kernel does
+ * not claim it: OPTIONAL data is freed at finish, MANDATORY data stays
+ * reserved until the next boot, for it may be a live page table.
+ */
+#define LIVEUPDATE_OPTIONAL	0
+#define LIVEUPDATE_MANDATORY	1
+
+/* Owner, type and description of the ELF note of a participant. */
+#define LIVEUPDATE_NOTE_OWNER		"LIVEUPDATE"
+#define LIVEUPDATE_NOTE_OWNER_LEN	12
+#define LIVEUPDATE_NOTE_TYPE		1
+#define LIVEUPDATE_NOTE_KHO_LEN		16
+
+/**
+ * struct liveupdate_subsystem_desc - what a participant says of itself
+ * @kho: the KHO ABI string this kernel was built with.
+ * @table: %LUO_SUBSYSTEMS_COMPATIBLE.
+ * @name: name, unique among all participants: lower case, no white space.
+ * @version: version of the data that prepare and freeze write.
+ * @oldest: oldest version that restore can read.
+ * @level: one of &enum liveupdate_level.
+ * @class: %LIVEUPDATE_OPTIONAL or %LIVEUPDATE_MANDATORY.
+ *
+ * The layout is ABI towards tools that read it from an image; a change needs a
+ * new %LIVEUPDATE_NOTE_TYPE.
+ */
+struct liveupdate_subsystem_desc {
+	char kho[LIVEUPDATE_NOTE_KHO_LEN];
+	char table[LUO_SUBSYSTEMS_COMPAT_LEN];
+	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	u32 version;
+	u32 oldest;
+	u32 level;
+	u32 class;
+} __packed __aligned(4);
+
+/**
+ * struct liveupdate_note - ELF note of a participant
+ * @nhdr: ELF note header: sizes of @owner and @desc, %LIVEUPDATE_NOTE_TYPE.
+ * @owner: %LIVEUPDATE_NOTE_OWNER, padded to a multiple of four bytes.
+ * @desc: the description.
+ */
+struct liveupdate_note {
+	struct elf64_note nhdr;
+	char owner[LIVEUPDATE_NOTE_OWNER_LEN];
+	struct liveupdate_subsystem_desc desc;
+} __packed __aligned(4);
+
+static_assert(ALIGN(sizeof(LIVEUPDATE_NOTE_OWNER), 4) ==
+	      LIVEUPDATE_NOTE_OWNER_LEN);
+static_assert(sizeof(KHO_FDT_COMPATIBLE) <= LIVEUPDATE_NOTE_KHO_LEN);
+static_assert(sizeof(struct liveupdate_subsystem_desc) == 104);
+static_assert(sizeof(struct liveupdate_note) == 128);
+
+/**
+ * LIVEUPDATE_NOTE() - describe a participant
+ * @_var: variable to define
+ * @_name: name, a string literal shorter than %LIVEUPDATE_SUBSYSTEM_NAME_LEN
+ * @_version: version of the data written, 1 or more
+ * @_oldest: oldest version of the data that can be read, 1 to @_version
+ * @_level: one of &enum liveupdate_level
+ * @_class: %LIVEUPDATE_OPTIONAL or %LIVEUPDATE_MANDATORY
+ */
+#define LIVEUPDATE_NOTE(_var, _name, _version, _oldest, _level, _class)	\
+	static const struct liveupdate_note _var			\
+	__used __aligned(4) __section(".note.liveupdate") = {		\
+		.nhdr = {						\
+			.n_namesz = sizeof(LIVEUPDATE_NOTE_OWNER),	\
+			.n_descsz =					\
+				sizeof(struct liveupdate_subsystem_desc), \
+			.n_type = LIVEUPDATE_NOTE_TYPE,			\
+		},							\
+		.owner = LIVEUPDATE_NOTE_OWNER,				\
+		.desc = {						\
+			.kho = KHO_FDT_COMPATIBLE,			\
+			.table = LUO_SUBSYSTEMS_COMPATIBLE,		\
+			.name = _name,					\
+			.version = _version,				\
+			.oldest = _oldest,				\
+			.level = _level,				\
+			.class = _class,				\
+		},							\
+	}
+
+/**
+ * struct liveupdate_data - what a participant hands to the next kernel
+ * @value: physical address of a blob if @size is not 0, else a plain value.
+ * @size: bytes of the blob.
+ *
+ * The core keeps one for each participant from prepare to cancel, and in the
+ * next kernel from boot to finish. liveupdate_data_alloc() and its siblings
+ * are the way to fill it; a participant with nothing but a number sets @value
+ * and leaves @size 0.
+ */
+struct liveupdate_data {
+	u64 value;
+	u64 size;
+};
+
+/**
+ * struct liveupdate_subsystem_ops - callbacks of a participant
+ * @prepare: Optional. Save what can be saved while the workload runs, and lock
+ *	the configuration of what is preserved. Heavy work belongs here. An
+ *	error undoes the whole step; @cancel is not called for the participant
+ *	that failed.
+ * @freeze: Optional. Bring the data up to date. Runs in reboot(2), during the
+ *	blackout, so it must be light: no device_lock, no waiting for userspace.
+ *	An error makes reboot(2) return it after everything is thawed; @thaw is
+ *	not called for the participant that failed. May change the data.
+ * @thaw: Optional. Undo @freeze. Cannot fail.
+ * @cancel: Optional. Undo @prepare and free what it allocated. Cannot fail.
+ * @restore: Required for a participant whose data matters. In the next kernel,
+ *	take over what was handed over. Called once, at early_initcall time for
+ *	built-in participants, and for modules when they register. An error
+ *	leaves the data unclaimed. It must not claim the blob before it is sure
+ *	to succeed.
+ * @finish: Optional. The operator declared the update complete: free what only
+ *	the hand-over needed. Called for each participant that restored. Cannot
+ *	fail.
+ * @owner: module that holds the callbacks. It is pinned from prepare until
+ *	cancel, and from restore until finish.
+ *
+ * Context: All callbacks may sleep and allocate memory. They run with the lock
+ * of the state machine held, one at a time, and must not wait for another
+ * step, for the (un)registration of a participant, or for a module to load.
+ * freeze and thaw also run with system_transition_mutex held.
+ */
+struct liveupdate_subsystem_ops {
+	int (*prepare)(struct liveupdate_subsystem *subsystem,
+		       struct liveupdate_data *data);
+	int (*freeze)(struct liveupdate_subsystem *subsystem,
+		      struct liveupdate_data *data);
+	void (*thaw)(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data);
+	void (*cancel)(struct liveupdate_subsystem *subsystem,
+		       struct liveupdate_data *data);
+	int (*restore)(struct liveupdate_subsystem *subsystem,
+		       struct liveupdate_data *data);
+	void (*finish)(struct liveupdate_subsystem *subsystem,
+		       struct liveupdate_data *data);
+	struct module *owner;
+};
+
+/**
+ * struct liveupdate_subsystem - a participant
+ * @desc: the description, in the ELF note.
+ * @ops: the callbacks.
+ */
+struct liveupdate_subsystem {
+	const struct liveupdate_subsystem_desc *desc;
+	const struct liveupdate_subsystem_ops *ops;
+
+	/* private: owned by kernel/liveupdate/luo_subsystem.c */
+	struct list_head registered;
+	struct list_head enlisted;
+	struct hlist_node name;
+	struct liveupdate_data data;
+	u8 phase;
+};
+
+/**
+ * LIVEUPDATE_SUBSYSTEM_INIT() - initialise a participant
+ * @_note: variable defined with LIVEUPDATE_NOTE()
+ * @_ops: variable of type &struct liveupdate_subsystem_ops
+ */
+#define LIVEUPDATE_SUBSYSTEM_INIT(_note, _ops)				\
+	{ .desc = &(_note).desc, .ops = &(_ops) }
+
+/**
+ * LIVEUPDATE_BUILTIN_SUBSYSTEM() - enter a built-in participant
+ * @_subsystem: the &struct liveupdate_subsystem, an lvalue of static storage
+ *
+ * Built-in participants are restored in the order of their levels at
+ * early_initcall time, before any device is probed. Not for modules.
+ */
+#define LIVEUPDATE_BUILTIN_SUBSYSTEM(_subsystem)			\
+	static struct liveupdate_subsystem *const			\
+	__UNIQUE_ID(liveupdate_subsystem)				\
+	__used __section("__liveupdate_subsystems") = &(_subsystem)
+
+#ifdef CONFIG_LIVEUPDATE_SUBSYSTEMS
+
+enum liveupdate_state liveupdate_state(void);
+
+int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem);
+void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem);
+
+void *liveupdate_data_alloc(struct liveupdate_data *data, size_t size);
+void liveupdate_data_free(struct liveupdate_data *data);
+void *liveupdate_data_blob(const struct liveupdate_data *data);
+void *liveupdate_data_claim(const struct liveupdate_data *data);
+
+#else /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
+
+static inline enum liveupdate_state liveupdate_state(void)
+{
+	return LIVEUPDATE_STATE_NORMAL;
+}
+
+static inline int
+liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void
+liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
+{
+}
+
+#endif /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
+
+#endif /* _LINUX_LIVEUPDATE_SUBSYSTEM_H */

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+#ifndef _LINUX_LUO_MACHINE_H
+#define _LINUX_LUO_MACHINE_H
+
+#include <linux/hashtable.h>
+#include <linux/kho_block.h>
+#include <linux/liveupdate/subsystem.h>
+#include <linux/mutex.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+struct kobject;
+struct task_struct;
+
+/* Most participants that one table can carry, in either direction. */
+#define LUO_SUBSYSTEMS_MAX	16384
+
+/**
+ * enum luo_step - kinds of callback, and what can be in progress
+ * @LUO_STEP_NONE: nothing.
+ * @LUO_STEP_PREPARE: normal -> prepared.
+ * @LUO_STEP_CANCEL: prepared -> normal, or undo of a failed prepare.
+ * @LUO_STEP_FREEZE: prepared -> frozen.
+ * @LUO_STEP_THAW: frozen -> prepared, or undo of a failed freeze.
+ * @LUO_STEP_RESTORE: a participant takes over its data in the next kernel.
+ * @LUO_STEP_FINISH: updated -> normal.
+ */
+enum luo_step {
+	LUO_STEP_NONE,
+	LUO_STEP_PREPARE,
+	LUO_STEP_CANCEL,
+	LUO_STEP_FREEZE,
+	LUO_STEP_THAW,
+	LUO_STEP_RESTORE,
+	LUO_STEP_FINISH,
+};
+
+/**
+ * enum luo_phase - how far a participant is, while a record exists for it
+ * @LUO_PHASE_IDLE: no record.
+ * @LUO_PHASE_PREPARED: prepare succeeded.
+ * @LUO_PHASE_FROZEN: freeze succeeded.
+ * @LUO_PHASE_RESTORED: restore succeeded.
+ */
+enum luo_phase {
+	LUO_PHASE_IDLE,
+	LUO_PHASE_PREPARED,
+	LUO_PHASE_FROZEN,
+	LUO_PHASE_RESTORED,
+};
+
+/**
+ * struct luo_incoming - a record the previous kernel left
+ * @ser: the record, validated.
+ * @hash: entry in &luo_machine.incoming_names.
+ * @subsystem: the participant that restored it, or NULL.
+ * @usable: false if the blob is not handed-over memory.
+ * @tried: restore was called; it is not called again.
+ */
+struct luo_incoming {
+	struct luo_subsystem_ser ser;
+	struct hlist_node hash;
+	struct liveupdate_subsystem *subsystem;
+	bool usable;
+	bool tried;
+};
+
+/**
+ * struct luo_machine - the state machine and its participants
+ * @lock: serialises transitions; protects every field up to @registered_lock.
+ *	Held from start to end of a transition and, once FREEZE succeeded in
+ *	reboot(2), until the jump.
+ * @state: the state. Written under @lock, read without.
+ * @sleep_pending: suspend or hibernation has begun.
+ * @kho_name: name of the KHO subtree, NULL if the table is not published.
+ * @announce: called after each change of @state, may be NULL.
+ * @enlisted: participants of the prepare in effect, in prepare order.
+ * @header: outgoing header, from prepare until cancel.
+ * @blocks: outgoing table.
+ * @incoming: records of the previous kernel, in table order.
+ * @nr_incoming: number of them.
+ * @incoming_names: the same by name.
+ * @registered_lock: protects @registered and @names. Inside @lock. Never held
+ *	over a callback.
+ * @registered: all participants by level, in order of registration.
+ * @names: the same by name.
+ * @progress_lock: protects the fields below. Innermost.
+ * @step: step in progress.
+ * @name: participant whose callback runs, empty if none does.
+ * @task: task that runs it.
+ * @deadline: jiffies by which the walk must be through, valid if @watched.
+ * @watched: the walk has a deadline.
+ * @timeout_ms: time allowed for all of PREPARE and for all of FREEZE, 0 is no
+ *	limit. Written without a lock.
+ * @watchdog: names the participant that is late.
+ * @failed_step: step of the last failure.
+ * @failed_name: participant of the last failure, may be empty.
+ * @failed_errno: its error, 0 if nothing failed yet.
+ *
+ * There is one machine for the system; tests make their own.
+ */
+struct luo_machine {
+	struct mutex lock;	/* a transition, and all up to @registered_lock */
+	enum liveupdate_state state;
+	bool sleep_pending;
+	const char *kho_name;
+	void (*announce)(struct luo_machine *machine);
+
+	struct list_head enlisted;
+	struct luo_subsystems_ser *header;
+	struct kho_block_set blocks;
+
+	struct luo_incoming *incoming;
+	unsigned int nr_incoming;
+	DECLARE_HASHTABLE(incoming_names, 8);
+
+	struct mutex registered_lock;	/* the list of participants */
+	struct list_head registered[LIVEUPDATE_NR_LEVELS];
+	DECLARE_HASHTABLE(names, 8);
+
+	spinlock_t progress_lock;	/* what follows */
+	enum luo_step step;
+	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	struct task_struct *task;
+	unsigned long deadline;
+	bool watched;
+	u32 timeout_ms;
+	struct delayed_work watchdog;
+	enum luo_step failed_step;
+	char failed_name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	int failed_errno;
+};
+
+/* luo_state.c */
+void luo_machine_init(struct luo_machine *machine);
+int luo_machine_prepare(struct luo_machine *machine);
+int luo_machine_cancel(struct luo_machine *machine);
+int luo_machine_rehearse(struct luo_machine *machine);
+int luo_machine_finish(struct luo_machine *machine);
+int luo_machine_freeze(struct luo_machine *machine, bool receives);
+void luo_machine_thaw(struct luo_machine *machine);
+int luo_machine_restore(struct luo_machine *machine, phys_addr_t header,
+			size_t size);
+
+const char *luo_step_name(enum luo_step step);
+void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
+			const char *name);
+void luo_progress_leave(struct luo_machine *machine);
+bool luo_progress_late(struct luo_machine *machine);
+void luo_fail(struct luo_machine *machine, enum luo_step step,
+	      const char *name, int error);
+struct kobject *luo_state_kobject(void);
+
+/* luo_subsystem.c; the table is laid out by include/asm-generic/vmlinux.lds.h */
+extern struct liveupdate_subsystem *__start_liveupdate_subsystems[];
+extern struct liveupdate_subsystem *__stop_liveupdate_subsystems[];
+
+int luo_subsystem_add(struct luo_machine *machine,
+		      struct liveupdate_subsystem *subsystem);
+void luo_subsystem_remove(struct luo_machine *machine,
+			  struct liveupdate_subsystem *subsystem);
+int luo_subsystems_prepare(struct luo_machine *machine);
+void luo_subsystems_cancel(struct luo_machine *machine);
+int luo_subsystems_freeze(struct luo_machine *machine);
+void luo_subsystems_thaw(struct luo_machine *machine);
+int luo_subsystems_accept(struct luo_machine *machine,
+			  struct luo_incoming *incoming, unsigned int count);
+void luo_subsystems_restore(struct luo_machine *machine);
+void luo_subsystems_finish(struct luo_machine *machine);
+ssize_t luo_subsystems_show(struct luo_machine *machine, char **text);
+void __init luo_subsystems_add_builtin(struct luo_machine *machine);
+
+/* luo_test_participant.c */
+#ifdef CONFIG_LIVEUPDATE_SUBSYSTEM_TEST
+void __init luo_test_early_init(void);
+#else
+static inline void luo_test_early_init(void) { }
+#endif
+
+/* luo_handover.c */
+bool luo_name_valid(const char *name);
+int luo_handover_alloc(struct luo_machine *machine, unsigned int count);
+void luo_handover_free(struct luo_machine *machine);
+void luo_handover_write(struct luo_machine *machine,
+			enum luo_subsystems_ser_state state);
+int luo_handover_read(phys_addr_t header, size_t size,
+		      struct luo_subsystem_ser **records, unsigned int *count);
+void luo_handover_release(phys_addr_t header);
+bool luo_handed_over(phys_addr_t phys, size_t size);
+
+#endif /* _LINUX_LUO_MACHINE_H */

@@ -1,0 +1,900 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Live update state machine
+ *
+ * A machine that is updated without being emptied goes through::
+ *
+ *	normal --prepare--> prepared --reboot(KEXEC)--> [frozen] == jump ==+
+ *	  ^  ^----cancel------+  ^------thaw---------------+               |
+ *	  |                                                                |
+ *	  +----------finish---------- updated (next kernel) <--------------+
+ *
+ * and every participant (luo_subsystem.c) is told of each step. The operator
+ * drives it through /sys/kernel/liveupdate, described in
+ * Documentation/ABI/testing/sysfs-kernel-liveupdate.
+ *
+ * Concept
+ *   PREPARE is heavy and runs beside the workload. FREEZE is light; it runs in
+ *   reboot(2), after which nothing can fail, because liveupdate_reboot() calls
+ *   it before the sessions of /dev/liveupdate are serialised and thaws if that
+ *   fails. The machine carries what the kernel owns; sessions have a life of
+ *   their own and work in every state.
+ *
+ * One transition at a time
+ *   Nothing queues: a request that finds another one running, or the wrong
+ *   state, gets -EBUSY at once. There is one exception. A rehearsal holds
+ *   system_transition_mutex, as reboot(2) and suspend do, so that nobody shuts
+ *   devices down while they are frozen; reboot(2) waits for it to end.
+ *
+ * Deadlines
+ *   prepare_timeout_ms bounds all of PREPARE and, separately, all of FREEZE. A
+ *   callback cannot be interrupted. When time is up, the participant that runs
+ *   is named with its stack in the log; once it returns the step is undone and
+ *   fails with -ETIMEDOUT. One that never returns keeps the machine busy, and
+ *   "transition" says who it is.
+ *
+ * Suspend and hibernation are refused unless the state is normal, and a prepare
+ * is refused once they have begun.
+ *
+ * In the next kernel luo_state_early_init() looks for handed-over data right
+ * after the sessions did, before any device is probed, also where live update
+ * is switched off: then the data is reported and stays reserved.
+ *
+ * Lock order
+ *   system_transition_mutex -> &luo_machine.lock -> what luo_subsystem.c
+ *   documents. &luo_machine.lock is only ever tried for by those who start a
+ *   transition.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/capability.h>
+#include <linux/cleanup.h>
+#include <linux/ctype.h>
+#include <linux/init.h>
+#include <linux/jiffies.h>
+#include <linux/kexec.h>
+#include <linux/kexec_handover.h>
+#include <linux/kobject.h>
+#include <linux/liveupdate.h>
+#include <linux/lockdep.h>
+#include <linux/sched/debug.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/suspend.h>
+#include <linux/sysfs.h>
+#include <trace/events/liveupdate.h>
+
+#include "luo_internal.h"
+#include "luo_machine.h"
+
+static const char *const luo_state_names[] = {
+	[LIVEUPDATE_STATE_NORMAL]	= "normal",
+	[LIVEUPDATE_STATE_PREPARED]	= "prepared",
+	[LIVEUPDATE_STATE_FROZEN]	= "frozen",
+	[LIVEUPDATE_STATE_UPDATED]	= "updated",
+};
+
+static const char *const luo_step_names[] = {
+	[LUO_STEP_NONE]		= "none",
+	[LUO_STEP_PREPARE]	= "prepare",
+	[LUO_STEP_CANCEL]	= "cancel",
+	[LUO_STEP_FREEZE]	= "freeze",
+	[LUO_STEP_THAW]		= "thaw",
+	[LUO_STEP_RESTORE]	= "restore",
+	[LUO_STEP_FINISH]	= "finish",
+};
+
+static struct luo_machine luo_machine;
+static struct kobject *luo_kobject;
+
+/**
+ * luo_step_name() - name of a step for people
+ * @step: the step
+ *
+ * Context: any.
+ * Return: a constant string.
+ */
+const char *luo_step_name(enum luo_step step)
+{
+	return luo_step_names[step];
+}
+
+/* Progress: who runs, since when, and what failed last. */
+
+static void luo_watchdog(struct work_struct *work)
+{
+	struct luo_machine *machine = container_of(to_delayed_work(work),
+						   struct luo_machine, watchdog);
+	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	struct task_struct *task;
+	enum luo_step step;
+
+	scoped_guard(spinlock, &machine->progress_lock) {
+		step = machine->step;
+		task = machine->task ? get_task_struct(machine->task) : NULL;
+		strscpy(name, machine->name);
+	}
+	if (!task)
+		return;
+
+	/* What is undone already cannot be hurried. */
+	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE) {
+		pr_err("%s: %s exceeds prepare_timeout_ms, to be undone when it returns\n",
+		       name, luo_step_name(step));
+		sched_show_task(task);
+	}
+	put_task_struct(task);
+}
+
+/**
+ * luo_progress_enter() - a participant is about to be called
+ * @machine: the machine
+ * @step: the step
+ * @name: name of the participant
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ */
+void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
+			const char *name)
+{
+	guard(spinlock)(&machine->progress_lock);
+	machine->step = step;
+	machine->task = current;
+	strscpy(machine->name, name);
+}
+
+/**
+ * luo_progress_leave() - the participant returned
+ * @machine: the machine
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ */
+void luo_progress_leave(struct luo_machine *machine)
+{
+	guard(spinlock)(&machine->progress_lock);
+	machine->name[0] = '\0';
+}
+
+/**
+ * luo_progress_late() - is the walk past its deadline?
+ * @machine: the machine
+ *
+ * Context: &luo_machine.lock held.
+ * Return: true if it is.
+ */
+bool luo_progress_late(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	return machine->watched && time_after(jiffies, machine->deadline);
+}
+
+static void luo_transition_begin(struct luo_machine *machine,
+				 enum luo_step step, bool watched)
+{
+	u32 timeout_ms = READ_ONCE(machine->timeout_ms);
+	unsigned long delay = msecs_to_jiffies(timeout_ms);
+
+	lockdep_assert_held(&machine->lock);
+
+	luo_progress_enter(machine, step, "");
+	machine->watched = watched && timeout_ms;
+	if (machine->watched) {
+		machine->deadline = jiffies + delay;
+		schedule_delayed_work(&machine->watchdog, delay + 1);
+	}
+}
+
+static void luo_transition_end(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (machine->watched) {
+		cancel_delayed_work_sync(&machine->watchdog);
+		machine->watched = false;
+	}
+
+	guard(spinlock)(&machine->progress_lock);
+	machine->step = LUO_STEP_NONE;
+	machine->task = NULL;
+	machine->name[0] = '\0';
+}
+
+/**
+ * luo_fail() - remember a failure for last_failed_*
+ * @machine: the machine
+ * @step: step that failed
+ * @name: participant that failed, may be empty
+ * @error: its error, negative
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ */
+void luo_fail(struct luo_machine *machine, enum luo_step step,
+	      const char *name, int error)
+{
+	pr_err("%s%s%s failed: %pe\n", name, *name ? ": " : "",
+	       luo_step_name(step), ERR_PTR(error));
+
+	guard(spinlock)(&machine->progress_lock);
+	machine->failed_step = step;
+	machine->failed_errno = error;
+	strscpy(machine->failed_name, name);
+}
+
+static void luo_set_state(struct luo_machine *machine,
+			  enum liveupdate_state state)
+{
+	lockdep_assert_held(&machine->lock);
+
+	trace_liveupdate_state(luo_state_names[machine->state],
+			       luo_state_names[state]);
+	WRITE_ONCE(machine->state, state);
+	if (machine->announce)
+		machine->announce(machine);
+}
+
+/* Transitions. */
+
+/**
+ * luo_machine_init() - make a machine in state normal without participants
+ * @machine: zeroed memory
+ *
+ * Context: any.
+ */
+void luo_machine_init(struct luo_machine *machine)
+{
+	mutex_init(&machine->lock);
+	INIT_LIST_HEAD(&machine->enlisted);
+	kho_block_set_init(&machine->blocks, sizeof(struct luo_subsystem_ser));
+	hash_init(machine->incoming_names);
+	mutex_init(&machine->registered_lock);
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
+		INIT_LIST_HEAD(&machine->registered[level]);
+	hash_init(machine->names);
+	spin_lock_init(&machine->progress_lock);
+	INIT_DELAYED_WORK(&machine->watchdog, luo_watchdog);
+}
+
+/**
+ * luo_machine_prepare() - normal -> prepared
+ * @machine: the machine
+ *
+ * Context: May sleep. Tries for &luo_machine.lock.
+ * Return: 0; -EBUSY in another state, during another transition, or if suspend
+ * or hibernation has begun; otherwise as luo_subsystems_prepare().
+ */
+int luo_machine_prepare(struct luo_machine *machine)
+{
+	int err;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock) ||
+	    machine->state != LIVEUPDATE_STATE_NORMAL || machine->sleep_pending)
+		return -EBUSY;
+
+	luo_transition_begin(machine, LUO_STEP_PREPARE, true);
+	err = luo_subsystems_prepare(machine);
+	luo_transition_end(machine);
+	if (!err)
+		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
+
+	return err;
+}
+
+/**
+ * luo_machine_cancel() - prepared -> normal
+ * @machine: the machine
+ *
+ * Context: May sleep. Tries for &luo_machine.lock.
+ * Return: 0; -EBUSY in another state or during another transition.
+ */
+int luo_machine_cancel(struct luo_machine *machine)
+{
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock) ||
+	    machine->state != LIVEUPDATE_STATE_PREPARED)
+		return -EBUSY;
+
+	luo_transition_begin(machine, LUO_STEP_CANCEL, false);
+	luo_subsystems_cancel(machine);
+	luo_transition_end(machine);
+	luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
+
+	return 0;
+}
+
+static int luo_freeze_watched(struct luo_machine *machine)
+{
+	int err;
+
+	luo_transition_begin(machine, LUO_STEP_FREEZE, true);
+	err = luo_subsystems_freeze(machine);
+	luo_transition_end(machine);
+
+	return err;
+}
+
+static void luo_thaw_frozen(struct luo_machine *machine)
+{
+	luo_transition_begin(machine, LUO_STEP_THAW, false);
+	luo_subsystems_thaw(machine);
+	luo_transition_end(machine);
+}
+
+/**
+ * luo_machine_rehearse() - FREEZE and THAW for real, and stay prepared
+ * @machine: the machine
+ *
+ * Context: May sleep. Tries for system_transition_mutex and
+ * &luo_machine.lock.
+ * Return: 0; -EBUSY in another state, during another transition, suspend or
+ * reboot; otherwise as luo_subsystems_freeze().
+ */
+int luo_machine_rehearse(struct luo_machine *machine)
+{
+	int err;
+
+	ACQUIRE(mutex_try, transition)(&system_transition_mutex);
+	if (ACQUIRE_ERR(mutex_try, &transition))
+		return -EBUSY;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock) ||
+	    machine->state != LIVEUPDATE_STATE_PREPARED)
+		return -EBUSY;
+
+	err = luo_freeze_watched(machine);
+	if (!err)
+		luo_thaw_frozen(machine);
+
+	return err;
+}
+
+/**
+ * luo_machine_finish() - updated -> normal
+ * @machine: the machine
+ *
+ * Context: May sleep. Tries for &luo_machine.lock.
+ * Return: 0; -EBUSY in another state or during another transition.
+ */
+int luo_machine_finish(struct luo_machine *machine)
+{
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock) ||
+	    machine->state != LIVEUPDATE_STATE_UPDATED)
+		return -EBUSY;
+
+	luo_transition_begin(machine, LUO_STEP_FINISH, false);
+	luo_subsystems_finish(machine);
+	luo_transition_end(machine);
+	luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
+
+	return 0;
+}
+
+/**
+ * luo_machine_freeze() - enter reboot(2) for kexec
+ * @machine: the machine
+ * @receives: the next kernel can be handed state
+ *
+ * prepared becomes frozen; in normal and updated nothing changes. On success
+ * the lock stays held, for there is no way back but luo_machine_thaw().
+ *
+ * Context: May sleep. Tries for &luo_machine.lock.
+ * Return: 0; -EBUSY during a transition; -EINVAL if prepared and not @receives;
+ * otherwise as luo_subsystems_freeze().
+ */
+int luo_machine_freeze(struct luo_machine *machine, bool receives)
+{
+	int err;
+
+	if (!mutex_trylock(&machine->lock))
+		return -EBUSY;
+
+	if (machine->state != LIVEUPDATE_STATE_PREPARED)
+		return 0;
+
+	err = receives ? luo_freeze_watched(machine) : -EINVAL;
+	if (err) {
+		mutex_unlock(&machine->lock);
+		return err;
+	}
+	luo_set_state(machine, LIVEUPDATE_STATE_FROZEN);
+
+	return 0;
+}
+
+/**
+ * luo_machine_thaw() - the jump did not happen after all
+ * @machine: the machine, luo_machine_freeze() succeeded
+ *
+ * Context: May sleep. &luo_machine.lock held, released.
+ */
+void luo_machine_thaw(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (machine->state == LIVEUPDATE_STATE_FROZEN) {
+		luo_thaw_frozen(machine);
+		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
+	}
+	mutex_unlock(&machine->lock);
+}
+
+/**
+ * luo_machine_restore() - become updated on what the previous kernel left
+ * @machine: a machine in state normal, with all built-in participants
+ * @header: physical address of the header, as KHO gave it
+ * @size: size of the header, as KHO gave it
+ *
+ * Context: May sleep. Takes &luo_machine.lock. Once, at early_initcall.
+ * Return: 0 and the state is updated, whether or not every participant
+ * restored; otherwise the error of luo_handover_read(), the state is normal,
+ * and everything that was handed over stays reserved.
+ */
+int luo_machine_restore(struct luo_machine *machine, phys_addr_t header,
+			size_t size)
+{
+	struct luo_subsystem_ser *records __free(kvfree) = NULL;
+	struct luo_incoming *incoming;
+	unsigned int count;
+	int err;
+
+	err = luo_handover_read(header, size, &records, &count);
+	if (err)
+		return err;
+
+	incoming = kvcalloc(max(count, 1U), sizeof(*incoming), GFP_KERNEL);
+	if (!incoming)
+		return -ENOMEM;
+
+	guard(mutex)(&machine->lock);
+	for (unsigned int i = 0; i < count; i++) {
+		incoming[i].ser = records[i];
+		incoming[i].usable = !records[i].size ||
+			luo_handed_over(records[i].value, records[i].size);
+	}
+	err = luo_subsystems_accept(machine, incoming, count);
+	if (err) {
+		kvfree(incoming);
+		return err;
+	}
+
+	luo_handover_release(header);
+	pr_info("%u participants handed over state\n", count);
+
+	luo_transition_begin(machine, LUO_STEP_RESTORE, false);
+	luo_subsystems_restore(machine);
+	luo_transition_end(machine);
+	luo_set_state(machine, LIVEUPDATE_STATE_UPDATED);
+
+	return 0;
+}
+
+/* The machine of the system. */
+
+static void luo_announce(struct luo_machine *machine)
+{
+	char state[32];
+	char *envp[2] = { state };
+	struct device *dev = luo_device();
+
+	if (luo_kobject)
+		sysfs_notify(luo_kobject, NULL, "state");
+	if (!dev)
+		return;
+	snprintf(state, sizeof(state), "LIVEUPDATE_STATE=%s",
+		 luo_state_names[machine->state]);
+	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
+}
+
+static struct luo_machine luo_machine = {
+	.kho_name = LUO_SUBSYSTEMS_KHO_NAME,
+	.announce = luo_announce,
+};
+
+/**
+ * liveupdate_state() - state of the machine
+ *
+ * Correct from early_initcall on, before any device is probed. It may change
+ * at once, unless the caller is a callback of a participant.
+ *
+ * Context: any.
+ * Return: the state.
+ */
+enum liveupdate_state liveupdate_state(void)
+{
+	return READ_ONCE(luo_machine.state);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_state, "LIVEUPDATE");
+
+/**
+ * liveupdate_register_subsystem() - register the participant of a module
+ * @subsystem: the participant, on %LIVEUPDATE_LEVEL_WORKLOAD
+ *
+ * If the previous kernel handed data to it, it restores it now. Registering
+ * while the machine is prepared succeeds and joins the next prepare. A module
+ * does this last in its init function.
+ *
+ * Context: May sleep. Not from a callback of a participant.
+ * Return: 0; -EOPNOTSUPP if live update is off; -EINVAL if the description is
+ * malformed or has another level; -EEXIST if the name is taken. That restoring
+ * failed is not an error of registering.
+ */
+int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem)
+{
+	if (!liveupdate_enabled())
+		return -EOPNOTSUPP;
+	if (subsystem->desc->level != LIVEUPDATE_LEVEL_WORKLOAD)
+		return -EINVAL;
+
+	return luo_subsystem_add(&luo_machine, subsystem);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_register_subsystem, "LIVEUPDATE");
+
+/**
+ * liveupdate_unregister_subsystem() - unregister the participant of a module
+ * @subsystem: the participant, registered
+ *
+ * Context: May sleep. Not from a callback of a participant.
+ */
+void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
+{
+	luo_subsystem_remove(&luo_machine, subsystem);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_unregister_subsystem, "LIVEUPDATE");
+
+/* A kernel that jumps back freezes nothing and must find nothing prepared. */
+static int luo_refuse_jump_back(struct luo_machine *machine)
+{
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+
+	return machine->state == LIVEUPDATE_STATE_NORMAL ? 0 : -EINVAL;
+}
+
+/**
+ * luo_state_freeze() - freeze for the jump into kexec_image
+ *
+ * Context: reboot(2), with system_transition_mutex and the kexec lock held.
+ * Return: 0; -EINVAL if prepared and kexec_image cannot receive state; -EBUSY
+ * during a transition; otherwise as luo_subsystems_freeze().
+ */
+int luo_state_freeze(void)
+{
+	bool receives = kexec_image->file_mode && kexec_image->kho.fdt;
+	int err;
+
+	if (kexec_image->preserve_context)
+		err = luo_refuse_jump_back(&luo_machine);
+	else
+		err = luo_machine_freeze(&luo_machine, receives);
+	if (err == -EINVAL)
+		pr_err("the kexec image cannot receive state: load it with kexec_file_load(2)\n");
+
+	return err;
+}
+
+/**
+ * luo_state_thaw() - undo luo_state_freeze()
+ *
+ * Context: reboot(2), with system_transition_mutex and the kexec lock held.
+ */
+void luo_state_thaw(void)
+{
+	luo_machine_thaw(&luo_machine);
+}
+
+#ifdef CONFIG_PM_SLEEP
+static int luo_pm_notify(struct notifier_block *nb, unsigned long event,
+			 void *unused)
+{
+	switch (event) {
+	case PM_HIBERNATION_PREPARE:
+	case PM_SUSPEND_PREPARE:
+	case PM_RESTORE_PREPARE: {
+		ACQUIRE(mutex_try, lock)(&luo_machine.lock);
+		if (ACQUIRE_ERR(mutex_try, &lock) ||
+		    luo_machine.state != LIVEUPDATE_STATE_NORMAL) {
+			pr_notice("refusing to sleep during a live update\n");
+			return notifier_from_errno(-EBUSY);
+		}
+		luo_machine.sleep_pending = true;
+		break;
+	}
+	case PM_POST_HIBERNATION:
+	case PM_POST_SUSPEND:
+	case PM_POST_RESTORE: {
+		guard(mutex)(&luo_machine.lock);
+		luo_machine.sleep_pending = false;
+		break;
+	}
+	}
+
+	return NOTIFY_OK;
+}
+
+static struct notifier_block luo_pm_notifier = {
+	.notifier_call = luo_pm_notify,
+};
+
+static int luo_pm_register(void)
+{
+	return register_pm_notifier(&luo_pm_notifier);
+}
+#else
+static int luo_pm_register(void)
+{
+	return 0;
+}
+#endif
+
+/* sysfs */
+
+/* Returns 0 or 1, -EINVAL for anything but exactly that digit. */
+static int luo_parse_bool(const char *buf, size_t count)
+{
+	if (count == 2 && buf[1] == '\n')
+		count = 1;
+	if (count != 1 || (*buf != '0' && *buf != '1'))
+		return -EINVAL;
+
+	return *buf - '0';
+}
+
+static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%s\n", luo_state_names[liveupdate_state()]);
+}
+
+static ssize_t transition_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	struct luo_machine *machine = &luo_machine;
+
+	guard(spinlock)(&machine->progress_lock);
+	if (machine->step == LUO_STEP_NONE)
+		return sysfs_emit(buf, "idle\n");
+	if (!machine->name[0])
+		return sysfs_emit(buf, "%s\n", luo_step_name(machine->step));
+
+	return sysfs_emit(buf, "%s %s\n", luo_step_name(machine->step),
+			  machine->name);
+}
+
+static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	int value, err;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	value = luo_parse_bool(buf, count);
+	if (value < 0)
+		return value;
+
+	err = value ? luo_machine_prepare(&luo_machine) :
+		      luo_machine_cancel(&luo_machine);
+
+	return err ?: count;
+}
+
+static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *buf, size_t count)
+{
+	int err;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	if (luo_parse_bool(buf, count) != 1)
+		return -EINVAL;
+
+	err = luo_machine_finish(&luo_machine);
+
+	return err ?: count;
+}
+
+static ssize_t rehearse_store(struct kobject *kobj,
+			      struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	int err;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	if (luo_parse_bool(buf, count) != 1)
+		return -EINVAL;
+
+	err = luo_machine_rehearse(&luo_machine);
+
+	return err ?: count;
+}
+
+static ssize_t prepare_timeout_ms_show(struct kobject *kobj,
+				       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(luo_machine.timeout_ms));
+}
+
+static ssize_t prepare_timeout_ms_store(struct kobject *kobj,
+					struct kobj_attribute *attr,
+					const char *buf, size_t count)
+{
+	u32 timeout_ms;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	if (strlen(buf) != count || !isdigit(*buf) ||
+	    kstrtou32(buf, 10, &timeout_ms) || timeout_ms > INT_MAX)
+		return -EINVAL;
+	WRITE_ONCE(luo_machine.timeout_ms, timeout_ms);
+
+	return count;
+}
+
+static ssize_t last_failed_step_show(struct kobject *kobj,
+				     struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n",
+			  luo_step_name(READ_ONCE(luo_machine.failed_step)));
+}
+
+static ssize_t last_failed_name_show(struct kobject *kobj,
+				     struct kobj_attribute *attr, char *buf)
+{
+	guard(spinlock)(&luo_machine.progress_lock);
+
+	return sysfs_emit(buf, "%s\n", luo_machine.failed_name);
+}
+
+static ssize_t last_failed_errno_show(struct kobject *kobj,
+				      struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(luo_machine.failed_errno));
+}
+
+/* Not a text attribute, because the list may be longer than a page. */
+static ssize_t participants_read(struct file *file, struct kobject *kobj,
+				 const struct bin_attribute *attr, char *buf,
+				 loff_t offset, size_t count)
+{
+	char *text __free(kvfree) = NULL;
+	ssize_t size;
+
+	size = luo_subsystems_show(&luo_machine, &text);
+	if (size < 0)
+		return size;
+
+	return memory_read_from_buffer(buf, count, &offset, text, size);
+}
+
+static struct kobj_attribute state_attr = __ATTR_RO(state);
+static struct kobj_attribute transition_attr = __ATTR_RO(transition);
+static struct kobj_attribute prepare_attr = __ATTR_WO(prepare);
+static struct kobj_attribute finish_attr = __ATTR_WO(finish);
+static struct kobj_attribute rehearse_attr = __ATTR_WO(rehearse);
+static struct kobj_attribute timeout_attr = __ATTR_RW(prepare_timeout_ms);
+static struct kobj_attribute failed_step_attr = __ATTR_RO(last_failed_step);
+static struct kobj_attribute failed_name_attr = __ATTR_RO(last_failed_name);
+static struct kobj_attribute failed_errno_attr = __ATTR_RO(last_failed_errno);
+
+static struct attribute *luo_attrs[] = {
+	&state_attr.attr,
+	&transition_attr.attr,
+	&prepare_attr.attr,
+	&finish_attr.attr,
+	&rehearse_attr.attr,
+	&timeout_attr.attr,
+	&failed_step_attr.attr,
+	&failed_name_attr.attr,
+	&failed_errno_attr.attr,
+	NULL
+};
+
+static const BIN_ATTR_RO(participants, 0);
+
+static const struct bin_attribute *const luo_bin_attrs[] = {
+	&bin_attr_participants,
+	NULL
+};
+
+static const struct attribute_group luo_group = {
+	.attrs = luo_attrs,
+	.bin_attrs = luo_bin_attrs,
+};
+
+/**
+ * luo_state_kobject() - /sys/kernel/liveupdate, for further files
+ *
+ * Context: late_initcall_sync or later.
+ * Return: the kobject, or NULL if live update is off.
+ */
+struct kobject *luo_state_kobject(void)
+{
+	return luo_kobject;
+}
+
+static int __init luo_state_init(void)
+{
+	struct kobject *kobj;
+	int err;
+
+	if (!liveupdate_enabled())
+		return 0;
+
+	kobj = kobject_create_and_add("liveupdate", kernel_kobj);
+	if (!kobj)
+		return -ENOMEM;
+
+	err = sysfs_create_group(kobj, &luo_group);
+	if (err)
+		goto err_put;
+	err = luo_pm_register();
+	if (err)
+		goto err_put;
+	luo_kobject = kobj;
+
+	return 0;
+
+err_put:
+	kobject_put(kobj);
+	return err;
+}
+late_initcall(luo_state_init);
+
+/* Live update is off here, but the previous kernel did not know. */
+static int __init luo_report_unused(phys_addr_t header, size_t size)
+{
+	struct luo_subsystem_ser *records __free(kvfree) = NULL;
+	unsigned int count;
+	int err;
+
+	err = luo_handover_read(header, size, &records, &count);
+	if (err)
+		return err;
+
+	pr_warn("live update is off: what %u participants handed over stays reserved until the next boot\n",
+		count);
+	for (unsigned int i = 0; i < count; i++)
+		pr_warn("%s: version %u, %s, %llu bytes\n", records[i].name,
+			records[i].version,
+			records[i].flags & LUO_SUBSYSTEM_SER_MANDATORY ?
+			"mandatory" : "optional", records[i].size);
+
+	return 0;
+}
+
+/**
+ * luo_state_early_init() - look for what the previous kernel left
+ *
+ * Context: early_initcall, after the sessions' own data was looked for.
+ */
+void __init luo_state_early_init(void)
+{
+	phys_addr_t header;
+	size_t size;
+	int err;
+
+	luo_machine_init(&luo_machine);
+	luo_test_early_init();
+	if (liveupdate_enabled())
+		luo_subsystems_add_builtin(&luo_machine);
+
+	err = kho_retrieve_subtree(LUO_SUBSYSTEMS_KHO_NAME, &header, &size);
+	if (err == -ENOENT)
+		return;
+
+	if (!err && liveupdate_enabled())
+		err = luo_machine_restore(&luo_machine, header, size);
+	else if (!err)
+		err = luo_report_unused(header, size);
+	if (err) {
+		luo_fail(&luo_machine, LUO_STEP_RESTORE, "", err);
+		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it stays reserved until the next boot\n");
+	}
+}

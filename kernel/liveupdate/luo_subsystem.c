@@ -1,0 +1,643 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Participants of a live update
+ *
+ * Keeps the participants (include/linux/liveupdate/subsystem.h) and walks them
+ * for the state machine in luo_state.c.
+ *
+ * Concept
+ *   Consumers are told before the providers they stand on. PREPARE, FREEZE and
+ *   FINISH walk down the levels, from WORKLOAD to MEMORY; THAW, CANCEL and
+ *   RESTORE walk up. Inside a level the order is that of registration in the
+ *   old kernel and that of the handed-over table in the next one, reversed
+ *   where the levels are walked up. A walk that fails is undone in exactly the
+ *   reverse order.
+ *
+ * Lifecycle in the old kernel
+ *   1. Registered: in &luo_machine.registered. Built-in participants from
+ *      early_initcall on, modules when they ask for it.
+ *   2. Enlisted: PREPARE takes a snapshot of all registered participants, pins
+ *      their modules, and works on nothing else until CANCEL. Who registers
+ *      later joins the next PREPARE.
+ *   3. &luo_phase says how far each enlisted participant got, so that an undo
+ *      needs no other bookkeeping.
+ *
+ * Lifecycle in the next kernel
+ *   1. The records of the old kernel become &struct luo_incoming.
+ *   2. A participant of the same name whose [oldest, version] includes the
+ *      version of the record restores it, once. It is pinned until FINISH.
+ *   3. FINISH calls everybody who restored, then disposes of what nobody
+ *      claimed: an OPTIONAL blob is freed, a MANDATORY one stays reserved
+ *      until the next boot. Plain values need no disposal.
+ *
+ * Contexts
+ *   Everything here may sleep. Callbacks run under &luo_machine.lock and under
+ *   no other lock of this file.
+ *
+ * Lock order
+ *   system_transition_mutex -> &luo_machine.lock ->
+ *   &luo_machine.registered_lock -> &luo_machine.progress_lock.
+ *   Participants may take device_lock and bus locks inside &luo_machine.lock.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cleanup.h>
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/liveupdate.h>
+#include <linux/lockdep.h>
+#include <linux/module.h>
+#include <linux/seq_buf.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/stringhash.h>
+
+#include "luo_machine.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/liveupdate.h>
+
+static const char *const luo_level_names[LIVEUPDATE_NR_LEVELS] = {
+	[LIVEUPDATE_LEVEL_WORKLOAD]	= "workload",
+	[LIVEUPDATE_LEVEL_DEVICES]	= "devices",
+	[LIVEUPDATE_LEVEL_IRQ]		= "irq",
+	[LIVEUPDATE_LEVEL_IOMMU]	= "iommu",
+	[LIVEUPDATE_LEVEL_MEMORY]	= "memory",
+};
+
+static u32 luo_name_hash(const char *name)
+{
+	return full_name_hash(NULL, name,
+			      strnlen(name, LIVEUPDATE_SUBSYSTEM_NAME_LEN));
+}
+
+static struct liveupdate_subsystem *luo_find(struct luo_machine *machine,
+					     const char *name)
+{
+	struct liveupdate_subsystem *subsystem;
+
+	lockdep_assert_held(&machine->registered_lock);
+
+	hash_for_each_possible(machine->names, subsystem, name,
+			       luo_name_hash(name)) {
+		if (!strcmp(subsystem->desc->name, name))
+			return subsystem;
+	}
+
+	return NULL;
+}
+
+static struct luo_incoming *luo_find_incoming(struct luo_machine *machine,
+					      const char *name)
+{
+	struct luo_incoming *incoming;
+
+	lockdep_assert_held(&machine->lock);
+
+	hash_for_each_possible(machine->incoming_names, incoming, hash,
+			       luo_name_hash(name)) {
+		if (!strcmp(incoming->ser.name, name))
+			return incoming;
+	}
+
+	return NULL;
+}
+
+/*
+ * The one place where callbacks are called. A positive return value is not in
+ * the contract of a callback and counts as -EINVAL.
+ */
+static int luo_call(struct luo_machine *machine, enum luo_step step,
+		    struct liveupdate_subsystem *subsystem)
+{
+	const struct liveupdate_subsystem_ops *ops = subsystem->ops;
+	struct liveupdate_data *data = &subsystem->data;
+	const char *name = subsystem->desc->name;
+	int err = 0;
+
+	lockdep_assert_held(&machine->lock);
+
+	luo_progress_enter(machine, step, name);
+	trace_liveupdate_callback_start(luo_step_name(step), name);
+
+	switch (step) {
+	case LUO_STEP_PREPARE:
+		if (ops->prepare)
+			err = ops->prepare(subsystem, data);
+		break;
+	case LUO_STEP_FREEZE:
+		if (ops->freeze)
+			err = ops->freeze(subsystem, data);
+		break;
+	case LUO_STEP_THAW:
+		if (ops->thaw)
+			ops->thaw(subsystem, data);
+		break;
+	case LUO_STEP_CANCEL:
+		if (ops->cancel)
+			ops->cancel(subsystem, data);
+		break;
+	case LUO_STEP_RESTORE:
+		err = ops->restore ? ops->restore(subsystem, data) : -EOPNOTSUPP;
+		break;
+	case LUO_STEP_FINISH:
+		if (ops->finish)
+			ops->finish(subsystem, data);
+		break;
+	case LUO_STEP_NONE:
+		break;
+	}
+	if (err > 0)
+		err = -EINVAL;
+
+	trace_liveupdate_callback_end(luo_step_name(step), name, err);
+	luo_progress_leave(machine);
+	if (err)
+		luo_fail(machine, step, name, err);
+
+	return err;
+}
+
+/* Forget what a participant had to do with an update and let its module go. */
+static void luo_retire(struct liveupdate_subsystem *subsystem)
+{
+	list_del_init(&subsystem->enlisted);
+	subsystem->phase = LUO_PHASE_IDLE;
+	subsystem->data = (struct liveupdate_data){};
+	module_put(subsystem->ops->owner);
+}
+
+static void luo_retire_all(struct luo_machine *machine)
+{
+	struct liveupdate_subsystem *subsystem, *tmp;
+
+	list_for_each_entry_safe(subsystem, tmp, &machine->enlisted, enlisted)
+		luo_retire(subsystem);
+}
+
+/* A module that is on its way out is not asked any more. */
+static unsigned int luo_enlist_all(struct luo_machine *machine)
+{
+	struct liveupdate_subsystem *subsystem;
+	unsigned int count = 0;
+
+	lockdep_assert_held(&machine->lock);
+	guard(mutex)(&machine->registered_lock);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		list_for_each_entry(subsystem, &machine->registered[level],
+				    registered) {
+			if (!try_module_get(subsystem->ops->owner))
+				continue;
+			list_add_tail(&subsystem->enlisted, &machine->enlisted);
+			count++;
+		}
+	}
+
+	return count;
+}
+
+/* Call @step, from the last to the first, for all who are in phase @from. */
+static void luo_undo(struct luo_machine *machine, enum luo_step step,
+		     enum luo_phase from, enum luo_phase to)
+{
+	struct liveupdate_subsystem *subsystem;
+
+	list_for_each_entry_reverse(subsystem, &machine->enlisted, enlisted) {
+		if (subsystem->phase != from)
+			continue;
+		luo_call(machine, step, subsystem);
+		subsystem->phase = to;
+	}
+}
+
+/* Call @step, from the first to the last, until one fails or time is up. */
+static int luo_walk(struct luo_machine *machine, enum luo_step step,
+		    enum luo_phase to)
+{
+	struct liveupdate_subsystem *subsystem;
+	int err;
+
+	list_for_each_entry(subsystem, &machine->enlisted, enlisted) {
+		err = luo_call(machine, step, subsystem);
+		if (err)
+			return err;
+		subsystem->phase = to;
+
+		if (luo_progress_late(machine)) {
+			luo_fail(machine, step, subsystem->desc->name,
+				 -ETIMEDOUT);
+			return -ETIMEDOUT;
+		}
+	}
+
+	return 0;
+}
+
+/**
+ * luo_subsystems_prepare() - PREPARE every registered participant
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ * Return: 0; the error of the participant that failed, after all others were
+ * cancelled; -ETIMEDOUT if the deadline passed; -E2BIG if there are more than
+ * LUO_SUBSYSTEMS_MAX participants; -ENOMEM.
+ */
+int luo_subsystems_prepare(struct luo_machine *machine)
+{
+	unsigned int count = luo_enlist_all(machine);
+	int err;
+
+	err = luo_handover_alloc(machine, count);
+	if (err) {
+		luo_fail(machine, LUO_STEP_PREPARE, "", err);
+		luo_retire_all(machine);
+		return err;
+	}
+
+	err = luo_walk(machine, LUO_STEP_PREPARE, LUO_PHASE_PREPARED);
+	if (err) {
+		luo_subsystems_cancel(machine);
+		return err;
+	}
+	luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
+
+	return 0;
+}
+
+/**
+ * luo_subsystems_cancel() - CANCEL every prepared participant
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_subsystems_cancel(struct luo_machine *machine)
+{
+	luo_undo(machine, LUO_STEP_CANCEL, LUO_PHASE_PREPARED, LUO_PHASE_IDLE);
+	luo_handover_free(machine);
+	luo_retire_all(machine);
+}
+
+/**
+ * luo_subsystems_freeze() - FREEZE every prepared participant
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ * Return: 0 and the data is final; the error of the participant that failed,
+ * after all others were thawed; -ETIMEDOUT if the deadline passed.
+ */
+int luo_subsystems_freeze(struct luo_machine *machine)
+{
+	int err;
+
+	err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);
+	if (err) {
+		luo_subsystems_thaw(machine);
+		return err;
+	}
+	luo_handover_write(machine, LUO_SUBSYSTEMS_FROZEN);
+
+	return 0;
+}
+
+/**
+ * luo_subsystems_thaw() - THAW every frozen participant
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_subsystems_thaw(struct luo_machine *machine)
+{
+	luo_undo(machine, LUO_STEP_THAW, LUO_PHASE_FROZEN, LUO_PHASE_PREPARED);
+	luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
+}
+
+/**
+ * luo_subsystems_accept() - enter the records of the previous kernel
+ * @machine: the machine, without records
+ * @incoming: the records, owned by the machine on success
+ * @count: their number
+ *
+ * Context: Any context that holds &luo_machine.lock.
+ * Return: 0; -EINVAL if two records have the same name.
+ */
+int luo_subsystems_accept(struct luo_machine *machine,
+			  struct luo_incoming *incoming, unsigned int count)
+{
+	lockdep_assert_held(&machine->lock);
+
+	for (unsigned int i = 0; i < count; i++) {
+		const char *name = incoming[i].ser.name;
+
+		if (luo_find_incoming(machine, name)) {
+			hash_init(machine->incoming_names);
+			return -EINVAL;
+		}
+		hash_add(machine->incoming_names, &incoming[i].hash,
+			 luo_name_hash(name));
+	}
+	machine->incoming = incoming;
+	machine->nr_incoming = count;
+
+	return 0;
+}
+
+/* Let @subsystem take over the record of its name, if it can. */
+static void luo_restore_one(struct luo_machine *machine,
+			    struct luo_incoming *incoming,
+			    struct liveupdate_subsystem *subsystem)
+{
+	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
+	int err = 0;
+
+	lockdep_assert_held(&machine->lock);
+
+	if (incoming->tried)
+		return;
+	incoming->tried = true;
+
+	if (!incoming->usable)
+		err = -EINVAL;
+	else if (incoming->ser.version < desc->oldest ||
+		 incoming->ser.version > desc->version)
+		err = -EPROTONOSUPPORT;
+	else if (!try_module_get(subsystem->ops->owner))
+		err = -ENODEV;
+	if (err) {
+		pr_warn("%s: cannot restore version %u with [%u, %u]: %pe\n",
+			desc->name, incoming->ser.version, desc->oldest,
+			desc->version, ERR_PTR(err));
+		luo_fail(machine, LUO_STEP_RESTORE, desc->name, err);
+		return;
+	}
+
+	subsystem->data.value = incoming->ser.value;
+	subsystem->data.size = incoming->ser.size;
+	if (luo_call(machine, LUO_STEP_RESTORE, subsystem)) {
+		luo_retire(subsystem);
+		return;
+	}
+	subsystem->phase = LUO_PHASE_RESTORED;
+	incoming->subsystem = subsystem;
+}
+
+/**
+ * luo_subsystems_restore() - RESTORE every participant that has a record
+ * @machine: the machine, with &luo_machine.incoming filled
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_subsystems_restore(struct luo_machine *machine)
+{
+	struct liveupdate_subsystem **found __free(kvfree) = NULL;
+	unsigned int count = machine->nr_incoming;
+
+	lockdep_assert_held(&machine->lock);
+
+	found = kvcalloc(max(count, 1U), sizeof(*found), GFP_KERNEL);
+	if (!found) {
+		luo_fail(machine, LUO_STEP_RESTORE, "", -ENOMEM);
+		return;
+	}
+
+	scoped_guard(mutex, &machine->registered_lock) {
+		for (unsigned int i = 0; i < count; i++)
+			found[i] = luo_find(machine,
+					    machine->incoming[i].ser.name);
+	}
+
+	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
+		for (unsigned int i = count; i--; ) {
+			if (found[i] && found[i]->desc->level == level)
+				luo_restore_one(machine, &machine->incoming[i],
+						found[i]);
+		}
+	}
+}
+
+/* Nobody took this record over: free what can be freed. */
+static u64 luo_dispose(struct luo_incoming *incoming)
+{
+	const struct luo_subsystem_ser *ser = &incoming->ser;
+
+	if (ser->flags & LUO_SUBSYSTEM_SER_MANDATORY) {
+		pr_warn("%s: nobody claimed %llu bytes of mandatory data, they stay reserved until the next boot\n",
+			ser->name, ser->size);
+		return ser->size;
+	}
+
+	pr_notice("%s: nobody claimed %llu bytes of optional data, freed\n",
+		  ser->name, ser->size);
+	if (luo_handed_over(ser->value, ser->size))
+		kho_restore_free(phys_to_virt(ser->value));
+
+	return 0;
+}
+
+/**
+ * luo_subsystems_finish() - FINISH everybody who restored, drop the rest
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_subsystems_finish(struct luo_machine *machine)
+{
+	unsigned int count = machine->nr_incoming, kept = 0;
+	u64 bytes = 0;
+
+	lockdep_assert_held(&machine->lock);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		for (unsigned int i = 0; i < count; i++) {
+			struct liveupdate_subsystem *subsystem =
+				machine->incoming[i].subsystem;
+
+			if (!subsystem || subsystem->desc->level != level)
+				continue;
+			luo_call(machine, LUO_STEP_FINISH, subsystem);
+		}
+	}
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct luo_incoming *incoming = &machine->incoming[i];
+
+		hash_del(&incoming->hash);
+		if (incoming->subsystem) {
+			luo_retire(incoming->subsystem);
+		} else if (incoming->ser.size) {
+			u64 reserved = luo_dispose(incoming);
+
+			bytes += reserved;
+			kept += !!reserved;
+		}
+	}
+	if (kept)
+		pr_warn("%u mandatory participants left %llu bytes reserved until the next boot\n",
+			kept, bytes);
+
+	kvfree(machine->incoming);
+	machine->incoming = NULL;
+	machine->nr_incoming = 0;
+}
+
+static int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
+{
+	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
+
+	if (!subsystem->ops || !luo_name_valid(desc->name) || !desc->oldest ||
+	    desc->oldest > desc->version || desc->level >= LIVEUPDATE_NR_LEVELS ||
+	    desc->class > LIVEUPDATE_MANDATORY)
+		return -EINVAL;
+
+	return 0;
+}
+
+/**
+ * luo_subsystem_add() - register a participant with a machine
+ * @machine: the machine
+ * @subsystem: the participant
+ *
+ * If the machine holds a record for it, the participant restores it now.
+ *
+ * Context: May sleep. Waits for a transition only if this kernel was handed
+ * state that is not finished yet.
+ * Return: 0; -EINVAL if the description is malformed; -EEXIST if the name is
+ * taken. That restoring failed is not an error of registering.
+ */
+int luo_subsystem_add(struct luo_machine *machine,
+		      struct liveupdate_subsystem *subsystem)
+{
+	struct luo_incoming *incoming;
+	int err;
+
+	err = luo_subsystem_check(subsystem);
+	if (err)
+		return err;
+
+	INIT_LIST_HEAD(&subsystem->enlisted);
+	subsystem->data = (struct liveupdate_data){};
+	subsystem->phase = LUO_PHASE_IDLE;
+
+	scoped_guard(mutex, &machine->registered_lock) {
+		const char *name = subsystem->desc->name;
+
+		if (luo_find(machine, name))
+			return -EEXIST;
+		hash_add(machine->names, &subsystem->name, luo_name_hash(name));
+		list_add_tail(&subsystem->registered,
+			      &machine->registered[subsystem->desc->level]);
+	}
+
+	if (READ_ONCE(machine->state) != LIVEUPDATE_STATE_UPDATED)
+		return 0;
+
+	guard(mutex)(&machine->lock);
+	incoming = luo_find_incoming(machine, subsystem->desc->name);
+	if (incoming)
+		luo_restore_one(machine, incoming, subsystem);
+
+	return 0;
+}
+
+/**
+ * luo_subsystem_remove() - unregister a participant from a machine
+ * @machine: the machine
+ * @subsystem: the participant
+ *
+ * A participant that is prepared is cancelled and leaves the table; what it
+ * restored counts as unclaimed. Neither happens to a module that is unloaded,
+ * because it is pinned, but both can to one whose init function fails late.
+ *
+ * Context: May sleep. Waits for a transition to end.
+ */
+void luo_subsystem_remove(struct luo_machine *machine,
+			  struct liveupdate_subsystem *subsystem)
+{
+	guard(mutex)(&machine->lock);
+
+	scoped_guard(mutex, &machine->registered_lock) {
+		hash_del(&subsystem->name);
+		list_del(&subsystem->registered);
+	}
+
+	if (subsystem->phase == LUO_PHASE_PREPARED) {
+		luo_call(machine, LUO_STEP_CANCEL, subsystem);
+		luo_retire(subsystem);
+		luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
+	} else if (subsystem->phase == LUO_PHASE_RESTORED) {
+		luo_find_incoming(machine, subsystem->desc->name)->subsystem = NULL;
+		luo_retire(subsystem);
+	}
+}
+
+/**
+ * luo_subsystems_show() - list the participants
+ * @machine: the machine
+ * @text: on success the list, to be freed with kvfree()
+ *
+ * Context: May sleep. Takes &luo_machine.registered_lock, and so does not wait
+ * for a transition.
+ * Return: length of the list in bytes, or -ENOMEM.
+ */
+ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
+{
+	struct liveupdate_subsystem *subsystem;
+	unsigned int count = 0;
+	struct seq_buf list;
+	char *buf;
+	size_t size;
+
+	guard(mutex)(&machine->registered_lock);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
+		count += list_count_nodes(&machine->registered[level]);
+
+	/* Name, two u32, level, class and a u64, each with a separator. */
+	size = (count + 1) * (LIVEUPDATE_SUBSYSTEM_NAME_LEN + 2 * 11 + 9 + 10 + 21);
+	buf = kvzalloc(size, GFP_KERNEL);
+	if (!buf)
+		return -ENOMEM;
+	seq_buf_init(&list, buf, size);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		list_for_each_entry(subsystem, &machine->registered[level],
+				    registered) {
+			const struct liveupdate_subsystem_desc *desc =
+				subsystem->desc;
+
+			seq_buf_printf(&list, "%s %u %u %s %s %llu\n",
+				       desc->name, desc->version, desc->oldest,
+				       luo_level_names[level],
+				       desc->class == LIVEUPDATE_MANDATORY ?
+				       "mandatory" : "optional",
+				       READ_ONCE(subsystem->data.size));
+		}
+	}
+	*text = buf;
+
+	return seq_buf_used(&list);
+}
+
+/**
+ * luo_subsystems_add_builtin() - register all built-in participants
+ * @machine: the machine
+ *
+ * Context: early_initcall.
+ */
+void __init luo_subsystems_add_builtin(struct luo_machine *machine)
+{
+	struct liveupdate_subsystem **entry;
+	int err;
+
+	for (entry = __start_liveupdate_subsystems;
+	     entry < __stop_liveupdate_subsystems; entry++) {
+		err = luo_subsystem_add(machine, *entry);
+		if (err)
+			pr_err("%.*s: not registered: %pe\n",
+			       LIVEUPDATE_SUBSYSTEM_NAME_LEN,
+			       (*entry)->desc->name, ERR_PTR(err));
+	}
+}

@@ -1,0 +1,540 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Test participants
+ *
+ * One participant on every level that does as it is told, and a file handler
+ * whose freeze fails on request. Kselftests and two-kernel scenarios drive the
+ * state machine with them through every failure. For test kernels only.
+ *
+ * Control is the same text in the boot parameter liveupdate_test.config and in
+ * the debugfs file liveupdate_test/config: entries separated by ';' or line
+ * end, each "NAME key=value[,key=value...]", or "clear", which undoes all but
+ * version, oldest, class and active. Keys::
+ *
+ *	fail=STEP	prepare, freeze or restore fails; none: it does not
+ *	errno=N		with this error, 5 if not given
+ *	slow=STEP	any callback sleeps; none: none does
+ *	ms=N		for so long
+ *	data=TEXT	text handed over; empty: a plain value instead
+ *	version=N	version claimed
+ *	oldest=N	oldest version claimed to be readable
+ *	class=CLASS	mandatory or optional
+ *	active=0	boot parameter only: has no valid description, so that it
+ *			is refused and takes no part
+ *
+ * Further files in debugfs: "calls" lists the latest callbacks, one
+ * "STEP NAME ERRNO" a line; "received" what was handed over, one "NAME TEXT" a
+ * line; "file" can be preserved in a session of /dev/liveupdate, and the
+ * freeze of such a file fails with the error in "file_freeze_errno".
+ *
+ * Locking: &luo_test_lock protects the list, the settings and the log of
+ * calls. It is not held while a callback sleeps.
+ */
+
+#define pr_fmt(fmt) "liveupdate_test: " fmt
+
+#include <linux/anon_inodes.h>
+#include <linux/cleanup.h>
+#include <linux/debugfs.h>
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/init.h>
+#include <linux/liveupdate.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/mutex.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/uaccess.h>
+
+#include "luo_machine.h"
+#include "luo_test_participant.h"
+
+/* Part of luo.o, but the parameter is for test kernels only. */
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "liveupdate_test."
+
+#define LUO_TEST_CALLS		1024
+#define LUO_TEST_PLAIN_VALUE	0x70617274ULL
+#define LUO_TEST_CONFIG_LEN	1024
+
+static DEFINE_MUTEX(luo_test_lock);
+static LIST_HEAD(luo_test_participants);
+
+static struct {
+	const char *step;
+	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	int error;
+} luo_test_calls[LUO_TEST_CALLS];
+static unsigned long luo_test_nr_calls;
+
+static struct luo_test_participant *
+to_participant(struct liveupdate_subsystem *subsystem)
+{
+	return container_of(subsystem, struct luo_test_participant, subsystem);
+}
+
+/* What every callback does: note the call, be slow, fail. */
+static int luo_test_call(struct liveupdate_subsystem *subsystem,
+			 const char *step, bool can_fail)
+{
+	struct luo_test_participant *participant = to_participant(subsystem);
+	unsigned int ms = 0;
+	int err = 0;
+
+	scoped_guard(mutex, &luo_test_lock) {
+		unsigned long i = luo_test_nr_calls++ % LUO_TEST_CALLS;
+
+		if (!strcmp(participant->slow, step))
+			ms = participant->slow_ms;
+		if (can_fail && !strcmp(participant->fail, step))
+			err = -participant->fail_errno;
+		luo_test_calls[i].step = step;
+		luo_test_calls[i].error = err;
+		strscpy(luo_test_calls[i].name, participant->desc.name);
+	}
+	if (ms)
+		msleep(ms);
+
+	return err;
+}
+
+int luo_test_prepare(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data)
+{
+	struct luo_test_participant *participant = to_participant(subsystem);
+	size_t size;
+	void *blob;
+	int err;
+
+	err = luo_test_call(subsystem, "prepare", true);
+	if (err)
+		return err;
+
+	guard(mutex)(&luo_test_lock);
+	if (!participant->data[0]) {
+		data->value = LUO_TEST_PLAIN_VALUE;
+		return 0;
+	}
+
+	size = strlen(participant->data) + 1;
+	blob = liveupdate_data_alloc(data, size);
+	if (IS_ERR(blob))
+		return PTR_ERR(blob);
+	memcpy(blob, participant->data, size);
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_prepare, "LIVEUPDATE");
+
+int luo_test_freeze(struct liveupdate_subsystem *subsystem,
+		    struct liveupdate_data *data)
+{
+	return luo_test_call(subsystem, "freeze", true);
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_freeze, "LIVEUPDATE");
+
+void luo_test_thaw(struct liveupdate_subsystem *subsystem,
+		   struct liveupdate_data *data)
+{
+	luo_test_call(subsystem, "thaw", false);
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_thaw, "LIVEUPDATE");
+
+void luo_test_cancel(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data)
+{
+	luo_test_call(subsystem, "cancel", false);
+	liveupdate_data_free(data);
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_cancel, "LIVEUPDATE");
+
+int luo_test_restore(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data)
+{
+	struct luo_test_participant *participant = to_participant(subsystem);
+	const char *text = liveupdate_data_blob(data);
+	void *blob;
+	int err;
+
+	err = luo_test_call(subsystem, "restore", true);
+	if (err)
+		return err;
+
+	guard(mutex)(&luo_test_lock);
+	if (!text) {
+		snprintf(participant->received, sizeof(participant->received),
+			 "value=%#llx", data->value);
+		return 0;
+	}
+	if (data->size > sizeof(participant->received) ||
+	    strnlen(text, data->size) != data->size - 1)
+		return -EINVAL;
+	strscpy(participant->received, text);
+
+	blob = liveupdate_data_claim(data);
+	if (!blob)
+		return -EINVAL;
+	folio_put(virt_to_folio(blob));
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_restore, "LIVEUPDATE");
+
+void luo_test_finish(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data)
+{
+	luo_test_call(subsystem, "finish", false);
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_finish, "LIVEUPDATE");
+
+static const struct liveupdate_subsystem_ops luo_test_ops = {
+	.prepare	= luo_test_prepare,
+	.freeze		= luo_test_freeze,
+	.thaw		= luo_test_thaw,
+	.cancel		= luo_test_cancel,
+	.restore	= luo_test_restore,
+	.finish		= luo_test_finish,
+};
+
+#define LUO_TEST_BUILTIN(_name, _level, _class)				\
+	LIVEUPDATE_NOTE(luo_test_##_name##_note, "test-" #_name, 1, 1,	\
+			_level, _class);				\
+	static struct luo_test_participant luo_test_##_name = {		\
+		.subsystem = { .ops = &luo_test_ops },			\
+	};								\
+	LIVEUPDATE_BUILTIN_SUBSYSTEM(luo_test_##_name.subsystem)
+
+LUO_TEST_BUILTIN(workload, LIVEUPDATE_LEVEL_WORKLOAD, LIVEUPDATE_OPTIONAL);
+LUO_TEST_BUILTIN(devices, LIVEUPDATE_LEVEL_DEVICES, LIVEUPDATE_MANDATORY);
+LUO_TEST_BUILTIN(irq, LIVEUPDATE_LEVEL_IRQ, LIVEUPDATE_OPTIONAL);
+LUO_TEST_BUILTIN(iommu, LIVEUPDATE_LEVEL_IOMMU, LIVEUPDATE_MANDATORY);
+LUO_TEST_BUILTIN(memory, LIVEUPDATE_LEVEL_MEMORY, LIVEUPDATE_OPTIONAL);
+
+static void luo_test_reset(struct luo_test_participant *participant)
+{
+	participant->fail[0] = '\0';
+	participant->fail_errno = EIO;
+	participant->slow[0] = '\0';
+	participant->slow_ms = 0;
+	strscpy(participant->data, participant->desc.name);
+}
+
+/**
+ * luo_test_init() - make a test participant known to the control files
+ * @participant: the participant
+ * @note: its note
+ * @ops: its callbacks
+ *
+ * Context: May sleep.
+ */
+void luo_test_init(struct luo_test_participant *participant,
+		   const struct liveupdate_note *note,
+		   const struct liveupdate_subsystem_ops *ops)
+{
+	participant->desc = note->desc;
+	participant->subsystem.desc = &participant->desc;
+	participant->subsystem.ops = ops;
+	luo_test_reset(participant);
+
+	guard(mutex)(&luo_test_lock);
+	list_add_tail(&participant->list, &luo_test_participants);
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_init, "LIVEUPDATE");
+
+/**
+ * luo_test_exit() - undo luo_test_init()
+ * @participant: the participant
+ *
+ * Context: May sleep.
+ */
+void luo_test_exit(struct luo_test_participant *participant)
+{
+	guard(mutex)(&luo_test_lock);
+	list_del(&participant->list);
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_exit, "LIVEUPDATE");
+
+static int luo_test_set_text(char *to, size_t size, const char *value)
+{
+	return strscpy(to, value, size) < 0 ? -EINVAL : 0;
+}
+
+static int luo_test_set(struct luo_test_participant *participant,
+			const char *key, const char *value)
+{
+	struct liveupdate_subsystem_desc *desc = &participant->desc;
+	unsigned int number;
+
+	if (!strcmp(key, "fail"))
+		return luo_test_set_text(participant->fail,
+					 sizeof(participant->fail), value);
+	if (!strcmp(key, "slow"))
+		return luo_test_set_text(participant->slow,
+					 sizeof(participant->slow), value);
+	if (!strcmp(key, "data"))
+		return luo_test_set_text(participant->data,
+					 sizeof(participant->data), value);
+	if (!strcmp(key, "class")) {
+		desc->class = !strcmp(value, "mandatory") ?
+			LIVEUPDATE_MANDATORY : LIVEUPDATE_OPTIONAL;
+		return 0;
+	}
+
+	if (kstrtouint(value, 10, &number))
+		return -EINVAL;
+	if (!strcmp(key, "errno") && number && number <= MAX_ERRNO)
+		participant->fail_errno = number;
+	else if (!strcmp(key, "ms"))
+		participant->slow_ms = number;
+	else if (!strcmp(key, "version"))
+		desc->version = number;
+	else if (!strcmp(key, "oldest"))
+		desc->oldest = number;
+	else if (!strcmp(key, "active") && !number)
+		desc->oldest = 0;
+	else
+		return -EINVAL;
+
+	return 0;
+}
+
+static int luo_test_configure_entry(char *entry)
+{
+	struct luo_test_participant *participant;
+	char *name, *setting, *key;
+	int err;
+
+	entry = strim(entry);
+	name = strsep(&entry, " ");
+	if (!*name)
+		return 0;
+
+	if (!strcmp(name, "clear")) {
+		list_for_each_entry(participant, &luo_test_participants, list)
+			luo_test_reset(participant);
+		luo_test_nr_calls = 0;
+		return 0;
+	}
+
+	list_for_each_entry(participant, &luo_test_participants, list) {
+		if (strcmp(participant->desc.name, name))
+			continue;
+		while ((setting = strsep(&entry, ","))) {
+			key = strsep(&setting, "=");
+			if (!setting)
+				return -EINVAL;
+			err = luo_test_set(participant, strim(key), setting);
+			if (err)
+				return err;
+		}
+		return 0;
+	}
+
+	return -ENOENT;
+}
+
+/**
+ * luo_test_configure() - tell test participants what to do
+ * @config: entries as in the DOC comment
+ *
+ * Context: May sleep.
+ * Return: 0; -EINVAL if an entry is malformed or @config is too long; -ENOENT
+ * if there is no participant of that name. Entries before it have effect.
+ */
+int luo_test_configure(const char *config)
+{
+	char *copy __free(kfree) = NULL, *rest, *entry;
+	int err;
+
+	if (strlen(config) >= LUO_TEST_CONFIG_LEN)
+		return -EINVAL;
+	copy = kstrdup(config, GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+
+	guard(mutex)(&luo_test_lock);
+	rest = copy;
+	while ((entry = strsep(&rest, ";\n"))) {
+		err = luo_test_configure_entry(entry);
+		if (err)
+			return err;
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_configure, "LIVEUPDATE");
+
+/* Parsed before there is memory to allocate; applied at early_initcall. */
+static char luo_test_boot_config[LUO_TEST_CONFIG_LEN] __initdata;
+module_param_string(config, luo_test_boot_config, sizeof(luo_test_boot_config),
+		    0);
+MODULE_PARM_DESC(config, "what the test participants do, see luo_test_participant.c");
+
+/**
+ * luo_test_early_init() - configure the built-in test participants
+ *
+ * Context: early_initcall, before participants are registered.
+ */
+void __init luo_test_early_init(void)
+{
+	int err;
+
+	luo_test_init(&luo_test_workload, &luo_test_workload_note, &luo_test_ops);
+	luo_test_init(&luo_test_devices, &luo_test_devices_note, &luo_test_ops);
+	luo_test_init(&luo_test_irq, &luo_test_irq_note, &luo_test_ops);
+	luo_test_init(&luo_test_iommu, &luo_test_iommu_note, &luo_test_ops);
+	luo_test_init(&luo_test_memory, &luo_test_memory_note, &luo_test_ops);
+
+	err = luo_test_configure(luo_test_boot_config);
+	if (err)
+		pr_err("malformed configuration: %pe\n", ERR_PTR(err));
+}
+
+/* debugfs: config, calls, received */
+
+static ssize_t luo_test_config_write(struct file *file,
+				     const char __user *ubuf, size_t count,
+				     loff_t *pos)
+{
+	char *config __free(kfree) = NULL;
+	int err;
+
+	if (count >= LUO_TEST_CONFIG_LEN)
+		return -EINVAL;
+	config = memdup_user_nul(ubuf, count);
+	if (IS_ERR(config))
+		return PTR_ERR(no_free_ptr(config));
+
+	err = luo_test_configure(config);
+
+	return err ?: count;
+}
+
+static const struct file_operations luo_test_config_fops = {
+	.owner	= THIS_MODULE,
+	.write	= luo_test_config_write,
+};
+
+static int luo_test_calls_show(struct seq_file *seq, void *unused)
+{
+	unsigned long i = 0;
+
+	guard(mutex)(&luo_test_lock);
+	if (luo_test_nr_calls > LUO_TEST_CALLS)
+		i = luo_test_nr_calls - LUO_TEST_CALLS;
+	for (; i < luo_test_nr_calls; i++)
+		seq_printf(seq, "%s %s %d\n",
+			   luo_test_calls[i % LUO_TEST_CALLS].step,
+			   luo_test_calls[i % LUO_TEST_CALLS].name,
+			   luo_test_calls[i % LUO_TEST_CALLS].error);
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(luo_test_calls);
+
+static int luo_test_received_show(struct seq_file *seq, void *unused)
+{
+	struct luo_test_participant *participant;
+
+	guard(mutex)(&luo_test_lock);
+	list_for_each_entry(participant, &luo_test_participants, list) {
+		if (participant->received[0])
+			seq_printf(seq, "%s %s\n", participant->desc.name,
+				   participant->received);
+	}
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(luo_test_received);
+
+/* A file that sessions can preserve, with a freeze that may fail. */
+
+static u32 luo_test_file_freeze_errno;
+
+static const struct file_operations luo_test_file_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+};
+
+static bool luo_test_file_can_preserve(struct liveupdate_file_handler *handler,
+				       struct file *file)
+{
+	return file_inode(file)->i_private == &luo_test_file_freeze_errno;
+}
+
+static int luo_test_file_preserve(struct liveupdate_file_op_args *args)
+{
+	args->serialized_data = LUO_TEST_PLAIN_VALUE;
+
+	return 0;
+}
+
+static void luo_test_file_unpreserve(struct liveupdate_file_op_args *args)
+{
+}
+
+static int luo_test_file_freeze(struct liveupdate_file_op_args *args)
+{
+	int error = READ_ONCE(luo_test_file_freeze_errno);
+
+	return error > 0 && error <= MAX_ERRNO ? -error : 0;
+}
+
+static int luo_test_file_retrieve(struct liveupdate_file_op_args *args)
+{
+	struct file *file;
+
+	if (args->serialized_data != LUO_TEST_PLAIN_VALUE)
+		return -EINVAL;
+	file = anon_inode_getfile("[liveupdate_test]", &luo_test_file_fops,
+				  NULL, O_RDONLY);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	args->file = file;
+
+	return 0;
+}
+
+static void luo_test_file_finish(struct liveupdate_file_op_args *args)
+{
+}
+
+static const struct liveupdate_file_ops luo_test_file_ops = {
+	.can_preserve	= luo_test_file_can_preserve,
+	.preserve	= luo_test_file_preserve,
+	.unpreserve	= luo_test_file_unpreserve,
+	.freeze		= luo_test_file_freeze,
+	.retrieve	= luo_test_file_retrieve,
+	.finish		= luo_test_file_finish,
+	.owner		= THIS_MODULE,
+};
+
+static struct liveupdate_file_handler luo_test_file_handler = {
+	.ops		= &luo_test_file_ops,
+	.compatible	= "liveupdate-test-file-v1",
+};
+
+static int __init luo_test_late_init(void)
+{
+	struct dentry *dir;
+
+	if (!liveupdate_enabled())
+		return 0;
+
+	dir = debugfs_create_dir("liveupdate_test", NULL);
+	debugfs_create_file("config", 0200, dir, NULL, &luo_test_config_fops);
+	debugfs_create_file("calls", 0400, dir, NULL, &luo_test_calls_fops);
+	debugfs_create_file("received", 0400, dir, NULL,
+			    &luo_test_received_fops);
+	debugfs_create_file("file", 0400, dir, &luo_test_file_freeze_errno,
+			    &luo_test_file_fops);
+	debugfs_create_u32("file_freeze_errno", 0600, dir,
+			   &luo_test_file_freeze_errno);
+
+	return liveupdate_register_file_handler(&luo_test_file_handler);
+}
+late_initcall_sync(luo_test_late_init);

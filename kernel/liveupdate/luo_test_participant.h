@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+#ifndef _LINUX_LUO_TEST_PARTICIPANT_H
+#define _LINUX_LUO_TEST_PARTICIPANT_H
+
+#include <linux/liveupdate/subsystem.h>
+#include <linux/list.h>
+
+#define LUO_TEST_DATA_LEN	128
+
+/**
+ * struct luo_test_participant - a participant that does as it is told
+ * @subsystem: its registration; luo_test_init() points it to @desc.
+ * @desc: description, a copy of the note's that can be changed.
+ * @list: entry in the list of all test participants.
+ * @fail: name of the callback that fails, or empty.
+ * @fail_errno: error it fails with, positive.
+ * @slow: name of the callback that is slow, or empty.
+ * @slow_ms: milliseconds it takes.
+ * @data: text to hand over; empty hands over a plain value.
+ * @received: text that was handed over.
+ */
+struct luo_test_participant {
+	struct liveupdate_subsystem subsystem;
+	struct liveupdate_subsystem_desc desc;
+	struct list_head list;
+	char fail[12];
+	int fail_errno;
+	char slow[12];
+	unsigned int slow_ms;
+	char data[LUO_TEST_DATA_LEN];
+	char received[LUO_TEST_DATA_LEN];
+};
+
+void luo_test_init(struct luo_test_participant *participant,
+		   const struct liveupdate_note *note,
+		   const struct liveupdate_subsystem_ops *ops);
+void luo_test_exit(struct luo_test_participant *participant);
+int luo_test_configure(const char *config);
+
+int luo_test_prepare(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data);
+int luo_test_freeze(struct liveupdate_subsystem *subsystem,
+		    struct liveupdate_data *data);
+void luo_test_thaw(struct liveupdate_subsystem *subsystem,
+		   struct liveupdate_data *data);
+void luo_test_cancel(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data);
+int luo_test_restore(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data);
+void luo_test_finish(struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_data *data);
+
+#endif /* _LINUX_LUO_TEST_PARTICIPANT_H */
