@@ -73,8 +73,9 @@ class Rebooted(Exception):
 class Guest:
     """The control connection of one VM, and what tests do most with it."""
 
-    def __init__(self, vm, on_event=None):
+    def __init__(self, vm, on_event=None, slow=1):
         self.vm = vm
+        self._slow = slow
         self.boots = []
         self.events = []
         self._on_event = on_event
@@ -131,6 +132,7 @@ class Guest:
 
     def wait_boot(self, timeout=BOOT_TIMEOUT):
         """Waits for the next kernel to come up."""
+        timeout *= self._slow
         deadline = time.monotonic() + timeout
         try:
             while True:
@@ -178,6 +180,7 @@ class Guest:
     def run(self, command, timeout=COMMAND_TIMEOUT):
         """Runs a shell command in the guest; the guest ends it after `timeout`."""
         self._sequence += 1
+        timeout *= self._slow
         body = command.encode()
         header = f"RUN {self._sequence} {int(timeout * 1000)} {len(body)}\n"
         return self._request(header, body, command, timeout + 15)

@@ -99,7 +99,7 @@ static pid_t start_shell(void)
 	ioctl(0, TIOCSCTTY, 1);
 	setenv("PS1", "guest# ", 1);
 	setenv("HOME", "/root", 1);
-	execl("/bin/sh", "-sh", (char *)NULL);
+	execl("/bin/sh", "sh", "-c", "cat /etc/help.txt; exec sh -i", (char *)NULL);
 	_exit(127);
 }
 

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The main job, shown as it happens: python3 -m harness.demo.
+
+A kernel is prepared, replaced by another one through kexec, comes up updated, is
+finished and is normal again. Everything shown was read from the guest, and any
+deviation from what has to happen ends the demonstration with status 1.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+from . import guest, paths
+from .guest_control import LIVEUPDATE, Rebooted
+from .run import HarnessError
+from .scenario_api import Failed, Run, Scenario, release_of
+from .scenario_checks import splats
+
+CALM = 0.3      # seconds between steps that would otherwise be too fast to read
+
+COLOURS = {"state": "1;32", "kernel": "1;36", "command": "1;33", "quote": "2",
+           "bad": "1;31", "title": "1"}
+
+
+class Screen:
+    """Prints what happens, with the time since the start, in colour on a terminal."""
+
+    def __init__(self, colour):
+        self._colour = colour
+        self._start = time.monotonic()
+
+    def paint(self, kind, text):
+        """The text in the colour of its kind."""
+        return f"\x1b[{COLOURS[kind]}m{text}\x1b[0m" if self._colour else text
+
+    def say(self, text=""):
+        """One line with the time."""
+        print(f"{time.monotonic() - self._start:6.1f} s  {text}" if text else "", flush=True)
+
+    def title(self, text):
+        """A headline."""
+        print("\n" + self.paint("title", f"== {text}"), flush=True)
+
+    def quote(self, text, limit=12):
+        """Text of the guest, shortened in the middle."""
+        lines = text.splitlines()
+        if len(lines) > limit:
+            cut = len(lines) - limit + 1
+            lines[limit // 2:limit // 2 + cut] = [f"... {cut} more lines ..."]
+        for line in lines:
+            print("          " + self.paint("quote", line[:110]), flush=True)
+
+
+class Demo:
+    """One demonstration."""
+
+    STATES = ["normal", "prepared", "frozen", "updated", "normal"]
+
+    def __init__(self, screen):
+        self._screen = screen
+        self._seen = []
+        what = Scenario("demo", "the main job, shown", None, smp=2, limit=120)
+        self._run = Run(what, paths.BUILD / "demo", on_event=self._event)
+
+    def _event(self, text):
+        """A state the guest entered, told by a process that polls the file."""
+        label, _, value = text.partition(" ")
+        if label == "state" and (not self._seen or self._seen[-1] != value):
+            self._seen.append(value)
+            self._screen.say(f"the state is {self._screen.paint('state', value)}")
+
+    def _follow(self, machine):
+        machine.do(f"guestctl follow {LIVEUPDATE}/state 100000 state >/dev/null 2>&1 &")
+        self._settle(machine)
+
+    def _settle(self, machine):
+        """Lets what the guest reports come in."""
+        machine.pump(CALM)
+
+    def _command(self, machine, text):
+        self._screen.say(f"{self._screen.paint('command', '# ' + text)}")
+        machine.do(text, timeout=60)
+        self._settle(machine)
+
+    def _kernel(self, machine):
+        name = machine.do("uname -r")
+        self._screen.say(f"running kernel: {self._screen.paint('kernel', name)}")
+        return name
+
+    def _failures(self, machine):
+        self._run.nothing_failed(machine)
+
+    def play(self):
+        """Shows it all; raises when something is not as it has to be."""
+        screen, run = self._screen, self._run
+        screen.title("The old kernel")
+        machine = run.boot("a")
+        old = self._kernel(machine)
+        self._follow(machine)
+        screen.say("what takes part: name, version, oldest readable, level, class, bytes")
+        screen.quote(machine.attribute("participants"))
+        machine.do("guestctl session create demo-guest-memory 32")
+        screen.say("a tenant keeps 32 MiB in a session of its own")
+
+        screen.title("Prepare: everything keeps running")
+        self._command(machine, f"echo 1 > {LIVEUPDATE}/prepare")
+        screen.say("load the next kernel (kexec_file_load)")
+        run.load(machine)
+
+        screen.title("The jump")
+        screen.say(screen.paint("command", "# reboot into the loaded kernel"))
+        jumped = time.monotonic()
+        boot = machine.jump()
+        screen.say(f"a kernel came up {time.monotonic() - jumped:.1f} s later, "
+                   "devices and memory were never reset")
+        if self._seen[-1] != "frozen":
+            self._from_console(machine)
+
+        screen.title("The new kernel")
+        new = self._kernel(machine)
+        run.equal("the new kernel", new, release_of(run.image("b")))
+        run.check("another kernel runs", old != new and boot.number == 2, new)
+        self._follow(machine)
+        self._failures(machine)
+        screen.say("what the old kernel printed on its way down, read from the new one:")
+        log = machine.attribute("shutdown_log")
+        run.contains("the shutdown log", log, "Starting new kernel")
+        screen.quote(log)
+        run.equal("the tenant's memory", machine.do(
+            "guestctl session verify demo-guest-memory 32"), f"ok {32 << 20} bytes")
+        screen.say("the tenant's 32 MiB are intact, every byte was compared")
+
+        screen.title("Finish")
+        self._command(machine, f"echo 1 > {LIVEUPDATE}/finish")
+        run.state(machine, "normal")
+        self._failures(machine)
+        self._settle(machine)
+        run.equal("states as they were entered", self._seen, self.STATES)
+        run.equal("machines that were booted", len(run.guests), 1)
+        found = splats(machine.vm.serial())
+        if found:
+            raise Failed(f"console: {found[0]}")
+        screen.say(f"done: {old} was replaced by {new}, states: {' -> '.join(self._seen)}")
+
+    def _from_console(self, machine):
+        """frozen lasts until the jump; if the report was cut off by it, the
+        console of the old kernel has the line."""
+        if "state frozen" in machine.console(1):
+            self._event("state frozen")
+
+    def close(self):
+        """Ends the machine."""
+        self._run.close()
+
+
+def main(argv=None):
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="harness.demo", description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser.parse_args(argv)
+    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    screen = Screen(colour)
+    demo = None
+    try:
+        guest.build()
+        demo = Demo(screen)
+        demo.play()
+    except Rebooted as rebooted:
+        screen.say(screen.paint("bad", f"FAILED: kernel {rebooted.boot.release} came up "
+                                "though nobody asked for it"))
+        return 1
+    except HarnessError as error:
+        screen.say(screen.paint("bad", f"FAILED: {error}"))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        if demo:
+            demo.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

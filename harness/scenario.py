@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs scenarios: python3 -m harness.scenario NAME... | --all | --list.
+
+Each prints one line, `ok NAME - seconds`, `not ok NAME - reason` or `skip NAME -
+reason`, and leaves build/scenario/NAME/ with serial.log, console-N.log per kernel,
+trace.log, qemu.cmdline and verdict.json.
+"""
+
+import argparse
+import concurrent.futures
+import importlib
+import json
+import pkgutil
+import shutil
+import sys
+import threading
+import time
+import traceback
+
+from . import guest, scenarios
+from .guest_control import Rebooted, split_boots
+from .qemu import VM
+from .run import HarnessError
+from .scenario_api import SCENARIOS, Run, Skipped
+from .scenario_checks import splats
+
+_print_lock = threading.Lock()
+
+
+def load_scenarios():
+    """Imports every module of harness/scenarios, in order of name."""
+    for module in sorted(pkgutil.iter_modules(scenarios.__path__), key=lambda m: m.name):
+        importlib.import_module(f"{scenarios.__name__}.{module.name}")
+    return SCENARIOS
+
+
+def _consoles(run):
+    """Writes the console of each kernel to a file; lines that are splats."""
+    found = []
+    for guest_ in run.guests:
+        log = guest_.vm.serial()
+        for number, part in enumerate(split_boots(log), 1):
+            (guest_.vm.folder / f"console-{number}.log").write_text(part)
+        found += splats(log, run.what.expect)
+    return found
+
+
+def _explain(error):
+    """One line on what ended a scenario."""
+    if isinstance(error, HarnessError):
+        return " ".join(str(error).split())
+    if isinstance(error, Rebooted):
+        return f"kernel {error.boot.release} came up though nobody asked for it"
+    return f"{type(error).__name__}: {error}"
+
+
+def run_one(what, debug=False, **hooks):
+    """Runs a scenario; (result, reason, seconds) with result ok, not ok or skip."""
+    run = Run(what, debug=debug, **hooks)
+    shutil.rmtree(run.folder, ignore_errors=True)
+    run.folder.mkdir(parents=True)
+    start = time.monotonic()
+    result, reason = "ok", ""
+    try:
+        what.function(run)
+        if not run.checks:
+            result, reason = "not ok", "the scenario checked nothing"
+    except Skipped as skipped:
+        result, reason = "skip", str(skipped)
+    except Exception as error:      # pylint: disable=broad-except
+        result, reason = "not ok", _explain(error)
+        (run.folder / "traceback").write_text(traceback.format_exc())
+    finally:
+        run.close()
+    found = _consoles(run)
+    if found and result != "skip":
+        text = f"console: {found[0]}" + (f" (and {len(found) - 1} more)"
+                                         if len(found) > 1 else "")
+        reason = f"{reason}; {text}" if reason else text
+        result = "not ok"
+    seconds = time.monotonic() - start
+    verdict = {"name": what.name, "result": result, "reason": reason,
+               "seconds": round(seconds, 2), "debug": debug, "checks": run.checks,
+               "kernels": [boot.release for g in run.guests for boot in g.boots],
+               "boot_seconds": [round(boot.seconds, 2) for g in run.guests
+                                for boot in g.boots],
+               "splats": found, "steps": run.steps}
+    (run.folder / "verdict.json").write_text(json.dumps(verdict, indent=1) + "\n")
+    return result, reason, seconds
+
+
+def _report(name, result, reason, seconds):
+    with _print_lock:
+        print(f"{result} {name} - {f'{seconds:.1f} s' if result == 'ok' else reason}",
+              flush=True)
+
+
+def run_many(names, jobs, debug):
+    """Runs scenarios, `jobs` at a time; how many did not pass."""
+    bad = 0
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(run_one, SCENARIOS[name], debug): name for name in names}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                outcome = future.result()
+                _report(futures[future], *outcome)
+                bad += outcome[0] == "not ok"
+        except KeyboardInterrupt:
+            for future in futures:
+                future.cancel()
+            VM.close_all()
+            raise
+    return bad
+
+
+def _arguments(argv):
+    parser = argparse.ArgumentParser(prog="harness.scenario", description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    parser.add_argument("--all", action="store_true", help="every scenario")
+    parser.add_argument("--list", action="store_true", help="names and descriptions")
+    parser.add_argument("--jobs", type=int, default=2, help="at a time (default: 2)")
+    parser.add_argument("--debug", action="store_true",
+                        help="on the debug kernels; with --all, the most telling ones")
+    parser.add_argument("--skip", action="append", default=[], metavar="NAME",
+                        help="leave this one out of --all")
+    return parser.parse_args(argv)
+
+
+def main(argv=None):
+    """Entry point; the exit status is 1 when a scenario failed."""
+    options = _arguments(argv)
+    known = load_scenarios()
+    if options.list or not (options.names or options.all):
+        width = max(map(len, known))
+        for name, what in known.items():
+            mark = " [debug]" if what.debug else ""
+            print(f"{name:{width}}  {what.about}{mark}")
+        return 0
+    names = list(options.names)
+    if options.all:
+        names = [name for name, what in known.items()
+                 if name not in options.skip and (what.debug or not options.debug)]
+        names.sort(key=lambda name: -known[name].limit)     # the long ones first
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        print(f"no scenario is called {unknown[0]}; --list shows all", file=sys.stderr)
+        return 2
+    try:
+        guest.build()
+        bad = run_many(names, max(1, options.jobs), options.debug)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a scenario is written with: the decorator, the run, the checks.
+
+A scenario is a function of one Run. It boots guests through it and states
+what it expects; the first thing that is not as expected ends it. Checks that
+hold for every scenario (no splat on any console) are made after it.
+"""
+
+import dataclasses
+import struct
+import time
+
+from . import paths
+from .guest_control import APPEND, ENABLED, Guest
+from .qemu import VM, image
+from .run import HarnessError
+
+SCENARIOS = {}
+
+# How much longer everything takes on the debug kernels.
+DEBUG_SLOWNESS = 5
+
+
+class Failed(HarnessError):
+    """Something was not as the scenario expects."""
+
+
+class Skipped(Exception):
+    """The scenario cannot run here; the text says why."""
+
+
+@dataclasses.dataclass
+class Scenario:
+    """A registered scenario."""
+    name: str
+    about: str
+    function: object
+    smp: int = 1
+    memory: str = "1G"
+    limit: int = 120
+    ram_file: bool = False
+    gdb: bool = False
+    kernels: tuple = ("a", "b")
+    debug: bool = False
+    expect: tuple = ()
+    trace: tuple = ()
+
+
+def scenario(name, **options):
+    """Registers a function as a scenario; its docstring is the description.
+
+    smp, memory, limit (seconds), ram_file, gdb and trace describe the machine;
+    kernels names the images needed; debug puts it among those that run on the
+    debug kernels; expect lists regular expressions of console lines that
+    would be a splat elsewhere.
+    """
+    def register(function):
+        if name in SCENARIOS:
+            raise HarnessError(f"two scenarios are called {name}")
+        about = " ".join((function.__doc__ or "").split())
+        SCENARIOS[name] = Scenario(name, about, function, **options)
+        return function
+    return register
+
+
+def release_of(path):
+    """The release string in the header of a bzImage."""
+    with open(path, "rb") as kernel:
+        kernel.seek(0x20E)
+        offset = struct.unpack("<H", kernel.read(2))[0] + 0x200
+        kernel.seek(offset)
+        return kernel.read(256).split(b"\0", 1)[0].split(b" ", 1)[0].decode()
+
+
+class Run:
+    """One run of a scenario."""
+
+    def __init__(self, what, folder=None, debug=False, on_event=None, on_step=None):
+        self.what = what
+        self.folder = folder or paths.BUILD / "scenario" / what.name
+        self.debug = debug
+        self.guests = []
+        self.steps = []
+        self.checks = 0
+        self._on_event = on_event
+        self._on_step = on_step
+        self._start = time.monotonic()
+
+    # -- guests -------------------------------------------------------------
+
+    def image(self, name):
+        """Path of kernel a, b or another; the debug build of a and b if asked."""
+        return image(f"debug-{name}" if self.debug and name in "ab" else name)
+
+    def append(self, extra="", enabled=ENABLED, kaslr=False):
+        """A kernel command line."""
+        words = (APPEND, "" if kaslr else "nokaslr", enabled, extra)
+        return " ".join(word for word in words if word)
+
+    def boot(self, kernel="a", extra="", enabled=ENABLED, kaslr=False, **options):
+        """Starts a machine with this kernel and waits until it is up."""
+        number = len(self.guests) + 1
+        folder = self.folder if number == 1 else self.folder / f"vm{number}"
+        slow = DEBUG_SLOWNESS if self.debug else 1
+        settings = {"smp": self.what.smp, "memory": self.what.memory,
+                    "limit": self.what.limit * slow, "trace": self.what.trace,
+                    "ram_file": self.what.ram_file, "gdb": self.what.gdb, **options}
+        if self.debug:
+            settings["memory"] = "2G"
+        vm = VM(folder, self.image(kernel), self.append(extra, enabled, kaslr),
+                **settings)
+        guest = Guest(vm, self._on_event, slow)
+        self.guests.append(guest)
+        vm.start()
+        boot = guest.wait_boot()
+        self.equal(f"release of kernel {kernel}", boot.release,
+                   release_of(self.image(kernel)))
+        return guest
+
+    def close(self):
+        """Ends every machine."""
+        for guest in self.guests:
+            guest.vm.close()
+
+    # -- statements ---------------------------------------------------------
+
+    def step(self, text):
+        """Notes what is about to happen."""
+        self.steps.append(f"{time.monotonic() - self._start:7.2f} {text}")
+        if self._on_step:
+            self._on_step(text)
+
+    def check(self, what, holds, detail=""):
+        """States that something holds."""
+        self.checks += 1
+        if not holds:
+            raise Failed(f"{what}{': ' + detail if detail else ''}")
+        self.steps.append(f"{time.monotonic() - self._start:7.2f}   ok: {what}")
+
+    def equal(self, what, got, want):
+        """States that two values are the same."""
+        self.check(what, got == want, f"expected {want!r}, got {got!r}")
+
+    def contains(self, what, text, part):
+        """States that a text holds a part."""
+        shown = text if len(text) < 400 else "..." + text[-400:]
+        self.check(what, part in text, f"no {part!r} in {shown!r}")
+
+    def lacks(self, what, text, part):
+        """States that a text does not hold a part."""
+        lines = [line for line in text.splitlines() if part in line][:3]
+        self.check(what, part not in text, f"found {lines!r}")
+
+    # -- the moves of an update ---------------------------------------------
+
+    def state(self, guest, want):
+        """The machine is in this state, and nothing is running."""
+        self.equal("state", guest.state(), want)
+        if want != "none":
+            self.equal("transition", guest.attribute("transition"), "idle")
+
+    def prepare(self, guest):
+        """Prepares; it has to work."""
+        self.step("prepare")
+        self.equal("prepare", guest.set("prepare", 1), "")
+        self.state(guest, "prepared")
+
+    def cancel(self, guest):
+        """Cancels; it has to work."""
+        self.step("cancel")
+        self.equal("cancel", guest.set("prepare", 0), "")
+        self.state(guest, "normal")
+
+    def finish(self, guest):
+        """Finishes; it has to work."""
+        self.step("finish")
+        self.equal("finish", guest.set("finish", 1), "")
+        self.state(guest, "normal")
+
+    def load(self, guest, kernel="b", extra="", enabled=ENABLED, kaslr=False):
+        """Loads the next kernel with kexec_file_load(2)."""
+        self.step(f"load kernel {kernel}")
+        self.equal(f"kexec_file_load of kernel {kernel}",
+                   guest.load(self.image(kernel), self.append(extra, enabled, kaslr)), "")
+
+    def jump(self, guest, kernel="b", state="updated", **options):
+        """Jumps into the loaded kernel and checks which one came up, and how."""
+        self.step(f"jump to kernel {kernel}")
+        boot = guest.jump(**options)
+        self.equal("release after the jump", boot.release,
+                   release_of(self.image(kernel)))
+        self.state(guest, state)
+        return boot
+
+    def update(self, guest, kernel="b", extra=""):
+        """A whole update up to the state updated."""
+        self.prepare(guest)
+        self.load(guest, kernel, extra)
+        return self.jump(guest, kernel)
+
+    def last_failed(self, guest, step, name, errno):
+        """What the kernel says failed last."""
+        self.equal("last_failed_step, _name, _errno", guest.last_failed(),
+                   (step, name, str(errno)))
+
+    def nothing_failed(self, guest):
+        """The kernel says that nothing failed."""
+        self.last_failed(guest, "none", "", 0)

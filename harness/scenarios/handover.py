@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Damage to what is handed over, done from outside while the machine stands
+between the last instruction of one kernel and the first of the next."""
+
+from ..guest_handover import Handover
+from ..scenario_api import scenario
+from .update import DATA, TEST_ORDER, check_calls, check_received, hand_over_data
+
+HARM = {"ram_file": True, "gdb": True}
+
+# Offsets in struct luo_subsystems_ser and struct luo_subsystem_ser.
+COMPATIBLE, STATE, COUNT, RECORDS = 0, 24, 28, 32
+VERSION, VALUE = 48, 56
+
+
+def _jump_with(run, harm):
+    """Prepares, stops at machine_kexec(), lets `harm(handover)` work, goes on."""
+    guest = run.boot("a")
+    guest.do("guestctl session create vm 8")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest)
+    address = int(guest.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
+    run.step("stop at the jump")
+    gdb = guest.vm.stop_at(address, lambda: guest.send("guestctl reboot kexec"))
+    handover = Handover(guest.vm.ram)
+    run.check("the table has every test participant",
+              {*TEST_ORDER} <= {record.name for record in handover.records()})
+    run.equal("checksum of the table", handover.table_crc(), handover.read_header()[4])
+    run.equal("checksum of the header", handover.header_crc(), handover.read_header()[5])
+    harm(guest, handover)
+    gdb.detach()
+    boot = guest.wait_boot()
+    run.equal("kernels that came up", boot.number, 2)
+    return guest
+
+
+def _check_refused(run, guest, errno):
+    """The new kernel is normal, says why, runs on, and can be updated."""
+    run.state(guest, "normal")
+    run.last_failed(guest, "restore", "", errno)
+    run.contains("console of kernel B", guest.console(2),
+                 "the state of the previous kernel cannot be used")
+    run.equal("data received", guest.received(), {})
+    run.equal("restore calls", guest.calls(), [])
+    run.equal("session beside it", guest.do("guestctl session verify vm 8"),
+              f"ok {8 << 20} bytes")
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("handover-untouched", **HARM)
+def handover_untouched(run):
+    """Control: stopped at the jump and only looked at, everything arrives."""
+    def look(_, handover):
+        for name, text in DATA.items():
+            record = handover.record(name)
+            run.equal(f"size of {name}", record.size, len(text))
+            run.equal(f"bytes of {name}", run.guests[0].vm.ram.read(
+                record.value, record.size), text.encode())
+    guest = _jump_with(run, look)
+    run.state(guest, "updated")
+    check_received(run, guest)
+    run.equal("session", guest.do("guestctl session verify vm 8"), f"ok {8 << 20} bytes")
+    run.finish(guest)
+
+
+@scenario("handover-damaged-header", **HARM)
+def handover_damaged_header(run):
+    """One bit of the header flipped: the checksum tells, nothing is used."""
+    guest = _jump_with(run, lambda _, h: h.flip(h.header + COUNT))
+    _check_refused(run, guest, -74)
+
+
+@scenario("handover-damaged-format", **HARM)
+def handover_damaged_format(run):
+    """A header of a format the next kernel does not know, with a right checksum."""
+    def harm(_, handover):
+        handover.flip(handover.header + COMPATIBLE + 15, 0x03)
+        handover.repair_header_crc()
+    _check_refused(run, _jump_with(run, harm), -93)
+
+
+@scenario("handover-unfinished", **HARM)
+def handover_unfinished(run):
+    """A header that says its data is not final, with a right checksum."""
+    def harm(_, handover):
+        handover.flip(handover.header + STATE, 0x03)
+        handover.repair_header_crc()
+    _check_refused(run, _jump_with(run, harm), -22)
+
+
+@scenario("handover-damaged-pointer", **HARM)
+def handover_damaged_pointer(run):
+    """The table's address points to memory that nobody handed over, with a right
+    checksum: KHO is asked before it is followed."""
+    def harm(_, handover):
+        handover.write_u64(handover.header + RECORDS, 0x1000000)
+        handover.repair_header_crc()
+    _check_refused(run, _jump_with(run, harm), -22)
+
+
+@scenario("handover-wild-pointer", **HARM)
+def handover_wild_pointer(run):
+    """The table's address points to where there is no memory at all."""
+    def harm(_, handover):
+        handover.write_u64(handover.header + RECORDS, 0x7FFF_FFFF_F000)
+        handover.repair_header_crc()
+    _check_refused(run, _jump_with(run, harm), -22)
+
+
+@scenario("handover-damaged-record", **HARM)
+def handover_damaged_record(run):
+    """One bit of one record flipped: the table's checksum tells."""
+    guest = _jump_with(run, lambda _, h: h.flip(h.record("test-irq").address + VERSION))
+    _check_refused(run, guest, -74)
+
+
+@scenario("handover-damaged-address", **HARM)
+def handover_damaged_address(run):
+    """A record whose data is not at the address it names, with right checksums:
+    that participant gets nothing, the others get theirs."""
+    def harm(_, handover):
+        handover.write_u64(handover.record("test-irq").address + VALUE, 0x1000000)
+        handover.repair_table_crc()
+    guest = _jump_with(run, harm)
+    run.state(guest, "updated")
+    run.last_failed(guest, "restore", "test-irq", -22)
+    rest = [name for name in TEST_ORDER if name != "test-irq"]
+    check_calls(run, guest, "restore", rest[::-1])
+    check_received(run, guest, {name: DATA[name] for name in rest})
+    run.finish(guest)

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Next kernels that cannot take everything, or anything, of what they are given."""
+
+import pathlib
+
+from .. import paths
+from ..guest_control import ENABLED, LIVEUPDATE, host_path
+from ..run import HarnessError
+from ..scenario_api import scenario
+from .update import DATA, TEST_ORDER, check_calls, check_received, hand_over_data
+
+MODULE = "liveupdate_test_workload.ko"
+
+
+def module_path(run, kernel):
+    """Where a guest finds the test module of a kernel."""
+    name = f"debug-{kernel}" if run.debug else kernel
+    found = sorted(pathlib.Path(paths.BUILD / f"modules-{name}").rglob(MODULE))
+    if not found:
+        raise HarnessError(f"build/modules-{name} has no {MODULE}: run make kernel")
+    return host_path(found[0])
+
+
+@scenario("next-unpatched", kernels=("a", "base"))
+def next_unpatched(run):
+    """The next kernel is the unpatched base: it knows nothing of the machine, keeps
+    the handed-over memory reserved, and its sessions work."""
+    guest = run.boot("a")
+    guest.do("guestctl session create vm 8")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, "base")
+    run.jump(guest, "base", state="none")
+    run.equal("session", guest.do("guestctl session verify vm 8"), f"ok {8 << 20} bytes")
+    guest.do("guestctl session create back 4")
+    run.step("and back")
+    run.load(guest, "b")
+    run.jump(guest, "b", state="normal")
+    run.equal("session from the base", guest.do("guestctl session verify back 4"),
+              f"ok {4 << 20} bytes")
+
+
+@scenario("next-liveupdate-off")
+def next_liveupdate_off(run):
+    """A next kernel with liveupdate=off still looks at what it was handed, says so,
+    and keeps it; the kernel after it is normal."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, enabled="kho=on liveupdate=off")
+    run.jump(guest, state="none")
+    log = guest.console(2)
+    run.contains("console of kernel B", log, "live update is off: what")
+    for name, text in DATA.items():
+        run.contains("console of kernel B", log,
+                     f"{name}: version 1, optional, {len(text)} bytes")
+    run.load(guest, "a")
+    run.jump(guest, "a", state="normal")
+    run.equal("data received", guest.received(), {})
+
+
+@scenario("next-kho-off")
+def next_kho_off(run):
+    """A next kernel with kho=off starts as if nothing had been handed over."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, enabled="kho=off liveupdate=on")
+    run.jump(guest, state="none")
+    run.load(guest, "a")
+    run.jump(guest, "a", state="normal")
+
+
+def _unreadable(run, outgoing, incoming, kind, versions):
+    """test-devices hands over data that its successor cannot read."""
+    guest = run.boot("a", extra=f'liveupdate_test.config="test-devices class={kind}'
+                                f'{outgoing}"')
+    run.equal("class in kernel A", guest.participants()["test-devices"][3], kind)
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, extra=f'liveupdate_test.config="{incoming}"' if incoming else "")
+    run.jump(guest)
+    run.last_failed(guest, "restore", "test-devices", -93)
+    log = guest.console(2)
+    run.contains("console of kernel B", log,
+                 f"test-devices: cannot restore version {versions}")
+    rest = [name for name in TEST_ORDER if name != "test-devices"]
+    check_calls(run, guest, "restore", rest[::-1])
+    check_received(run, guest, {name: DATA[name] for name in rest})
+    run.check("nothing reached test-devices", "test-devices" not in guest.received())
+    run.finish(guest)
+    end = guest.console(2)
+    size = len(DATA["test-devices"])
+    if kind == "mandatory":
+        run.contains("console at finish", end, f"test-devices: nobody claimed {size} bytes "
+                     "of mandatory data, they stay reserved until the next boot")
+    else:
+        run.contains("console at finish", end, f"test-devices: nobody claimed {size} bytes "
+                     "of optional data, freed")
+    run.update(guest, "a")
+    run.finish(guest)
+
+
+@scenario("next-version-newer-mandatory")
+def next_version_newer_mandatory(run):
+    """Data of a newer version than the next kernel reads, mandatory: not restored,
+    stays reserved, everybody else is served, normal is reached."""
+    _unreadable(run, ",version=5", "", "mandatory", "5 with [1, 1]")
+
+
+@scenario("next-version-newer-optional")
+def next_version_newer_optional(run):
+    """The same, optional: the data is freed at finish."""
+    _unreadable(run, ",version=5", "", "optional", "5 with [1, 1]")
+
+
+@scenario("next-version-older-mandatory")
+def next_version_older_mandatory(run):
+    """Data older than the oldest version the next kernel reads, mandatory."""
+    _unreadable(run, "", "test-devices version=4,oldest=3", "mandatory", "1 with [3, 4]")
+
+
+@scenario("next-version-older-optional")
+def next_version_older_optional(run):
+    """Data older than the oldest version the next kernel reads, optional."""
+    _unreadable(run, "", "test-devices version=4,oldest=3", "optional", "1 with [3, 4]")
+
+
+@scenario("next-version-readable")
+def next_version_readable(run):
+    """Older data inside the range that the next kernel reads is restored."""
+    guest = run.boot("a", extra='liveupdate_test.config="test-devices version=3"')
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, extra='liveupdate_test.config="test-devices version=7,oldest=3"')
+    run.jump(guest)
+    run.nothing_failed(guest)
+    run.equal("versions in kernel B", guest.participants()["test-devices"][:2], (7, 3))
+    check_received(run, guest)
+    run.finish(guest)
+
+
+@scenario("next-restore-fails")
+def next_restore_fails(run):
+    """A participant whose restore fails: reported, treated as unclaimed at finish,
+    the others are served."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, extra='liveupdate_test.config="test-irq fail=restore,errno=5"')
+    run.jump(guest)
+    run.last_failed(guest, "restore", "test-irq", -5)
+    run.equal("restore calls", [c[1:] for c in guest.calls() if c[0] == "restore"],
+              [("test-memory", "0"), ("test-iommu", "0"), ("test-irq", "-5"),
+               ("test-devices", "0"), ("test-workload", "0")])
+    run.finish(guest)
+    check_calls(run, guest, "finish", [n for n in TEST_ORDER if n != "test-irq"])
+    run.contains("console at finish", guest.console(2), "test-irq: nobody claimed")
+
+
+@scenario("next-participant-absent")
+def next_participant_absent(run):
+    """A built-in participant the next kernel does not have: its data is unclaimed."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, extra='liveupdate_test.config="test-iommu active=0"')
+    run.jump(guest)
+    run.check("test-iommu is not there", "test-iommu" not in guest.participants())
+    check_received(run, guest, {n: DATA[n] for n in TEST_ORDER if n != "test-iommu"})
+    run.finish(guest)
+    run.contains("console at finish", guest.console(2), "test-iommu: nobody claimed")
+
+
+def _unclaimed(run, kind):
+    guest = run.boot("a")
+    guest.do(f"insmod {module_path(run, 'a')} "
+             f"config='\"test-module class={kind},data=left_behind\"'")
+    run.equal("class of test-module", guest.participants()["test-module"][2:4],
+              ("workload", kind))
+    run.prepare(guest)
+    run.equal("unloading a prepared participant",
+              guest.run("rmmod liveupdate_test_workload").ok, False)
+    run.load(guest)
+    run.jump(guest)
+    run.check("test-module is not there", "test-module" not in guest.participants())
+    run.nothing_failed(guest)
+    run.finish(guest)
+    return guest.console(2)
+
+
+@scenario("unclaimed-optional")
+def unclaimed_optional(run):
+    """The data of a module nobody loads again, optional: freed at finish."""
+    run.contains("console at finish", _unclaimed(run, "optional"),
+                 "test-module: nobody claimed 11 bytes of optional data, freed")
+
+
+@scenario("unclaimed-mandatory")
+def unclaimed_mandatory(run):
+    """The same, mandatory: stays reserved until the next boot, and is counted."""
+    log = _unclaimed(run, "mandatory")
+    run.contains("console at finish", log, "test-module: nobody claimed 11 bytes of "
+                 "mandatory data, they stay reserved until the next boot")
+    run.contains("console at finish", log, "1 mandatory participants left 11 bytes "
+                 "reserved until the next boot")
+
+
+@scenario("late-module")
+def late_module(run):
+    """A participant in a module gets its data when the module is loaded in the next
+    kernel, and is finished with the others."""
+    guest = run.boot("a")
+    guest.do(f"insmod {module_path(run, 'a')} config='\"test-module data=here_you_are\"'")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest)
+    run.jump(guest)
+    run.check("nothing was received yet", "test-module" not in guest.received())
+    guest.do(f"insmod {module_path(run, 'b')}")
+    run.equal("what test-module received", guest.received().get("test-module"),
+              "here_you_are")
+    run.equal("calls of test-module", [c for c in guest.calls() if c[1] == "test-module"],
+              [("restore", "test-module", "0")])
+    run.equal("unloading before finish",
+              guest.run("rmmod liveupdate_test_workload").ok, False)
+    run.finish(guest)
+    run.equal("calls of test-module", [c for c in guest.calls() if c[1] == "test-module"],
+              [("restore", "test-module", "0"), ("finish", "test-module", "0")])
+    run.lacks("console", guest.console(2), "nobody claimed")
+    guest.do("rmmod liveupdate_test_workload")
+    run.check("test-module is gone", "test-module" not in guest.participants())
+
+
+@scenario("module-joins-later", kernels=("a",))
+def module_joins_later(run):
+    """A participant that registers while the machine is prepared joins the next
+    prepare."""
+    guest = run.boot("a")
+    run.prepare(guest)
+    guest.do(f"insmod {module_path(run, 'a')}")
+    run.state(guest, "prepared")
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    run.equal("calls before the next prepare",
+              [c for c in guest.calls() if c[1] == "test-module"], [])
+    run.cancel(guest)
+    run.prepare(guest)
+    run.equal("calls after it", [c for c in guest.calls() if c[1] == "test-module"],
+              [("prepare", "test-module", "0")])
+    run.cancel(guest)
+    guest.do("rmmod liveupdate_test_workload")
+
+
+@scenario("base-memfd", kernels=("base",))
+def base_memfd(run):
+    """Control: the unpatched base carries a session over kexec by itself, so that
+    what the other scenarios see comes from the series."""
+    guest = run.boot("base")
+    run.equal("folder of the machine", guest.exists(LIVEUPDATE), False)
+    guest.do("guestctl session create vm 8")
+    run.equal("session", guest.do("guestctl session check vm"), f"ok {8 << 20} bytes")
+    run.load(guest, "base", enabled=ENABLED)
+    run.jump(guest, "base", state="none")
+    run.equal("session", guest.do("guestctl session verify vm 8"), f"ok {8 << 20} bytes")

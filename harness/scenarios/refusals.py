@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Updates that must not happen, and the way back from them."""
+
+from ..guest_control import LIVEUPDATE, TEST, host_path
+from ..scenario_api import scenario
+from .update import TEST_ORDER, check_calls, check_received, hand_over_data
+
+
+@scenario("freeze-failure", debug=True, smp=2)
+def freeze_failure(run):
+    """A participant whose freeze fails: reboot(2) returns its errno, the others
+    are thawed, sessions stay usable, and a second attempt succeeds."""
+    guest = run.boot("a")
+    guest.do("guestctl session create vm 8")
+    hand_over_data(guest)
+    guest.configure("test-iommu fail=freeze,errno=16")
+    run.prepare(guest)
+    run.load(guest)
+    before = len(guest.calls())
+    run.step("jump that fails")
+    run.equal("reboot(2)", guest.refused_jump(), "EBUSY")
+    run.state(guest, "prepared")
+    run.last_failed(guest, "freeze", "test-iommu", -16)
+    calls = guest.calls()[before:]
+    run.equal("freeze calls", [c[1:] for c in calls if c[0] == "freeze"],
+              [("test-workload", "0"), ("test-devices", "0"), ("test-irq", "0"),
+               ("test-iommu", "-16")])
+    check_calls(run, guest, "thaw", ("test-irq", "test-devices", "test-workload"), calls)
+    run.equal("memory of the session", guest.do("guestctl session check vm"),
+              f"ok {8 << 20} bytes")
+    run.equal("the session takes another file", guest.do("guestctl session add vm 2"), "ok")
+
+    guest.configure("test-iommu clear")
+    run.jump(guest)
+    check_received(run, guest)
+    run.equal("session after the second attempt",
+              guest.do("guestctl session verify vm 8 2"), f"ok {8 << 20} bytes")
+    run.finish(guest)
+
+
+@scenario("session-freeze-failure", debug=True)
+def session_freeze_failure(run):
+    """A file of a session whose freeze fails: every participant is thawed again,
+    state and sessions are as before, and a second attempt succeeds."""
+    guest = run.boot("a")
+    guest.do(f"guestctl session create vm 8 {TEST}/file")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest)
+    guest.do(f"echo 28 > {TEST}/file_freeze_errno")
+    before = len(guest.calls())
+    run.step("jump that fails")
+    run.equal("reboot(2)", guest.refused_jump(), "ENOSPC")
+    run.state(guest, "prepared")
+    calls = guest.calls()[before:]
+    check_calls(run, guest, "freeze", TEST_ORDER, calls)
+    check_calls(run, guest, "thaw", TEST_ORDER[::-1], calls)
+    run.equal("memory of the session", guest.do("guestctl session check vm"),
+              f"ok {8 << 20} bytes")
+    run.equal("the session takes another file", guest.do("guestctl session add vm 9"), "ok")
+    guest.do("guestctl session create other 1")
+
+    guest.do(f"echo 0 > {TEST}/file_freeze_errno")
+    run.jump(guest)
+    check_received(run, guest)
+    run.equal("session after the second attempt",
+              guest.do("guestctl session verify vm 8 9"), f"ok {8 << 20} bytes")
+    run.equal("session made in between", guest.do("guestctl session verify other 1"),
+              f"ok {1 << 20} bytes")
+    run.finish(guest)
+
+
+def _check_refused(run, guest):
+    """The loaded image is refused in prepared, and no participant noticed."""
+    before = len(guest.calls())
+    run.equal("reboot(2)", guest.refused_jump(), "EINVAL")
+    run.state(guest, "prepared")
+    run.equal("callbacks of the refused jump", guest.calls()[before:], [])
+
+
+@scenario("kexec-load-refused")
+def kexec_load_refused(run):
+    """An image from kexec_load(2), or none at all, cannot receive state: -EINVAL
+    in prepared, nothing frozen; the right image is taken afterwards."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.step("jump without an image")
+    _check_refused(run, guest)
+    run.step("jump into an image of kexec_load(2)")
+    guest.do(f"kexec -c -l {host_path(run.image('b'))} --initrd=/host/guest/initrd "
+             f"--command-line='{run.append()}'", timeout=60)
+    _check_refused(run, guest)
+    guest.do("kexec -c -u")
+    run.load(guest)
+    run.jump(guest)
+    check_received(run, guest)
+    run.finish(guest)
+
+
+@scenario("kexec-jump-refused")
+def kexec_jump_refused(run):
+    """An image that would jump back (KEXEC_JUMP) is refused in prepared and in
+    updated, and nothing is frozen."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    load = (f"kexec -c -l --load-preserve-context {host_path(run.image('b'))} "
+            f"--initrd=/host/guest/initrd --command-line='{run.append()}'")
+    guest.do(load, timeout=60)
+    _check_refused(run, guest)
+    guest.do("kexec -c -u")
+    run.load(guest)
+    run.jump(guest)
+    guest.do(load, timeout=60)
+    run.equal("reboot(2) in updated", guest.refused_jump(), "EINVAL")
+    run.state(guest, "updated")
+    run.finish(guest)
+
+
+def _leave_prepared(run, how):
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.step(how)
+    guest.send(f"guestctl reboot {how}")
+    return guest
+
+
+@scenario("poweroff-from-prepared", kernels=("a",))
+def poweroff_from_prepared(run):
+    """Power off in prepared is an ordinary power off."""
+    guest = _leave_prepared(run, "poweroff")
+    run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-shutdown")
+    run.contains("console", guest.console(), "reboot: Power down")
+
+
+@scenario("reboot-from-prepared", kernels=("a",))
+def reboot_from_prepared(run):
+    """A plain reboot in prepared is an ordinary reset."""
+    guest = _leave_prepared(run, "restart")
+    run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-reset")
+    run.contains("console", guest.console(), "reboot: machine restart")
+
+
+@scenario("halt-from-prepared", kernels=("a",))
+def halt_from_prepared(run):
+    """Halt in prepared is an ordinary halt."""
+    guest = _leave_prepared(run, "halt")
+    guest.vm.wait_serial("reboot: System halted", 30)
+    run.check("the machine stands still", guest.vm.alive())
+
+
+@scenario("panic-from-prepared", kernels=("a",),
+          expect=(r"Kernel panic - not syncing: sysrq triggered crash", r"Call Trace:"))
+def panic_from_prepared(run):
+    """A panic in prepared is an ordinary panic."""
+    guest = run.boot("a")
+    run.prepare(guest)
+    run.step("crash")
+    guest.send("echo c > /proc/sysrq-trigger")
+    run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-reset")
+    run.contains("console", guest.console(), "sysrq triggered crash")
+
+
+@scenario("kdump-from-prepared", expect=(
+    r"Kernel panic - not syncing: sysrq triggered crash", r"Call Trace:"))
+def kdump_from_prepared(run):
+    """A crash kernel loaded in prepared still takes over, and is not updated."""
+    guest = run.boot("a", extra="crashkernel=192M")
+    hand_over_data(guest)
+    run.prepare(guest)
+    guest.do(f"kexec -s -p {host_path(run.image('b'))} --initrd=/host/guest/initrd "
+             f"--command-line='{run.append('maxcpus=1')}'", timeout=60)
+    boot = guest.jump(command="echo c > /proc/sysrq-trigger")
+    run.equal("crash kernel", boot.number, 2)
+    run.check("the crash kernel sees the old memory", guest.exists("/proc/vmcore"))
+    run.check("the crash kernel is not updated", guest.state() in ("none", "normal"),
+              guest.state())
+
+
+@scenario("kexec-without-finish")
+def kexec_without_finish(run):
+    """A plain kexec in updated is an ordinary one: the third kernel is normal and
+    was handed nothing."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.update(guest)
+    run.load(guest, "a")
+    run.jump(guest, "a", state="normal")
+    run.equal("data received", guest.received(), {})
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("suspend-refused")
+def suspend_refused(run):
+    """Suspend and hibernation work in normal and are refused in prepared and in
+    updated."""
+    guest = run.boot("a")
+
+    def sleep(kind):
+        return guest.write("/sys/power/state", kind, timeout=60)
+
+    run.contains("kinds of sleep", guest.read("/sys/power/state"), "freeze")
+    if guest.exists("/sys/power/pm_test"):
+        guest.do("echo freezer > /sys/power/pm_test")
+        run.equal("suspend in normal", sleep("freeze"), "")
+    run.prepare(guest)
+    for kind in ("freeze", "disk"):
+        run.equal(f"{kind} in prepared", sleep(kind), "EBUSY")
+    run.state(guest, "prepared")
+    run.contains("console", guest.console(), "refusing to sleep during a live update")
+    run.load(guest)
+    run.jump(guest)
+    for kind in ("freeze", "disk"):
+        run.equal(f"{kind} in updated", sleep(kind), "EBUSY")
+    run.finish(guest)
+    if guest.exists("/sys/power/pm_test"):
+        guest.do("echo freezer > /sys/power/pm_test")
+        run.equal("suspend after finish", sleep("freeze"), "")
+
+
+@scenario("timeout-prepare", smp=2, kernels=("a",), expect=(r"Call Trace:",))
+def timeout_prepare(run):
+    """A participant that takes too long is named with its stack while it is late;
+    when it returns, the prepare is undone with -ETIMEDOUT."""
+    guest = run.boot("a")
+    guest.configure("test-irq slow=prepare,ms=2500")
+    run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 500), "")
+    run.equal("prepare_timeout_ms reads back", guest.attribute("prepare_timeout_ms"), "500")
+    run.step("prepare that takes too long")
+    job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
+    guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-irq' ]; "
+             "do usleep 20000; done", timeout=10)
+    run.equal("state meanwhile", guest.state(), "normal")
+    for name, value in (("prepare", 1), ("prepare", 0), ("finish", 1), ("rehearse", 1)):
+        run.equal(f"{name}={value} meanwhile", guest.set(name, value), "EBUSY")
+    run.contains("prepare", guest.finish(job).out, "ETIMEDOUT")
+    run.state(guest, "normal")
+    run.last_failed(guest, "prepare", "test-irq", -110)
+    check_calls(run, guest, "cancel", ("test-irq", "test-devices", "test-workload"))
+    log = guest.console()
+    run.contains("the log names the participant", log, "test-irq")
+    run.contains("the log has the stack", log, "Call Trace:")
+
+    guest.configure("test-irq clear")
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("timeout-freeze", smp=2, expect=(r"Call Trace:",))
+def timeout_freeze(run):
+    """The same for freeze: reboot(2) returns -ETIMEDOUT, the machine is prepared,
+    and the next attempt works."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest)
+    guest.configure("test-devices slow=freeze,ms=2500")
+    run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 500), "")
+    run.step("jump that takes too long")
+    run.equal("reboot(2)", guest.refused_jump(), "ETIMEDOUT")
+    run.state(guest, "prepared")
+    run.last_failed(guest, "freeze", "test-devices", -110)
+    run.contains("the log has the stack", guest.console(), "Call Trace:")
+    check_calls(run, guest, "thaw", ("test-devices", "test-workload"))
+    guest.configure("test-devices clear;test-devices data=from_test-devices_with_care")
+    run.equal("no limit", guest.set("prepare_timeout_ms", 0), "")
+    run.jump(guest)
+    check_received(run, guest)
+    run.finish(guest)
+
+
+@scenario("reboot-during-prepare", smp=2)
+def reboot_during_prepare(run):
+    """reboot(2) for kexec while a prepare runs is -EBUSY at once; the prepare goes
+    on as if nothing had been."""
+    guest = run.boot("a")
+    run.load(guest)
+    guest.configure("test-memory slow=prepare,ms=2000")
+    job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
+    guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-memory' ]; "
+             "do usleep 20000; done", timeout=10)
+    run.equal("reboot(2)", guest.refused_jump(), "EBUSY")
+    run.equal("transition", guest.attribute("transition"), "prepare test-memory")
+    run.contains("prepare", guest.finish(job).out, "ok")
+    run.state(guest, "prepared")
+    run.jump(guest)
+    run.finish(guest)
+
+
+@scenario("race-of-writers", smp=2)
+def race_of_writers(run):
+    """Of many writers at the same moment exactly one wins, the others get -EBUSY,
+    and every callback runs once."""
+    guest = run.boot("a")
+    guest.configure("test-irq slow=prepare,ms=300")
+
+    def race(name, values):
+        out = guest.do(f"guestctl race 8 {LIVEUPDATE}/{name} {values}")
+        results = sorted(line.split()[1] for line in out.splitlines())
+        run.equal(f"eight writers of {values} to {name}", results, ["EBUSY"] * 7 + ["ok"])
+
+    for _ in range(3):
+        race("prepare", "1")
+        run.state(guest, "prepared")
+        race("prepare", "0")
+        run.state(guest, "normal")
+    race("prepare", "1 0")
+    run.state(guest, "prepared")
+    check_calls(run, guest, "prepare", TEST_ORDER * 4)
+    run.load(guest)
+    run.jump(guest)
+    race("finish", "1")
+    run.state(guest, "normal")
+    check_calls(run, guest, "finish", TEST_ORDER)
