@@ -113,7 +113,7 @@ def compiler_version():
 
 # --- configuration -----------------------------------------------------------
 
-def wanted(fragments, git, patched, partial=False):
+def wanted(fragments, git, patched, partial=False, quiet=False):
     """The symbols to ask for in this tree.
 
     A symbol of series.config that no Kconfig file defines is an error, as a
@@ -131,7 +131,7 @@ def wanted(fragments, git, patched, partial=False):
                 "\n(PARTIAL=1 builds without, for a series in the making)")
         for name in absent:
             symbols.pop(name, None)
-        if absent:
+        if absent and not quiet:
             notice("not in the tree yet: " + " ".join(absent))
     return symbols
 

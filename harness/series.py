@@ -57,11 +57,16 @@ class FileDiff:
         return any(h.startswith("new file mode") for h in self.header)
 
 
+def lines_of(text):
+    """Lines as git counts them: form feeds and the like do not end one."""
+    return text[:-1].split("\n") if text.endswith("\n") else text.split("\n")
+
+
 def split_diff(text, where):
     """Split diff text into FileDiffs."""
     found = []
     old = new = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if old > 0 or new > 0 or line.startswith("\\"):
             found[-1].hunks[-1].append(line)
             old -= line[:1] in (" ", "-", "")
@@ -105,7 +110,7 @@ class Patch:
     def parse(cls, path):
         """Read one file of series/."""
         path = Path(path)
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = lines_of(path.read_text(encoding="utf-8"))
         subject = []
         position = 0
         while position < len(lines) and lines[position]:
