@@ -64,15 +64,28 @@ class Ram:
         """A little-endian 64-bit word."""
         return struct.unpack("<Q", self.read(address, 8))[0]
 
+    def _written(self):
+        """(start, end) of what the guest ever wrote; the rest of the file is holes."""
+        at, size = 0, len(self._map)
+        while at < size:
+            try:
+                start = os.lseek(self._file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                return
+            at = os.lseek(self._file.fileno(), start, os.SEEK_HOLE)
+            yield start, at
+
     def find_page(self, needle, accept, step=mmap.PAGESIZE):
         """Addresses of pages that hold `needle` and that `accept` likes."""
-        found, at = [], self._map.find(needle)
-        while at >= 0:
-            page = at - at % step
-            if page not in found and accept(self._map[page:page + step]):
-                found.append(page)
-            at = self._map.find(needle, at + 1)
-        return found
+        found = set()
+        for start, end in self._written():
+            at = self._map.find(needle, start, end)
+            while at >= 0:
+                page = at - at % step
+                if page not in found and accept(self._map[page:page + step]):
+                    found.add(page)
+                at = self._map.find(needle, at + 1, end)
+        return sorted(found)
 
     def close(self):
         """Unmaps the memory."""

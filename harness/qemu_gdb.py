@@ -11,7 +11,8 @@ import time
 
 from .run import HarnessError
 
-RIP_REGISTER = 16
+# Where "g" answers the instruction pointer: behind 16 registers of 8 bytes.
+RIP_AT = 16 * 8
 
 
 class GdbError(HarnessError):
@@ -27,8 +28,8 @@ class Gdb:
         self._socket.connect(str(path))
         self._input = b""
         self._timeout = timeout
-        # The answer tells why the guest is stopped now: it has stopped.
-        self.command("?")
+        # It is stopped when this is answered.
+        self.command("?", stopped=True)
 
     def _byte(self, deadline):
         if not self._input:
@@ -65,10 +66,17 @@ class Gdb:
         self._socket.sendall(b"+")
         return data.decode()
 
-    def command(self, text):
-        """Sends one packet and returns the answer."""
+    def command(self, text, stopped=False):
+        """Sends one packet and returns the answer.
+
+        QEMU also tells by itself that the guest stopped for the connection, at a
+        moment of its own; such a packet is an answer only where one is expected.
+        """
         self._send(text)
-        return self._receive()
+        while True:
+            answer = self._receive()
+            if stopped or answer[:1] not in ("S", "T"):
+                return answer
 
     def _accepted(self, text):
         answer = self.command(text)
@@ -92,8 +100,8 @@ class Gdb:
 
     def pc(self):
         """The instruction pointer of the CPU that stopped."""
-        answer = self.command(f"p{RIP_REGISTER:x}")
-        return struct.unpack("<Q", bytes.fromhex(answer))[0]
+        registers = bytes.fromhex(self.command("g"))
+        return struct.unpack_from("<Q", registers, RIP_AT)[0]
 
     def detach(self):
         """Lets the guest run and ends the connection."""

@@ -88,9 +88,13 @@ class Run:
 
     # -- guests -------------------------------------------------------------
 
+    def kernel(self, name):
+        """Name of the build of a kernel: a and b have debug builds, too."""
+        return {"a": "debug", "b": "debug-b"}.get(name, name) if self.debug else name
+
     def image(self, name):
-        """Path of kernel a, b or another; the debug build of a and b if asked."""
-        return image(f"debug-{name}" if self.debug and name in "ab" else name)
+        """Path of kernel a, b or another."""
+        return image(self.kernel(name))
 
     def append(self, extra="", enabled=ENABLED, kaslr=False):
         """A kernel command line."""

@@ -41,6 +41,7 @@ int verb_race(int argc, char **argv);
 int verb_event(int argc, char **argv);
 int verb_uevent(int argc, char **argv);
 int verb_kexec_load(int argc, char **argv);
+int verb_kexec_load_jump(int argc, char **argv);
 int verb_kexec_unload(int argc, char **argv);
 int verb_reboot(int argc, char **argv);
 int verb_session(int argc, char **argv);

@@ -38,11 +38,36 @@ int verb_kexec_load(int argc, char **argv)
 	return 0;
 }
 
+/*
+ * An image that would come back: kexec_load(2) with KEXEC_PRESERVE_CONTEXT. What
+ * it holds is a loop, for nobody is meant to run it.
+ */
+int verb_kexec_load_jump(int argc, char **argv)
+{
+	static const unsigned char loop[4096] = { 0xfa, 0xf4, 0xeb, 0xfd };
+	static const unsigned long place = 32ul << 20;
+	struct kexec_segment segment = {
+		.buf = loop,
+		.bufsz = sizeof(loop),
+		.mem = (void *)place,
+		.memsz = sizeof(loop),
+	};
+
+	(void)argc;
+	(void)argv;
+	if (syscall(SYS_kexec_load, place, 1UL, &segment,
+		    KEXEC_ARCH_X86_64 | KEXEC_PRESERVE_CONTEXT))
+		return report_errno(errno);
+	printf("ok\n");
+	return 0;
+}
+
 int verb_kexec_unload(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	if (syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, KEXEC_FILE_UNLOAD))
+	/* No segments: whatever is loaded goes, by whichever call it came. */
+	if (syscall(SYS_kexec_load, 0UL, 0UL, NULL, KEXEC_ARCH_X86_64))
 		return report_errno(errno);
 	printf("ok\n");
 	return 0;

@@ -31,6 +31,7 @@ static const struct verb verbs[] = {
 	{ "event", verb_event, 1, "TEXT: send TEXT to the host" },
 	{ "uevent", verb_uevent, 1, "MS [TEXT]: print uevents (that contain TEXT) for MS" },
 	{ "kexec-load", verb_kexec_load, 3, "KERNEL INITRD|- CMDLINE: kexec_file_load(2)" },
+	{ "kexec-load-jump", verb_kexec_load_jump, 0, ": an image that would jump back" },
 	{ "kexec-unload", verb_kexec_unload, 0, ": drop the loaded image" },
 	{ "reboot", verb_reboot, 1, "kexec|restart|poweroff|halt: reboot(2), without ceremony" },
 	{ "session", verb_session, 2, "create|verify|check|add|drop NAME ...: /dev/liveupdate sessions" },

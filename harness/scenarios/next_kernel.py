@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Next kernels that cannot take everything, or anything, of what they are given."""
 
-import pathlib
-
 from .. import paths
 from ..guest_control import ENABLED, LIVEUPDATE, host_path
 from ..run import HarnessError
@@ -14,8 +12,8 @@ MODULE = "liveupdate_test_workload.ko"
 
 def module_path(run, kernel):
     """Where a guest finds the test module of a kernel."""
-    name = f"debug-{kernel}" if run.debug else kernel
-    found = sorted(pathlib.Path(paths.BUILD / f"modules-{name}").rglob(MODULE))
+    name = run.kernel(kernel)
+    found = sorted((paths.BUILD / f"modules-{name}").rglob(MODULE))
     if not found:
         raise HarnessError(f"build/modules-{name} has no {MODULE}: run make kernel")
     return host_path(found[0])

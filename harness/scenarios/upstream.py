@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Upstream's own tests of sessions and of KHO, run in the kernels of the series."""
 
-import pathlib
-
-from .. import guest_programs, paths
+from .. import guest_programs
 from ..guest_control import host_path
 from ..run import HarnessError
 from ..scenario_api import scenario
@@ -79,18 +77,12 @@ def upstream_ioctl(run):
     run.check("at least ten tests ran", len(report.cases) >= 10, str(len(report.cases)))
 
 
-@scenario("upstream-kho")
+@scenario("upstream-kho", kernels=("kho",))
 def upstream_kho(run):
-    """lib/test_kho: 8 MiB of folios, a vmalloc area and a device tree over a kexec."""
-    def module(kernel):
-        found = sorted(pathlib.Path(paths.BUILD / f"modules-{kernel}").rglob("test_kho.ko"))
-        if not found:
-            raise HarnessError(f"build/modules-{kernel} has no test_kho.ko")
-        return host_path(found[0])
-
-    guest = run.boot("a")
-    guest.do(f"insmod {module('a')}", timeout=60)
-    run.load(guest)
-    run.jump(guest, state="normal")
-    guest.do(f"insmod {module('b')}", timeout=60)
-    run.contains("console of kernel B", guest.console(2), "KHO restore succeeded")
+    """lib/test_kho, which runs at every boot of its kernel: folios, a vmalloc area
+    and a device tree over a kexec."""
+    guest = run.boot("kho")
+    run.lacks("console of the first kernel", guest.console(1), "KHO restore")
+    run.load(guest, "kho")
+    run.jump(guest, "kho", state="normal")
+    run.contains("console of the next kernel", guest.console(2), "KHO restore succeeded")
