@@ -497,7 +497,7 @@ static struct luo_machine luo_machine = {
 };
 
 /**
- * liveupdate_state() - state of the machine
+ * liveupdate_get_state() - state of the machine
  *
  * Correct from early_initcall on, before any device is probed. It may change
  * at once, unless the caller is a callback of a participant.
@@ -505,11 +505,11 @@ static struct luo_machine luo_machine = {
  * Context: any.
  * Return: the state.
  */
-enum liveupdate_state liveupdate_state(void)
+enum liveupdate_state liveupdate_get_state(void)
 {
 	return READ_ONCE(luo_machine.state);
 }
-EXPORT_SYMBOL_NS_GPL(liveupdate_state, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(liveupdate_get_state, "LIVEUPDATE");
 
 /**
  * liveupdate_register_subsystem() - register the participant of a module
@@ -649,7 +649,7 @@ static int luo_parse_bool(const char *buf, size_t count)
 static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *buf)
 {
-	return sysfs_emit(buf, "%s\n", luo_state_names[liveupdate_state()]);
+	return sysfs_emit(buf, "%s\n", luo_state_names[liveupdate_get_state()]);
 }
 
 static ssize_t transition_show(struct kobject *kobj,

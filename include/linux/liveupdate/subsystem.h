@@ -279,7 +279,7 @@ struct liveupdate_subsystem {
 
 #ifdef CONFIG_LIVEUPDATE_SUBSYSTEMS
 
-enum liveupdate_state liveupdate_state(void);
+enum liveupdate_state liveupdate_get_state(void);
 
 int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem);
 void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem);
@@ -291,7 +291,7 @@ void *liveupdate_data_claim(const struct liveupdate_data *data);
 
 #else /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
 
-static inline enum liveupdate_state liveupdate_state(void)
+static inline enum liveupdate_state liveupdate_get_state(void)
 {
 	return LIVEUPDATE_STATE_NORMAL;
 }
