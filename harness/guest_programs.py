@@ -1,61 +1,68 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Selftests built for guests, in the official way, into the folder guests see.
+"""The selftests of the assembled tree, built the official way for guests.
 
-One set comes from the unpatched base (upstream's own tests), one from the
-assembled tree (those and ours).
+Upstream's own tests of sessions are among them; that they are those of the base
+is checked, not assumed.
 """
 
 import os
 
-from . import paths
+from . import base, paths
+from .git import Git
 from .run import HarnessError, locked, logged
 
 TARGET = "liveupdate"
+FOLDER = f"tools/testing/selftests/{TARGET}"
+
+#: Upstream's programs: the ioctl harness, and those with a kexec in between.
+UPSTREAM = ("liveupdate", "luo_kexec_simple", "luo_multi_session",
+            "luo_stress_files", "luo_stress_sessions")
+
+OUT = paths.BUILD / "selftests"
+INSTALLED = OUT / "install" / TARGET
 
 
-def _headers(tree, out, log):
-    """make headers, unless the exported header is as new as its source."""
-    exported = out / "usr" / "include" / "linux" / "liveupdate.h"
-    source = tree / "include" / "uapi" / "linux" / "liveupdate.h"
+def _headers():
+    """make headers, unless the exported ones are as new as their source."""
+    exported = OUT / "usr" / "include" / "linux" / "liveupdate.h"
+    source = paths.TREE / "include" / "uapi" / "linux" / "liveupdate.h"
     if exported.exists() and exported.stat().st_mtime >= source.stat().st_mtime:
         return
-    logged(["make", "-s", "-C", tree, f"O={out}", "headers"], log, "make headers")
+    logged(["make", "-s", "-C", paths.TREE, f"O={OUT}", "headers"],
+           paths.LOG / "selftests-headers.log", "make headers")
     os.utime(exported)
 
 
-def build(name, tree):
-    """Builds and installs the selftests of a tree; name -> program, in order."""
-    if not (tree / "Makefile").exists():
-        raise HarnessError(f"{tree.name} is not assembled: run make tree")
-    out = paths.BUILD / f"selftests-{name}"
-    out.mkdir(parents=True, exist_ok=True)
-    install = out / "install"
-    with locked(out / "lock", f"the selftests of {name}"):
-        _headers(tree, out, paths.LOG / f"selftests-{name}-headers.log")
-        logged(["make", "-C", tree / "tools" / "testing" / "selftests", f"O={out}",
-                f"TARGETS={TARGET}", f"KHDR_INCLUDES=-isystem {out}/usr/include",
-                "LDFLAGS=-static", f"INSTALL_PATH={install}", "install"],
-               paths.LOG / f"selftests-{name}.log", "building the selftests")
+def build():
+    """Builds and installs the selftests; name -> program, in order of the list."""
+    if not (paths.TREE / FOLDER).is_dir():
+        raise HarnessError("the tree is not assembled: run make tree")
+    OUT.mkdir(parents=True, exist_ok=True)
+    with locked(OUT / "lock", "the selftests"):
+        _headers()
+        logged(["make", "-C", paths.TREE / "tools" / "testing" / "selftests", f"O={OUT}",
+                f"TARGETS={TARGET}", f"KHDR_INCLUDES=-isystem {OUT}/usr/include",
+                "LDFLAGS=-static", f"INSTALL_PATH={OUT}/install", "install"],
+               paths.LOG / "selftests.log", "building the selftests")
     found = {}
-    for line in (install / "kselftest-list.txt").read_text().splitlines():
+    for line in (OUT / "install" / "kselftest-list.txt").read_text().splitlines():
         target, _, program = line.partition(":")
         if target == TARGET:
-            found[program] = install / TARGET / program
+            found[program] = INSTALLED / program
     if not found:
-        raise HarnessError(f"{install}/kselftest-list.txt names no test of {TARGET}")
+        raise HarnessError(f"{OUT}/install/kselftest-list.txt names no test of {TARGET}")
     return found
 
 
-def upstream():
-    """Upstream's tests, from the unpatched base; the multi-stage ones too."""
-    found = build("base", paths.BUILD / "tree-base")
-    folder = next(iter(found.values())).parent
-    for program in sorted(folder.glob("luo_*")):
-        if os.access(program, os.X_OK):
-            found[program.name] = program
-    return found
-
-
-def ours():
-    """All tests of the assembled tree that run by themselves."""
-    return build("series", paths.TREE)
+def upstream(name):
+    """One of upstream's programs, built from sources that are the base's."""
+    build()
+    sources = [f"{FOLDER}/{program}.c" for program in UPSTREAM] + [f"{FOLDER}/lib"]
+    changed = Git(paths.TREE).lines("diff", "-z", "--name-only", "--diff-filter=MDR",
+                                    base.get().commit, "--", *sources)
+    if changed:
+        raise HarnessError(f"not as upstream has them: {' '.join(changed)}")
+    program = INSTALLED / name
+    if name not in UPSTREAM or not program.exists():
+        raise HarnessError(f"the base has no test program {name}")
+    return program

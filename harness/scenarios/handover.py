@@ -4,7 +4,8 @@ between the last instruction of one kernel and the first of the next."""
 
 from ..guest_handover import Handover
 from ..scenario_api import scenario
-from .update import DATA, TEST_ORDER, check_calls, check_received, hand_over_data
+from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
+                     size_of)
 
 HARM = {"ram_file": True, "gdb": True}
 
@@ -55,9 +56,9 @@ def handover_untouched(run):
     def look(_, handover):
         for name, text in DATA.items():
             record = handover.record(name)
-            run.equal(f"size of {name}", record.size, len(text))
+            run.equal(f"size of {name}", record.size, size_of(name))
             run.equal(f"bytes of {name}", run.guests[0].vm.ram.read(
-                record.value, record.size), text.encode())
+                record.value, record.size), text.encode() + b"\0")
     guest = _jump_with(run, look)
     run.state(guest, "updated")
     check_received(run, guest)

@@ -5,7 +5,8 @@ from .. import paths
 from ..guest_control import ENABLED, LIVEUPDATE, host_path
 from ..run import HarnessError
 from ..scenario_api import scenario
-from .update import DATA, TEST_ORDER, check_calls, check_received, hand_over_data
+from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
+                     size_of)
 
 MODULE = "liveupdate_test_workload.ko"
 
@@ -45,13 +46,15 @@ def next_liveupdate_off(run):
     guest = run.boot("a")
     hand_over_data(guest)
     run.prepare(guest)
+    table = guest.participants()
     run.load(guest, enabled="kho=on liveupdate=off")
     run.jump(guest, state="none")
     log = guest.console(2)
-    run.contains("console of kernel B", log, "live update is off: what")
-    for name, text in DATA.items():
+    run.contains("console of kernel B", log,
+                 f"live update is off: what {len(table)} participants handed over")
+    for name, (version, _, _, kind, size) in table.items():
         run.contains("console of kernel B", log,
-                     f"{name}: version 1, optional, {len(text)} bytes")
+                     f"{name}: version {version}, {kind}, {size} bytes")
     run.load(guest, "a")
     run.jump(guest, "a", state="normal")
     run.equal("data received", guest.received(), {})
@@ -88,7 +91,7 @@ def _unreadable(run, outgoing, incoming, kind, versions):
     run.check("nothing reached test-devices", "test-devices" not in guest.received())
     run.finish(guest)
     end = guest.console(2)
-    size = len(DATA["test-devices"])
+    size = size_of("test-devices")
     if kind == "mandatory":
         run.contains("console at finish", end, f"test-devices: nobody claimed {size} bytes "
                      "of mandatory data, they stay reserved until the next boot")
@@ -191,16 +194,16 @@ def _unclaimed(run, kind):
 def unclaimed_optional(run):
     """The data of a module nobody loads again, optional: freed at finish."""
     run.contains("console at finish", _unclaimed(run, "optional"),
-                 "test-module: nobody claimed 11 bytes of optional data, freed")
+                 "test-module: nobody claimed 12 bytes of optional data, freed")
 
 
 @scenario("unclaimed-mandatory")
 def unclaimed_mandatory(run):
     """The same, mandatory: stays reserved until the next boot, and is counted."""
     log = _unclaimed(run, "mandatory")
-    run.contains("console at finish", log, "test-module: nobody claimed 11 bytes of "
+    run.contains("console at finish", log, "test-module: nobody claimed 12 bytes of "
                  "mandatory data, they stay reserved until the next boot")
-    run.contains("console at finish", log, "1 mandatory participants left 11 bytes "
+    run.contains("console at finish", log, "1 mandatory participants left 12 bytes "
                  "reserved until the next boot")
 
 

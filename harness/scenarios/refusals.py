@@ -30,7 +30,7 @@ def freeze_failure(run):
               f"ok {8 << 20} bytes")
     run.equal("the session takes another file", guest.do("guestctl session add vm 2"), "ok")
 
-    guest.configure("test-iommu clear")
+    guest.configure("test-iommu fail=none")
     run.jump(guest)
     check_received(run, guest)
     run.equal("session after the second attempt",
@@ -242,7 +242,7 @@ def timeout_prepare(run):
     run.contains("the log names the participant", log, "test-irq")
     run.contains("the log has the stack", log, "Call Trace:")
 
-    guest.configure("test-irq clear")
+    guest.configure("test-irq slow=none")
     run.prepare(guest)
     run.cancel(guest)
 
@@ -263,7 +263,7 @@ def timeout_freeze(run):
     run.last_failed(guest, "freeze", "test-devices", -110)
     run.contains("the log has the stack", guest.console(), "Call Trace:")
     check_calls(run, guest, "thaw", ("test-devices", "test-workload"))
-    guest.configure("test-devices clear;test-devices data=from_test-devices_with_care")
+    guest.configure("test-devices slow=none")
     run.equal("no limit", guest.set("prepare_timeout_ms", 0), "")
     run.jump(guest)
     check_received(run, guest)

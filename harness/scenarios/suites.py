@@ -35,7 +35,7 @@ def kunit(run):
 @scenario("kselftest", kernels=("a",), smp=2, limit=400)
 def kselftest(run):
     """Every selftest of the assembled tree that needs no kexec, in kernel A."""
-    programs = guest_programs.ours()
+    programs = guest_programs.build()
     guest = run.boot("a")
     failures = []
     for name, path in programs.items():

@@ -3,17 +3,13 @@
 
 from .. import guest_programs
 from ..guest_control import host_path
-from ..run import HarnessError
 from ..scenario_api import scenario
 from ..scenario_ktap import parse
 
 
 def _two_stages(run, program, passed):
     """Upstream's pattern: stage 1, kexec, stage 2, a line that says it passed."""
-    programs = guest_programs.upstream()
-    if program not in programs:
-        raise HarnessError(f"the base has no test program {program}")
-    path = host_path(programs[program])
+    path = host_path(guest_programs.upstream(program))
     guest = run.boot("a")
     run.step("stage 1")
     guest.do(f"{path} -s 1", timeout=120)
@@ -52,7 +48,7 @@ def upstream_stress_sessions(run):
 def upstream_in_prepared(run):
     """luo_kexec_simple beside a live update: stage 1 in prepared, stage 2 in
     updated."""
-    path = host_path(guest_programs.upstream()["luo_kexec_simple"])
+    path = host_path(guest_programs.upstream("luo_kexec_simple"))
     guest = run.boot("a")
     run.prepare(guest)
     guest.do(f"{path} -s 1", timeout=120)
@@ -66,7 +62,7 @@ def upstream_in_prepared(run):
 @scenario("upstream-ioctl", kernels=("a",))
 def upstream_ioctl(run):
     """selftests/liveupdate/liveupdate, the ioctl harness, in kernel A."""
-    path = host_path(guest_programs.upstream()["liveupdate"])
+    path = host_path(guest_programs.upstream("liveupdate"))
     guest = run.boot("a")
     result = guest.run(path, timeout=120)
     report = parse(result.out)

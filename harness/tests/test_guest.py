@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the virtual-machine side reads and writes: archives, logs, KTAP, docs."""
+
+import struct
+import unittest
+
+from .. import guest_handover, scenario_ktap
+from ..guest import Archive
+from ..guest_control import split_boots
+from ..run import HarnessError
+from ..scenario_checks import splats
+from ..scenarios import docs
+
+KTAP = """\
+[    1.2] TAP version 14
+KTAP version 1
+1..2
+    KTAP version 1
+    # Subtest: suite
+    1..2
+    ok 1 first
+    not ok 2 second # something
+not ok 1 suite
+ok 2 other # SKIP not here
+"""
+
+
+def tree(name, prop, value):
+    """A device tree with one node that has one property."""
+    strings = prop.encode() + b"\0"
+    pad = b"\0" * (-len(value) % 4)
+    label = name.encode() + b"\0"
+    label += b"\0" * (-len(label) % 4)
+    body = (struct.pack(">I", 1) + b"\0\0\0\0" + struct.pack(">I", 1) + label +
+            struct.pack(">III", 3, len(value), 0) + value + pad +
+            struct.pack(">III", 2, 2, 9))
+    head = struct.pack(">10I", guest_handover.FDT_MAGIC, 40 + len(body) + len(strings),
+                       40, 40 + len(body), 40, 17, 16, 0, len(strings), len(body))
+    return head + body + strings
+
+
+class Ktap(unittest.TestCase):
+    """Results are found, and a report that is cut short is no success."""
+
+    def test_results(self):
+        report = scenario_ktap.parse(KTAP)
+        self.assertEqual([case.name for case in report.top()], ["suite", "other"])
+        self.assertEqual(report.failures(), ["second", "suite"])
+        self.assertEqual([c.name for c in report.cases if c.skipped], ["other"])
+        self.assertEqual(report.problems, [])
+
+    def test_missing_results(self):
+        for cut in ("ok 2 other # SKIP not here\n", "    ok 1 first\n"):
+            self.assertTrue(scenario_ktap.parse(KTAP.replace(cut, "")).problems, cut)
+        self.assertEqual(scenario_ktap.parse("nothing").problems, ["no result"])
+
+
+class Console(unittest.TestCase):
+    """Boots are told apart and splats are seen."""
+
+    LOG = ("SeaBIOS\n[    0.000000] Linux version 7.3.4-a (x)\none\n"
+           "[    1.0] WARNING: CPU: 0 at here\n"
+           "[    0.000000][    T0] Linux version 7.3.4-b (x)\ntwo\n")
+
+    def test_boots(self):
+        first, second = split_boots(self.LOG)
+        self.assertIn("one", first)
+        self.assertNotIn("two", first)
+        self.assertIn("7.3.4-b", second)
+
+    def test_splats(self):
+        self.assertEqual(len(splats(self.LOG)), 1)
+        self.assertEqual(splats(self.LOG, (r"WARNING: .* at here",)), [])
+        self.assertEqual(splats("[ 1.0] BUG: sleeping function\n"),
+                         ["[ 1.0] BUG: sleeping function"])
+
+
+class Handover(unittest.TestCase):
+    """The device tree of KHO is read, and nothing that only looks like one."""
+
+    def test_tree(self):
+        data = tree("luo-subsystems", "preserved-data", struct.pack("<Q", 0x1234000))
+        found = guest_handover.parse_fdt(data + b"\0" * 100)
+        self.assertEqual(found["luo-subsystems"]["preserved-data"],
+                         struct.pack("<Q", 0x1234000))
+
+    def test_no_tree(self):
+        good = tree("node", "prop", b"1234")
+        for bad in (b"", good[:40], b"\0" * 64, good[:-20]):
+            with self.assertRaises((HarnessError, struct.error, ValueError)):
+                guest_handover.parse_fdt(bad)
+
+
+class Docs(unittest.TestCase):
+    """Blocks are split into commands and what they print."""
+
+    def test_prompts(self):
+        lines = list(enumerate(["# echo 1 > prepare", "# cat state", "prepared",
+                                "# kexec -s -l image \\", "    --reuse-cmdline"], 1))
+        commands = docs.commands_of("file", lines)
+        self.assertEqual([c.text for c in commands],
+                         ["echo 1 > prepare", "cat state",
+                          "kexec -s -l image \\\n    --reuse-cmdline"])
+        self.assertEqual([c.output for c in commands], [None, ["prepared"], None])
+
+    def test_no_prompts(self):
+        commands = docs.commands_of("file", [(3, "true"), (4, "false")])
+        self.assertEqual([(c.place, c.text) for c in commands],
+                         [("file:3", "true"), ("file:4", "false")])
+
+    def test_blocks(self):
+        rst = ["text", "", ".. runnable: one", "", "  So::", "", "    # true", "",
+               "    # false", "after"]
+        self.assertEqual(docs._rst_block(rst, 3), [(7, "# true"), (9, "# false")])
+        markdown = ["<!-- runnable: two -->", "```sh", "true", "```", "end"]
+        self.assertEqual(docs._md_block(markdown, 1), [(3, "true")])
+        self.assertEqual(docs._md_block(["text"], 0), [])
+
+    def test_output(self):
+        self.assertTrue(docs._matches("a 12 b", ["a ... b"]))
+        self.assertFalse(docs._matches("a 12 c", ["a ... b"]))
+
+
+class Image(unittest.TestCase):
+    """The archive is what the kernel unpacks."""
+
+    def test_entry(self):
+        archive = Archive()
+        archive.folder("bin")
+        archive.file("bin/x", b"abc", 0o755)
+        data = archive.finish()
+        self.assertTrue(data.startswith(b"070701"))
+        self.assertEqual(len(data) % 4, 0)
+        self.assertIn(b"TRAILER!!!\0", data)
+        self.assertEqual(data.count(b"070701"), 3)
+
+    def test_twice(self):
+        archive = Archive()
+        archive.file("x", b"")
+        with self.assertRaises(HarnessError):
+            archive.file("x", b"")
+
+
+if __name__ == "__main__":
+    unittest.main()
