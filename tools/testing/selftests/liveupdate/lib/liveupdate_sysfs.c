@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/*
+ * Helpers for tests of /sys/kernel/liveupdate, see liveupdate_sysfs.h.
+ */
+
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <liveupdate_sysfs.h>
+
+#define LUO_RESET_MS	30000
+
+const char *const luo_test_names[LUO_TEST_NR] = {
+	[LUO_TEST_WORKLOAD]	= "test-workload",
+	[LUO_TEST_DEVICES]	= "test-devices",
+	[LUO_TEST_IRQ]		= "test-irq",
+	[LUO_TEST_IOMMU]	= "test-iommu",
+	[LUO_TEST_MEMORY]	= "test-memory",
+};
+
+long long luo_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+
+	return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+void luo_sleep_ms(long ms)
+{
+	struct timespec left = {
+		.tv_sec = ms / 1000,
+		.tv_nsec = ms % 1000 * 1000000,
+	};
+
+	while (nanosleep(&left, &left) && errno == EINTR)
+		;
+}
+
+int luo_sysfs_open(const char *file, int flags)
+{
+	char path[LUO_LINE_SIZE];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", LUO_SYSFS, file);
+	fd = open(path, flags | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* One write(2): the kernel takes all of it or refuses it. */
+int luo_write_fd(int fd, const void *bytes, size_t size)
+{
+	ssize_t written = write(fd, bytes, size);
+
+	if (written < 0)
+		return -errno;
+
+	return (size_t)written == size ? 0 : -EMSGSIZE;
+}
+
+/* All of a file from its start; the text in @buf ends in a NUL. */
+int luo_read_fd(int fd, char *buf, size_t size)
+{
+	size_t length = 0;
+	ssize_t got;
+
+	do {
+		got = pread(fd, buf + length, size - 1 - length, length);
+		if (got < 0)
+			return -errno;
+		length += got;
+	} while (got && length < size - 1);
+	buf[length] = '\0';
+
+	return got ? -EMSGSIZE : (int)length;
+}
+
+int luo_sysfs_read(const char *file, char *buf, size_t size)
+{
+	int fd, length;
+
+	fd = luo_sysfs_open(file, O_RDONLY);
+	if (fd < 0)
+		return fd;
+	length = luo_read_fd(fd, buf, size);
+	close(fd);
+	if (length < 0)
+		return length;
+	if (!length || buf[length - 1] != '\n')
+		return -EBADMSG;
+	buf[length - 1] = '\0';
+
+	return 0;
+}
+
+int luo_sysfs_write_bytes(const char *file, const void *bytes, size_t size)
+{
+	int fd, err;
+
+	fd = luo_sysfs_open(file, O_WRONLY);
+	if (fd < 0)
+		return fd;
+	err = luo_write_fd(fd, bytes, size);
+	close(fd);
+
+	return err;
+}
+
+int luo_sysfs_write(const char *file, const char *text)
+{
+	return luo_sysfs_write_bytes(file, text, strlen(text));
+}
+
+bool luo_sysfs_is(const char *file, const char *expected)
+{
+	char value[LUO_LINE_SIZE];
+
+	return !luo_sysfs_read(file, value, sizeof(value)) &&
+	       !strcmp(value, expected);
+}
+
+int luo_sysfs_wait(const char *file, const char *expected, int timeout_ms)
+{
+	long long end = luo_now_ms() + timeout_ms;
+
+	while (!luo_sysfs_is(file, expected)) {
+		if (luo_now_ms() > end)
+			return -ETIME;
+		luo_sleep_ms(1);
+	}
+
+	return 0;
+}
+
+pid_t luo_sysfs_write_start(const char *file, const char *text)
+{
+	pid_t writer = fork();
+
+	if (!writer)
+		_exit(-luo_sysfs_write(file, text));
+
+	return writer;
+}
+
+int luo_sysfs_write_wait(pid_t writer)
+{
+	int status;
+
+	if (waitpid(writer, &status, 0) != writer)
+		return -errno;
+
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
+}
+
+int luo_participant_parse(const char *line, struct luo_participant *participant)
+{
+	char again[LUO_LINE_SIZE];
+
+	if (sscanf(line, "%63s %u %u %15s %15s %llu", participant->name,
+		   &participant->version, &participant->oldest,
+		   participant->level, participant->class,
+		   &participant->bytes) != 6)
+		return -EINVAL;
+
+	/* Nothing but that, with single spaces and plain numbers. */
+	snprintf(again, sizeof(again), "%s %u %u %s %s %llu",
+		 participant->name, participant->version, participant->oldest,
+		 participant->level, participant->class, participant->bytes);
+
+	return strcmp(again, line) ? -EINVAL : 0;
+}
+
+int luo_participant_find(const char *name, struct luo_participant *participant)
+{
+	static char list[LUO_CALLS_SIZE];
+	char *line, *rest = list;
+	int err;
+
+	err = luo_sysfs_read("participants", list, sizeof(list));
+	if (err)
+		return err;
+
+	while ((line = strsep(&rest, "\n"))) {
+		err = luo_participant_parse(line, participant);
+		if (err)
+			return err;
+		if (!strcmp(participant->name, name))
+			return 0;
+	}
+
+	return -ENOENT;
+}
+
+int luo_test_config(const char *config)
+{
+	int fd, err;
+
+	fd = open(LUO_TEST_DIR "/config", O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = luo_write_fd(fd, config, strlen(config));
+	close(fd);
+
+	return err;
+}
+
+static bool luo_call_is_builtin(const char *line)
+{
+	const char *name = strchr(line, ' ');
+	size_t length;
+
+	if (!name)
+		return true;
+	name++;
+	length = strcspn(name, " ");
+	for (int i = 0; i < LUO_TEST_NR; i++) {
+		if (length == strlen(luo_test_names[i]) &&
+		    !strncmp(name, luo_test_names[i], length))
+			return true;
+	}
+
+	return false;
+}
+
+/* Calls of the built-in test participants only: a module may add another. */
+int luo_test_calls(char *buf, size_t size)
+{
+	static char all[LUO_CALLS_SIZE];
+	char *line, *rest = all;
+	size_t length = 0;
+	int fd, err;
+
+	fd = open(LUO_TEST_DIR "/calls", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = luo_read_fd(fd, all, sizeof(all));
+	close(fd);
+	if (err < 0)
+		return err;
+
+	buf[0] = '\0';
+	while ((line = strsep(&rest, "\n"))) {
+		if (!*line || !luo_call_is_builtin(line))
+			continue;
+		length += snprintf(buf + length, size - length, "%s\n", line);
+		if (length >= size)
+			return -EMSGSIZE;
+	}
+
+	return length;
+}
+
+void luo_calls_add(struct luo_calls *calls, const char *step,
+		   enum luo_test_participant participant, int error)
+{
+	size_t left = sizeof(calls->text) - calls->length;
+	int length;
+
+	length = snprintf(calls->text + calls->length, left, "%s %s %d\n",
+			  step, luo_test_names[participant], error);
+	if (length < 0 || (size_t)length >= left)
+		abort();
+	calls->length += length;
+}
+
+/* Successful calls of @step from @first to @last, in either direction. */
+void luo_calls_walk(struct luo_calls *calls, const char *step, int first,
+		    int last)
+{
+	int way = first <= last ? 1 : -1;
+
+	for (int i = first; i != last + way; i += way)
+		luo_calls_add(calls, step, i, 0);
+}
+
+static bool luo_test_present(void)
+{
+	if (!access(LUO_TEST_DIR "/config", W_OK))
+		return true;
+	if (mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL))
+		return false;
+
+	return !access(LUO_TEST_DIR "/config", W_OK);
+}
+
+/*
+ * The state is the program's to restore if it was normal when the program
+ * started; otherwise somebody else is at work.
+ */
+static bool luo_ours;
+
+/* Runs in the harness only: tests leave with _exit() or a signal. */
+static void luo_sysfs_end(void)
+{
+	if (luo_ours && luo_sysfs_reset())
+		fprintf(stderr, "# the machine could not be brought back to normal\n");
+}
+
+void luo_sysfs_begin(void)
+{
+	luo_ours = luo_sysfs_is("state", "normal");
+	atexit(luo_sysfs_end);
+}
+
+const char *luo_sysfs_setup(const char *state, bool participants)
+{
+	static char reason[LUO_LINE_SIZE];
+	char now[LUO_LINE_SIZE];
+
+	if (access(LUO_SYSFS, F_OK))
+		return "boot with kho=on liveupdate=on";
+	if (geteuid())
+		return "must be run as root";
+	if (participants && !luo_test_present())
+		return "build with CONFIG_LIVEUPDATE_SUBSYSTEM_TEST=y";
+	if (luo_ours && luo_sysfs_reset())
+		return "the machine could not be brought back to normal";
+	if (luo_sysfs_read("state", now, sizeof(now)))
+		return "the state cannot be read";
+	if (strcmp(now, state)) {
+		snprintf(reason, sizeof(reason), "the state is %.32s, not %.32s",
+			 now, state);
+		return reason;
+	}
+
+	return NULL;
+}
+
+int luo_sysfs_reset(void)
+{
+	long long end = luo_now_ms() + LUO_RESET_MS;
+	bool present = luo_test_present();
+	bool settled = false;
+	int err;
+
+	if (present) {
+		err = luo_test_config("clear");
+		if (err)
+			return err;
+	}
+
+	/* Twice, because a transition is idle just before the state changes. */
+	for (;;) {
+		bool normal = luo_sysfs_is("transition", "idle") &&
+			      luo_sysfs_is("state", "normal");
+
+		if (normal && settled)
+			break;
+		settled = normal;
+		if (luo_now_ms() > end)
+			return -EBUSY;
+		if (luo_sysfs_is("state", "prepared"))
+			luo_sysfs_write("prepare", "0");
+		luo_sleep_ms(5);
+	}
+
+	err = luo_sysfs_write("prepare_timeout_ms", "0");
+	if (err)
+		return err;
+
+	return present ? luo_test_config("clear") : 0;
+}

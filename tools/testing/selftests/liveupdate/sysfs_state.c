@@ -1,0 +1,657 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/*
+ * The state machine of /sys/kernel/liveupdate, as far as it goes without a
+ * kexec: every request in every state, the order of callbacks, every failure
+ * and what is undone after it, deadlines, and what can be read meanwhile.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <libliveupdate.h>
+#include <liveupdate_sysfs.h>
+
+#include "../kselftest.h"
+#include "../kselftest_harness.h"
+
+#define FIRST	LUO_TEST_WORKLOAD
+#define LAST	LUO_TEST_MEMORY
+
+/* A different error for each participant, so that none is mistaken. */
+static const int errors[LUO_TEST_NR] = {
+	[LUO_TEST_WORKLOAD]	= EIO,
+	[LUO_TEST_DEVICES]	= ENOMEM,
+	[LUO_TEST_IRQ]		= ENODEV,
+	[LUO_TEST_IOMMU]	= EAGAIN,
+	[LUO_TEST_MEMORY]	= EOPNOTSUPP,
+};
+
+FIXTURE(sysfs_state) {
+	struct luo_calls calls;
+};
+
+FIXTURE_SETUP(sysfs_state)
+{
+	const char *reason = luo_sysfs_setup("normal", true);
+
+	if (reason)
+		SKIP(return, "%s", reason);
+}
+
+FIXTURE_TEARDOWN_PARENT(sysfs_state)
+{
+	EXPECT_EQ(0, luo_sysfs_reset());
+}
+
+/* Nothing but prepare is possible in normal, and no callback runs. */
+TEST_F(sysfs_state, normal_refuses)
+{
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "0"));
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("finish", "1"));
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("rehearse", "1"));
+	EXPECT_FILE("state", "normal");
+	EXPECT_FILE("transition", "idle");
+	EXPECT_CALLS(&self->calls);
+}
+
+/* Prepare walks from consumers to providers, cancel walks back. */
+TEST_F(sysfs_state, prepare_and_cancel)
+{
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
+	EXPECT_FILE("state", "prepared");
+	EXPECT_FILE("transition", "idle");
+	luo_calls_walk(&self->calls, "prepare", FIRST, LAST);
+	EXPECT_CALLS(&self->calls);
+
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "0"));
+	EXPECT_FILE("state", "normal");
+	EXPECT_FILE("transition", "idle");
+	luo_calls_walk(&self->calls, "cancel", LAST, FIRST);
+	EXPECT_CALLS(&self->calls);
+
+	/* Cancelling twice changes nothing more. */
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "0"));
+	EXPECT_CALLS(&self->calls);
+
+	/* And all of it is possible again. */
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "1\n"));
+	EXPECT_FILE("state", "prepared");
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "0\n"));
+	EXPECT_FILE("state", "normal");
+}
+
+/* In prepared neither prepare nor finish is possible, and no callback runs. */
+TEST_F(sysfs_state, prepared_refuses)
+{
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
+	luo_calls_walk(&self->calls, "prepare", FIRST, LAST);
+
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "1"));
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("finish", "1"));
+	EXPECT_FILE("state", "prepared");
+	EXPECT_FILE("transition", "idle");
+	EXPECT_CALLS(&self->calls);
+}
+
+/* A rehearsal freezes and thaws, stays prepared, and can be repeated. */
+TEST_F(sysfs_state, rehearse)
+{
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
+	luo_calls_walk(&self->calls, "prepare", FIRST, LAST);
+
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
+		EXPECT_FILE("state", "prepared");
+		EXPECT_FILE("transition", "idle");
+		luo_calls_walk(&self->calls, "freeze", FIRST, LAST);
+		luo_calls_walk(&self->calls, "thaw", LAST, FIRST);
+		EXPECT_CALLS(&self->calls);
+	}
+
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "0"));
+	luo_calls_walk(&self->calls, "cancel", LAST, FIRST);
+	EXPECT_CALLS(&self->calls);
+}
+
+/* Whichever participant fails to prepare, those before it are cancelled. */
+TEST_F(sysfs_state, prepare_fails)
+{
+	for (int i = FIRST; i <= LAST; i++) {
+		ASSERT_EQ(0, luo_test_configf("clear;%s fail=prepare,errno=%d",
+					      luo_test_names[i], errors[i]));
+		EXPECT_EQ(-errors[i], luo_sysfs_write("prepare", "1"));
+		EXPECT_FILE("state", "normal");
+		EXPECT_FILE("transition", "idle");
+		EXPECT_FAILED("prepare", luo_test_names[i], -errors[i]);
+
+		self->calls.length = 0;
+		if (i > FIRST)
+			luo_calls_walk(&self->calls, "prepare", FIRST, i - 1);
+		luo_calls_add(&self->calls, "prepare", i, -errors[i]);
+		if (i > FIRST)
+			luo_calls_walk(&self->calls, "cancel", i - 1, FIRST);
+		EXPECT_CALLS(&self->calls);
+
+		/* Nothing of it is left behind. */
+		ASSERT_EQ(0, luo_test_config("clear"));
+		EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
+		EXPECT_EQ(0, luo_sysfs_write("prepare", "0"));
+		self->calls.length = 0;
+		luo_calls_walk(&self->calls, "prepare", FIRST, LAST);
+		luo_calls_walk(&self->calls, "cancel", LAST, FIRST);
+		EXPECT_CALLS(&self->calls);
+	}
+}
+
+/* Whichever participant fails to freeze, those before it are thawed. */
+TEST_F(sysfs_state, freeze_fails)
+{
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
+
+	for (int i = FIRST; i <= LAST; i++) {
+		ASSERT_EQ(0, luo_test_configf("clear;%s fail=freeze,errno=%d",
+					      luo_test_names[i], errors[i]));
+		EXPECT_EQ(-errors[i], luo_sysfs_write("rehearse", "1"));
+		EXPECT_FILE("state", "prepared");
+		EXPECT_FILE("transition", "idle");
+		EXPECT_FAILED("freeze", luo_test_names[i], -errors[i]);
+
+		self->calls.length = 0;
+		if (i > FIRST)
+			luo_calls_walk(&self->calls, "freeze", FIRST, i - 1);
+		luo_calls_add(&self->calls, "freeze", i, -errors[i]);
+		if (i > FIRST)
+			luo_calls_walk(&self->calls, "thaw", i - 1, FIRST);
+		EXPECT_CALLS(&self->calls);
+
+		/* A second attempt succeeds. */
+		ASSERT_EQ(0, luo_test_config("clear"));
+		EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
+		self->calls.length = 0;
+		luo_calls_walk(&self->calls, "freeze", FIRST, LAST);
+		luo_calls_walk(&self->calls, "thaw", LAST, FIRST);
+		EXPECT_CALLS(&self->calls);
+	}
+
+	ASSERT_EQ(0, luo_test_config("clear"));
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "0"));
+	self->calls.length = 0;
+	luo_calls_walk(&self->calls, "cancel", LAST, FIRST);
+	EXPECT_CALLS(&self->calls);
+}
+
+/* last_failed_* is about participants: nothing but a failure touches it. */
+TEST_F(sysfs_state, last_failed_stays)
+{
+	ASSERT_EQ(0, luo_test_configf("test-iommu fail=prepare,errno=%d", EXDEV));
+	EXPECT_EQ(-EXDEV, luo_sysfs_write("prepare", "1"));
+	EXPECT_FAILED("prepare", "test-iommu", -EXDEV);
+
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("rehearse", "1"));
+	EXPECT_EQ(-EINVAL, luo_sysfs_write("prepare", "2"));
+	EXPECT_FAILED("prepare", "test-iommu", -EXDEV);
+
+	ASSERT_EQ(0, luo_test_config("clear;test-irq fail=freeze"));
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
+	EXPECT_FAILED("prepare", "test-iommu", -EXDEV);
+	EXPECT_EQ(-EIO, luo_sysfs_write("rehearse", "1"));
+	EXPECT_FAILED("freeze", "test-irq", -EIO);
+}
+
+/* participants: well-formed, by level, with data only while prepared. */
+TEST_F(sysfs_state, participants)
+{
+	static const char *const levels[LUO_TEST_NR] = {
+		"workload", "devices", "irq", "iommu", "memory",
+	};
+	static char list[LUO_CALLS_SIZE];
+	struct luo_participant participant;
+	char *line, *rest = list;
+	int level = 0, seen = 0;
+
+	ASSERT_EQ(0, luo_sysfs_read("participants", list, sizeof(list)));
+	while ((line = strsep(&rest, "\n"))) {
+		ASSERT_EQ(0, luo_participant_parse(line, &participant))
+			TH_LOG("%s", line);
+		EXPECT_LE(1, participant.oldest);
+		EXPECT_LE(participant.oldest, participant.version);
+		EXPECT_TRUE(!strcmp(participant.class, "mandatory") ||
+			    !strcmp(participant.class, "optional"));
+		EXPECT_EQ(0, participant.bytes);
+
+		/* Levels never go back, and every line is on one of them. */
+		while (level < LUO_TEST_NR &&
+		       strcmp(participant.level, levels[level]))
+			level++;
+		ASSERT_LT(level, LUO_TEST_NR)
+			TH_LOG("level out of order: %s", line);
+
+		for (int i = FIRST; i <= LAST; i++) {
+			if (strcmp(participant.name, luo_test_names[i]))
+				continue;
+			EXPECT_STREQ(levels[i], participant.level);
+			seen |= 1 << i;
+		}
+	}
+	EXPECT_EQ((1 << LUO_TEST_NR) - 1, seen);
+
+	/* Text is handed over with its NUL; a plain value has no bytes. */
+	ASSERT_EQ(0, luo_test_config("test-irq data=four;test-iommu data="));
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
+	ASSERT_EQ(0, luo_participant_find("test-irq", &participant));
+	EXPECT_EQ(sizeof("four"), participant.bytes);
+	ASSERT_EQ(0, luo_participant_find("test-iommu", &participant));
+	EXPECT_EQ(0, participant.bytes);
+	ASSERT_EQ(0, luo_participant_find("test-memory", &participant));
+	EXPECT_EQ(sizeof("test-memory"), participant.bytes);
+
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "0"));
+	for (int i = FIRST; i <= LAST; i++) {
+		ASSERT_EQ(0, luo_participant_find(luo_test_names[i],
+						  &participant));
+		EXPECT_EQ(0, participant.bytes);
+	}
+
+	/* A prepare that failed leaves no data either. */
+	ASSERT_EQ(0, luo_test_config("test-memory fail=prepare"));
+	ASSERT_EQ(-EIO, luo_sysfs_write("prepare", "1"));
+	for (int i = FIRST; i <= LAST; i++) {
+		ASSERT_EQ(0, luo_participant_find(luo_test_names[i],
+						  &participant));
+		EXPECT_EQ(0, participant.bytes);
+	}
+}
+
+/* Sessions of /dev/liveupdate have a life of their own. */
+TEST_F(sysfs_state, sessions_while_prepared)
+{
+	int device, early, late, memfd;
+
+	device = luo_open_device();
+	if (device < 0 && errno == EBUSY)
+		SKIP(return, "somebody else has " LUO_DEVICE " open");
+	ASSERT_LE(0, device);
+	early = luo_create_session(device, "sysfs-state-early");
+	ASSERT_LE(0, early);
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
+
+	late = luo_create_session(device, "sysfs-state-late");
+	ASSERT_LE(0, late);
+	memfd = memfd_create("sysfs-state", 0);
+	ASSERT_LE(0, memfd);
+	ASSERT_EQ(0, ftruncate(memfd, getpagesize()));
+	EXPECT_EQ(0, luo_session_preserve_fd(early, memfd, 1));
+	EXPECT_EQ(-EBUSY, luo_session_preserve_fd(late, memfd, 1));
+	EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
+	EXPECT_EQ(0, close(early));
+	EXPECT_EQ(0, luo_session_preserve_fd(late, memfd, 1));
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "0"));
+	EXPECT_EQ(0, close(late));
+	close(memfd);
+	close(device);
+}
+
+/*
+ * While a participant is slow, transition names it, and every request is
+ * refused at once instead of waiting.
+ */
+FIXTURE(sysfs_slow) {
+	pid_t writer;
+};
+
+#define SLOW_MS	3000
+
+FIXTURE_VARIANT(sysfs_slow) {
+	const char *config;
+	bool prepared;
+	const char *file;
+	const char *value;
+	const char *transition;
+	int result;
+	const char *state;
+};
+
+FIXTURE_VARIANT_ADD(sysfs_slow, prepare)
+{
+	.config = "test-irq slow=prepare",
+	.file = "prepare", .value = "1",
+	.transition = "prepare test-irq",
+	.state = "prepared",
+};
+
+FIXTURE_VARIANT_ADD(sysfs_slow, cancel)
+{
+	.config = "test-devices slow=cancel",
+	.prepared = true, .file = "prepare", .value = "0",
+	.transition = "cancel test-devices",
+	.state = "normal",
+};
+
+FIXTURE_VARIANT_ADD(sysfs_slow, cancel_after_failure)
+{
+	.config = "test-memory fail=prepare,errno=71;test-iommu slow=cancel",
+	.file = "prepare", .value = "1",
+	.transition = "cancel test-iommu",
+	.result = -71,
+	.state = "normal",
+};
+
+FIXTURE_VARIANT_ADD(sysfs_slow, freeze)
+{
+	.config = "test-memory slow=freeze",
+	.prepared = true, .file = "rehearse", .value = "1",
+	.transition = "freeze test-memory",
+	.state = "prepared",
+};
+
+FIXTURE_VARIANT_ADD(sysfs_slow, thaw)
+{
+	.config = "test-workload slow=thaw",
+	.prepared = true, .file = "rehearse", .value = "1",
+	.transition = "thaw test-workload",
+	.state = "prepared",
+};
+
+FIXTURE_VARIANT_ADD(sysfs_slow, thaw_after_failure)
+{
+	.config = "test-irq fail=freeze,errno=71;test-devices slow=thaw",
+	.prepared = true, .file = "rehearse", .value = "1",
+	.transition = "thaw test-devices",
+	.result = -71,
+	.state = "prepared",
+};
+
+FIXTURE_SETUP(sysfs_slow)
+{
+	const char *reason = luo_sysfs_setup("normal", true);
+
+	if (reason)
+		SKIP(return, "%s", reason);
+}
+
+FIXTURE_TEARDOWN_PARENT(sysfs_slow)
+{
+	EXPECT_EQ(0, luo_sysfs_reset());
+}
+
+TEST_F(sysfs_slow, refuses_at_once)
+{
+	static const struct {
+		const char *file;
+		const char *value;
+		int result;
+	} requests[] = {
+		{ "prepare", "1", -EBUSY },
+		{ "prepare", "0", -EBUSY },
+		{ "finish", "1", -EBUSY },
+		{ "rehearse", "1", -EBUSY },
+		{ "prepare", "2", -EINVAL },
+		{ "finish", "0", -EINVAL },
+		{ "rehearse", "0", -EINVAL },
+		{ "prepare_timeout_ms", "0", -EBUSY },
+		{ "prepare_timeout_ms", "x", -EINVAL },
+	};
+	const char *before = variant->prepared ? "prepared" : "normal";
+	struct luo_participant participant;
+	long long start;
+
+	ASSERT_EQ(0, luo_test_configf("%s,ms=%d", variant->config, SLOW_MS));
+	ASSERT_TRUE(!variant->prepared || !luo_sysfs_write("prepare", "1"));
+
+	self->writer = luo_sysfs_write_start(variant->file, variant->value);
+	ASSERT_LT(0, self->writer);
+	ASSERT_EQ(0, luo_sysfs_wait("transition", variant->transition,
+				    SLOW_MS / 2));
+
+	start = luo_now_ms();
+	for (int i = 0; i < ARRAY_SIZE(requests); i++) {
+		EXPECT_EQ(requests[i].result,
+			  luo_sysfs_write(requests[i].file, requests[i].value))
+			TH_LOG("%s to %s", requests[i].value, requests[i].file);
+	}
+	EXPECT_FILE("state", before);
+	EXPECT_EQ(0, luo_participant_find("test-irq", &participant));
+	EXPECT_GT(LUO_AT_ONCE_MS, luo_now_ms() - start);
+
+	/* All of this was while that one callback ran. */
+	EXPECT_FILE("transition", variant->transition);
+	EXPECT_EQ(variant->result, luo_sysfs_write_wait(self->writer));
+	EXPECT_FILE("state", variant->state);
+	EXPECT_FILE("transition", "idle");
+}
+
+/* Deadlines */
+
+FIXTURE(sysfs_timeout) {
+	struct luo_calls calls;
+	int kmsg;
+};
+
+FIXTURE_SETUP(sysfs_timeout)
+{
+	const char *reason = luo_sysfs_setup("normal", true);
+
+	if (reason)
+		SKIP(return, "%s", reason);
+	self->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+	if (self->kmsg >= 0)
+		lseek(self->kmsg, 0, SEEK_END);
+}
+
+FIXTURE_TEARDOWN_PARENT(sysfs_timeout)
+{
+	EXPECT_EQ(0, luo_sysfs_reset());
+}
+
+/* Is there a new message with all of these words? */
+static bool kmsg_says(int kmsg, const char *first, const char *second)
+{
+	char record[8192];
+	ssize_t length;
+
+	for (;;) {
+		length = read(kmsg, record, sizeof(record) - 1);
+		if (length < 0 && errno == EPIPE)
+			continue;
+		if (length <= 0)
+			return false;
+		record[length] = '\0';
+		if (strstr(record, first) && strstr(record, second))
+			return true;
+	}
+}
+
+/*
+ * A participant that is late: nothing happens before it returns, but the log
+ * names it and shows where it is. Then everything is undone, it included.
+ */
+TEST_F(sysfs_timeout, prepare)
+{
+	pid_t writer;
+
+	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "200"));
+	ASSERT_EQ(0, luo_test_config("test-irq slow=prepare,ms=2000"));
+	writer = luo_sysfs_write_start("prepare", "1");
+	ASSERT_LT(0, writer);
+	ASSERT_EQ(0, luo_sysfs_wait("transition", "prepare test-irq", 1000));
+
+	luo_sleep_ms(1000);
+	EXPECT_FILE("transition", "prepare test-irq");
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "1"));
+	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "0"));
+	if (self->kmsg >= 0) {
+		EXPECT_TRUE(kmsg_says(self->kmsg, "test-irq",
+				      "prepare_timeout_ms"));
+		EXPECT_TRUE(kmsg_says(self->kmsg, "task:", "sysfs_state"));
+	}
+
+	EXPECT_EQ(-ETIMEDOUT, luo_sysfs_write_wait(writer));
+	EXPECT_FILE("state", "normal");
+	EXPECT_FILE("transition", "idle");
+	EXPECT_FAILED("prepare", "test-irq", -ETIMEDOUT);
+	luo_calls_walk(&self->calls, "prepare", FIRST, LUO_TEST_IRQ);
+	luo_calls_walk(&self->calls, "cancel", LUO_TEST_IRQ, FIRST);
+	EXPECT_CALLS(&self->calls);
+
+	/* It was the slowness alone. */
+	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "20000"));
+	ASSERT_EQ(0, luo_test_config("clear"));
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
+	EXPECT_FILE("state", "prepared");
+}
+
+TEST_F(sysfs_timeout, freeze)
+{
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
+	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "200"));
+	ASSERT_EQ(0, luo_test_config("clear;test-memory slow=freeze,ms=600"));
+	EXPECT_EQ(-ETIMEDOUT, luo_sysfs_write("rehearse", "1"));
+	EXPECT_FILE("state", "prepared");
+	EXPECT_FILE("transition", "idle");
+	EXPECT_FAILED("freeze", "test-memory", -ETIMEDOUT);
+	luo_calls_walk(&self->calls, "freeze", FIRST, LAST);
+	luo_calls_walk(&self->calls, "thaw", LAST, FIRST);
+	EXPECT_CALLS(&self->calls);
+
+	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "20000"));
+	ASSERT_EQ(0, luo_test_config("clear"));
+	EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
+}
+
+/* The time is for all participants together. */
+TEST_F(sysfs_timeout, is_a_sum)
+{
+	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "1000"));
+	ASSERT_EQ(0, luo_test_config("test-workload slow=prepare,ms=400;"
+				     "test-devices slow=prepare,ms=400;"
+				     "test-irq slow=prepare,ms=400;"
+				     "test-iommu slow=prepare,ms=400"));
+	EXPECT_EQ(-ETIMEDOUT, luo_sysfs_write("prepare", "1"));
+	EXPECT_FILE("state", "normal");
+}
+
+/* A failure that is late is a failure; the one who fails is not cancelled. */
+TEST_F(sysfs_timeout, late_failure)
+{
+	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "100"));
+	ASSERT_EQ(0, luo_test_configf("test-devices slow=prepare,ms=400,fail=prepare,errno=%d",
+				      ENOSPC));
+	EXPECT_EQ(-ENOSPC, luo_sysfs_write("prepare", "1"));
+	EXPECT_FAILED("prepare", "test-devices", -ENOSPC);
+	luo_calls_add(&self->calls, "prepare", LUO_TEST_WORKLOAD, 0);
+	luo_calls_add(&self->calls, "prepare", LUO_TEST_DEVICES, -ENOSPC);
+	luo_calls_add(&self->calls, "cancel", LUO_TEST_WORKLOAD, 0);
+	EXPECT_CALLS(&self->calls);
+}
+
+/* 0 is no limit, and what cannot fail has none. */
+TEST_F(sysfs_timeout, does_not_apply)
+{
+	ASSERT_EQ(0, luo_test_config("test-irq slow=prepare,ms=400"));
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
+
+	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "200"));
+	ASSERT_EQ(0, luo_test_config("test-irq slow=thaw,ms=400"));
+	EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
+	ASSERT_EQ(0, luo_test_config("test-irq slow=cancel,ms=400"));
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "0"));
+	EXPECT_FILE("state", "normal");
+}
+
+/* Suspend, tried as far as the freezing of processes and no further. */
+
+#define PM_TEST		"/sys/power/pm_test"
+#define PM_STATE	"/sys/power/state"
+#define PM_DELAY	"/sys/module/suspend/parameters/pm_test_delay"
+
+static int write_path(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	err = luo_write_fd(fd, text, strlen(text));
+	close(fd);
+
+	return err;
+}
+
+FIXTURE(sysfs_suspend) {
+	char delay[16];
+};
+
+FIXTURE_SETUP(sysfs_suspend)
+{
+	const char *reason = luo_sysfs_setup("normal", true);
+	int fd;
+
+	if (reason)
+		SKIP(return, "%s", reason);
+	if (access(PM_TEST, W_OK) || access(PM_DELAY, W_OK))
+		SKIP(return, "build with CONFIG_SUSPEND=y CONFIG_PM_DEBUG=y");
+
+	fd = open(PM_DELAY, O_RDONLY);
+	ASSERT_LE(0, fd);
+	ASSERT_LT(0, luo_read_fd(fd, self->delay, sizeof(self->delay)));
+	close(fd);
+	ASSERT_EQ(0, write_path(PM_TEST, "freezer"));
+	ASSERT_EQ(0, write_path(PM_DELAY, "0"));
+}
+
+FIXTURE_TEARDOWN_PARENT(sysfs_suspend)
+{
+	EXPECT_EQ(0, write_path(PM_TEST, "none"));
+	EXPECT_EQ(0, write_path(PM_DELAY, self->delay));
+	EXPECT_EQ(0, luo_sysfs_reset());
+}
+
+TEST_F(sysfs_suspend, refused_while_prepared)
+{
+	pid_t writer;
+
+	ASSERT_EQ(0, write_path(PM_STATE, "freeze"));
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
+	EXPECT_EQ(-EBUSY, write_path(PM_STATE, "freeze"));
+	EXPECT_FILE("state", "prepared");
+
+	/* A rehearsal, too, keeps it out. */
+	ASSERT_EQ(0, luo_test_config("test-irq slow=freeze,ms=1000"));
+	writer = luo_sysfs_write_start("rehearse", "1");
+	ASSERT_LT(0, writer);
+	ASSERT_EQ(0, luo_sysfs_wait("transition", "freeze test-irq", 1000));
+	EXPECT_EQ(-EBUSY, write_path(PM_STATE, "freeze"));
+	EXPECT_EQ(0, luo_sysfs_write_wait(writer));
+
+	ASSERT_EQ(0, luo_sysfs_write("prepare", "0"));
+	EXPECT_EQ(0, write_path(PM_STATE, "freeze"));
+
+	/* Sleep that was refused or is over does not stand in the way. */
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
+}
+
+/* ... also while a transition runs that begins and ends in normal. */
+TEST_F(sysfs_suspend, refused_while_preparing)
+{
+	pid_t writer;
+
+	ASSERT_EQ(0, luo_test_config("test-irq slow=prepare,ms=1000"));
+	writer = luo_sysfs_write_start("prepare", "1");
+	ASSERT_LT(0, writer);
+	ASSERT_EQ(0, luo_sysfs_wait("transition", "prepare test-irq", 1000));
+	EXPECT_EQ(-EBUSY, write_path(PM_STATE, "freeze"));
+	EXPECT_EQ(0, luo_sysfs_write_wait(writer));
+	EXPECT_FILE("state", "prepared");
+}
+
+int main(int argc, char **argv)
+{
+	luo_sysfs_begin();
+
+	return test_harness_run(argc, argv);
+}
