@@ -62,20 +62,16 @@ series:
 	@$(HARNESS) series $(LINUX_OPT)
 
 tree:
-	@$(HARNESS) tree $(LINUX_OPT) $(call opt,FORCE,--force) \
-		$(call opt,PARTIAL,--partial)
+	@$(HARNESS) tree $(LINUX_OPT) $(call opt,FORCE,--force)
 
 kernel:
-	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) \
-		$(call opt,PARTIAL,--partial) a b
+	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) a b
 
 kernel-base kernel-kho:
-	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) \
-		$(call opt,PARTIAL,--partial) $(@:kernel-%=%)
+	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) $(@:kernel-%=%)
 
 kernel-debug:
-	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) \
-		$(call opt,PARTIAL,--partial) debug debug-b
+	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) debug debug-b
 
 refresh:
 	@$(HARNESS) refresh $(call opt,PATCH,--patch "$(PATCH)")

@@ -20,8 +20,7 @@ def command_deps(_):
 def command_tree(args):
     """assemble base, series and overlay into build/tree"""
     from . import tree
-    result, _ = tree.make(args.linux, force=args.force, quiet=True,
-                          partial=args.partial)
+    result, _ = tree.make(args.linux, force=args.force, quiet=True)
     say(f"build/tree: Linux {result.base.version} with "
         f"{len(result.commits)} patches")
 
@@ -52,7 +51,7 @@ def command_kernel(args):
         if seed and seed not in patched:
             patched.insert(patched.index(name), seed)
     if patched:
-        kernel.build_patched(patched, args.linux, args.keep, args.partial)
+        kernel.build_patched(patched, args.linux, args.keep)
     if "base" in names:
         kernel.build_base(args.linux)
 
@@ -111,10 +110,6 @@ def parser():
         if name == "command_kernel":
             one.add_argument("--keep", action="store_true",
                              help="build with edits made in build/tree")
-        if name in ("command_tree", "command_kernel"):
-            one.add_argument("--partial", action="store_true",
-                             help="leave out overlay files and options that "
-                                  "no patch has yet")
         if name in ("command_kernel", "command_static"):
             one.add_argument("names", nargs="*", metavar="NAME",
                              help="which (default: all that are usual)")

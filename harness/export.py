@@ -18,8 +18,8 @@ from . import kernel, paths, tree, worktree
 from .run import HarnessError, locked, logged, say
 
 OUT = paths.BUILD / "series"
-SOURCE = paths.BUILD / "tree-series"
-OBJECTS = paths.BUILD / "obj-series"
+SOURCE = paths.BUILD / "proof" / "tree"
+OBJECTS = paths.BUILD / "proof" / "obj"
 SELFTESTS = "tools/testing/selftests/"
 
 
@@ -36,6 +36,20 @@ def cover_letter():
     return first[len("Subject:"):].strip(), text.strip()
 
 
+def mails(result, git, folder, *options):
+    """Let git format-patch write the mails into a folder; return the files."""
+    git("format-patch", "--quiet", "--numbered", "--no-signature",
+        "--zero-commit", "--no-renames", "--stat=72", *options, "-o", folder,
+        f"{result.base.commit}..{result.head}")
+    made = sorted(Path(folder).glob("*.patch"))
+    for path, patch in zip(made[-len(result.patches):], result.patches):
+        if patch.notes:
+            mail = path.read_text(encoding="utf-8")
+            path.write_text(mail.replace(
+                "\n---\n", f"\n---\n{patch.notes}\n\n", 1), encoding="utf-8")
+    return made
+
+
 def write(result, git):
     """Write build/series/; return the patch files without the letter."""
     if not result.commits:
@@ -43,10 +57,7 @@ def write(result, git):
     subject, text = cover_letter()
     OUT.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=paths.BUILD) as folder:
-        git("format-patch", "--quiet", "--numbered", "--no-signature",
-            "--zero-commit", "--no-renames", "--cover-letter", "--stat=72",
-            "-o", folder, f"{result.base.commit}..{result.head}")
-        made = sorted(Path(folder).glob("*.patch"))
+        made = mails(result, git, folder, "--cover-letter")
         letter = made[0].read_text(encoding="utf-8")
         for mark, value in (("*** SUBJECT HERE ***", subject),
                             ("*** BLURB HERE ***", text)):
@@ -54,11 +65,6 @@ def write(result, git):
                 raise HarnessError("git format-patch made no cover letter")
             letter = letter.replace(mark, value, 1)
         made[0].write_text(letter, encoding="utf-8")
-        for path, patch in zip(made[1:], result.patches):
-            if patch.notes:
-                mail = path.read_text(encoding="utf-8")
-                mail = mail.replace("\n---\n", f"\n---\n{patch.notes}\n\n", 1)
-                path.write_text(mail, encoding="utf-8")
         for old in OUT.glob("*.patch"):
             old.unlink()
         for path in made:

@@ -10,12 +10,16 @@ a        obj           the series
 b        obj-b         the same with another LOCALVERSION and b.config; it
                        starts from a copy of a's objects
 kho      obj-kho       a plus upstream's KHO test, which runs at every boot
-base     obj-base      the unpatched base; the image is kept in the cache
+base     base/obj      the unpatched base; the image is kept in the cache
 debug    obj-debug     the series with KASAN, lockdep and so on
 debug-b  obj-debug-b   to debug what b is to a
 =======  ============  =====================================================
 
 The image becomes build/bzImage-NAME, modules build/modules-NAME.
+
+ccache sees paths relative to the object tree. Each source tree is therefore
+named "tree" and lies beside its object trees: build/tree and build/obj,
+build/base/tree and build/base/obj. So all of them share one cache.
 """
 
 import hashlib
@@ -51,7 +55,7 @@ KERNELS = {spec.name: spec for spec in (
     Spec("a", ("common", "series"), "obj"),
     Spec("b", ("common", "series", "b"), "obj-b", seed="a"),
     Spec("kho", ("common", "series", "kho"), "obj-kho", seed="a"),
-    Spec("base", ("common",), "obj-base", patched=False),
+    Spec("base", ("common",), "base/obj", patched=False),
     Spec("debug", ("common", "series", "debug"), "obj-debug"),
     Spec("debug-b", ("common", "series", "debug", "b"), "obj-debug-b",
          seed="debug"),
@@ -113,13 +117,15 @@ def compiler_version():
 
 # --- configuration -----------------------------------------------------------
 
-def wanted(fragments, git, patched, partial=False, quiet=False):
+def wanted(fragments, git, patched, partial=None, quiet=False):
     """The symbols to ask for in this tree.
 
     A symbol of series.config that no Kconfig file defines is an error, as a
     test would silently be missing; while the series is being written
-    (partial) it is left out.
+    (partial, or PARTIAL in the environment) it is left out.
     """
+    if partial is None:
+        partial = bool(os.environ.get("PARTIAL"))
     symbols = kconfig.read(fragments)
     if patched:
         ours = kconfig.read(["series"])
@@ -177,11 +183,11 @@ def errors_of(log):
     return "\n".join(lines[start:start + 40])
 
 
-def make(args, log, label, total, env=None, keep_going=False):
+def make(args, log, label, total, env=None, quiet=False):
     """Run make with a progress bar; return the number of steps it took."""
     log = Path(log)
     log.parent.mkdir(parents=True, exist_ok=True)
-    bar = Progress(label, total)
+    bar = None if quiet else Progress(label, total)
     steps = 0
     with open(log, "w", encoding="utf-8", errors="replace") as out:
         out.write("+ " + " ".join(args) + "\n")
@@ -193,12 +199,15 @@ def make(args, log, label, total, env=None, keep_going=False):
                 out.write(line)
                 if STEP.match(line):
                     steps += 1
-                    bar.update(steps)
-    if child.returncode and not keep_going:
-        bar.finish("failed")
+                    if bar:
+                        bar.update(steps)
+    if child.returncode:
+        if bar:
+            bar.finish("failed")
         raise HarnessError(f"{label} failed:\n{errors_of(log)}\n"
                            f"full log: {log}")
-    bar.finish(f"{steps} steps")
+    if bar:
+        bar.finish(f"{steps} steps")
     return steps
 
 
@@ -237,7 +246,7 @@ def build(spec, source, git, config_key, symbols):
     stamp.unlink(missing_ok=True)
     label = f"kernel {spec.name}"
     if spec.seed:
-        _copy_objects(KERNELS[spec.seed].objects, spec.objects)
+        copy_objects(KERNELS[spec.seed].objects, spec.objects)
     first = not spec.seed and not (spec.objects / "vmlinux").is_file()
     config = configure(source, spec.objects, symbols, spec.name)
     kind = spec.name if first else f"{spec.name} again"
@@ -265,7 +274,7 @@ def build(spec, source, git, config_key, symbols):
     return True
 
 
-def _copy_objects(seed, objects):
+def copy_objects(seed, objects):
     """Make an object tree an exact copy of another, images excepted.
 
     Objects keep their time stamps; what a differing option or LOCALVERSION
@@ -279,14 +288,14 @@ def _copy_objects(seed, objects):
             f"{seed}/", f"{objects}/"])
 
 
-def build_patched(names, linux=None, keep=False, partial=False):
+def build_patched(names, linux=None, keep=False):
     """Build kernels of the series, in the given order."""
-    result, git = tree.make(linux, keep=keep, partial=partial)
-    with locked(paths.STATE / "kernel.lock", "the object trees"):
+    with locked(paths.STATE / "kernel.lock", "the object trees"), \
+            tree.using(linux, keep) as (result, git):
         for name in names:
             spec = KERNELS[name]
             symbols = wanted(spec.fragments, git, True,
-                             partial or not result.patches)
+                             None if result.patches else True)
             build(spec, paths.TREE, git, repr(sorted(symbols.items())),
                   symbols)
 
@@ -306,7 +315,7 @@ def build_base(linux=None):
         if load_json(stamp).get("key") == key and spec.image.is_file():
             return
         if not kept.is_file():
-            source = paths.BUILD / "tree-base"
+            source = paths.BUILD / "base" / "tree"
             git = worktree.ensure(base.git, source, base.commit)
             if git("rev-parse", "HEAD") != base.commit or \
                     git.try_run("diff-index", "--quiet", "HEAD").returncode:

@@ -64,16 +64,20 @@ def tail(log, lines=25):
 
 
 @contextlib.contextmanager
-def locked(path, what):
-    """Hold a lock file: one process at a time changes a shared folder."""
+def locked(path, what, shared=False):
+    """Hold a lock file: one process at a time changes a shared folder.
+
+    Shared holders only keep the others from changing it.
+    """
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="ascii") as handle:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except OSError:
             say(f"waiting for another process that holds {what}")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(handle, kind)
         yield
 
 

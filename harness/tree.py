@@ -7,6 +7,7 @@ not change keeps its time stamp, and an edit is one incremental build away.
 """
 
 import bisect
+import contextlib
 import hashlib
 import os
 import re
@@ -281,7 +282,8 @@ def write(layout, result, force=False, keep=False):
                                    recorded).returncode:
         recorded = git("rev-parse", "HEAD")
     if force:
-        git("reset", "--quiet", "--hard", result.head)
+        with locked(layout.state / "tree.use", "build/tree"):
+            git("reset", "--quiet", "--hard", result.head)
     else:
         edited = edits(git, recorded)
         left = sorted(set(edited) - set(worktree.same_as(git, result.head, edited)))
@@ -299,7 +301,8 @@ def write(layout, result, force=False, keep=False):
             if git("rev-parse", "HEAD") != recorded:
                 git("reset", "--quiet", "--mixed", recorded)
             if recorded != result.head:
-                worktree.switch(git, result.head)
+                with locked(layout.state / "tree.use", "build/tree"):
+                    worktree.switch(git, result.head)
     known["head"] = result.head
     known["base"] = result.base.commit
     known["fingerprint"] = result.fingerprint
@@ -308,9 +311,14 @@ def write(layout, result, force=False, keep=False):
 
 
 def make(linux=None, force=False, keep=False, layout=None, quiet=False,
-         partial=False):
-    """make tree: assemble and write build/tree; return (Assembly, Git)."""
+         partial=None):
+    """make tree: assemble and write build/tree; return (Assembly, Git).
+
+    The environment variable PARTIAL is for a series in the making.
+    """
     layout = layout or Layout()
+    if partial is None:
+        partial = bool(os.environ.get("PARTIAL"))
     base = bases.get(linux)
     with locked(layout.state / "tree.lock", "build/tree"):
         before = load_json(layout.state / "tree.json").get("head")
@@ -320,3 +328,19 @@ def make(linux=None, force=False, keep=False, layout=None, quiet=False,
         say(f"tree: Linux {base.version} + {len(result.commits)} patches, "
             f"{result.head[:12]}")
     return result, git
+
+
+@contextlib.contextmanager
+def using(linux=None, keep=False, layout=None):
+    """Assemble build/tree and keep it from changing while it is read.
+
+    Yields (Assembly, Git). Assemblies that would change a file wait.
+    """
+    layout = layout or Layout()
+    while True:
+        result, git = make(linux, keep=keep, layout=layout)
+        with locked(layout.state / "tree.use", "build/tree", shared=True):
+            now = load_json(layout.state / "tree.json").get("head")
+            if now == result.head:
+                yield result, git
+                return

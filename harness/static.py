@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Static gates: everything that judges the series without booting it.
+
+Each result is one line "ok|not ok|skip NAME - detail"; what a tool found is
+printed before a "not ok". Gates can be run one by one:
+python3 -m harness static checkpatch sparse
+"""
+
+import concurrent.futures
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from . import export, kconfig, kernel, paths, tree
+from .run import HarnessError, locked, notice, output, say
+
+#: Folders whose C files become part of the kernel image or a module.
+USER_SIDE = ("tools/", "Documentation/", "scripts/")
+
+#: The object tree of W=1 and sparse, and that of switched-off options.
+CHECKED = paths.BUILD / "obj-w1"
+SWITCHED = paths.BUILD / "obj-off"
+
+
+class Results:
+    """Prints and counts results."""
+
+    def __init__(self):
+        self.failed = 0
+        self.count = 0
+
+    def add(self, good, name, detail="", found=""):
+        """One result; good is True, False or None for skipped."""
+        self.count += 1
+        self.failed += good is False
+        if found and good is False:
+            say("\n".join("  | " + line for line in
+                          found.strip().splitlines()[:40]))
+        word = {True: "ok", False: "not ok", None: "skip"}[good]
+        say(f"{word} {name}" + (f" - {detail}" if detail else ""))
+
+
+class Subject:
+    """What is judged: the assembled tree and the files that are new in it."""
+
+    def __init__(self, result, git):
+        self.result = result
+        self.git = git
+        self.patches = self.result.patches
+        self.new = sorted(a for p in self.patches for a in p.adds)
+        self.kernel_c = [n for n in self.new if n.endswith(".c")
+                         and not n.startswith(USER_SIDE)]
+        self.c_and_h = [n for n in self.new if n.endswith((".c", ".h"))]
+        self.kernel_c_and_h = [n for n in self.c_and_h
+                               if not n.startswith(USER_SIDE)]
+        self.touched_c = sorted({
+            part.path for p in self.patches for part in p.files()
+            if part.path.endswith(".c")
+            and not part.path.startswith(USER_SIDE)})
+
+    def series_symbols(self):
+        """{symbol: value} of the test kernel for this tree."""
+        return kernel.wanted(("common", "series"), self.git, True,
+                             None if self.patches else True, True)
+
+
+def _tool(args, **kwargs):
+    """Run a tool in build/tree; (exit status, stdout, stderr)."""
+    done = subprocess.run([str(a) for a in args], cwd=paths.TREE, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, errors="replace", **kwargs)
+    return done.returncode, done.stdout, done.stderr
+
+
+# --- checkpatch --------------------------------------------------------------
+
+def checkpatch(subject, results):
+    """checkpatch --strict on every mail and every new file: no finding."""
+    command = ["perl", "scripts/checkpatch.pl", "--strict", "--no-signoff",
+               "--ignore", "FILE_PATH_CHANGES", "--show-types",
+               "--no-color", "--summary"]
+    # It looks up commits and licences in a repository it does not find here.
+    env = dict(os.environ, GIT_DIR="/nonexistent")
+
+    def judge(name, *args):
+        _, out, err = _tool([*command, *args], env=env)
+        total = re.search(r"total: (\d+) errors, (\d+) warnings"
+                          r"(?:, (\d+) checks)?", out)
+        if not total:
+            results.add(False, name, "checkpatch gives no summary", out + err)
+            return
+        sums = [int(n or 0) for n in total.groups()]
+        results.add(sum(sums) == 0, name,
+                    "{} errors, {} warnings, {} checks".format(*sums), out)
+
+    with tempfile.TemporaryDirectory() as folder:
+        for mail in export.mails(subject.result, subject.git, folder):
+            judge(f"checkpatch {mail.name}", mail)
+        for name in subject.new:
+            judge(f"checkpatch -f {name}", "-f", name)
+
+
+# --- documentation comments --------------------------------------------------
+
+def kernel_doc(subject, results):
+    """kernel-doc with every warning an error on the new C files."""
+    for name in subject.kernel_c_and_h:
+        status, out, err = _tool(["scripts/kernel-doc", "-Wall", "-Werror",
+                                  "-none", name])
+        clean = status == 0 and not (out + err).strip()
+        results.add(clean, f"kernel-doc {name}", found=out + err)
+
+
+def abi(subject, results):
+    """New files of Documentation/ABI are well-formed."""
+    names = [n for n in subject.new if n.startswith("Documentation/ABI/")]
+    if not names:
+        return
+    _, out, err = _tool(["tools/docs/get_abi.py", "validate"])
+    for name in names:
+        found = "\n".join(line for line in (out + err).splitlines()
+                          if name in line)
+        results.add(not found, f"abi {name}", found=found)
+
+
+def licences(subject, results):
+    """Every new file tells its licence in its first three lines."""
+    for name in subject.new:
+        if name.startswith("Documentation/ABI/"):
+            continue                    # the format of these has no place
+        head = "\n".join((paths.TREE / name).read_text(
+            encoding="utf-8", errors="replace").splitlines()[:3])
+        if "SPDX-License-Identifier: " not in head:
+            results.add(False, f"licence {name}", "no SPDX line")
+            return
+    results.add(True, "licence", f"{len(subject.new)} files have SPDX lines")
+
+
+def maintainers(subject, results):
+    """Every new file is covered by the entry in MAINTAINERS."""
+    text = (paths.TREE / "MAINTAINERS").read_text(encoding="utf-8")
+    entry = text.partition(f"\n{tree.ENTRY}\n")[2].partition("\n\n")[0]
+    patterns = re.findall(r"^F:\t(\S+)$", entry, re.M)
+
+    def covered(name):
+        for pattern in patterns:
+            if pattern.endswith("/"):
+                if name.startswith(pattern):
+                    return True
+            elif fnmatch.fnmatch(name, pattern) and \
+                    name.count("/") == pattern.count("/"):
+                return True
+        return False
+
+    bare = [n for n in subject.new if not covered(n)]
+    results.add(not bare, "maintainers", f"{len(subject.new)} files in "
+                f"{tree.ENTRY}", "no F: line for: " + " ".join(bare))
+    listed = tree.maintained(paths.ROOT)
+    idle = [p for p in listed if not any((paths.TREE).glob(p.rstrip("/")))]
+    results.add(not idle, "maintainers match", f"{len(listed)} F: lines",
+                "no file matches: " + " ".join(idle))
+
+
+# --- coccinelle --------------------------------------------------------------
+
+def _spatch(script, files):
+    """Run one semantic patch in report mode: (script, findings, reason)."""
+    text = script.read_text(encoding="utf-8")
+    options = re.search(r"Options:(.*)", text)
+    status, out, err = _tool(
+        ["spatch", "-D", "report", "--no-show-diff", "--very-quiet",
+         "--cocci-file", script, *(options[1].split() if options else []),
+         "-I", "arch/x86/include", "-I", "include", *files], timeout=600)
+    if status:
+        return script, "", (err + out).strip().splitlines()[-1:] or ["fails"]
+    return script, "\n".join(
+        line for line in out.splitlines()
+        if any(name in line for name in files)), None
+
+
+def coccinelle(subject, results):
+    """The kernel's semantic patches find nothing in the new C files."""
+    if not shutil.which("spatch"):
+        results.add(None, "coccinelle", "spatch is not installed")
+        return
+    if not subject.kernel_c:
+        results.add(None, "coccinelle", "no new C files")
+        return
+    version = output(["spatch", "--version"]).split()[2]
+
+    def number(text):
+        return [int(n) for n in re.findall(r"\d+", text)[:3]]
+
+    folder = paths.TREE / "scripts" / "coccinelle"
+    usable, groups = [], {}
+    for script in sorted(folder.rglob("*.cocci")):
+        requires = re.search(r"Requires:\s*(\S+)", script.read_text(
+            encoding="utf-8"))
+        if requires and number(requires[1]) > number(version):
+            results.add(None, f"coccinelle {script.stem}",
+                        f"needs spatch {requires[1]}, this is {version}")
+        else:
+            usable.append(script)
+    with concurrent.futures.ThreadPoolExecutor(kernel.jobs()) as pool:
+        for script, found, reason in pool.map(
+                lambda s: _spatch(s, subject.kernel_c), usable):
+            if reason:
+                results.add(None, f"coccinelle {script.stem}",
+                            "cannot run here: " + " ".join(reason))
+                continue
+            group = script.relative_to(folder).parts[0]
+            groups.setdefault(group, []).append(found)
+    for group, found in sorted(groups.items()):
+        results.add(not any(found), f"coccinelle {group}",
+                    f"{len(found)} scripts on {len(subject.kernel_c)} files",
+                    "\n".join(f for f in found if f))
+
+
+# --- compiler and sparse -----------------------------------------------------
+
+def _prepare(subject, objects, symbols, label, reseed=True):
+    """An object tree that starts as a copy of kernel A's."""
+    seed = kernel.KERNELS["a"].objects
+    if reseed or not (objects / ".config").is_file():
+        with locked(paths.STATE / "kernel.lock", "the object trees"):
+            kernel.copy_objects(seed, objects)
+    kernel.configure(paths.TREE, objects, symbols, label)
+
+
+def _compile(objects, targets, label, *extra):
+    """Compile targets; the whole log, and whether make succeeded."""
+    log = paths.LOG / f"static-{label}.log"
+    done = True
+    try:
+        kernel.make(kernel.command(paths.TREE, objects, *targets, *extra),
+                    log, f"static {label}",
+                    kernel.estimate(f"static {label}"), quiet=True)
+    except HarnessError:
+        done = False
+    return done, log.read_text(encoding="utf-8", errors="replace")
+
+
+def _complaints(log):
+    """Lines of a build log that are findings."""
+    return "\n".join(line for line in log.splitlines() if re.search(
+        r"warning:|error:|undefined reference|WARNING:|\*\*\* ", line))
+
+
+def w1(subject, results):
+    """The new C files compile without a warning at W=1."""
+    if not subject.kernel_c:
+        return
+    _prepare(subject, CHECKED, subject.series_symbols(), "w1")
+    for name in subject.kernel_c:
+        (CHECKED / name).with_suffix(".o").unlink(missing_ok=True)
+    targets = [re.sub(r"\.c$", ".o", n) for n in subject.kernel_c]
+    good, log = _compile(CHECKED, targets, "w1", "W=1")
+    lost = [t for t in targets if not (CHECKED / t).is_file()]
+    found = _complaints(log)
+    for name, target in zip(subject.kernel_c, targets):
+        mine = "\n".join(l for l in found.splitlines() if name in l)
+        results.add(not mine and target not in lost, f"W=1 {name}",
+                    "" if target not in lost else "is not built", mine)
+    # What the files include counts too.
+    rest = "\n".join(l for l in found.splitlines()
+                     if not any(n in l for n in subject.kernel_c))
+    results.add(good and not rest, "W=1 headers", "", rest or log[-2000:])
+
+
+def sparse(subject, results):
+    """sparse has nothing to say on the new C files."""
+    if not shutil.which("sparse"):
+        results.add(None, "sparse", "not installed")
+        return
+    if not subject.kernel_c:
+        return
+    version = output(["sparse", "--version"]).strip()
+    _prepare(subject, CHECKED, subject.series_symbols(), "sparse",
+             reseed=not (CHECKED / ".config").is_file())
+    # An unchanged file of the same folder shows whether this version of
+    # sparse can read this kernel's headers at all.
+    probe = "kernel/liveupdate/kho_block.o"
+    _, log = _compile(CHECKED, [probe], "sparse-probe", "C=2", "W=1")
+    told = [l for l in log.splitlines()
+            if re.search(r": (error|warning): ", l)]
+    if told:
+        first = re.sub(r"^\S*/tree/", "", told[0])
+        results.add(None, "sparse", f"version {version} does not understand "
+                    f"this kernel: {len(told)} complaints on the unchanged "
+                    f"{probe[:-2]}.c, the first: {first}")
+        return
+    targets = [re.sub(r"\.c$", ".o", n) for n in subject.kernel_c]
+    good, log = _compile(CHECKED, targets, "sparse", "C=2", "W=1")
+    found = _complaints(log)
+    results.add(good and not found and log.count("  CHECK   ") > 0, "sparse",
+                f"{version}, {log.count('  CHECK   ')} files", found)
+
+
+# --- options switched off ----------------------------------------------------
+
+def switched_off(subject, results):
+    """With LIVEUPDATE and with each new option off, all still links."""
+    ours = [s for s in kconfig.read(["series"])
+            if s in kconfig.defined(subject.git)]
+    full = subject.series_symbols()
+    fresh = True
+    for symbol in ["LIVEUPDATE", "LIVEUPDATE_MEMFD", *ours]:
+        name = f"CONFIG_{symbol}=n"
+        symbols = dict(full)
+        symbols[symbol] = "n"
+        config = _granted(subject, symbols)
+        if kconfig.parse(config).get(symbol):
+            results.add(False, name, "cannot be switched off")
+            continue
+        # What depends on it goes with it: ask for what Kconfig granted.
+        have = kconfig.parse(config)
+        symbols = {k: v for k, v in symbols.items() if have.get(k, "n") == v}
+        _prepare(subject, SWITCHED, symbols, f"off-{symbol}", reseed=fresh)
+        fresh = False
+        good, log = _compile(SWITCHED, ["vmlinux", "modules"],
+                             f"off-{symbol}")
+        found = _complaints(log)
+        results.add(good and not found, name, "builds" if good else "",
+                    found or log[-2000:])
+
+
+def _granted(subject, symbols):
+    """The configuration Kconfig makes of these symbols, whatever it is."""
+    with tempfile.TemporaryDirectory(dir=paths.BUILD) as folder:
+        asked = Path(folder) / "asked"
+        asked.write_text(kconfig.text(symbols), encoding="utf-8")
+        made = Path(folder) / "config"
+        env = dict(kernel.environment(), KCONFIG_ALLCONFIG=str(asked),
+                   KCONFIG_CONFIG=str(made))
+        output(kernel.command(paths.TREE, SWITCHED, "allnoconfig"), env=env)
+        return made.read_text(encoding="utf-8")
+
+
+GATES = {
+    "licence": licences,
+    "maintainers": maintainers,
+    "checkpatch": checkpatch,
+    "kernel-doc": kernel_doc,
+    "abi": abi,
+    "w1": w1,
+    "sparse": sparse,
+    "off": switched_off,
+    "coccinelle": coccinelle,
+}
+
+
+def main(names=()):
+    """Run all gates or those named; exit status 1 when one found something."""
+    for name in names:
+        if name not in GATES:
+            raise HarnessError(f"no gate {name}; there are: "
+                               + " ".join(GATES))
+    results = Results()
+    if not (kernel.KERNELS["a"].objects / "vmlinux").is_file():
+        kernel.build_patched(["a"])
+    with locked(paths.STATE / "static.lock", "the static gates"), \
+            tree.using() as (result, git):
+        subject = Subject(result, git)
+        if not subject.patches:
+            notice("the series is empty")
+        for name in names or GATES:
+            try:
+                GATES[name](subject, results)
+            except HarnessError as error:
+                results.add(False, f"static {name}", "", str(error))
+    return 1 if results.failed or not results.count else 0
