@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+#ifndef _LINUX_LUO_KUNIT_H
+#define _LINUX_LUO_KUNIT_H
+
+#include <kunit/test.h>
+#include <linux/list.h>
+#include <linux/liveupdate/subsystem.h>
+#include <linux/seq_buf.h>
+#include <linux/types.h>
+
+#include "luo_machine.h"
+
+#define LUO_KUNIT_LOG_LEN	2048
+#define LUO_KUNIT_NR_STEPS	(LUO_STEP_FINISH + 1)
+
+/**
+ * struct luo_kunit - what every test starts with, in &kunit.priv
+ * @machine: machine of the outgoing kernel.
+ * @next: machine of the incoming kernel.
+ * @participants: all participants, of both machines.
+ * @pages: memory that luo_handed_over() confirms to this test.
+ * @header: physical address of the header, from luo_kunit_jump() on.
+ * @log: callbacks that ran: " step:name" for each.
+ * @want: callbacks that should have run.
+ * @log_text: buffer of @log.
+ * @want_text: buffer of @want.
+ * @tainted: this kernel has warned before the test began.
+ */
+struct luo_kunit {
+	struct luo_machine machine;
+	struct luo_machine next;
+	struct list_head participants;
+	struct list_head pages;
+	phys_addr_t header;
+	struct seq_buf log;
+	struct seq_buf want;
+	char log_text[LUO_KUNIT_LOG_LEN];
+	char want_text[LUO_KUNIT_LOG_LEN];
+	bool tainted;
+};
+
+/**
+ * struct luo_kunit_participant - a participant that does what the test says
+ * @subsystem: its registration.
+ * @desc: its description; may be changed until it is registered.
+ * @ops: its callbacks; @ops.owner may be set.
+ * @list: entry in &luo_kunit.participants.
+ * @fixture: the test's.
+ * @error: what the callback of a step returns.
+ * @hook: called in every callback, may be NULL.
+ * @context: for @hook.
+ * @offer: what to hand over: @offer.size bytes, or else @offer.value.
+ * @claims: restore claims the blob.
+ * @received: what restore was given.
+ * @claimed: the blob, once claimed.
+ */
+struct luo_kunit_participant {
+	struct liveupdate_subsystem subsystem;
+	struct liveupdate_subsystem_desc desc;
+	struct liveupdate_subsystem_ops ops;
+	struct list_head list;
+	struct luo_kunit *fixture;
+	int error[LUO_KUNIT_NR_STEPS];
+	void (*hook)(struct luo_kunit_participant *participant,
+		     enum luo_step step);
+	void *context;
+	struct liveupdate_data offer;
+	bool claims;
+	struct liveupdate_data received;
+	void *claimed;
+};
+
+int luo_kunit_init(struct kunit *test);
+void luo_kunit_exit(struct kunit *test);
+
+struct luo_kunit_participant *luo_kunit_new(struct kunit *test,
+					    const char *name, u32 level);
+struct luo_kunit_participant *luo_kunit_add(struct kunit *test,
+					    struct luo_machine *machine,
+					    const char *name, u32 level);
+u8 luo_kunit_pattern(const char *name, size_t offset);
+
+void luo_kunit_want(struct kunit *test, enum luo_step step, const char *name);
+void luo_kunit_expect_wanted(struct kunit *test);
+void luo_kunit_expect_log(struct kunit *test, const char *log);
+void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
+			     enum luo_step step, const char *name, int error);
+
+void luo_kunit_view(struct kunit *test, void *mem);
+void luo_kunit_view_table(struct kunit *test);
+void luo_kunit_jump(struct kunit *test);
+int luo_kunit_boot(struct kunit *test);
+bool luo_kunit_is_reserved(struct kunit *test, phys_addr_t phys);
+unsigned long luo_kunit_reserved_pages(struct kunit *test);
+
+u32 luo_kunit_crc(u32 crc, const void *data, size_t size);
+struct kho_block_header_ser *
+luo_kunit_block(const struct luo_subsystems_ser *header, unsigned int index);
+struct luo_subsystem_ser *
+luo_kunit_record(const struct luo_subsystems_ser *header, unsigned int index);
+void luo_kunit_seal(struct luo_subsystems_ser *header);
+
+#endif /* _LINUX_LUO_KUNIT_H */

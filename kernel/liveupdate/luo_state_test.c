@@ -1,0 +1,1577 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Tests of the live update state machine
+ *
+ * What luo_state.c and luo_subsystem.c promise: which request is granted in
+ * which state, in which order participants are called, what is undone when one
+ * of them fails or is late, who takes part when it comes and goes at an odd
+ * moment, and what becomes of handed-over data. luo_kunit.c explains the
+ * machines and how a test gets from the outgoing to the incoming kernel.
+ *
+ * The log is full of errors while they run, because they are provoked.
+ */
+
+#include <kunit/test-bug.h>
+#include <linux/delay.h>
+#include <linux/err.h>
+#include <linux/jiffies.h>
+#include <linux/kthread.h>
+#include <linux/limits.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/sprintf.h>
+#include <linux/string.h>
+#include <linux/suspend.h>
+
+#include "luo_kunit.h"
+
+static const char *const luo_state_test_states[] = {
+	[LIVEUPDATE_STATE_NORMAL]	= "normal",
+	[LIVEUPDATE_STATE_PREPARED]	= "prepared",
+	[LIVEUPDATE_STATE_FROZEN]	= "frozen",
+	[LIVEUPDATE_STATE_UPDATED]	= "updated",
+};
+
+/* Requests. */
+
+enum luo_state_request {
+	LUO_REQUEST_PREPARE,
+	LUO_REQUEST_CANCEL,
+	LUO_REQUEST_REHEARSE,
+	LUO_REQUEST_FINISH,
+	LUO_REQUEST_FREEZE,
+	LUO_REQUEST_FREEZE_DEAF,
+	LUO_NR_REQUESTS,
+};
+
+static const char *const luo_state_requests[] = {
+	[LUO_REQUEST_PREPARE]		= "prepare",
+	[LUO_REQUEST_CANCEL]		= "cancel",
+	[LUO_REQUEST_REHEARSE]		= "rehearse",
+	[LUO_REQUEST_FINISH]		= "finish",
+	[LUO_REQUEST_FREEZE]		= "freeze",
+	[LUO_REQUEST_FREEZE_DEAF]	= "freeze for a deaf image",
+};
+
+static int luo_state_request(struct luo_machine *machine,
+			     enum luo_state_request request)
+{
+	switch (request) {
+	case LUO_REQUEST_PREPARE:
+		return luo_machine_prepare(machine);
+	case LUO_REQUEST_CANCEL:
+		return luo_machine_cancel(machine);
+	case LUO_REQUEST_REHEARSE:
+		return luo_machine_rehearse(machine);
+	case LUO_REQUEST_FINISH:
+		return luo_machine_finish(machine);
+	case LUO_REQUEST_FREEZE:
+		return luo_machine_freeze(machine, true);
+	case LUO_REQUEST_FREEZE_DEAF:
+		return luo_machine_freeze(machine, false);
+	case LUO_NR_REQUESTS:
+		break;
+	}
+
+	return 0;
+}
+
+/**
+ * struct luo_state_transition - a request that is not simply -EBUSY
+ * @from: state it is made in.
+ * @request: the request.
+ * @error: what it returns.
+ * @to: state after it.
+ * @log: callbacks that run.
+ * @undo: callbacks that luo_machine_thaw() runs after it.
+ */
+struct luo_state_transition {
+	enum liveupdate_state from;
+	enum luo_state_request request;
+	int error;
+	enum liveupdate_state to;
+	const char *log;
+	const char *undo;
+};
+
+static const struct luo_state_transition luo_state_transitions[] = {
+	{ LIVEUPDATE_STATE_NORMAL, LUO_REQUEST_PREPARE, 0,
+	  LIVEUPDATE_STATE_PREPARED, " prepare:top prepare:bottom" },
+	{ LIVEUPDATE_STATE_NORMAL, LUO_REQUEST_FREEZE, 0,
+	  LIVEUPDATE_STATE_NORMAL, "", "" },
+	{ LIVEUPDATE_STATE_NORMAL, LUO_REQUEST_FREEZE_DEAF, 0,
+	  LIVEUPDATE_STATE_NORMAL, "", "" },
+	{ LIVEUPDATE_STATE_PREPARED, LUO_REQUEST_CANCEL, 0,
+	  LIVEUPDATE_STATE_NORMAL, " cancel:bottom cancel:top" },
+	{ LIVEUPDATE_STATE_PREPARED, LUO_REQUEST_REHEARSE, 0,
+	  LIVEUPDATE_STATE_PREPARED,
+	  " freeze:top freeze:bottom thaw:bottom thaw:top" },
+	{ LIVEUPDATE_STATE_PREPARED, LUO_REQUEST_FREEZE, 0,
+	  LIVEUPDATE_STATE_FROZEN, " freeze:top freeze:bottom",
+	  " thaw:bottom thaw:top" },
+	{ LIVEUPDATE_STATE_PREPARED, LUO_REQUEST_FREEZE_DEAF, -EINVAL,
+	  LIVEUPDATE_STATE_PREPARED, "" },
+	{ LIVEUPDATE_STATE_UPDATED, LUO_REQUEST_FINISH, 0,
+	  LIVEUPDATE_STATE_NORMAL, " finish:top finish:bottom" },
+	{ LIVEUPDATE_STATE_UPDATED, LUO_REQUEST_FREEZE, 0,
+	  LIVEUPDATE_STATE_UPDATED, "", "" },
+	{ LIVEUPDATE_STATE_UPDATED, LUO_REQUEST_FREEZE_DEAF, 0,
+	  LIVEUPDATE_STATE_UPDATED, "", "" },
+};
+
+static struct luo_state_transition
+luo_state_find_transition(enum liveupdate_state from,
+			  enum luo_state_request request)
+{
+	for (int i = 0; i < ARRAY_SIZE(luo_state_transitions); i++) {
+		if (luo_state_transitions[i].from == from &&
+		    luo_state_transitions[i].request == request)
+			return luo_state_transitions[i];
+	}
+
+	return (struct luo_state_transition){
+		from, request, -EBUSY, from, "",
+	};
+}
+
+static void luo_state_add_pair(struct kunit *test, struct luo_machine *machine)
+{
+	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+}
+
+/* Returns a machine in that state with the participants top and bottom. */
+static struct luo_machine *luo_state_enter(struct kunit *test,
+					   enum liveupdate_state state)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+
+	luo_state_add_pair(test, machine);
+	if (state == LIVEUPDATE_STATE_NORMAL)
+		return machine;
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	if (state == LIVEUPDATE_STATE_FROZEN)
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	if (state == LIVEUPDATE_STATE_UPDATED) {
+		luo_kunit_jump(test);
+		machine = &fixture->next;
+		luo_state_add_pair(test, machine);
+		KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	}
+	KUNIT_EXPECT_EQ(test, machine->state, state);
+	seq_buf_clear(&fixture->log);
+
+	return machine;
+}
+
+/* Every request in every state: parameter 1 is the first of the first. */
+static const void *luo_state_request_gen_params(struct kunit *test,
+						const void *prev, char *desc)
+{
+	long index = (long)prev;
+
+	if (index == ARRAY_SIZE(luo_state_test_states) * LUO_NR_REQUESTS)
+		return NULL;
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s in %s",
+		 luo_state_requests[index % LUO_NR_REQUESTS],
+		 luo_state_test_states[index / LUO_NR_REQUESTS]);
+
+	return (const void *)(index + 1);
+}
+
+static void luo_state_request_test(struct kunit *test)
+{
+	long index = (long)test->param_value - 1;
+	enum luo_state_request request = index % LUO_NR_REQUESTS;
+	enum liveupdate_state from = index / LUO_NR_REQUESTS;
+	struct luo_state_transition want =
+		luo_state_find_transition(from, request);
+	struct luo_machine *machine = luo_state_enter(test, from);
+
+	KUNIT_EXPECT_EQ(test, luo_state_request(machine, request), want.error);
+	KUNIT_EXPECT_EQ(test, machine->state, want.to);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	luo_kunit_expect_log(test, want.log);
+
+	KUNIT_EXPECT_EQ(test, mutex_is_locked(&machine->lock),
+			want.undo || from == LIVEUPDATE_STATE_FROZEN);
+	if (want.undo) {
+		luo_machine_thaw(machine);
+		luo_kunit_expect_log(test, want.undo);
+		KUNIT_EXPECT_EQ(test, machine->state, from);
+	} else if (from == LIVEUPDATE_STATE_FROZEN) {
+		luo_machine_thaw(machine);
+	}
+}
+
+/* Counts the requests that a callback makes and that are refused. */
+static void luo_state_request_hook(struct luo_kunit_participant *participant,
+				   enum luo_step step)
+{
+	struct luo_kunit *fixture = participant->fixture;
+	unsigned int *refused = participant->context;
+	struct luo_machine *machine = step < LUO_STEP_RESTORE ?
+		&fixture->machine : &fixture->next;
+
+	for (int request = 0; request < LUO_NR_REQUESTS; request++)
+		refused[step] += luo_state_request(machine, request) == -EBUSY;
+}
+
+static void luo_state_request_in_callback_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	unsigned int refused[LUO_KUNIT_NR_STEPS] = {};
+	struct luo_kunit_participant *old, *new;
+
+	old = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	new = luo_kunit_add(test, &fixture->next, "it", LIVEUPDATE_LEVEL_IRQ);
+	old->hook = luo_state_request_hook;
+	new->hook = luo_state_request_hook;
+	old->context = refused;
+	new->context = refused;
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	for (int step = LUO_STEP_PREPARE; step <= LUO_STEP_THAW; step++)
+		KUNIT_EXPECT_EQ_MSG(test, refused[step], LUO_NR_REQUESTS,
+				    "%s", luo_step_name(step));
+	luo_kunit_expect_log(test, " prepare:it freeze:it thaw:it cancel:it");
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, refused[LUO_STEP_RESTORE], LUO_NR_REQUESTS);
+	KUNIT_EXPECT_EQ(test, refused[LUO_STEP_FINISH], LUO_NR_REQUESTS);
+	luo_kunit_expect_log(test, " prepare:it freeze:it restore:it finish:it");
+}
+
+struct luo_state_blocker {
+	struct completion entered;
+	struct completion leave;
+};
+
+static void luo_state_block_hook(struct luo_kunit_participant *participant,
+				 enum luo_step step)
+{
+	struct luo_state_blocker *blocker = participant->context;
+
+	if (step != LUO_STEP_PREPARE)
+		return;
+	complete(&blocker->entered);
+	wait_for_completion_timeout(&blocker->leave, 20 * HZ);
+}
+
+static int luo_state_prepare_thread(void *machine)
+{
+	return luo_machine_prepare(machine);
+}
+
+/* A participant takes its time: nobody else has to wait for it. */
+static void luo_state_request_meanwhile_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *slow;
+	struct luo_state_blocker blocker;
+	struct task_struct *thread;
+	char *text = NULL;
+
+	init_completion(&blocker.entered);
+	init_completion(&blocker.leave);
+	slow = luo_kunit_add(test, machine, "slow", LIVEUPDATE_LEVEL_WORKLOAD);
+	slow->hook = luo_state_block_hook;
+	slow->context = &blocker;
+
+	thread = kthread_create(luo_state_prepare_thread, machine,
+				"luo-state-test");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	get_task_struct(thread);
+	wake_up_process(thread);
+	KUNIT_EXPECT_NE(test, 0,
+			wait_for_completion_timeout(&blocker.entered, 20 * HZ));
+
+	for (int request = 0; request < LUO_NR_REQUESTS; request++)
+		KUNIT_EXPECT_EQ_MSG(test, -EBUSY,
+				    luo_state_request(machine, request), "%s",
+				    luo_state_requests[request]);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_PREPARE);
+	KUNIT_EXPECT_STREQ(test, machine->name, "slow");
+	KUNIT_EXPECT_PTR_EQ(test, machine->task, thread);
+	luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
+	KUNIT_EXPECT_GT(test, luo_subsystems_show(machine, &text), 0);
+	kvfree(text);
+
+	complete(&blocker.leave);
+	KUNIT_EXPECT_EQ(test, 0, kthread_stop_put(thread));
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_STREQ(test, machine->name, "");
+	KUNIT_EXPECT_PTR_EQ(test, machine->task, NULL);
+	luo_kunit_expect_log(test, " prepare:slow");
+}
+
+static void luo_state_sleep_pending_test(struct kunit *test)
+{
+	struct luo_machine *machine = luo_state_enter(test,
+						      LIVEUPDATE_STATE_NORMAL);
+
+	machine->sleep_pending = true;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, "");
+	machine->sleep_pending = false;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+}
+
+/* Somebody shuts the system down or suspends it. */
+static void luo_state_rehearse_contended_test(struct kunit *test)
+{
+	struct luo_machine *machine =
+		luo_state_enter(test, LIVEUPDATE_STATE_PREPARED);
+
+	mutex_lock(&system_transition_mutex);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_rehearse(machine));
+	mutex_unlock(&system_transition_mutex);
+	luo_kunit_expect_log(test, "");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&system_transition_mutex));
+}
+
+static void luo_state_announce(struct luo_machine *machine)
+{
+	struct luo_kunit *fixture = kunit_get_current_test()->priv;
+
+	seq_buf_printf(&fixture->log, " =%s",
+		       luo_state_test_states[machine->state]);
+}
+
+/* Announced is every change, after the callbacks, and nothing else. */
+static void luo_state_announce_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+
+	machine->announce = luo_state_announce;
+	fixture->next.announce = luo_state_announce;
+
+	it->error[LUO_STEP_PREPARE] = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:it");
+	it->error[LUO_STEP_PREPARE] = 0;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:it =prepared");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	luo_kunit_expect_log(test, " freeze:it thaw:it");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_expect_log(test, " cancel:it =normal");
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	luo_machine_thaw(machine);
+	luo_kunit_expect_log(test, " prepare:it =prepared freeze:it =frozen thaw:it =prepared");
+
+	luo_kunit_jump(test);
+	luo_kunit_expect_log(test, " freeze:it =frozen");
+	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_log(test, " =updated");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(&fixture->next, true));
+	luo_machine_thaw(&fixture->next);
+	luo_kunit_expect_log(test, "");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	luo_kunit_expect_log(test, " =normal");
+}
+
+/* Order. */
+
+#define LUO_STATE_NR	11
+
+/* Levels in order of registration, and the order in which that is walked. */
+static const enum liveupdate_level luo_state_levels[LUO_STATE_NR] = {
+	LIVEUPDATE_LEVEL_MEMORY,	LIVEUPDATE_LEVEL_WORKLOAD,
+	LIVEUPDATE_LEVEL_IRQ,		LIVEUPDATE_LEVEL_DEVICES,
+	LIVEUPDATE_LEVEL_IOMMU,		LIVEUPDATE_LEVEL_WORKLOAD,
+	LIVEUPDATE_LEVEL_MEMORY,	LIVEUPDATE_LEVEL_IRQ,
+	LIVEUPDATE_LEVEL_DEVICES,	LIVEUPDATE_LEVEL_IOMMU,
+	LIVEUPDATE_LEVEL_WORKLOAD,
+};
+
+static const u8 luo_state_walk[LUO_STATE_NR] = {
+	1, 5, 10, 3, 8, 2, 7, 4, 9, 0, 6
+};
+
+/**
+ * struct luo_state_set - participants on all levels
+ * @count: their number.
+ * @walk: in the order in which they are to be walked down the levels.
+ */
+struct luo_state_set {
+	unsigned int count;
+	struct luo_kunit_participant *walk[LUO_STATE_NR];
+};
+
+/* Registers the first @count of them. */
+static void luo_state_scramble(struct kunit *test, struct luo_machine *machine,
+			       struct luo_state_set *set, unsigned int count)
+{
+	struct luo_kunit_participant *participants[LUO_STATE_NR];
+	char name[8];
+
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "p%d", i);
+		participants[i] = luo_kunit_add(test, machine, name,
+						luo_state_levels[i]);
+	}
+	set->count = 0;
+	for (int i = 0; i < LUO_STATE_NR; i++) {
+		if (luo_state_walk[i] < count)
+			set->walk[set->count++] =
+				participants[luo_state_walk[i]];
+	}
+}
+
+/* Wants @step for the first @count, walking down the levels. */
+static void luo_state_want_down(struct kunit *test, struct luo_state_set *set,
+				enum luo_step step, unsigned int count)
+{
+	for (int i = 0; i < count; i++)
+		luo_kunit_want(test, step, set->walk[i]->desc.name);
+}
+
+/* Wants @step for the first @count, walking up the levels. */
+static void luo_state_want_up(struct kunit *test, struct luo_state_set *set,
+			      enum luo_step step, unsigned int count)
+{
+	while (count--)
+		luo_kunit_want(test, step, set->walk[count]->desc.name);
+}
+
+static void luo_state_order_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_state_set old, new;
+
+	luo_state_scramble(test, machine, &old, LUO_STATE_NR);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_state_want_down(test, &old, LUO_STEP_PREPARE, LUO_STATE_NR);
+	luo_kunit_expect_wanted(test);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	luo_state_want_down(test, &old, LUO_STEP_FREEZE, LUO_STATE_NR);
+	luo_state_want_up(test, &old, LUO_STEP_THAW, LUO_STATE_NR);
+	luo_kunit_expect_wanted(test);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_state_want_up(test, &old, LUO_STEP_CANCEL, LUO_STATE_NR);
+	luo_kunit_expect_wanted(test);
+
+	/* A new round is like the first one. */
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+	luo_state_want_down(test, &old, LUO_STEP_PREPARE, LUO_STATE_NR);
+	luo_state_want_down(test, &old, LUO_STEP_FREEZE, LUO_STATE_NR);
+	luo_kunit_expect_wanted(test);
+
+	luo_state_scramble(test, &fixture->next, &new, LUO_STATE_NR);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_state_want_up(test, &new, LUO_STEP_RESTORE, LUO_STATE_NR);
+	luo_kunit_expect_wanted(test);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	luo_state_want_down(test, &new, LUO_STEP_FINISH, LUO_STATE_NR);
+	luo_kunit_expect_wanted(test);
+}
+
+/* Inside a level the table decides, not the registration in this kernel. */
+static void luo_state_restore_order_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+
+	luo_kunit_add(test, machine, "a", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_add(test, machine, "b", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_add(test, machine, "c", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_add(test, machine, "rising", LIVEUPDATE_LEVEL_IOMMU);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:a prepare:b prepare:c prepare:rising");
+	luo_kunit_jump(test);
+	luo_kunit_expect_log(test, " freeze:a freeze:b freeze:c freeze:rising");
+
+	machine = &fixture->next;
+	luo_kunit_add(test, machine, "rising", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_add(test, machine, "b", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_add(test, machine, "c", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_add(test, machine, "a", LIVEUPDATE_LEVEL_DEVICES);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_log(test, " restore:c restore:b restore:a restore:rising");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	luo_kunit_expect_log(test, " finish:rising finish:a finish:b finish:c");
+}
+
+/* Only restore has to be there for data to be taken over. */
+static void luo_state_missing_callbacks_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *old, *new;
+
+	old = luo_kunit_add(test, machine, "bare", LIVEUPDATE_LEVEL_IRQ);
+	old->ops = (struct liveupdate_subsystem_ops){};
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+
+	new = luo_kunit_add(test, &fixture->next, "bare", LIVEUPDATE_LEVEL_IRQ);
+	new->ops = (struct liveupdate_subsystem_ops){};
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_failed(test, &fixture->next, LUO_STEP_RESTORE, "bare",
+				-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	luo_kunit_expect_log(test, "");
+}
+
+/* Failure. */
+
+struct luo_state_failure {
+	unsigned int count;
+	unsigned int index;
+};
+
+static const struct luo_state_failure luo_state_failures[] = {
+	{ 1, 0 },
+	{ 2, 0 }, { 2, 1 },
+	{ 3, 0 }, { 3, 1 }, { 3, 2 },
+	{ 11, 0 }, { 11, 1 }, { 11, 2 }, { 11, 3 }, { 11, 4 }, { 11, 5 },
+	{ 11, 6 }, { 11, 7 }, { 11, 8 }, { 11, 9 }, { 11, 10 },
+};
+
+static void luo_state_failure_desc(const struct luo_state_failure *failure,
+				   char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "callback %u of %u",
+		 failure->index + 1, failure->count);
+}
+
+KUNIT_ARRAY_PARAM(luo_state_failure, luo_state_failures, luo_state_failure_desc);
+
+static void luo_state_expect_unprepared(struct kunit *test,
+					struct luo_machine *machine,
+					struct luo_state_set *set)
+{
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_PTR_EQ(test, machine->header, NULL);
+	KUNIT_EXPECT_TRUE(test, list_empty(&machine->enlisted));
+	KUNIT_EXPECT_TRUE(test, kho_block_set_is_empty(&machine->blocks));
+	for (int i = 0; i < set->count; i++) {
+		const struct liveupdate_subsystem *subsystem =
+			&set->walk[i]->subsystem;
+
+		KUNIT_EXPECT_EQ(test, subsystem->phase, LUO_PHASE_IDLE);
+		KUNIT_EXPECT_EQ(test, subsystem->data.value, 0);
+		KUNIT_EXPECT_EQ(test, subsystem->data.size, 0);
+	}
+}
+
+static void luo_state_prepare_fails_test(struct kunit *test)
+{
+	const struct luo_state_failure *failure = test->param_value;
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *culprit;
+	struct luo_state_set set;
+
+	luo_state_scramble(test, machine, &set, failure->count);
+	for (int i = 0; i < set.count; i++)
+		set.walk[i]->offer.size = 100;
+	culprit = set.walk[failure->index];
+	culprit->error[LUO_STEP_PREPARE] = -EUCLEAN;
+
+	KUNIT_EXPECT_EQ(test, -EUCLEAN, luo_machine_prepare(machine));
+	luo_state_want_down(test, &set, LUO_STEP_PREPARE, failure->index + 1);
+	luo_state_want_up(test, &set, LUO_STEP_CANCEL, failure->index);
+	luo_kunit_expect_wanted(test);
+	luo_state_expect_unprepared(test, machine, &set);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE,
+				culprit->desc.name, -EUCLEAN);
+
+	culprit->error[LUO_STEP_PREPARE] = 0;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_state_want_down(test, &set, LUO_STEP_PREPARE, set.count);
+	luo_kunit_expect_wanted(test);
+}
+
+static void luo_state_freeze_fails_test(struct kunit *test)
+{
+	const struct luo_state_failure *failure = test->param_value;
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *culprit;
+	struct luo_state_set set;
+
+	luo_state_scramble(test, machine, &set, failure->count);
+	culprit = set.walk[failure->index];
+	culprit->error[LUO_STEP_FREEZE] = -EUCLEAN;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_state_want_down(test, &set, LUO_STEP_PREPARE, set.count);
+	luo_kunit_expect_wanted(test);
+
+	for (int rehearse = 0; rehearse < 2; rehearse++) {
+		KUNIT_EXPECT_EQ(test, -EUCLEAN, rehearse ?
+				luo_machine_rehearse(machine) :
+				luo_machine_freeze(machine, true));
+		luo_state_want_down(test, &set, LUO_STEP_FREEZE,
+				    failure->index + 1);
+		luo_state_want_up(test, &set, LUO_STEP_THAW, failure->index);
+		luo_kunit_expect_wanted(test);
+		KUNIT_EXPECT_FALSE(test, mutex_is_locked(&machine->lock));
+		KUNIT_EXPECT_EQ(test, machine->state,
+				LIVEUPDATE_STATE_PREPARED);
+		KUNIT_EXPECT_EQ(test, machine->header->state,
+				LUO_SUBSYSTEMS_PREPARED);
+		luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE,
+					culprit->desc.name, -EUCLEAN);
+	}
+
+	culprit->error[LUO_STEP_FREEZE] = 0;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	luo_state_want_down(test, &set, LUO_STEP_FREEZE, set.count);
+	luo_state_want_up(test, &set, LUO_STEP_THAW, set.count);
+	luo_kunit_expect_wanted(test);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_state_want_up(test, &set, LUO_STEP_CANCEL, set.count);
+	luo_kunit_expect_wanted(test);
+}
+
+/* The others restore, and only who restored is finished. */
+static void luo_state_restore_fails_test(struct kunit *test)
+{
+	const struct luo_state_failure *failure = test->param_value;
+	struct luo_kunit *fixture = test->priv;
+	struct luo_kunit_participant *culprit;
+	struct luo_state_set old, new;
+
+	luo_state_scramble(test, &fixture->machine, &old, failure->count);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+
+	luo_state_scramble(test, &fixture->next, &new, failure->count);
+	culprit = new.walk[failure->index];
+	culprit->error[LUO_STEP_RESTORE] = -EUCLEAN;
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_state_want_up(test, &new, LUO_STEP_RESTORE, new.count);
+	luo_kunit_expect_wanted(test);
+	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_UPDATED);
+	luo_kunit_expect_failed(test, &fixture->next, LUO_STEP_RESTORE,
+				culprit->desc.name, -EUCLEAN);
+	for (int i = 0; i < new.count; i++)
+		KUNIT_EXPECT_EQ(test, new.walk[i]->subsystem.phase,
+				i == failure->index ? LUO_PHASE_IDLE :
+				LUO_PHASE_RESTORED);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	for (int i = 0; i < new.count; i++) {
+		if (i != failure->index)
+			luo_kunit_want(test, LUO_STEP_FINISH,
+				       new.walk[i]->desc.name);
+	}
+	luo_kunit_expect_wanted(test);
+	luo_state_expect_unprepared(test, &fixture->next, &new);
+}
+
+static void luo_state_positive_return_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *old, *new;
+
+	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	old = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	old->error[LUO_STEP_PREPARE] = 1;
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:top prepare:it cancel:top");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -EINVAL);
+
+	old->error[LUO_STEP_PREPARE] = 0;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	old->error[LUO_STEP_FREEZE] = INT_MAX;
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_machine_rehearse(machine));
+	luo_kunit_expect_log(test, " prepare:top prepare:it freeze:top freeze:it thaw:top");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -EINVAL);
+
+	old->error[LUO_STEP_FREEZE] = 0;
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+	new = luo_kunit_add(test, &fixture->next, "it", LIVEUPDATE_LEVEL_IRQ);
+	new->error[LUO_STEP_RESTORE] = 1;
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_failed(test, &fixture->next, LUO_STEP_RESTORE, "it",
+				-EINVAL);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	luo_kunit_expect_log(test, " restore:it");
+}
+
+/* Nothing failed at first; the last failure stays until the next one. */
+static void luo_state_last_failed_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+
+	luo_kunit_expect_failed(test, machine, LUO_STEP_NONE, "", 0);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_finish(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_NONE, "", 0);
+
+	it->error[LUO_STEP_PREPARE] = -ENODEV;
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_prepare(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENODEV);
+	it->error[LUO_STEP_PREPARE] = 0;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENODEV);
+
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_machine_freeze(machine, false));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENODEV);
+	it->error[LUO_STEP_FREEZE] = -EBUSY;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_rehearse(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -EBUSY);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -EBUSY);
+}
+
+/* Deadlines. */
+
+#define LUO_STATE_TIMEOUT_MS	400
+
+static void luo_state_sleep_hook(struct luo_kunit_participant *participant,
+				 enum luo_step step)
+{
+	if (step == (uintptr_t)participant->context)
+		msleep(2 * LUO_STATE_TIMEOUT_MS);
+}
+
+/* For real: the clock ticks, and the watchdog barks. */
+static void luo_state_timeout_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *slow;
+
+	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	slow = luo_kunit_add(test, machine, "slow", LIVEUPDATE_LEVEL_IRQ);
+	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	slow->hook = luo_state_sleep_hook;
+	machine->timeout_ms = LUO_STATE_TIMEOUT_MS;
+
+	slow->context = (void *)LUO_STEP_PREPARE;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:top prepare:slow cancel:slow cancel:top");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "slow",
+				-ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+
+	slow->context = (void *)LUO_STEP_FREEZE;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	seq_buf_clear(&fixture->log);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_freeze(machine, true));
+	luo_kunit_expect_log(test, " freeze:top freeze:slow thaw:slow thaw:top");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "slow",
+				-ETIMEDOUT);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+
+	machine->timeout_ms = 0;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+}
+
+/* Makes the participant late without waiting. */
+static void luo_state_late_hook(struct luo_kunit_participant *participant,
+				enum luo_step step)
+{
+	if (step == (uintptr_t)participant->context)
+		participant->fixture->machine.deadline = jiffies - 1;
+}
+
+static void luo_state_timeout_index_test(struct kunit *test)
+{
+	const struct luo_state_failure *failure = test->param_value;
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *culprit;
+	struct luo_state_set set;
+
+	luo_state_scramble(test, machine, &set, failure->count);
+	culprit = set.walk[failure->index];
+	culprit->hook = luo_state_late_hook;
+	machine->timeout_ms = 60 * MSEC_PER_SEC;
+
+	culprit->context = (void *)LUO_STEP_PREPARE;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_prepare(machine));
+	luo_state_want_down(test, &set, LUO_STEP_PREPARE, failure->index + 1);
+	luo_state_want_up(test, &set, LUO_STEP_CANCEL, failure->index + 1);
+	luo_kunit_expect_wanted(test);
+	luo_state_expect_unprepared(test, machine, &set);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE,
+				culprit->desc.name, -ETIMEDOUT);
+
+	culprit->context = (void *)LUO_STEP_FREEZE;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_state_want_down(test, &set, LUO_STEP_PREPARE, set.count);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_rehearse(machine));
+	luo_state_want_down(test, &set, LUO_STEP_FREEZE, failure->index + 1);
+	luo_state_want_up(test, &set, LUO_STEP_THAW, failure->index + 1);
+	luo_kunit_expect_wanted(test);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE,
+				culprit->desc.name, -ETIMEDOUT);
+}
+
+/* Who fails late has failed, and is not undone. */
+static void luo_state_late_failure_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it;
+
+	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	it->hook = luo_state_late_hook;
+	machine->timeout_ms = 60 * MSEC_PER_SEC;
+
+	it->context = (void *)LUO_STEP_PREPARE;
+	it->error[LUO_STEP_PREPARE] = -ENXIO;
+	KUNIT_EXPECT_EQ(test, -ENXIO, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:top prepare:it cancel:top");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENXIO);
+
+	it->context = (void *)LUO_STEP_FREEZE;
+	it->error[LUO_STEP_PREPARE] = 0;
+	it->error[LUO_STEP_FREEZE] = -ENXIO;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, -ENXIO, luo_machine_rehearse(machine));
+	luo_kunit_expect_log(test, " prepare:top prepare:it freeze:top freeze:it thaw:top");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -ENXIO);
+}
+
+/**
+ * struct luo_state_watch - what callbacks saw of the deadline
+ * @pending: bit for each step in which the watchdog was running.
+ * @deadline: deadline in each step.
+ * @differs: two callbacks of the same step saw different deadlines.
+ */
+struct luo_state_watch {
+	unsigned long pending;
+	unsigned long deadline[LUO_KUNIT_NR_STEPS];
+	bool differs;
+};
+
+static void luo_state_watch_hook(struct luo_kunit_participant *participant,
+				 enum luo_step step)
+{
+	struct luo_machine *machine = &participant->fixture->machine;
+	struct luo_state_watch *watch = participant->context;
+
+	if (!delayed_work_pending(&machine->watchdog))
+		return;
+	if (watch->pending & BIT(step) &&
+	    watch->deadline[step] != machine->deadline)
+		watch->differs = true;
+	watch->pending |= BIT(step);
+	watch->deadline[step] = machine->deadline;
+	msleep(20);
+}
+
+/* One deadline for all of PREPARE, one for all of FREEZE, none elsewhere. */
+static void luo_state_deadline_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_state_watch watch = {};
+	struct luo_state_set set;
+
+	luo_state_scramble(test, machine, &set, 3);
+	for (int i = 0; i < set.count; i++) {
+		set.walk[i]->hook = luo_state_watch_hook;
+		set.walk[i]->context = &watch;
+	}
+
+	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&machine->watchdog));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&machine->watchdog));
+	KUNIT_EXPECT_EQ(test, watch.pending,
+			BIT(LUO_STEP_PREPARE) | BIT(LUO_STEP_FREEZE));
+	KUNIT_EXPECT_FALSE(test, watch.differs);
+	KUNIT_EXPECT_TRUE(test, time_after(watch.deadline[LUO_STEP_FREEZE],
+					   watch.deadline[LUO_STEP_PREPARE]));
+
+	watch.pending = 0;
+	machine->timeout_ms = 0;
+	machine->deadline = jiffies - 1;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, watch.pending, 0);
+}
+
+/* Coming and going. */
+
+static void luo_state_register_prepared_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+
+	luo_kunit_add(test, machine, "early", LIVEUPDATE_LEVEL_WORKLOAD);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, machine->header->count, 1);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_expect_log(test, " prepare:early freeze:early thaw:early cancel:early");
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, machine->header->count, 2);
+	luo_kunit_expect_log(test, " prepare:early prepare:late");
+}
+
+static void luo_state_register_updated_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *late, *broken, *again;
+
+	luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD)->offer.value = 77;
+	luo_kunit_add(test, machine, "broken", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_add(test, machine, "never", LIVEUPDATE_LEVEL_WORKLOAD);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+
+	machine = &fixture->next;
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_log(test, "");
+
+	late = luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_expect_log(test, " restore:late");
+	KUNIT_EXPECT_EQ(test, late->received.value, 77);
+	KUNIT_EXPECT_EQ(test, late->received.size, 0);
+	KUNIT_EXPECT_EQ(test, late->subsystem.phase, LUO_PHASE_RESTORED);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	luo_kunit_add(test, machine, "other", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_expect_log(test, "");
+
+	/* That restoring fails is no reason to refuse the registration. */
+	broken = luo_kunit_new(test, "broken", LIVEUPDATE_LEVEL_WORKLOAD);
+	broken->error[LUO_STEP_RESTORE] = -ENOLINK;
+	KUNIT_EXPECT_EQ(test, 0,
+			luo_subsystem_add(machine, &broken->subsystem));
+	luo_kunit_expect_log(test, " restore:broken");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_RESTORE, "broken",
+				-ENOLINK);
+
+	/* There is one attempt. */
+	luo_subsystem_remove(machine, &broken->subsystem);
+	again = luo_kunit_add(test, machine, "broken",
+			      LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_expect_log(test, "");
+	KUNIT_EXPECT_EQ(test, again->subsystem.phase, LUO_PHASE_IDLE);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	luo_kunit_expect_log(test, " finish:late");
+	luo_kunit_add(test, machine, "never", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_expect_log(test, "");
+}
+
+static void luo_state_register_twice_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *first, *second;
+
+	first = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	second = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			luo_subsystem_add(machine, &second->subsystem));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, -EEXIST,
+			luo_subsystem_add(machine, &second->subsystem));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_expect_log(test, " prepare:it cancel:it");
+
+	luo_subsystem_remove(machine, &first->subsystem);
+	KUNIT_EXPECT_EQ(test, 0,
+			luo_subsystem_add(machine, &second->subsystem));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:it");
+}
+
+/**
+ * struct luo_state_desc - a description
+ * @what: what is special about it.
+ * @desc: the description.
+ * @error: what registering it returns.
+ */
+struct luo_state_desc {
+	const char *what;
+	struct liveupdate_subsystem_desc desc;
+	int error;
+};
+
+#define LUO_STATE_DESC(_what, _error, _name, _version, _oldest, _level, _class) \
+	{								\
+		.what = _what,						\
+		.desc = {						\
+			.name = _name,					\
+			.version = _version,				\
+			.oldest = _oldest,				\
+			.level = _level,				\
+			.class = _class,				\
+		},							\
+		.error = _error,					\
+	}
+
+static const struct luo_state_desc luo_state_descs[] = {
+	LUO_STATE_DESC("lowest", 0, "a", 1, 1, 0, 0),
+	LUO_STATE_DESC("highest", 0, "123456789012345678901234567890123456789_1234567",
+		       U32_MAX, U32_MAX, LIVEUPDATE_LEVEL_MEMORY,
+		       LIVEUPDATE_MANDATORY),
+	LUO_STATE_DESC("all printable characters", 0, "!~#/-_.:%\"\\", 1, 1, 0, 0),
+	LUO_STATE_DESC("no name", -EINVAL, "", 1, 1, 0, 0),
+	LUO_STATE_DESC("garbage behind the name", -EINVAL, "a\0b", 1, 1, 0, 0),
+	LUO_STATE_DESC("space in name", -EINVAL, "a b", 1, 1, 0, 0),
+	LUO_STATE_DESC("tab in name", -EINVAL, "a\tb", 1, 1, 0, 0),
+	LUO_STATE_DESC("newline in name", -EINVAL, "a\n", 1, 1, 0, 0),
+	LUO_STATE_DESC("bell in name", -EINVAL, "\aa", 1, 1, 0, 0),
+	LUO_STATE_DESC("delete in name", -EINVAL, "a\x7f", 1, 1, 0, 0),
+	LUO_STATE_DESC("not ASCII", -EINVAL, "a\xe9", 1, 1, 0, 0),
+	LUO_STATE_DESC("version 0", -EINVAL, "a", 0, 0, 0, 0),
+	LUO_STATE_DESC("oldest 0", -EINVAL, "a", 1, 0, 0, 0),
+	LUO_STATE_DESC("oldest above version", -EINVAL, "a", 1, 2, 0, 0),
+	LUO_STATE_DESC("level out of range", -EINVAL, "a", 1, 1,
+		       LIVEUPDATE_NR_LEVELS, 0),
+	LUO_STATE_DESC("level far out of range", -EINVAL, "a", 1, 1, U32_MAX, 0),
+	LUO_STATE_DESC("class out of range", -EINVAL, "a", 1, 1, 0,
+		       LIVEUPDATE_MANDATORY + 1),
+};
+
+KUNIT_ARRAY_PARAM_DESC(luo_state_desc, luo_state_descs, what);
+
+static void luo_state_register_desc_test(struct kunit *test)
+{
+	const struct luo_state_desc *param = test->param_value;
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+
+	it->desc = param->desc;
+	KUNIT_EXPECT_EQ(test, param->error,
+			luo_subsystem_add(machine, &it->subsystem));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_NOT_NULL(test, machine->header);
+	KUNIT_EXPECT_EQ(test, machine->header->count, param->error ? 0 : 1);
+}
+
+static void luo_state_register_malformed_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_kunit_participant *it =
+		luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+
+	it->subsystem.ops = NULL;
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_subsystem_add(&fixture->machine,
+							 &it->subsystem));
+	it->subsystem.ops = &it->ops;
+	memset(it->desc.name, 'x', sizeof(it->desc.name));
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_subsystem_add(&fixture->machine,
+							 &it->subsystem));
+}
+
+static void luo_state_unregister_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+
+	luo_subsystem_remove(machine, &it->subsystem);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, machine->header->count, 0);
+	luo_kunit_expect_log(test, "");
+
+	/* It came late, so there is nothing to cancel. */
+	KUNIT_EXPECT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
+	luo_subsystem_remove(machine, &it->subsystem);
+	luo_kunit_expect_log(test, "");
+}
+
+static void luo_state_unregister_prepared_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *leaver;
+
+	luo_kunit_add(test, machine, "first", LIVEUPDATE_LEVEL_IRQ);
+	leaver = luo_kunit_add(test, machine, "leaver", LIVEUPDATE_LEVEL_IRQ);
+	luo_kunit_add(test, machine, "last", LIVEUPDATE_LEVEL_IRQ);
+	leaver->offer.size = PAGE_SIZE;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, machine->header->count, 3);
+	seq_buf_clear(&fixture->log);
+
+	luo_subsystem_remove(machine, &leaver->subsystem);
+	luo_kunit_expect_log(test, " cancel:leaver");
+	KUNIT_EXPECT_EQ(test, leaver->subsystem.data.size, 0);
+	KUNIT_EXPECT_EQ(test, leaver->subsystem.phase, LUO_PHASE_IDLE);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_EQ(test, machine->header->count, 2);
+	KUNIT_EXPECT_STREQ(test, luo_kunit_record(machine->header, 0)->name,
+			   "first");
+	KUNIT_EXPECT_STREQ(test, luo_kunit_record(machine->header, 1)->name,
+			   "last");
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	luo_kunit_expect_log(test, " freeze:first freeze:last thaw:last thaw:first");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_expect_log(test, " cancel:last cancel:first");
+}
+
+static void luo_state_unregister_restored_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *leaver;
+	phys_addr_t blob;
+
+	luo_kunit_add(test, machine, "leaver", LIVEUPDATE_LEVEL_IRQ)->offer.size = 1;
+	luo_kunit_add(test, machine, "stays", LIVEUPDATE_LEVEL_IRQ);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+
+	machine = &fixture->next;
+	leaver = luo_kunit_add(test, machine, "leaver", LIVEUPDATE_LEVEL_IRQ);
+	luo_kunit_add(test, machine, "stays", LIVEUPDATE_LEVEL_IRQ);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_log(test, " restore:stays restore:leaver");
+	blob = leaver->received.value;
+
+	luo_subsystem_remove(machine, &leaver->subsystem);
+	luo_kunit_expect_log(test, "");
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_UPDATED);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_TRUE(test, luo_kunit_is_reserved(test, blob));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	luo_kunit_expect_log(test, " finish:stays");
+	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blob));
+}
+
+#if IS_ENABLED(CONFIG_MODULE_UNLOAD)
+static struct module *luo_state_module(struct kunit *test)
+{
+	struct module *module = kunit_kzalloc(test, sizeof(*module), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, module);
+	module->state = MODULE_STATE_LIVE;
+	atomic_set(&module->refcnt, 1);
+
+	return module;
+}
+
+/* Pinned from prepare until cancel, and from restore until finish. */
+static void luo_state_module_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct module *old = luo_state_module(test);
+	struct module *new = luo_state_module(test);
+	struct module *broken = luo_state_module(test);
+	struct luo_kunit_participant *it;
+
+	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->ops.owner = old;
+	luo_kunit_add(test, machine, "broken", LIVEUPDATE_LEVEL_IRQ);
+	KUNIT_EXPECT_EQ(test, module_refcount(old), 0);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, module_refcount(old), 1);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, module_refcount(old), 1);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	KUNIT_EXPECT_EQ(test, module_refcount(old), 0);
+
+	it->error[LUO_STEP_PREPARE] = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, module_refcount(old), 0);
+	it->error[LUO_STEP_PREPARE] = 0;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+
+	machine = &fixture->next;
+	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->ops.owner = new;
+	it = luo_kunit_add(test, machine, "broken", LIVEUPDATE_LEVEL_IRQ);
+	it->ops.owner = broken;
+	it->error[LUO_STEP_RESTORE] = -EIO;
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	KUNIT_EXPECT_EQ(test, module_refcount(new), 1);
+	KUNIT_EXPECT_EQ(test, module_refcount(broken), 0);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, module_refcount(new), 0);
+}
+
+/* A module on its way out is not called. */
+static void luo_state_module_leaving_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it;
+
+	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->ops.owner = luo_state_module(test);
+	luo_kunit_add(test, machine, "other", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->ops.owner->state = MODULE_STATE_GOING;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, machine->header->count, 1);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_expect_log(test, " prepare:other cancel:other");
+
+	it->ops.owner->state = MODULE_STATE_LIVE;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+
+	machine = &fixture->next;
+	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->ops.owner = luo_state_module(test);
+	it->ops.owner->state = MODULE_STATE_GOING;
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_RESTORE, "it", -ENODEV);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	luo_kunit_expect_log(test, "");
+}
+#else
+static void luo_state_module_test(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_MODULE_UNLOAD");
+}
+
+static void luo_state_module_leaving_test(struct kunit *test)
+{
+	kunit_skip(test, "needs CONFIG_MODULE_UNLOAD");
+}
+#endif
+
+/* In the next kernel. */
+
+/**
+ * struct luo_state_version - versions of data and of its reader
+ * @written: version of the record.
+ * @oldest: oldest version the participant reads.
+ * @version: its own version.
+ * @readable: what is to come of it.
+ */
+struct luo_state_version {
+	u32 written;
+	u32 oldest;
+	u32 version;
+	bool readable;
+};
+
+static const struct luo_state_version luo_state_versions[] = {
+	{ 1, 1, 1, true },
+	{ 1, 1, 3, true },
+	{ 2, 1, 3, true },
+	{ 3, 1, 3, true },
+	{ 3, 3, 3, true },
+	{ U32_MAX, 1, U32_MAX, true },
+	{ 2, 1, 1, false },
+	{ 1, 2, 2, false },
+	{ 1, 2, 3, false },
+	{ 4, 2, 3, false },
+	{ U32_MAX, 1, U32_MAX - 1, false },
+};
+
+static void luo_state_version_desc(const struct luo_state_version *version,
+				   char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u by [%u, %u]",
+		 version->written, version->oldest, version->version);
+}
+
+KUNIT_ARRAY_PARAM(luo_state_version, luo_state_versions, luo_state_version_desc);
+
+static void luo_state_version_test(struct kunit *test)
+{
+	const struct luo_state_version *param = test->param_value;
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it;
+
+	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	it = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_IRQ);
+	it->desc.version = param->written;
+	it->offer.size = 10;
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
+	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+
+	machine = &fixture->next;
+	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	it = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_IRQ);
+	it->desc.version = param->version;
+	it->desc.oldest = param->oldest;
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
+	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_UPDATED);
+
+	if (param->readable) {
+		luo_kunit_expect_log(test, " restore:bottom restore:it restore:top");
+		luo_kunit_expect_failed(test, machine, LUO_STEP_NONE, "", 0);
+	} else {
+		luo_kunit_expect_log(test, " restore:bottom restore:top");
+		luo_kunit_expect_failed(test, machine, LUO_STEP_RESTORE, "it",
+					-EPROTONOSUPPORT);
+	}
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	luo_kunit_expect_log(test, param->readable ?
+			     " finish:top finish:it finish:bottom" :
+			     " finish:top finish:bottom");
+	/* Restored but not claimed is for the participant to free. */
+	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test),
+			param->readable ? 1 : 0);
+}
+
+/* What becomes of blobs: by class, and by what the next kernel does. */
+static void luo_state_unclaimed_test(struct kunit *test)
+{
+	static const char *const names[] = {
+		"claimed", "failing", "failing-mandatory", "absent",
+		"absent-mandatory", "absent-value",
+	};
+	struct luo_kunit *fixture = test->priv;
+	unsigned long pages = totalram_pages();
+	phys_addr_t blobs[ARRAY_SIZE(names)];
+	struct luo_kunit_participant *it;
+
+	for (int i = 0; i < ARRAY_SIZE(names); i++) {
+		it = luo_kunit_new(test, names[i], LIVEUPDATE_LEVEL_DEVICES);
+		if (strends(names[i], "mandatory"))
+			it->desc.class = LIVEUPDATE_MANDATORY;
+		if (strends(names[i], "value"))
+			it->offer.value = 5;
+		else
+			it->offer.size = i * PAGE_SIZE + 1;
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
+							   &it->subsystem));
+	}
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	for (int i = 0; i < ARRAY_SIZE(names); i++)
+		blobs[i] = luo_kunit_record(fixture->machine.header, i)->value;
+	luo_kunit_jump(test);
+	/* Header and table, and blobs of 1, 2, 4, 4 and 8 pages. */
+	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 2 + 19);
+	KUNIT_EXPECT_EQ(test, totalram_pages(), pages - 2 - 19);
+
+	for (int i = 0; i < 3; i++) {
+		it = luo_kunit_new(test, names[i], LIVEUPDATE_LEVEL_DEVICES);
+		it->claims = true;
+		if (i)
+			it->error[LUO_STEP_RESTORE] = -ENOMEM;
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next,
+							   &it->subsystem));
+	}
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, fixture->header));
+	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 18);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blobs[0]));
+	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blobs[1]));
+	KUNIT_EXPECT_TRUE(test, luo_kunit_is_reserved(test, blobs[2]));
+	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blobs[3]));
+	KUNIT_EXPECT_TRUE(test, luo_kunit_is_reserved(test, blobs[4]));
+	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 12);
+	KUNIT_EXPECT_EQ(test, totalram_pages(), pages - 12);
+	KUNIT_EXPECT_PTR_EQ(test, fixture->next.incoming, NULL);
+	KUNIT_EXPECT_EQ(test, fixture->next.nr_incoming, 0);
+	KUNIT_EXPECT_TRUE(test, hash_empty(fixture->next.incoming_names));
+}
+
+/* Several updates in a row, the machine of one is the next one's successor. */
+static void luo_state_again_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+	struct luo_kunit_participant *old, *new;
+
+	old = luo_kunit_add(test, &fixture->machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	new = luo_kunit_add(test, next, "it", LIVEUPDATE_LEVEL_IRQ);
+	for (int round = 1; round <= 3; round++) {
+		old->offer.value = round;
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+		luo_kunit_jump(test);
+		KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+		KUNIT_EXPECT_EQ(test, new->received.value, round);
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+		luo_kunit_expect_log(test, " prepare:it freeze:it restore:it finish:it");
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(next));
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(next));
+		luo_kunit_expect_log(test, " prepare:it cancel:it");
+	}
+}
+
+/* The list. */
+
+static void luo_state_list_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it;
+	char *text;
+
+	KUNIT_EXPECT_EQ(test, 0, luo_subsystems_show(machine, &text));
+	kvfree(text);
+
+	luo_kunit_add(test, machine, "mm", LIVEUPDATE_LEVEL_MEMORY);
+	it = luo_kunit_new(test, "kvm", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->desc.version = 3;
+	it->desc.oldest = 2;
+	it->desc.class = LIVEUPDATE_MANDATORY;
+	it->offer.size = 5000;
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
+	luo_kunit_add(test, machine, "dev", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_add(test, machine, "irq", LIVEUPDATE_LEVEL_IRQ);
+	luo_kunit_add(test, machine, "iommu", LIVEUPDATE_LEVEL_IOMMU);
+	luo_kunit_add(test, machine, "mm2", LIVEUPDATE_LEVEL_MEMORY);
+
+	for (int prepared = 0; prepared < 2; prepared++) {
+		const char *want = prepared ?
+			"kvm 3 2 workload mandatory 5000\n"
+			"dev 1 1 devices optional 0\n"
+			"irq 1 1 irq optional 0\n"
+			"iommu 1 1 iommu optional 0\n"
+			"mm 1 1 memory optional 0\n"
+			"mm2 1 1 memory optional 0\n" :
+			"kvm 3 2 workload mandatory 0\n"
+			"dev 1 1 devices optional 0\n"
+			"irq 1 1 irq optional 0\n"
+			"iommu 1 1 iommu optional 0\n"
+			"mm 1 1 memory optional 0\n"
+			"mm2 1 1 memory optional 0\n";
+
+		KUNIT_ASSERT_EQ(test, strlen(want),
+				luo_subsystems_show(machine, &text));
+		KUNIT_EXPECT_STREQ(test, text, want);
+		kvfree(text);
+		KUNIT_ASSERT_EQ(test, 0, prepared ? luo_machine_cancel(machine) :
+				luo_machine_prepare(machine));
+	}
+}
+
+/* Longer than a page, and every line as long as a line can be. */
+static void luo_state_long_list_test(struct kunit *test)
+{
+	static const char tail[] =
+		" 4294967295 4294967295 workload mandatory 18446744073709551615\n";
+	const size_t line = LIVEUPDATE_SUBSYSTEM_NAME_LEN - 1 + strlen(tail);
+	const unsigned int count = 1000;
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	struct luo_kunit_participant *it;
+	unsigned int wrong = 0;
+	char *text;
+
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "%0*d", (int)sizeof(name) - 1, i);
+		it = luo_kunit_new(test, name, LIVEUPDATE_LEVEL_WORKLOAD);
+		it->desc.version = U32_MAX;
+		it->desc.oldest = U32_MAX;
+		it->desc.class = LIVEUPDATE_MANDATORY;
+		KUNIT_ASSERT_EQ(test, 0,
+				luo_subsystem_add(machine, &it->subsystem));
+		it->subsystem.data.size = U64_MAX;
+	}
+
+	KUNIT_ASSERT_EQ(test, count * line, luo_subsystems_show(machine, &text));
+	KUNIT_EXPECT_GT(test, count * line, PAGE_SIZE);
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "%0*d", (int)sizeof(name) - 1, i);
+		if (memcmp(text + i * line, name, sizeof(name) - 1) ||
+		    memcmp(text + i * line + sizeof(name) - 1, tail,
+			   strlen(tail)))
+			wrong++;
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0);
+	kvfree(text);
+}
+
+static struct kunit_case luo_state_test_cases[] = {
+	KUNIT_CASE_PARAM(luo_state_request_test, luo_state_request_gen_params),
+	KUNIT_CASE(luo_state_request_in_callback_test),
+	KUNIT_CASE(luo_state_request_meanwhile_test),
+	KUNIT_CASE(luo_state_sleep_pending_test),
+	KUNIT_CASE(luo_state_rehearse_contended_test),
+	KUNIT_CASE(luo_state_announce_test),
+	KUNIT_CASE(luo_state_order_test),
+	KUNIT_CASE(luo_state_restore_order_test),
+	KUNIT_CASE(luo_state_missing_callbacks_test),
+	KUNIT_CASE_PARAM(luo_state_prepare_fails_test,
+			 luo_state_failure_gen_params),
+	KUNIT_CASE_PARAM(luo_state_freeze_fails_test,
+			 luo_state_failure_gen_params),
+	KUNIT_CASE_PARAM(luo_state_restore_fails_test,
+			 luo_state_failure_gen_params),
+	KUNIT_CASE(luo_state_positive_return_test),
+	KUNIT_CASE(luo_state_last_failed_test),
+	KUNIT_CASE_SLOW(luo_state_timeout_test),
+	KUNIT_CASE_PARAM(luo_state_timeout_index_test,
+			 luo_state_failure_gen_params),
+	KUNIT_CASE(luo_state_late_failure_test),
+	KUNIT_CASE(luo_state_deadline_test),
+	KUNIT_CASE(luo_state_register_prepared_test),
+	KUNIT_CASE(luo_state_register_updated_test),
+	KUNIT_CASE(luo_state_register_twice_test),
+	KUNIT_CASE_PARAM(luo_state_register_desc_test,
+			 luo_state_desc_gen_params),
+	KUNIT_CASE(luo_state_register_malformed_test),
+	KUNIT_CASE(luo_state_unregister_test),
+	KUNIT_CASE(luo_state_unregister_prepared_test),
+	KUNIT_CASE(luo_state_unregister_restored_test),
+	KUNIT_CASE(luo_state_module_test),
+	KUNIT_CASE(luo_state_module_leaving_test),
+	KUNIT_CASE_PARAM(luo_state_version_test, luo_state_version_gen_params),
+	KUNIT_CASE(luo_state_unclaimed_test),
+	KUNIT_CASE(luo_state_again_test),
+	KUNIT_CASE(luo_state_list_test),
+	KUNIT_CASE_SLOW(luo_state_long_list_test),
+	{}
+};
+
+static struct kunit_suite luo_state_test_suite = {
+	.name = "luo-state",
+	.init = luo_kunit_init,
+	.exit = luo_kunit_exit,
+	.test_cases = luo_state_test_cases,
+};
+
+kunit_test_suite(luo_state_test_suite);
