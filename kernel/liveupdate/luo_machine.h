@@ -148,6 +148,9 @@ void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
 			const char *name);
 void luo_progress_leave(struct luo_machine *machine);
 bool luo_progress_late(struct luo_machine *machine);
+void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
+			  bool watched);
+void luo_transition_end(struct luo_machine *machine);
 void luo_fail(struct luo_machine *machine, enum luo_step step,
 	      const char *name, int error);
 struct kobject *luo_state_kobject(void);

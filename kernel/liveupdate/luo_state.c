@@ -172,8 +172,16 @@ bool luo_progress_late(struct luo_machine *machine)
 	return machine->watched && time_after(jiffies, machine->deadline);
 }
 
-static void luo_transition_begin(struct luo_machine *machine,
-				 enum luo_step step, bool watched)
+/**
+ * luo_transition_begin() - participants are about to be called
+ * @machine: the machine
+ * @step: the step
+ * @watched: the step has a deadline
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
+			  bool watched)
 {
 	u32 timeout_ms = READ_ONCE(machine->timeout_ms);
 	unsigned long delay = msecs_to_jiffies(timeout_ms);
@@ -188,7 +196,13 @@ static void luo_transition_begin(struct luo_machine *machine,
 	}
 }
 
-static void luo_transition_end(struct luo_machine *machine)
+/**
+ * luo_transition_end() - no participant is called any more
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_transition_end(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
 

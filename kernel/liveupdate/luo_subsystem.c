@@ -536,8 +536,11 @@ int luo_subsystem_add(struct luo_machine *machine,
 
 	guard(mutex)(&machine->lock);
 	incoming = luo_find_incoming(machine, subsystem->desc->name);
-	if (incoming)
+	if (incoming) {
+		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
 		luo_restore_one(machine, incoming, subsystem);
+		luo_transition_end(machine);
+	}
 
 	return 0;
 }
@@ -564,7 +567,9 @@ void luo_subsystem_remove(struct luo_machine *machine,
 	}
 
 	if (subsystem->phase == LUO_PHASE_PREPARED) {
+		luo_transition_begin(machine, LUO_STEP_CANCEL, false);
 		luo_call(machine, LUO_STEP_CANCEL, subsystem);
+		luo_transition_end(machine);
 		luo_retire(subsystem);
 		luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
 	} else if (subsystem->phase == LUO_PHASE_RESTORED) {
