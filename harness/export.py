@@ -75,10 +75,12 @@ def write(result, git):
 class Proof:
     """Applies the mails one by one and builds after each."""
 
-    def __init__(self, result, mails):
+    def __init__(self, result, letters, source=SOURCE, objects=OBJECTS):
         self.result = result
-        self.mails = mails
-        self.git = worktree.ensure(result.base.git, SOURCE,
+        self.mails = letters
+        self.source = source
+        self.objects = objects
+        self.git = worktree.ensure(result.base.git, source,
                                    result.base.commit)
         self.sources = []               # every .c file touched so far
         self.configured = False
@@ -87,11 +89,11 @@ class Proof:
         """Bring the worktree to the untouched base."""
         for state in ("rebase-apply", "rebase-merge"):
             where = Path(self.git("rev-parse", "--git-path", state))
-            shutil.rmtree(SOURCE / where, ignore_errors=True)
+            shutil.rmtree(self.source / where, ignore_errors=True)
         self.git("reset", "--quiet", "--hard", self.result.base.commit)
         found = self.git("status", "--porcelain")
         if found:
-            raise HarnessError(f"{SOURCE} is not pristine:\n{found}")
+            raise HarnessError(f"{self.source} is not pristine:\n{found}")
 
     def apply(self, mail, commit):
         """git am one mail; the tree and message must be the assembled."""
@@ -110,19 +112,19 @@ class Proof:
         """Build what the series has touched up to this patch."""
         changed = self.git.lines("diff-tree", "-r", "-z", "--name-only",
                                  "--no-renames", parent, commit)
-        there = [n for n in changed if (SOURCE / n).is_file()]
+        there = [n for n in changed if (self.source / n).is_file()]
         new = [n for n in there if n.endswith((".c", ".S"))
                and not n.startswith(("tools/", "Documentation/", "scripts/"))
                and not (n.startswith("arch/") and
                         not n.startswith("arch/x86/"))]
         self.sources = [n for n in self.sources + new
-                        if (SOURCE / n).is_file()]
+                        if (self.source / n).is_file()]
         log = paths.LOG / f"series-{mail.name[:4]}.log"
         label = f"step {mail.name[:4]}"
         if not self.configured or any("Kconfig" in n for n in changed):
             symbols = kernel.wanted(("common", "series"), self.git, True,
                                     partial=True, quiet=True)
-            kernel.configure(SOURCE, OBJECTS, symbols, label)
+            kernel.configure(self.source, self.objects, symbols, label)
             self.configured = True
         kernel_side = [n for n in changed if not
                        n.startswith(("tools/", "Documentation/"))
@@ -131,12 +133,12 @@ class Proof:
             targets = sorted({re.sub(r"\.[cS]$", ".o", n)
                               for n in self.sources})
             steps = kernel.make(
-                kernel.command(SOURCE, OBJECTS, *targets,
+                kernel.command(self.source, self.objects, *targets,
                                "kernel/liveupdate/"),
                 log, label, kernel.estimate("series step"))
             kernel.remember("series step", steps)
             for name in targets:
-                if not (OBJECTS / name).is_file():
+                if not (self.objects / name).is_file():
                     raise HarnessError(f"{label}: {name} is not built by the "
                                        "test configuration")
         self.user_space(label, changed)
@@ -147,10 +149,10 @@ class Proof:
                   if n.startswith(SELFTESTS) and n.count("/") > 3}
         for suite in sorted(suites):
             log = paths.LOG / f"series-selftests-{suite}.log"
-            logged(kernel.command(SOURCE, OBJECTS, "headers"), log, label,
+            logged(kernel.command(self.source, self.objects, "headers"), log, label,
                    env=kernel.environment())
-            logged(["make", "-C", str(SOURCE / SELFTESTS), f"TARGETS={suite}",
-                    f"O={OBJECTS}", "FORCE_TARGETS=1", "ARCH=x86_64"],
+            logged(["make", "-C", str(self.source / SELFTESTS), f"TARGETS={suite}",
+                    f"O={self.objects}", "FORCE_TARGETS=1", "ARCH=x86_64"],
                    log, f"{label}: selftests/{suite}",
                    env=kernel.environment())
 
@@ -172,9 +174,9 @@ class Proof:
 def make(linux=None, objects=True):
     """make series."""
     result, git = tree.make(linux)
-    mails = write(result, git)
-    say(f"series: {len(mails)} patches and a cover letter in build/series")
+    letters = write(result, git)
+    say(f"series: {len(letters)} patches and a cover letter in build/series")
     with locked(paths.STATE / "series.lock", "the proof of the series"):
-        Proof(result, mails).run(objects)
+        Proof(result, letters).run(objects)
     say(f"series: git am on Linux {bases.get(linux).version} gives the "
         "assembled tree" + (", every step builds" if objects else ""))

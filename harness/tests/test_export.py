@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The mails and the proof that they give the assembled tree."""
+
+from .. import export
+from ..run import HarnessError
+from .fixture import SECOND, Checkout
+
+
+class Mails(Checkout):
+    """git am of the mails on the base is the assembled tree, or an error."""
+
+    def setUp(self):
+        super().setUp()
+        self.write("series/0002-second.patch", SECOND.replace(
+            "\n---\n", "\n---\nA note for reviewers.\n\n", 1))
+        self.result, self.git = self.assemble()
+        folder = self.layout.build / "mails"
+        self.mails = export.mails(self.result, self.git, folder)
+
+    def proof(self):
+        return export.Proof(self.result, self.mails,
+                            self.layout.build / "proof" / "tree")
+
+    def test_proof(self):
+        self.assertEqual([m.name for m in self.mails],
+                         ["0001-core-first.patch", "0002-core-second.patch",
+                          "0003-MAINTAINERS-add-files-to-LIVE-UPDATE.patch"])
+        proof = self.proof()
+        proof.run(objects=False)
+        proof.run(objects=False)
+        text = self.mails[1].read_text()
+        self.assertIn("Subject: [PATCH 2/3] core: second", text)
+        self.assertIn("\n---\nA note for reviewers.\n", text)
+        self.assertIn("+int new_header;", text)
+        self.assertNotIn("Signed-off-by", text)
+
+    def test_hashes_and_dates_repeat(self):
+        before = [m.read_bytes() for m in self.mails]
+        again = export.mails(self.result, self.git,
+                             self.layout.build / "mails")
+        self.assertEqual([m.read_bytes() for m in again], before)
+
+    def altered(self, number, old, new):
+        text = self.mails[number].read_text()
+        self.assertIn(old, text)
+        self.mails[number].write_text(text.replace(old, new))
+        with self.assertRaises(HarnessError) as caught:
+            self.proof().run(objects=False)
+        return str(caught.exception)
+
+    def test_altered_content_is_noticed(self):
+        self.assertIn("the tree differs",
+                      self.altered(0, "+int first;", "+int fist;"))
+
+    def test_altered_message_is_noticed(self):
+        self.assertIn("the message differs",
+                      self.altered(1, "Why the second.", "Why not."))
+
+    def test_mail_that_does_not_apply(self):
+        self.assertIn("git am 0002-core-second.patch",
+                      self.altered(1, " int line_31;", " int line_x;"))
+        self.proof()                    # and the next proof starts clean
+
+    def test_missing_mail_is_noticed(self):
+        del self.mails[2]
+        with self.assertRaises(HarnessError) as caught:
+            self.proof().run(objects=False)
+        self.assertIn("not the assembled tree", str(caught.exception))

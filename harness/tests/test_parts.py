@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Small parts: configuration, progress, counting of results, MAINTAINERS."""
+
+import contextlib
+import io
+import unittest
+from unittest import mock
+
+from .. import check, kconfig, kernel, paths, series, tree
+from ..progress import Progress
+from ..run import HarnessError
+
+
+class Kconfig(unittest.TestCase):
+    """Fragments and what became of them."""
+
+    CONFIG = "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\nCONFIG_D=\"x\"\n"
+
+    def test_lost(self):
+        self.assertEqual(kconfig.lost({"A": "y", "B": "n", "C": "m",
+                                       "D": '"x"', "GONE": "n"},
+                                      self.CONFIG), [])
+        self.assertEqual(kconfig.lost({"A": "n", "B": "y", "C": "y",
+                                       "GONE": "y"}, self.CONFIG),
+                         ["CONFIG_A: wanted n, is y",
+                          "CONFIG_B: wanted y, is n",
+                          "CONFIG_C: wanted y, is m",
+                          "CONFIG_GONE: wanted y, is n"])
+
+    def test_later_fragments_win(self):
+        common = kconfig.read(["common"])
+        self.assertNotEqual(kconfig.read(["common", "b"]), common)
+        self.assertEqual(kconfig.read(["b", "common"])["LOG_BUF_SHIFT"],
+                         common["LOG_BUF_SHIFT"])
+
+    def test_every_fragment_is_readable(self):
+        for path in paths.CONFIG.glob("*.config"):
+            self.assertTrue(kconfig.read([path.stem]), path)
+
+
+class Build(unittest.TestCase):
+    """What the harness reads out of kbuild's output."""
+
+    def test_steps(self):
+        for line in ("  CC      init/main.o", "  CC [M]  lib/x.o",
+                     "  LD      vmlinux", "  OBJCOPY arch/x86/boot/setup.bin"):
+            self.assertTrue(kernel.STEP.match(line), line)
+        for line in ("make[1]: Entering directory", "init/main.c:1: error",
+                     "    note", "  cc x", "#"):
+            self.assertFalse(kernel.STEP.match(line), line)
+
+    def test_environment_is_clean(self):
+        with mock.patch.dict("os.environ", {
+                "MAKEFLAGS": "S=x", "S": "name", "W": "1", "ARCH": "arm64",
+                "LOCALVERSION": "-mine", "KBUILD_OUTPUT": "/x",
+                "GIT_DIR": "/x", "HOME": "/home"}):
+            env = kernel.environment()
+        self.assertEqual(env["HOME"], "/home")
+        for name in ("MAKEFLAGS", "S", "W", "ARCH", "LOCALVERSION",
+                     "KBUILD_OUTPUT", "GIT_DIR"):
+            self.assertNotIn(name, env)
+
+    def test_progress_never_reaches_the_end_early(self):
+        out = io.StringIO()
+        bar = Progress("x", 2, out)
+        bar.terminal = True
+        bar.shown = -1000
+        bar.update(5)
+        self.assertLess(bar.done, bar.total)
+        self.assertRegex(out.getvalue(), r"x +\d\d%.* left")
+        bar.finish()
+        self.assertIn("x: done", out.getvalue())
+
+
+class Counting(unittest.TestCase):
+    """A checker that says nothing, or dies silently, is a failure."""
+
+    def sums(self, program):
+        total = check.Sum()
+        with contextlib.redirect_stdout(io.StringIO()), \
+                mock.patch.object(check.sys, "executable", "sh"), \
+                mock.patch.object(check.subprocess, "Popen",
+                                  self._popen(program)):
+            good = check.run(total, "name", "ignored")
+        return total.passed, total.failed, total.skipped, bool(good)
+
+    @staticmethod
+    def _popen(program):
+        real = check.subprocess.Popen
+
+        def start(_, **kwargs):
+            return real(["sh", "-c", program], **kwargs)
+        return start
+
+    def test_counts(self):
+        self.assertEqual(self.sums(
+            "echo ok a; echo 'not ok b - why'; echo skip c; echo '  ok d'; "
+            "echo okay; exit 1"), (1, 1, 1, False))
+        self.assertEqual(self.sums("echo ok a"), (1, 0, 0, True))
+
+    def test_silent_failures(self):
+        self.assertEqual(self.sums("true"), (0, 1, 0, False))
+        self.assertEqual(self.sums("echo ok a; exit 3"), (1, 1, 0, False))
+        self.assertEqual(self.sums("echo noise"), (0, 1, 0, False))
+
+    def test_empty_run_is_no_success(self):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), \
+                mock.patch.object(check.deps, "ensure"), \
+                mock.patch.object(check, "_all"):
+            self.assertEqual(check.main(), 1)
+        self.assertEqual(out.getvalue().splitlines()[-1],
+                         "0 passed, 0 failed, 0 skipped")
+
+
+class Text(unittest.TestCase):
+    """Parsing and merging of text files."""
+
+    def test_merge_maintainers(self):
+        text = "LIVE UPDATE\nM:\tx\nF:\tb\nF:\td\n\nNEXT\nF:\ta\n"
+        self.assertEqual(
+            tree.merge_maintainers(text, ["e", "a", "c", "b"]),
+            "LIVE UPDATE\nM:\tx\nF:\ta\nF:\tb\nF:\tc\nF:\td\nF:\te\n\n"
+            "NEXT\nF:\ta\n")
+        with self.assertRaises(HarnessError):
+            tree.merge_maintainers("NEXT\n", ["a"])
+
+    def test_split_diff(self):
+        text = ("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n"
+                " a\n--- gone\n+++ come\n@@ -9 +9,2 @@ f\n b\n+c\n"
+                "diff --git a/y b/y\ndeleted file mode 100644\n--- a/y\n"
+                "+++ /dev/null\n@@ -1 +0,0 @@\n-y\n"
+                "\\ No newline at end of file\n")
+        parts = series.split_diff(text, "here")
+        self.assertEqual([p.path for p in parts], ["x", "y"])
+        self.assertEqual(len(parts[0].hunks), 2)
+        self.assertEqual("".join(p.text() for p in parts), text)
