@@ -6,6 +6,7 @@ only when something it is made of changed. Both kernels of an update boot it:
 the first from QEMU's command line, every next one from the host folder.
 """
 
+import functools
 import os
 import pathlib
 import shutil
@@ -146,8 +147,9 @@ def _archive(guestctl):
     return archive.finish()
 
 
+@functools.lru_cache(maxsize=None)
 def build():
-    """Brings the guest image up to date and returns its path."""
+    """Brings the guest image up to date, once per process; its path."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locked(FOLDER / "lock", "the guest image"):
         write_if_changed(INITRD, _archive(_compile()))

@@ -22,8 +22,8 @@ DEBUG = "/sys/kernel/debug"
 TEST = f"{DEBUG}/liveupdate_test"
 
 # What every kernel of a guest is booted with.
-APPEND = ("console=ttyS0,115200 panic=-1 oops=panic printk.time=1 "
-          "printk.always_kmsg_dump=0")
+APPEND = ("earlycon=uart8250,io,0x3f8,115200 console=ttyS0,115200 panic=-1 "
+          "oops=panic printk.time=1")
 ENABLED = "kho=on liveupdate=on"
 
 BOOT_TIMEOUT = 60
@@ -140,6 +140,7 @@ class Guest:
                 if kind == "READY":
                     return self._came_up(fields)
         except socket.timeout:
+            self.vm.record_registers()
             raise GuestFailure(f"no kernel came up within {timeout} s; console ends "
                                f"with: {self.last_lines()}") from None
         except OSError as error:
@@ -170,6 +171,7 @@ class Guest:
                 if int(fields[0]) == self._sequence:
                     return Result(what, int(fields[1]), data)
         except socket.timeout:
+            self.vm.record_registers()
             raise GuestFailure(f"no answer to {what!r} within {timeout:.0f} s; console "
                                f"ends with: {self.last_lines()}") from None
         except OSError as error:

@@ -57,7 +57,8 @@ def build():
 def upstream(name):
     """One of upstream's programs, built from sources that are the base's."""
     build()
-    sources = [f"{FOLDER}/{program}.c" for program in UPSTREAM] + [f"{FOLDER}/lib"]
+    sources = [f"{FOLDER}/{program}.c" for program in UPSTREAM]
+    sources += [f"{FOLDER}/lib/lu_utils.c", f"{FOLDER}/lib/include"]
     changed = Git(paths.TREE).lines("diff", "-z", "--name-only", "--diff-filter=MDR",
                                     base.get().commit, "--", *sources)
     if changed:

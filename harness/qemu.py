@@ -284,6 +284,16 @@ class VM:
         event = self.qmp.wait_event("SHUTDOWN", timeout)
         return event["data"]["reason"] if event else None
 
+    def record_registers(self):
+        """Leaves the registers of all processors for whoever looks into a hang."""
+        try:
+            text = "".join(self.qmp.execute("human-monitor-command",
+                                            command_line="info registers -a")
+                           for _ in range(3))
+        except QMPError as error:
+            text = str(error)
+        (self.folder / "registers").write_text(text)
+
     def stop_at(self, address, trigger, timeout=60):
         """Runs `trigger()`, then stops the machine when a CPU gets to `address`.
 

@@ -2,7 +2,7 @@
 """Updates that must not happen, and the way back from them."""
 
 from ..guest_control import LIVEUPDATE, TEST, host_path
-from ..scenario_api import scenario
+from ..scenario_api import release_of, scenario
 from .update import TEST_ORDER, check_calls, check_received, hand_over_data
 
 
@@ -161,17 +161,18 @@ def panic_from_prepared(run):
     run.contains("console", guest.console(), "sysrq triggered crash")
 
 
-@scenario("kdump-from-prepared", expect=(
+@scenario("kdump-from-prepared", memory="2G", expect=(
     r"Kernel panic - not syncing: sysrq triggered crash", r"Call Trace:"))
 def kdump_from_prepared(run):
     """A crash kernel loaded in prepared still takes over, and is not updated."""
-    guest = run.boot("a", extra="crashkernel=192M")
+    # KHO makes its scratch area as large as all that is reserved, unless told.
+    guest = run.boot("a", extra="crashkernel=192M kho_scratch=16M,64M,192M")
     hand_over_data(guest)
     run.prepare(guest)
     guest.do(f"kexec -s -p {host_path(run.image('b'))} --initrd=/host/guest/initrd "
              f"--command-line='{run.append('maxcpus=1')}'", timeout=60)
     boot = guest.jump(command="echo c > /proc/sysrq-trigger")
-    run.equal("crash kernel", boot.number, 2)
+    run.equal("crash kernel", (boot.number, boot.release), (2, release_of(run.image("b"))))
     run.check("the crash kernel sees the old memory", guest.exists("/proc/vmcore"))
     run.check("the crash kernel is not updated", guest.state() in ("none", "normal"),
               guest.state())
