@@ -14,6 +14,7 @@ from . import guest
 from .guest_control import APPEND, ENABLED
 from .qemu import QEMU, image
 from .run import HarnessError
+from .scenario_api import release_of
 
 INTRO = """\
 An interactive guest on kernel {release}.
@@ -57,7 +58,7 @@ def main(argv=None):
     if options.show:
         print(shlex.join(line))
         return 0
-    print(INTRO.format(release=options.kernel, minutes=options.minutes), flush=True)
+    print(INTRO.format(release=release_of(image(options.kernel)), minutes=options.minutes), flush=True)
     return subprocess.run(line, check=False).returncode
 
 
