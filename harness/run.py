@@ -20,8 +20,14 @@ def say(text):
     print(text, flush=True)
 
 
+_noticed = set()
+
+
 def notice(text):
-    """Print what the user should know but need not act on."""
+    """Print, once, what the user should know but need not act on."""
+    if text in _noticed:
+        return
+    _noticed.add(text)
     print(f"notice: {text}", file=sys.stderr, flush=True)
 
 

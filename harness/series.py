@@ -59,7 +59,7 @@ class FileDiff:
 
 def lines_of(text):
     """Lines as git counts them: form feeds and the like do not end one."""
-    return text[:-1].split("\n") if text.endswith("\n") else text.split("\n")
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 def split_diff(text, where):

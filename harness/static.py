@@ -168,15 +168,23 @@ def maintainers(subject, results):
 # --- coccinelle --------------------------------------------------------------
 
 def _spatch(script, files):
-    """Run one semantic patch in report mode: (script, findings, reason)."""
+    """Run one semantic patch: (script, findings, why it cannot run).
+
+    Nearly all can report; of one that can only patch, the diff is the
+    finding.
+    """
     text = script.read_text(encoding="utf-8")
     options = re.search(r"Options:(.*)", text)
+    mode = ["report", "--no-show-diff"] \
+        if re.search(r"^virtual .*\breport\b", text, re.M) else ["patch"]
     status, out, err = _tool(
-        ["spatch", "-D", "report", "--no-show-diff", "--very-quiet",
+        ["spatch", "-D", *mode, "--very-quiet",
          "--cocci-file", script, *(options[1].split() if options else []),
          "-I", "arch/x86/include", "-I", "include", *files], timeout=600)
     if status:
         return script, "", (err + out).strip().splitlines()[-1:] or ["fails"]
+    if mode == ["patch"]:
+        return script, out.strip(), None
     return script, "\n".join(
         line for line in out.splitlines()
         if any(name in line for name in files)), None
@@ -285,6 +293,10 @@ def sparse(subject, results):
     # sparse can read this kernel's headers at all.
     probe = "kernel/liveupdate/kho_block.o"
     _, log = _compile(CHECKED, [probe], "sparse-probe", "C=2", "W=1")
+    if "not available or not up to date" in log:
+        results.add(None, "sparse", f"the kernel does not accept version "
+                    f"{version}")
+        return
     told = [l for l in log.splitlines()
             if re.search(r": (error|warning): ", l)]
     if told:
@@ -303,11 +315,17 @@ def sparse(subject, results):
 # --- options switched off ----------------------------------------------------
 
 def switched_off(subject, results):
-    """With LIVEUPDATE and with each new option off, all still links."""
+    """With LIVEUPDATE and with each new option off, all still builds.
+
+    The whole image is linked for the first; for the others the objects are
+    joined, and a symbol nobody defines that kernel A does not lack either
+    is a finding.
+    """
     ours = [s for s in kconfig.read(["series"])
             if s in kconfig.defined(subject.git)]
     full = subject.series_symbols()
     fresh = True
+    known = _undefined(kernel.KERNELS["a"].objects)
     for symbol in ["LIVEUPDATE", "LIVEUPDATE_MEMFD", *ours]:
         name = f"CONFIG_{symbol}=n"
         symbols = dict(full)
@@ -321,11 +339,20 @@ def switched_off(subject, results):
         symbols = {k: v for k, v in symbols.items() if have.get(k, "n") == v}
         _prepare(subject, SWITCHED, symbols, f"off-{symbol}", reseed=fresh)
         fresh = False
-        good, log = _compile(SWITCHED, ["vmlinux", "modules"],
-                             f"off-{symbol}")
+        target = "vmlinux" if symbol == "LIVEUPDATE" else "vmlinux_o"
+        good, log = _compile(SWITCHED, [target, "modules"], f"off-{symbol}")
         found = _complaints(log)
+        if good:
+            lacking = _undefined(SWITCHED) - known
+            found += "".join(f"\nundefined: {s}" for s in sorted(lacking))
         results.add(good and not found, name, "builds" if good else "",
                     found or log[-2000:])
+
+
+def _undefined(objects):
+    """Symbols that vmlinux.o leaves to the linker script and kallsyms."""
+    return {line.split()[-1] for line in
+            output(["nm", "-u", objects / "vmlinux.o"]).splitlines()}
 
 
 def _granted(subject, symbols):

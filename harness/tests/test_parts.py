@@ -132,6 +132,7 @@ class Text(unittest.TestCase):
                 "+++ /dev/null\n@@ -1 +0,0 @@\n-y\n"
                 "\\ No newline at end of file\n")
         parts = series.split_diff(text, "here")
+        self.assertEqual(series.split_diff("", "here"), [])
         self.assertEqual([p.path for p in parts], ["x", "y"])
         self.assertEqual(len(parts[0].hunks), 2)
         self.assertEqual("".join(p.text() for p in parts), text)
