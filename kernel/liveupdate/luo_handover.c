@@ -35,6 +35,7 @@
 #include <linux/math.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/xarray.h>
 
 #include "luo_machine.h"
 
@@ -150,7 +151,7 @@ void luo_handover_free(struct luo_machine *machine)
  * @machine: the machine; its table has room for all that are enlisted
  * @state: how final the data is
  *
- * Context: Any context that holds &luo_machine.lock. Cannot fail.
+ * Context: May sleep. &luo_machine.lock held. Cannot fail.
  */
 void luo_handover_write(struct luo_machine *machine,
 			enum luo_subsystems_ser_state state)
@@ -230,6 +231,25 @@ static bool luo_record_valid(const struct luo_subsystem_ser *ser)
 	       !(ser->flags & ~LUO_SUBSYSTEM_SER_FLAGS) && blob == !!ser->size;
 }
 
+/* One blob has one owner, or freeing it for one would take it from another. */
+static int luo_check_records(const struct luo_subsystem_ser *records,
+			     unsigned int count)
+{
+	DEFINE_XARRAY(blobs);
+	int err = 0;
+
+	for (unsigned int i = 0; i < count && !err; i++) {
+		if (!luo_record_valid(&records[i]))
+			err = -EINVAL;
+		else if (records[i].size)
+			err = xa_insert(&blobs, PHYS_PFN(records[i].value),
+					xa_mk_value(i), GFP_KERNEL);
+	}
+	xa_destroy(&blobs);
+
+	return err == -EBUSY ? -EINVAL : err;
+}
+
 /**
  * luo_handover_read() - check and copy what the previous kernel left
  * @phys: physical address of the header, as KHO gave it
@@ -238,9 +258,9 @@ static bool luo_record_valid(const struct luo_subsystem_ser *ser)
  * @count: on success their number
  *
  * Context: May sleep, takes no lock.
- * Return: 0; -EINVAL if something is out of bounds or points to memory that was
- * not handed over; -EBADMSG if a checksum differs; -EPROTONOSUPPORT if the
- * format is not known; -ENOMEM.
+ * Return: 0; -EINVAL if something is out of bounds, points to memory that was
+ * not handed over, or if two records share a blob; -EBADMSG if a checksum
+ * differs; -EPROTONOSUPPORT if the format is not known; -ENOMEM.
  */
 int luo_handover_read(phys_addr_t phys, size_t size,
 		      struct luo_subsystem_ser **records, unsigned int *count)
@@ -275,16 +295,17 @@ int luo_handover_read(phys_addr_t phys, size_t size,
 
 	for (next = header.records; done < header.count; ) {
 		const struct kho_block_header_ser *block = phys_to_virt(next);
+		u32 part = min_t(u32, header.count - done,
+				 LUO_SUBSYSTEMS_PER_BLOCK);
 
-		memcpy(copy + done, block + 1, block->count * sizeof(*copy));
-		done += block->count;
+		memcpy(copy + done, block + 1, part * sizeof(*copy));
+		done += part;
 		next = block->next;
 	}
 
-	for (unsigned int i = 0; i < header.count; i++) {
-		if (!luo_record_valid(&copy[i]))
-			return -EINVAL;
-	}
+	err = luo_check_records(copy, header.count);
+	if (err)
+		return err;
 
 	*records = no_free_ptr(copy);
 	*count = header.count;
@@ -321,13 +342,17 @@ void luo_handover_release(phys_addr_t phys)
  * Its size is rounded up to a power of two of pages.
  *
  * Context: May sleep. From prepare or freeze.
- * Return: the blob; or ERR_PTR() of -EINVAL if @size is 0, -E2BIG if it exceeds
- * the largest page block, -ENOMEM.
+ * Return: the blob; or ERR_PTR() of -EINVAL if @size is 0, -EBUSY if there is a
+ * blob already, -E2BIG if @size exceeds the largest page block, -ENOMEM.
  */
 void *liveupdate_data_alloc(struct liveupdate_data *data, size_t size)
 {
-	void *blob = kho_alloc_preserve(size);
+	void *blob;
 
+	if (data->size)
+		return ERR_PTR(-EBUSY);
+
+	blob = kho_alloc_preserve(size);
 	if (!IS_ERR(blob)) {
 		data->value = virt_to_phys(blob);
 		data->size = size;
@@ -373,8 +398,8 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_data_blob, "LIVEUPDATE");
  * @data: the data of the participant
  *
  * The blob becomes ordinary memory of this kernel, a folio with one reference,
- * which the caller frees with folio_put(virt_to_folio()). Until then the core
- * may free it, once finish is written.
+ * which the caller frees with folio_put(virt_to_folio()). A blob that is not
+ * claimed when finish returns counts as unclaimed, like one whose restore failed.
  *
  * Context: May sleep. From restore, as its last step that can fail.
  * Return: the blob, or NULL if @data is a plain value or was claimed before.

@@ -55,24 +55,22 @@ enum luo_phase {
  * @ser: the record, validated.
  * @hash: entry in &luo_machine.incoming_names.
  * @subsystem: the participant that restored it, or NULL.
- * @usable: false if the blob is not handed-over memory.
  * @tried: restore was called; it is not called again.
  */
 struct luo_incoming {
 	struct luo_subsystem_ser ser;
 	struct hlist_node hash;
 	struct liveupdate_subsystem *subsystem;
-	bool usable;
 	bool tried;
 };
 
 /**
  * struct luo_machine - the state machine and its participants
- * @lock: serialises transitions; protects every field up to @registered_lock.
- *	Held from start to end of a transition and, once FREEZE succeeded in
- *	reboot(2), until the jump.
+ * @lock: serialises transitions; protects every field up to @registered_lock,
+ *	@deadline and @watched. Held from start to end of a transition.
  * @state: the state. Written under @lock, read without.
- * @sleep_pending: suspend or hibernation has begun.
+ * @sleeping: suspends and hibernations that have begun; /dev/snapshot can be
+ *	open while another one begins.
  * @kho_name: name of the KHO subtree, NULL if the table is not published.
  * @announce: called after each change of @state, may be NULL.
  * @enlisted: participants of the prepare in effect, in prepare order.
@@ -85,7 +83,7 @@ struct luo_incoming {
  *	over a callback.
  * @registered: all participants by level, in order of registration.
  * @names: the same by name.
- * @progress_lock: protects the fields below. Innermost.
+ * @progress_lock: protects @step, @name, @task and @failed_*. Innermost.
  * @step: step in progress.
  * @name: participant whose callback runs, empty if none does.
  * @task: task that runs it.
@@ -103,7 +101,7 @@ struct luo_incoming {
 struct luo_machine {
 	struct mutex lock;	/* a transition, and all up to @registered_lock */
 	enum liveupdate_state state;
-	bool sleep_pending;
+	unsigned int sleeping;
 	const char *kho_name;
 	void (*announce)(struct luo_machine *machine);
 

@@ -15,8 +15,8 @@
  *      and sees what they print.
  *   3. A kmsg dumper copies all messages since then into the blob when
  *      kernel_kexec() dumps for KMSG_DUMP_SHUTDOWN. That is its last act before
- *      machine_kexec(): other CPUs are stopped, interrupts are off. If they do
- *      not fit, the youngest are kept.
+ *      machine_kexec(), after machine_shutdown(). If they do not fit, the
+ *      youngest are kept.
  *   4. RESTORE checks the blob, copies the text and frees the blob. The text is
  *      /sys/kernel/liveupdate/shutdown_log until the next boot, whether or not
  *      the update is finished.
@@ -24,15 +24,16 @@
  * Nothing is printed or allocated in the dump, and it takes no lock but those
  * of printk, which are made for it.
  *
- * Context: callbacks as in include/linux/liveupdate/subsystem.h. The dumper
- * sees @frozen either before the jump is certain or after every other CPU is
- * stopped, so the fields need no lock.
+ * Context: callbacks as in include/linux/liveupdate/subsystem.h. The dumper acts
+ * only once the jump is certain, when no callback runs any more, so the fields
+ * need no lock.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/crc32.h>
 #include <linux/init.h>
+#include <linux/kexec.h>
 #include <linux/kho/abi/shutdown_log.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kobject.h>
@@ -103,7 +104,9 @@ static void luo_shutdown_log_dump(struct kmsg_dumper *dumper,
 	struct kmsg_dump_iter iter;
 	size_t length = 0;
 
-	if (detail->reason != KMSG_DUMP_SHUTDOWN || !log->frozen)
+	/* Halt, power off and restart dump for the same reason. */
+	if (detail->reason != KMSG_DUMP_SHUTDOWN || !kexec_in_progress ||
+	    !log->frozen)
 		return;
 
 	kmsg_dump_rewind(&iter);

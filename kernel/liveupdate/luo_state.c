@@ -23,7 +23,9 @@
  *
  * One transition at a time
  *   Nothing queues: a request that finds another one running, or the wrong
- *   state, gets -EBUSY at once. There is one exception. A rehearsal holds
+ *   state, gets -EBUSY at once. The state itself keeps requests out between
+ *   FREEZE and the jump, and the system's own transitions keep them out while
+ *   it suspends or reboots. There is one exception. A rehearsal holds
  *   system_transition_mutex, as reboot(2) and suspend do, so that nobody shuts
  *   devices down while they are frozen; reboot(2) waits for it to end.
  *
@@ -42,9 +44,11 @@
  * is switched off: then the data is reported and stays reserved.
  *
  * Lock order
- *   system_transition_mutex -> &luo_machine.lock -> what luo_subsystem.c
- *   documents. &luo_machine.lock is only ever tried for by those who start a
- *   transition.
+ *   system_transition_mutex -> the chain of PM notifiers -> &luo_machine.lock ->
+ *   what luo_subsystem.c documents. Those who start a transition only ever try
+ *   for &luo_machine.lock. Those who wait for it are the end of a suspend, which
+ *   cannot meet a transition, the thaw in reboot(2), and participants that
+ *   register or unregister; they must not hold a lock that a callback takes.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -122,8 +126,8 @@ static void luo_watchdog(struct work_struct *work)
 
 	/* What is undone already cannot be hurried. */
 	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE) {
-		pr_err("%s: %s exceeds prepare_timeout_ms, to be undone when it returns\n",
-		       name, luo_step_name(step));
+		pr_err("%s%s%s exceeds prepare_timeout_ms, to be undone when it returns\n",
+		       name, name[0] ? ": " : "", luo_step_name(step));
 		sched_show_task(task);
 	}
 	put_task_struct(task);
@@ -192,7 +196,8 @@ void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 	machine->watched = watched && timeout_ms;
 	if (machine->watched) {
 		machine->deadline = jiffies + delay;
-		schedule_delayed_work(&machine->watchdog, delay + 1);
+		/* Unbound, for a participant that hogs this CPU. */
+		queue_delayed_work(system_dfl_wq, &machine->watchdog, delay + 1);
 	}
 }
 
@@ -245,6 +250,8 @@ static void luo_set_state(struct luo_machine *machine,
 
 	trace_liveupdate_state(luo_state_names[machine->state],
 			       luo_state_names[state]);
+	pr_info("%s -> %s\n", luo_state_names[machine->state],
+		luo_state_names[state]);
 	WRITE_ONCE(machine->state, state);
 	if (machine->announce)
 		machine->announce(machine);
@@ -272,13 +279,28 @@ void luo_machine_init(struct luo_machine *machine)
 	INIT_DELAYED_WORK(&machine->watchdog, luo_watchdog);
 }
 
+/*
+ * May a request that needs @state start? Suspend and reboot(2) hold
+ * system_transition_mutex before they look at the machine, so whoever comes
+ * second sees the other. A hibernation through /dev/snapshot does not hold it
+ * all the time and is counted instead.
+ */
+static bool luo_may_start(struct luo_machine *machine,
+			  enum liveupdate_state state)
+{
+	lockdep_assert_held(&machine->lock);
+
+	return machine->state == state && !machine->sleeping &&
+	       !mutex_is_locked(&system_transition_mutex);
+}
+
 /**
  * luo_machine_prepare() - normal -> prepared
  * @machine: the machine
  *
  * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY in another state, during another transition, or if suspend
- * or hibernation has begun; otherwise as luo_subsystems_prepare().
+ * Return: 0; -EBUSY in another state, during another transition, or while the
+ * system suspends or reboots; otherwise as luo_subsystems_prepare().
  */
 int luo_machine_prepare(struct luo_machine *machine)
 {
@@ -286,7 +308,7 @@ int luo_machine_prepare(struct luo_machine *machine)
 
 	ACQUIRE(mutex_try, lock)(&machine->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    machine->state != LIVEUPDATE_STATE_NORMAL || machine->sleep_pending)
+	    !luo_may_start(machine, LIVEUPDATE_STATE_NORMAL))
 		return -EBUSY;
 
 	luo_transition_begin(machine, LUO_STEP_PREPARE, true);
@@ -303,13 +325,14 @@ int luo_machine_prepare(struct luo_machine *machine)
  * @machine: the machine
  *
  * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY in another state or during another transition.
+ * Return: 0; -EBUSY in another state, during another transition, or while the
+ * system reboots.
  */
 int luo_machine_cancel(struct luo_machine *machine)
 {
 	ACQUIRE(mutex_try, lock)(&machine->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    machine->state != LIVEUPDATE_STATE_PREPARED)
+	    !luo_may_start(machine, LIVEUPDATE_STATE_PREPARED))
 		return -EBUSY;
 
 	luo_transition_begin(machine, LUO_STEP_CANCEL, false);
@@ -372,13 +395,14 @@ int luo_machine_rehearse(struct luo_machine *machine)
  * @machine: the machine
  *
  * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY in another state or during another transition.
+ * Return: 0; -EBUSY in another state, during another transition, or while the
+ * system reboots.
  */
 int luo_machine_finish(struct luo_machine *machine)
 {
 	ACQUIRE(mutex_try, lock)(&machine->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    machine->state != LIVEUPDATE_STATE_UPDATED)
+	    !luo_may_start(machine, LIVEUPDATE_STATE_UPDATED))
 		return -EBUSY;
 
 	luo_transition_begin(machine, LUO_STEP_FINISH, false);
@@ -394,8 +418,8 @@ int luo_machine_finish(struct luo_machine *machine)
  * @machine: the machine
  * @receives: the next kernel can be handed state
  *
- * prepared becomes frozen; in normal and updated nothing changes. On success
- * the lock stays held, for there is no way back but luo_machine_thaw().
+ * prepared becomes frozen; in normal and updated nothing changes. No lock is
+ * kept: reboot(2) holds system_transition_mutex, which keeps requests out.
  *
  * Context: May sleep. Tries for &luo_machine.lock.
  * Return: 0; -EBUSY during a transition; -EINVAL if prepared and not @receives;
@@ -405,37 +429,39 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives)
 {
 	int err;
 
-	if (!mutex_trylock(&machine->lock))
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
 		return -EBUSY;
 
 	if (machine->state != LIVEUPDATE_STATE_PREPARED)
 		return 0;
 
-	err = receives ? luo_freeze_watched(machine) : -EINVAL;
-	if (err) {
-		mutex_unlock(&machine->lock);
-		return err;
+	if (!receives) {
+		pr_err("prepared, but the kexec image cannot receive state: load it with kexec_file_load(2)\n");
+		return -EINVAL;
 	}
-	luo_set_state(machine, LIVEUPDATE_STATE_FROZEN);
 
-	return 0;
+	err = luo_freeze_watched(machine);
+	if (!err)
+		luo_set_state(machine, LIVEUPDATE_STATE_FROZEN);
+
+	return err;
 }
 
 /**
  * luo_machine_thaw() - the jump did not happen after all
  * @machine: the machine, luo_machine_freeze() succeeded
  *
- * Context: May sleep. &luo_machine.lock held, released.
+ * Context: May sleep. Takes &luo_machine.lock.
  */
 void luo_machine_thaw(struct luo_machine *machine)
 {
-	lockdep_assert_held(&machine->lock);
+	guard(mutex)(&machine->lock);
 
 	if (machine->state == LIVEUPDATE_STATE_FROZEN) {
 		luo_thaw_frozen(machine);
 		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
 	}
-	mutex_unlock(&machine->lock);
 }
 
 /**
@@ -466,11 +492,8 @@ int luo_machine_restore(struct luo_machine *machine, phys_addr_t header,
 		return -ENOMEM;
 
 	guard(mutex)(&machine->lock);
-	for (unsigned int i = 0; i < count; i++) {
+	for (unsigned int i = 0; i < count; i++)
 		incoming[i].ser = records[i];
-		incoming[i].usable = !records[i].size ||
-			luo_handed_over(records[i].value, records[i].size);
-	}
 	err = luo_subsystems_accept(machine, incoming, count);
 	if (err) {
 		kvfree(incoming);
@@ -498,7 +521,7 @@ static void luo_announce(struct luo_machine *machine)
 
 	if (luo_kobject)
 		sysfs_notify(luo_kobject, NULL, "state");
-	if (!dev)
+	if (IS_ERR_OR_NULL(dev))
 		return;
 	snprintf(state, sizeof(state), "LIVEUPDATE_STATE=%s",
 		 luo_state_names[machine->state]);
@@ -561,36 +584,35 @@ void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_unregister_subsystem, "LIVEUPDATE");
 
-/* A kernel that jumps back freezes nothing and must find nothing prepared. */
+/* A kernel that jumps back freezes nothing, and must find nothing to freeze. */
 static int luo_refuse_jump_back(struct luo_machine *machine)
 {
 	ACQUIRE(mutex_try, lock)(&machine->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock))
 		return -EBUSY;
+	if (machine->state == LIVEUPDATE_STATE_NORMAL)
+		return 0;
 
-	return machine->state == LIVEUPDATE_STATE_NORMAL ? 0 : -EINVAL;
+	pr_err("a kexec image that jumps back is refused during a live update\n");
+
+	return -EINVAL;
 }
 
 /**
  * luo_state_freeze() - freeze for the jump into kexec_image
  *
  * Context: reboot(2), with system_transition_mutex and the kexec lock held.
- * Return: 0; -EINVAL if prepared and kexec_image cannot receive state; -EBUSY
- * during a transition; otherwise as luo_subsystems_freeze().
+ * Return: 0; -EINVAL if prepared and kexec_image cannot receive state, or if
+ * kexec_image will jump back and the state is not normal; -EBUSY during a
+ * transition; otherwise as luo_subsystems_freeze().
  */
 int luo_state_freeze(void)
 {
-	bool receives = kexec_image->file_mode && kexec_image->kho.fdt;
-	int err;
-
 	if (kexec_image->preserve_context)
-		err = luo_refuse_jump_back(&luo_machine);
-	else
-		err = luo_machine_freeze(&luo_machine, receives);
-	if (err == -EINVAL)
-		pr_err("the kexec image cannot receive state: load it with kexec_file_load(2)\n");
+		return luo_refuse_jump_back(&luo_machine);
 
-	return err;
+	return luo_machine_freeze(&luo_machine, kexec_image->file_mode &&
+						kexec_image->kho.fdt);
 }
 
 /**
@@ -617,14 +639,14 @@ static int luo_pm_notify(struct notifier_block *nb, unsigned long event,
 			pr_notice("refusing to sleep during a live update\n");
 			return notifier_from_errno(-EBUSY);
 		}
-		luo_machine.sleep_pending = true;
+		luo_machine.sleeping++;
 		break;
 	}
 	case PM_POST_HIBERNATION:
 	case PM_POST_SUSPEND:
 	case PM_POST_RESTORE: {
 		guard(mutex)(&luo_machine.lock);
-		luo_machine.sleep_pending = false;
+		luo_machine.sleeping--;
 		break;
 	}
 	}

@@ -107,8 +107,9 @@ static struct luo_incoming *luo_find_incoming(struct luo_machine *machine,
 }
 
 /*
- * The one place where callbacks are called. A positive return value is not in
- * the contract of a callback and counts as -EINVAL.
+ * The one place where callbacks are called. What is not an error of userspace,
+ * such as a positive value or -ERESTARTSYS, is not in the contract of a callback
+ * and counts as -EINVAL.
  */
 static int luo_call(struct luo_machine *machine, enum luo_step step,
 		    struct liveupdate_subsystem *subsystem)
@@ -150,7 +151,7 @@ static int luo_call(struct luo_machine *machine, enum luo_step step,
 	case LUO_STEP_NONE:
 		break;
 	}
-	if (err > 0)
+	if (err > 0 || err <= -ERESTARTSYS)
 		err = -EINVAL;
 
 	trace_liveupdate_callback_end(luo_step_name(step), name, err);
@@ -357,9 +358,10 @@ static void luo_restore_one(struct luo_machine *machine,
 
 	if (incoming->tried)
 		return;
-	incoming->tried = true;
 
-	if (!incoming->usable)
+	/* Ask now: the address may be that of the table, freed by now. */
+	if (incoming->ser.size &&
+	    !luo_handed_over(incoming->ser.value, incoming->ser.size))
 		err = -EINVAL;
 	else if (incoming->ser.version < desc->oldest ||
 		 incoming->ser.version > desc->version)
@@ -374,6 +376,7 @@ static void luo_restore_one(struct luo_machine *machine,
 		return;
 	}
 
+	incoming->tried = true;
 	subsystem->data.value = incoming->ser.value;
 	subsystem->data.size = incoming->ser.size;
 	if (luo_call(machine, LUO_STEP_RESTORE, subsystem)) {
@@ -418,10 +421,14 @@ void luo_subsystems_restore(struct luo_machine *machine)
 	}
 }
 
-/* Nobody took this record over: free what can be freed. */
-static u64 luo_dispose(struct luo_incoming *incoming)
+/*
+ * Free the blob if nobody claimed it and it was optional. Returns the bytes
+ * that stay reserved.
+ */
+static u64 luo_dispose(const struct luo_subsystem_ser *ser)
 {
-	const struct luo_subsystem_ser *ser = &incoming->ser;
+	if (!ser->size || !luo_handed_over(ser->value, ser->size))
+		return 0;
 
 	if (ser->flags & LUO_SUBSYSTEM_SER_MANDATORY) {
 		pr_warn("%s: nobody claimed %llu bytes of mandatory data, they stay reserved until the next boot\n",
@@ -431,8 +438,7 @@ static u64 luo_dispose(struct luo_incoming *incoming)
 
 	pr_notice("%s: nobody claimed %llu bytes of optional data, freed\n",
 		  ser->name, ser->size);
-	if (luo_handed_over(ser->value, ser->size))
-		kho_restore_free(phys_to_virt(ser->value));
+	kho_restore_free(phys_to_virt(ser->value));
 
 	return 0;
 }
@@ -463,16 +469,13 @@ void luo_subsystems_finish(struct luo_machine *machine)
 
 	for (unsigned int i = 0; i < count; i++) {
 		struct luo_incoming *incoming = &machine->incoming[i];
+		u64 reserved = luo_dispose(&incoming->ser);
 
+		bytes += reserved;
+		kept += !!reserved;
 		hash_del(&incoming->hash);
-		if (incoming->subsystem) {
+		if (incoming->subsystem)
 			luo_retire(incoming->subsystem);
-		} else if (incoming->ser.size) {
-			u64 reserved = luo_dispose(incoming);
-
-			bytes += reserved;
-			kept += !!reserved;
-		}
 	}
 	if (kept)
 		pr_warn("%u mandatory participants left %llu bytes reserved until the next boot\n",
@@ -517,15 +520,14 @@ int luo_subsystem_add(struct luo_machine *machine,
 	if (err)
 		return err;
 
-	INIT_LIST_HEAD(&subsystem->enlisted);
-	subsystem->data = (struct liveupdate_data){};
-	subsystem->phase = LUO_PHASE_IDLE;
-
 	scoped_guard(mutex, &machine->registered_lock) {
 		const char *name = subsystem->desc->name;
 
 		if (luo_find(machine, name))
 			return -EEXIST;
+		INIT_LIST_HEAD(&subsystem->enlisted);
+		subsystem->data = (struct liveupdate_data){};
+		subsystem->phase = LUO_PHASE_IDLE;
 		hash_add(machine->names, &subsystem->name, luo_name_hash(name));
 		list_add_tail(&subsystem->registered,
 			      &machine->registered[subsystem->desc->level]);
@@ -553,6 +555,7 @@ int luo_subsystem_add(struct luo_machine *machine,
  * A participant that is prepared is cancelled and leaves the table; what it
  * restored counts as unclaimed. Neither happens to a module that is unloaded,
  * because it is pinned, but both can to one whose init function fails late.
+ * Nothing happens to one that is not registered.
  *
  * Context: May sleep. Waits for a transition to end.
  */
@@ -562,19 +565,30 @@ void luo_subsystem_remove(struct luo_machine *machine,
 	guard(mutex)(&machine->lock);
 
 	scoped_guard(mutex, &machine->registered_lock) {
+		if (!hash_hashed(&subsystem->name))
+			return;
 		hash_del(&subsystem->name);
 		list_del(&subsystem->registered);
 	}
 
-	if (subsystem->phase == LUO_PHASE_PREPARED) {
+	switch (subsystem->phase) {
+	case LUO_PHASE_PREPARED:
+	case LUO_PHASE_FROZEN:
 		luo_transition_begin(machine, LUO_STEP_CANCEL, false);
+		if (subsystem->phase == LUO_PHASE_FROZEN)
+			luo_call(machine, LUO_STEP_THAW, subsystem);
 		luo_call(machine, LUO_STEP_CANCEL, subsystem);
 		luo_transition_end(machine);
 		luo_retire(subsystem);
-		luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
-	} else if (subsystem->phase == LUO_PHASE_RESTORED) {
+		luo_handover_write(machine,
+				   machine->state == LIVEUPDATE_STATE_FROZEN ?
+				   LUO_SUBSYSTEMS_FROZEN :
+				   LUO_SUBSYSTEMS_PREPARED);
+		break;
+	case LUO_PHASE_RESTORED:
 		luo_find_incoming(machine, subsystem->desc->name)->subsystem = NULL;
 		luo_retire(subsystem);
+		break;
 	}
 }
 

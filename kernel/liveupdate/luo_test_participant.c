@@ -279,8 +279,15 @@ static int luo_test_set(struct luo_test_participant *participant,
 		return luo_test_set_text(participant->data,
 					 sizeof(participant->data), value);
 	if (!strcmp(key, "class")) {
-		desc->class = !strcmp(value, "mandatory") ?
-			LIVEUPDATE_MANDATORY : LIVEUPDATE_OPTIONAL;
+		static const char *const classes[] = {
+			[LIVEUPDATE_OPTIONAL]	= "optional",
+			[LIVEUPDATE_MANDATORY]	= "mandatory",
+		};
+		int class = match_string(classes, ARRAY_SIZE(classes), value);
+
+		if (class < 0)
+			return -EINVAL;
+		desc->class = class;
 		return 0;
 	}
 
@@ -290,9 +297,9 @@ static int luo_test_set(struct luo_test_participant *participant,
 		participant->fail_errno = number;
 	else if (!strcmp(key, "ms"))
 		participant->slow_ms = number;
-	else if (!strcmp(key, "version"))
+	else if (!strcmp(key, "version") && number)
 		desc->version = number;
-	else if (!strcmp(key, "oldest"))
+	else if (!strcmp(key, "oldest") && number)
 		desc->oldest = number;
 	else if (!strcmp(key, "active") && !number)
 		desc->oldest = 0;
@@ -454,6 +461,7 @@ DEFINE_SHOW_ATTRIBUTE(luo_test_received);
 /* A file that sessions can preserve, with a freeze that may fail. */
 
 static u32 luo_test_file_freeze_errno;
+static char luo_test_file_mark;
 
 static const struct file_operations luo_test_file_fops = {
 	.owner	= THIS_MODULE,
@@ -463,7 +471,7 @@ static const struct file_operations luo_test_file_fops = {
 static bool luo_test_file_can_preserve(struct liveupdate_file_handler *handler,
 				       struct file *file)
 {
-	return file_inode(file)->i_private == &luo_test_file_freeze_errno;
+	return file_inode(file)->i_private == &luo_test_file_mark;
 }
 
 static int luo_test_file_preserve(struct liveupdate_file_op_args *args)
@@ -530,7 +538,7 @@ static int __init luo_test_late_init(void)
 	debugfs_create_file("calls", 0400, dir, NULL, &luo_test_calls_fops);
 	debugfs_create_file("received", 0400, dir, NULL,
 			    &luo_test_received_fops);
-	debugfs_create_file("file", 0400, dir, &luo_test_file_freeze_errno,
+	debugfs_create_file("file", 0400, dir, &luo_test_file_mark,
 			    &luo_test_file_fops);
 	debugfs_create_u32("file_freeze_errno", 0600, dir,
 			   &luo_test_file_freeze_errno);

@@ -201,7 +201,7 @@ struct liveupdate_data {
  * @prepare: Optional. Save what can be saved while the workload runs, and lock
  *	the configuration of what is preserved. Heavy work belongs here. An
  *	error undoes the whole step; @cancel is not called for the participant
- *	that failed.
+ *	that failed, which frees what it allocated itself.
  * @freeze: Optional. Bring the data up to date. Runs in reboot(2), during the
  *	blackout, so it must be light: no device_lock, no waiting for userspace.
  *	An error makes reboot(2) return it after everything is thawed; @thaw is
@@ -223,6 +223,8 @@ struct liveupdate_data {
  * of the state machine held, one at a time, and must not wait for another
  * step, for the (un)registration of a participant, or for a module to load.
  * freeze and thaw also run with system_transition_mutex held.
+ *
+ * Errors are those of userspace: the caller of write(2) or reboot(2) gets them.
  */
 struct liveupdate_subsystem_ops {
 	int (*prepare)(struct liveupdate_subsystem *subsystem,
@@ -291,20 +293,10 @@ void *liveupdate_data_claim(const struct liveupdate_data *data);
 
 #else /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
 
+/* For others than participants, which depend on the option. */
 static inline enum liveupdate_state liveupdate_get_state(void)
 {
 	return LIVEUPDATE_STATE_NORMAL;
-}
-
-static inline int
-liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem)
-{
-	return -EOPNOTSUPP;
-}
-
-static inline void
-liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
-{
 }
 
 #endif /* CONFIG_LIVEUPDATE_SUBSYSTEMS */

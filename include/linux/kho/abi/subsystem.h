@@ -31,6 +31,7 @@
 #ifndef _LINUX_KHO_ABI_SUBSYSTEM_H
 #define _LINUX_KHO_ABI_SUBSYSTEM_H
 
+#include <linux/bits.h>
 #include <linux/build_bug.h>
 #include <linux/kho/abi/block.h>
 #include <linux/stddef.h>
