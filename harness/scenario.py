@@ -79,7 +79,7 @@ def run_one(what, debug=False, **hooks):
         reason = f"{reason}; {text}" if reason else text
         result = "not ok"
     seconds = time.monotonic() - start
-    verdict = {"name": what.name, "result": result, "reason": reason,
+    verdict = {"name": run.name, "result": result, "reason": reason,
                "seconds": round(seconds, 2), "debug": debug, "checks": run.checks,
                "kernels": [boot.release for g in run.guests for boot in g.boots],
                "boot_seconds": [round(boot.seconds, 2) for g in run.guests
@@ -103,7 +103,7 @@ def run_many(names, jobs, debug):
         try:
             for future in concurrent.futures.as_completed(futures):
                 outcome = future.result()
-                _report(futures[future], *outcome)
+                _report(futures[future] + ("-debug" if debug else ""), *outcome)
                 bad += outcome[0] == "not ok"
         except KeyboardInterrupt:
             for future in futures:

@@ -77,7 +77,8 @@ class Run:
 
     def __init__(self, what, folder=None, debug=False, on_event=None, on_step=None):
         self.what = what
-        self.folder = folder or paths.BUILD / "scenario" / what.name
+        self.name = f"{what.name}-debug" if debug else what.name
+        self.folder = folder or paths.BUILD / "scenario" / self.name
         self.debug = debug
         self.guests = []
         self.steps = []

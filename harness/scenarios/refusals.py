@@ -6,6 +6,27 @@ from ..scenario_api import release_of, scenario
 from .update import TEST_ORDER, check_calls, check_received, hand_over_data
 
 
+@scenario("prepare-failure", kernels=("a",))
+def prepare_failure(run):
+    """Each participant's prepare fails in turn: those before it are cancelled in
+    reverse, those after it never hear of it, and the machine is normal."""
+    guest = run.boot("a")
+    for number, name in enumerate(TEST_ORDER):
+        run.step(f"prepare fails at {name}")
+        guest.configure(f"clear;{name} fail=prepare,errno={number + 5}")
+        run.check("prepare fails", guest.set("prepare", 1) != "")
+        run.state(guest, "normal")
+        run.last_failed(guest, "prepare", name, -number - 5)
+        before = TEST_ORDER[:number]
+        run.equal("calls", guest.calls(),
+                  [("prepare", other, "0") for other in before] +
+                  [("prepare", name, str(-number - 5))] +
+                  [("cancel", other, "0") for other in before[::-1]])
+    guest.configure("clear")
+    run.prepare(guest)
+    run.cancel(guest)
+
+
 @scenario("freeze-failure", debug=True, smp=2)
 def freeze_failure(run):
     """A participant whose freeze fails: reboot(2) returns its errno, the others
