@@ -168,20 +168,30 @@ int luo_sysfs_write_wait(pid_t writer)
 
 int luo_participant_parse(const char *line, struct luo_participant *participant)
 {
-	char again[LUO_LINE_SIZE];
+	char again[LUO_LINE_SIZE], squeezed[LUO_LINE_SIZE];
+	size_t length = 0;
 
-	if (sscanf(line, "%63s %u %u %15s %15s %llu", participant->name,
+	/* Padding may widen the space between fields and follow the last. */
+	for (const char *at = line; *at && length < sizeof(squeezed) - 1; at++) {
+		if (*at != ' ' || (length && squeezed[length - 1] != ' '))
+			squeezed[length++] = *at;
+	}
+	while (length && squeezed[length - 1] == ' ')
+		length--;
+	squeezed[length] = '\0';
+
+	if (sscanf(squeezed, "%63s %u %u %15s %15s %llu", participant->name,
 		   &participant->version, &participant->oldest,
 		   participant->level, participant->class,
 		   &participant->bytes) != 6)
 		return -EINVAL;
 
-	/* Nothing but that, with single spaces and plain numbers. */
+	/* Nothing but that, and plain numbers. */
 	snprintf(again, sizeof(again), "%s %u %u %s %s %llu",
 		 participant->name, participant->version, participant->oldest,
 		 participant->level, participant->class, participant->bytes);
 
-	return strcmp(again, line) ? -EINVAL : 0;
+	return strcmp(again, squeezed) ? -EINVAL : 0;
 }
 
 int luo_participant_find(const char *name, struct luo_participant *participant)
