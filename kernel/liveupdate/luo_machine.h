@@ -90,7 +90,7 @@ struct luo_incoming {
  * @deadline: jiffies by which the walk must be through, valid if @watched.
  * @watched: the walk has a deadline.
  * @timeout_ms: time allowed for all of PREPARE and for all of FREEZE, 0 is no
- *	limit. Written without a lock.
+ *	limit. Written under @lock, read without.
  * @watchdog: names the participant that is late.
  * @failed_step: step of the last failure.
  * @failed_name: participant of the last failure, may be empty.

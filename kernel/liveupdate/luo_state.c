@@ -768,6 +768,10 @@ static ssize_t prepare_timeout_ms_store(struct kobject *kobj,
 	if (strlen(buf) != count || !isdigit(*buf) ||
 	    kstrtou32(buf, 10, &timeout_ms) || timeout_ms > INT_MAX)
 		return -EINVAL;
+
+	ACQUIRE(mutex_try, lock)(&luo_machine.lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
 	WRITE_ONCE(luo_machine.timeout_ms, timeout_ms);
 
 	return count;
