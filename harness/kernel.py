@@ -142,24 +142,26 @@ def wanted(fragments, git, patched, partial=None, quiet=False):
     return symbols
 
 
-def configure(source, objects, symbols, label):
-    """Write objects/.config when the outcome differs from what is there."""
+def outcome(source, objects, symbols, label):
+    """The configuration Kconfig makes of these symbols, whatever it is."""
     objects.mkdir(parents=True, exist_ok=True)
-    asked = kconfig.text(symbols)
-    fragment = objects / "harness.config"
-    fragment.write_text(asked, encoding="utf-8")
-    fresh = objects / ".config.harness"
-    fresh.unlink(missing_ok=True)
-    env = environment()
-    env.update(KCONFIG_ALLCONFIG=str(fragment), KCONFIG_CONFIG=str(fresh))
+    asked = objects / "harness.config"
+    asked.write_text(kconfig.text(symbols), encoding="utf-8")
+    made = objects / ".config.harness"
+    env = dict(environment(), KCONFIG_ALLCONFIG=str(asked),
+               KCONFIG_CONFIG=str(made))
     logged(command(source, objects, "allnoconfig"),
            paths.LOG / f"config-{label}.log", f"configuration of {label}",
            env=env)
-    config = fresh.read_text(encoding="utf-8")
-    # The header names the kernel's version, not the file: same text, no build.
-    fresh.unlink()
+    config = made.read_text(encoding="utf-8")
     for leftover in objects.glob(".config.harness*"):
         leftover.unlink()
+    return config
+
+
+def configure(source, objects, symbols, label):
+    """Write objects/.config if it changes; all symbols must be granted."""
+    config = outcome(source, objects, symbols, label)
     missing = kconfig.lost(symbols, config)
     if missing:
         raise HarnessError(f"the configuration of {label} did not turn out "

@@ -16,7 +16,8 @@ import tempfile
 from pathlib import Path
 
 from . import export, kconfig, kernel, paths, tree
-from .run import HarnessError, locked, notice, output, say
+from .run import (HarnessError, locked, notice, output, say,
+                  write_if_changed)
 
 #: Folders whose C files become part of the kernel image or a module.
 USER_SIDE = ("tools/", "Documentation/", "scripts/")
@@ -230,13 +231,10 @@ def coccinelle(subject, results):
 
 # --- compiler and sparse -----------------------------------------------------
 
-def _prepare(subject, objects, symbols, label, reseed=True):
+def _copy_of_a(objects):
     """An object tree that starts as a copy of kernel A's."""
-    seed = kernel.KERNELS["a"].objects
-    if reseed or not (objects / ".config").is_file():
-        with locked(paths.STATE / "kernel.lock", "the object trees"):
-            kernel.copy_objects(seed, objects)
-    kernel.configure(paths.TREE, objects, symbols, label)
+    with locked(paths.STATE / "kernel.lock", "the object trees"):
+        kernel.copy_objects(kernel.KERNELS["a"].objects, objects)
 
 
 def _compile(objects, targets, label, *extra):
@@ -262,11 +260,12 @@ def w1(subject, results):
     """The new C files compile without a warning at W=1."""
     if not subject.kernel_c:
         return
-    _prepare(subject, CHECKED, subject.series_symbols(), "w1")
+    _copy_of_a(CHECKED)
+    kernel.configure(paths.TREE, CHECKED, subject.series_symbols(), "w1")
     for name in subject.kernel_c:
         (CHECKED / name).with_suffix(".o").unlink(missing_ok=True)
     targets = [re.sub(r"\.c$", ".o", n) for n in subject.kernel_c]
-    good, log = _compile(CHECKED, targets, "w1", "W=1")
+    good, log = _compile(CHECKED, targets, "w1", "W=1", "-k")
     lost = [t for t in targets if not (CHECKED / t).is_file()]
     found = _complaints(log)
     for name, target in zip(subject.kernel_c, targets):
@@ -287,8 +286,8 @@ def sparse(subject, results):
     if not subject.kernel_c:
         return
     version = output(["sparse", "--version"]).strip()
-    _prepare(subject, CHECKED, subject.series_symbols(), "sparse",
-             reseed=not (CHECKED / ".config").is_file())
+    if not (CHECKED / ".config").is_file():
+        _copy_of_a(CHECKED)
     # An unchanged file of the same folder shows whether this version of
     # sparse can read this kernel's headers at all.
     probe = "kernel/liveupdate/kho_block.o"
@@ -324,21 +323,19 @@ def switched_off(subject, results):
     ours = [s for s in kconfig.read(["series"])
             if s in kconfig.defined(subject.git)]
     full = subject.series_symbols()
-    fresh = True
+    _copy_of_a(SWITCHED)
     known = _undefined(kernel.KERNELS["a"].objects)
     for symbol in ["LIVEUPDATE", "LIVEUPDATE_MEMFD", *ours]:
         name = f"CONFIG_{symbol}=n"
         symbols = dict(full)
         symbols[symbol] = "n"
-        config = _granted(subject, symbols)
+        # What depends on it goes with it, so not all that is asked is granted.
+        config = kernel.outcome(paths.TREE, SWITCHED, symbols,
+                                f"off-{symbol}")
         if kconfig.parse(config).get(symbol):
             results.add(False, name, "cannot be switched off")
             continue
-        # What depends on it goes with it: ask for what Kconfig granted.
-        have = kconfig.parse(config)
-        symbols = {k: v for k, v in symbols.items() if have.get(k, "n") == v}
-        _prepare(subject, SWITCHED, symbols, f"off-{symbol}", reseed=fresh)
-        fresh = False
+        write_if_changed(SWITCHED / ".config", config)
         target = "vmlinux" if symbol == "LIVEUPDATE" else "vmlinux_o"
         good, log = _compile(SWITCHED, [target, "modules"], f"off-{symbol}")
         found = _complaints(log)
@@ -353,18 +350,6 @@ def _undefined(objects):
     """Symbols that vmlinux.o leaves to the linker script and kallsyms."""
     return {line.split()[-1] for line in
             output(["nm", "-u", objects / "vmlinux.o"]).splitlines()}
-
-
-def _granted(subject, symbols):
-    """The configuration Kconfig makes of these symbols, whatever it is."""
-    with tempfile.TemporaryDirectory(dir=paths.BUILD) as folder:
-        asked = Path(folder) / "asked"
-        asked.write_text(kconfig.text(symbols), encoding="utf-8")
-        made = Path(folder) / "config"
-        env = dict(kernel.environment(), KCONFIG_ALLCONFIG=str(asked),
-                   KCONFIG_CONFIG=str(made))
-        output(kernel.command(paths.TREE, SWITCHED, "allnoconfig"), env=env)
-        return made.read_text(encoding="utf-8")
 
 
 GATES = {

@@ -25,6 +25,10 @@ The series adds files outside of the paths that the {ENTRY} entry
 lists. List them, so that changes to them reach its maintainers."""
 
 
+class Changed(HarnessError):
+    """Somebody saved a file of the overlay at this very moment."""
+
+
 class Assembly:
     """The result: the base and the commits made on top of it."""
 
@@ -102,6 +106,7 @@ class Assembler:
         self.git = Git(base.git.where, author).with_env(
             GIT_INDEX_FILE=str(index))
         self.loaded = None              # the commit the index holds
+        self.used = {}                  # {key: commit} for the next time
 
     def overlay(self):
         """{path: (mode, blob id)} of the overlay."""
@@ -128,8 +133,8 @@ class Assembler:
                     else full.read_bytes())
             made = self.git("hash-object", "-w", "--stdin", data=data)
             if made != blob:
-                raise HarnessError(f"{name} changed while the tree was being "
-                                   "assembled: try again")
+                raise Changed(f"{name} changed while the tree was being "
+                              "assembled: try again")
         self.git("update-index", "--add", "--index-info", data="".join(
             f"{mode} {blob}\t{name}\n"
             for name, (mode, blob) in entries.items()).encode())
@@ -187,11 +192,11 @@ class Assembler:
 
     def assemble(self, cache=None, partial=False):
         """Make (or find in the cache) all commits; return the Assembly."""
-        cache = {} if cache is None else cache
+        cache = cache or {}
         patches = series.load(self.layout.series)
         files = self.overlay()
         series.check(patches, files, self.in_base, partial)
-        used = {}
+        used = self.used = {}
         commits = []
         parent = self.base.commit
         for patch in patches:
@@ -222,8 +227,6 @@ class Assembler:
                 used[key] = found
                 commits.append(found)
                 patches.append(patch)
-        cache.clear()
-        cache.update(used)
         fingerprint = hashlib.sha256(
             "\n".join([self.base.commit, *commits]).encode()).hexdigest()
         return Assembly(self.base, patches, commits, fingerprint)
@@ -244,18 +247,24 @@ def assemble(layout, base, partial=False):
     """Assemble the commits, reusing those of the last time."""
     record = layout.state / "tree.json"
     known = load_json(record)
-    cache = {key: commit for key, commit in known.get("cache", {}).items()}
+    cache = known.get("cache", {})
     if cache:
         # A cleared cache folder takes the commits with it.
         listed = "\n".join(cache.values()).encode()
         answer = base.git("cat-file", "--batch-check", data=listed)
         if "missing" in answer:
             cache = {}
-    assembler = Assembler(layout, base, identity(layout.root))
-    result = assembler.assemble(cache, partial)
-    known["cache"] = cache
-    save_json(record, known)
-    return result
+    for attempt in range(3):
+        assembler = Assembler(layout, base, identity(layout.root))
+        try:
+            result = assembler.assemble(dict(cache), partial)
+        except Changed:
+            if attempt == 2:
+                raise
+            continue
+        known["cache"] = assembler.used
+        save_json(record, known)
+        return result
 
 
 # --- the worktree ------------------------------------------------------------
