@@ -422,15 +422,16 @@ int luo_machine_finish(struct luo_machine *machine)
  * kept: reboot(2) holds system_transition_mutex, which keeps requests out.
  *
  * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY during a transition; -EINVAL if prepared and not @receives;
- * otherwise as luo_subsystems_freeze().
+ * Return: 0; -EBUSY during a transition or if frozen already; -EINVAL if
+ * prepared and not @receives; otherwise as luo_subsystems_freeze().
  */
 int luo_machine_freeze(struct luo_machine *machine, bool receives)
 {
 	int err;
 
 	ACQUIRE(mutex_try, lock)(&machine->lock);
-	if (ACQUIRE_ERR(mutex_try, &lock))
+	if (ACQUIRE_ERR(mutex_try, &lock) ||
+	    machine->state == LIVEUPDATE_STATE_FROZEN)
 		return -EBUSY;
 
 	if (machine->state != LIVEUPDATE_STATE_PREPARED)
