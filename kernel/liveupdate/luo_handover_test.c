@@ -480,6 +480,8 @@ static const struct luo_handover_damage luo_handover_damages[] = {
 	{ "huge size without blob", 2, LUO_RECORD_SIZE, 1,
 	  .value = BIT_ULL(32) },
 	{ "not a blob, but has a size", 2, LUO_RECORD_FLAGS, 0, .value = 0 },
+	{ "blob with two owners", 4, LUO_RECORD_VALUE, 3,
+	  .target = LUO_TO_BLOB },
 	{ "last record, no name", LUO_FULL + 2, LUO_RECORD_NAME, LUO_FULL + 1,
 	  .text = "" },
 	{ "last record, version 0",
@@ -672,6 +674,11 @@ static void luo_handover_limit_test(struct kunit *test)
 	struct kho_block_header_ser *last = luo_kunit_block(header, 0), *next;
 	unsigned int blocks = 1;
 
+	/* A blob has one owner, so what is to be copied must not have any. */
+	for (unsigned int i = 0; i < LUO_PER_BLOCK; i++) {
+		luo_kunit_record(header, i)->flags &= ~LUO_SUBSYSTEM_SER_BLOB;
+		luo_kunit_record(header, i)->size = 0;
+	}
 	while (blocks <= most) {
 		struct page *page = alloc_page(GFP_KERNEL | __GFP_ZERO);
 
@@ -743,6 +750,8 @@ static const struct luo_handover_damage luo_handover_blobs[] = {
 	  .target = LUO_TO_SAME, .value = 64 },
 	{ "in memory of this kernel", 2, LUO_RECORD_VALUE, 0,
 	  .target = LUO_TO_OWN },
+	{ "at the header", 2, LUO_RECORD_VALUE, 0, .target = LUO_TO_HEADER },
+	{ "at the table", 2, LUO_RECORD_VALUE, 0, .target = LUO_TO_BLOCK },
 	{ "longer than its folio", 2, LUO_RECORD_SIZE, 0,
 	  .value = PAGE_SIZE + 1 },
 	{ "huge", 2, LUO_RECORD_SIZE, 0, .value = U64_MAX },
@@ -934,6 +943,10 @@ static void luo_handover_data_test(struct kunit *test)
 
 	blob = liveupdate_data_alloc(&data, PAGE_SIZE + 1);
 	KUNIT_ASSERT_FALSE(test, IS_ERR(blob));
+	KUNIT_EXPECT_EQ(test, data.value, virt_to_phys(blob));
+	KUNIT_EXPECT_EQ(test, data.size, PAGE_SIZE + 1);
+	KUNIT_EXPECT_PTR_EQ(test, ERR_PTR(-EBUSY),
+			    liveupdate_data_alloc(&data, 1));
 	KUNIT_EXPECT_EQ(test, data.value, virt_to_phys(blob));
 	KUNIT_EXPECT_EQ(test, data.size, PAGE_SIZE + 1);
 	KUNIT_EXPECT_PTR_EQ(test, memchr_inv(blob, 0, 2 * PAGE_SIZE), NULL);

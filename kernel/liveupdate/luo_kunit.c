@@ -462,7 +462,6 @@ void luo_kunit_jump(struct kunit *test)
 		subsystem->data = (struct liveupdate_data){};
 	}
 	machine->state = LIVEUPDATE_STATE_NORMAL;
-	mutex_unlock(&machine->lock);
 }
 
 /**

@@ -18,6 +18,7 @@
 #include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/limits.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/task.h>
@@ -710,34 +711,66 @@ static void luo_state_restore_fails_test(struct kunit *test)
 	luo_state_expect_unprepared(test, &fixture->next, &new);
 }
 
-static void luo_state_positive_return_test(struct kunit *test)
+/**
+ * struct luo_state_return - what a callback may say
+ * @returned: by the callback.
+ * @error: by the request.
+ */
+struct luo_state_return {
+	int returned;
+	int error;
+};
+
+static const struct luo_state_return luo_state_returns[] = {
+	{ -EPERM, -EPERM },
+	{ -(ERESTARTSYS - 1), -(ERESTARTSYS - 1) },
+	{ -ERESTARTSYS, -EINVAL },
+	{ -EPROBE_DEFER, -EINVAL },
+	{ INT_MIN, -EINVAL },
+	{ 1, -EINVAL },
+	{ INT_MAX, -EINVAL },
+};
+
+static void luo_state_return_desc(const struct luo_state_return *param,
+				  char *desc)
 {
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%d", param->returned);
+}
+
+KUNIT_ARRAY_PARAM(luo_state_return, luo_state_returns, luo_state_return_desc);
+
+/* Only errors of userspace get there. */
+static void luo_state_return_test(struct kunit *test)
+{
+	const struct luo_state_return *param = test->param_value;
 	struct luo_kunit *fixture = test->priv;
 	struct luo_machine *machine = &fixture->machine;
 	struct luo_kunit_participant *old, *new;
 
 	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
 	old = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
-	old->error[LUO_STEP_PREPARE] = 1;
-	KUNIT_EXPECT_EQ(test, -EINVAL, luo_machine_prepare(machine));
+	old->error[LUO_STEP_PREPARE] = param->returned;
+	KUNIT_EXPECT_EQ(test, param->error, luo_machine_prepare(machine));
 	luo_kunit_expect_log(test, " prepare:top prepare:it cancel:top");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -EINVAL);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it",
+				param->error);
 
 	old->error[LUO_STEP_PREPARE] = 0;
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-	old->error[LUO_STEP_FREEZE] = INT_MAX;
-	KUNIT_EXPECT_EQ(test, -EINVAL, luo_machine_rehearse(machine));
+	old->error[LUO_STEP_FREEZE] = param->returned;
+	KUNIT_EXPECT_EQ(test, param->error, luo_machine_rehearse(machine));
 	luo_kunit_expect_log(test, " prepare:top prepare:it freeze:top freeze:it thaw:top");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -EINVAL);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it",
+				param->error);
 
 	old->error[LUO_STEP_FREEZE] = 0;
 	luo_kunit_jump(test);
 	seq_buf_clear(&fixture->log);
 	new = luo_kunit_add(test, &fixture->next, "it", LIVEUPDATE_LEVEL_IRQ);
-	new->error[LUO_STEP_RESTORE] = 1;
+	new->error[LUO_STEP_RESTORE] = param->returned;
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_failed(test, &fixture->next, LUO_STEP_RESTORE, "it",
-				-EINVAL);
+				param->error);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
 	luo_kunit_expect_log(test, " restore:it");
 }
@@ -1001,7 +1034,7 @@ static void luo_state_register_updated_test(struct kunit *test)
 	luo_kunit_expect_failed(test, machine, LUO_STEP_RESTORE, "broken",
 				-ENOLINK);
 
-	/* There is one attempt. */
+	/* Its restore is called once. */
 	luo_subsystem_remove(machine, &broken->subsystem);
 	again = luo_kunit_add(test, machine, "broken",
 			      LIVEUPDATE_LEVEL_WORKLOAD);
@@ -1014,6 +1047,34 @@ static void luo_state_register_updated_test(struct kunit *test)
 	luo_kunit_expect_log(test, "");
 }
 
+/* Who cannot read the record leaves it to one who can. */
+static void luo_state_register_reader_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it;
+
+	it = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->desc.version = 2;
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+
+	machine = &fixture->next;
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_expect_log(test, "");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_RESTORE, "it",
+				-EPROTONOSUPPORT);
+	luo_subsystem_remove(machine, &it->subsystem);
+
+	it = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	it->desc.version = 2;
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
+	luo_kunit_expect_log(test, " restore:it");
+}
+
 static void luo_state_register_twice_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -1022,10 +1083,10 @@ static void luo_state_register_twice_test(struct kunit *test)
 
 	first = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
 	second = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_MEMORY);
-	KUNIT_EXPECT_EQ(test, -EEXIST,
+	KUNIT_ASSERT_EQ(test, -EEXIST,
 			luo_subsystem_add(machine, &second->subsystem));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, -EEXIST,
+	KUNIT_ASSERT_EQ(test, -EEXIST,
 			luo_subsystem_add(machine, &second->subsystem));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
 	luo_kunit_expect_log(test, " prepare:it cancel:it");
@@ -1135,6 +1196,12 @@ static void luo_state_unregister_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
 	luo_subsystem_remove(machine, &it->subsystem);
 	luo_kunit_expect_log(test, "");
+
+	/* It is gone already, or was never there. */
+	luo_subsystem_remove(machine, &it->subsystem);
+	it = luo_kunit_new(test, "stranger", LIVEUPDATE_LEVEL_IRQ);
+	luo_subsystem_remove(machine, &it->subsystem);
+	luo_kunit_expect_log(test, "");
 }
 
 static void luo_state_unregister_prepared_test(struct kunit *test)
@@ -1167,6 +1234,32 @@ static void luo_state_unregister_prepared_test(struct kunit *test)
 	luo_kunit_expect_log(test, " freeze:first freeze:last thaw:last thaw:first");
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
 	luo_kunit_expect_log(test, " cancel:last cancel:first");
+}
+
+/* Between FREEZE and the jump; what is handed over must still be readable. */
+static void luo_state_unregister_frozen_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *leaver;
+
+	luo_kunit_add(test, machine, "first", LIVEUPDATE_LEVEL_IRQ);
+	leaver = luo_kunit_add(test, machine, "leaver", LIVEUPDATE_LEVEL_IRQ);
+	leaver->offer.size = 1;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	seq_buf_clear(&fixture->log);
+
+	luo_subsystem_remove(machine, &leaver->subsystem);
+	luo_kunit_expect_log(test, " thaw:leaver cancel:leaver");
+	KUNIT_EXPECT_EQ(test, leaver->subsystem.data.size, 0);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_FROZEN);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_EQ(test, machine->header->count, 1);
+	KUNIT_EXPECT_EQ(test, machine->header->state, LUO_SUBSYSTEMS_FROZEN);
+	luo_machine_thaw(machine);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_expect_log(test, " thaw:first cancel:first");
 }
 
 static void luo_state_unregister_restored_test(struct kunit *test)
@@ -1377,57 +1470,90 @@ static void luo_state_version_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 0);
 }
 
+/**
+ * struct luo_state_fate - what becomes of a blob
+ * @name: name of the participant.
+ * @class: class of the participant.
+ * @registered: it is there in the next kernel.
+ * @error: what its restore returns.
+ * @claims: its restore claims the blob.
+ * @kept: the blob stays reserved after finish.
+ */
+struct luo_state_fate {
+	const char *name;
+	u32 class;
+	bool registered;
+	int error;
+	bool claims;
+	bool kept;
+};
+
+static const struct luo_state_fate luo_state_fates[] = {
+	{ "claimed", LIVEUPDATE_OPTIONAL, true, 0, true, false },
+	{ "claimed-mandatory", LIVEUPDATE_MANDATORY, true, 0, true, false },
+	{ "restored", LIVEUPDATE_OPTIONAL, true, 0, false, false },
+	{ "restored-mandatory", LIVEUPDATE_MANDATORY, true, 0, false, true },
+	{ "failing", LIVEUPDATE_OPTIONAL, true, -EIO, false, false },
+	{ "failing-mandatory", LIVEUPDATE_MANDATORY, true, -EIO, false, true },
+	{ "absent", LIVEUPDATE_OPTIONAL, false, 0, false, false },
+	{ "absent-mandatory", LIVEUPDATE_MANDATORY, false, 0, false, true },
+};
+
 /* What becomes of blobs: by class, and by what the next kernel does. */
 static void luo_state_unclaimed_test(struct kunit *test)
 {
-	static const char *const names[] = {
-		"claimed", "failing", "failing-mandatory", "absent",
-		"absent-mandatory", "absent-value",
-	};
+	phys_addr_t blobs[ARRAY_SIZE(luo_state_fates)];
 	struct luo_kunit *fixture = test->priv;
-	unsigned long pages = totalram_pages();
-	phys_addr_t blobs[ARRAY_SIZE(names)];
+	unsigned long total = totalram_pages();
+	unsigned long all = 2, claimed = 0, kept = 0;
 	struct luo_kunit_participant *it;
 
-	for (int i = 0; i < ARRAY_SIZE(names); i++) {
-		it = luo_kunit_new(test, names[i], LIVEUPDATE_LEVEL_DEVICES);
-		if (strends(names[i], "mandatory"))
-			it->desc.class = LIVEUPDATE_MANDATORY;
-		if (strends(names[i], "value"))
-			it->offer.value = 5;
-		else
-			it->offer.size = i * PAGE_SIZE + 1;
+	for (int i = 0; i < ARRAY_SIZE(luo_state_fates); i++) {
+		const struct luo_state_fate *fate = &luo_state_fates[i];
+		unsigned long pages = roundup_pow_of_two(i + 1);
+
+		it = luo_kunit_new(test, fate->name, LIVEUPDATE_LEVEL_DEVICES);
+		it->desc.class = fate->class;
+		it->offer.size = i * PAGE_SIZE + 1;
 		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
 							   &it->subsystem));
-	}
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
-	for (int i = 0; i < ARRAY_SIZE(names); i++)
-		blobs[i] = luo_kunit_record(fixture->machine.header, i)->value;
-	luo_kunit_jump(test);
-	/* Header and table, and blobs of 1, 2, 4, 4 and 8 pages. */
-	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 2 + 19);
-	KUNIT_EXPECT_EQ(test, totalram_pages(), pages - 2 - 19);
+		all += pages;
+		claimed += fate->claims ? pages : 0;
+		kept += fate->kept ? pages : 0;
+		if (!fate->registered)
+			continue;
 
-	for (int i = 0; i < 3; i++) {
-		it = luo_kunit_new(test, names[i], LIVEUPDATE_LEVEL_DEVICES);
-		it->claims = true;
-		if (i)
-			it->error[LUO_STEP_RESTORE] = -ENOMEM;
+		/* The class that counts is the one in the record. */
+		it = luo_kunit_new(test, fate->name, LIVEUPDATE_LEVEL_DEVICES);
+		it->desc.class = !fate->class;
+		it->error[LUO_STEP_RESTORE] = fate->error;
+		it->claims = fate->claims;
 		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next,
 							   &it->subsystem));
 	}
+	it = luo_kunit_add(test, &fixture->machine, "value",
+			   LIVEUPDATE_LEVEL_MEMORY);
+	it->desc.class = LIVEUPDATE_MANDATORY;
+	it->offer.value = U64_MAX;
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
+		blobs[i] = luo_kunit_record(fixture->machine.header, i)->value;
+	luo_kunit_jump(test);
+	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), all);
+	KUNIT_EXPECT_EQ(test, totalram_pages(), total - all);
+
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, fixture->header));
-	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 18);
+	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test),
+			all - 2 - claimed);
 
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
-	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blobs[0]));
-	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blobs[1]));
-	KUNIT_EXPECT_TRUE(test, luo_kunit_is_reserved(test, blobs[2]));
-	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blobs[3]));
-	KUNIT_EXPECT_TRUE(test, luo_kunit_is_reserved(test, blobs[4]));
-	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 12);
-	KUNIT_EXPECT_EQ(test, totalram_pages(), pages - 12);
+	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
+		KUNIT_EXPECT_EQ_MSG(test, luo_state_fates[i].kept,
+				    luo_kunit_is_reserved(test, blobs[i]), "%s",
+				    luo_state_fates[i].name);
+	KUNIT_EXPECT_EQ(test, totalram_pages(), total - kept);
 	KUNIT_EXPECT_PTR_EQ(test, fixture->next.incoming, NULL);
 	KUNIT_EXPECT_EQ(test, fixture->next.nr_incoming, 0);
 	KUNIT_EXPECT_TRUE(test, hash_empty(fixture->next.incoming_names));
@@ -1559,7 +1685,7 @@ static struct kunit_case luo_state_test_cases[] = {
 			 luo_state_failure_gen_params),
 	KUNIT_CASE_PARAM(luo_state_restore_fails_test,
 			 luo_state_failure_gen_params),
-	KUNIT_CASE(luo_state_positive_return_test),
+	KUNIT_CASE_PARAM(luo_state_return_test, luo_state_return_gen_params),
 	KUNIT_CASE(luo_state_last_failed_test),
 	KUNIT_CASE_SLOW(luo_state_timeout_test),
 	KUNIT_CASE_PARAM(luo_state_timeout_index_test,
@@ -1568,12 +1694,14 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_deadline_test),
 	KUNIT_CASE(luo_state_register_prepared_test),
 	KUNIT_CASE(luo_state_register_updated_test),
+	KUNIT_CASE(luo_state_register_reader_test),
 	KUNIT_CASE(luo_state_register_twice_test),
 	KUNIT_CASE_PARAM(luo_state_register_desc_test,
 			 luo_state_desc_gen_params),
 	KUNIT_CASE(luo_state_register_malformed_test),
 	KUNIT_CASE(luo_state_unregister_test),
 	KUNIT_CASE(luo_state_unregister_prepared_test),
+	KUNIT_CASE(luo_state_unregister_frozen_test),
 	KUNIT_CASE(luo_state_unregister_restored_test),
 	KUNIT_CASE(luo_state_module_test),
 	KUNIT_CASE(luo_state_module_leaving_test),
