@@ -298,7 +298,7 @@ def reboot_during_prepare(run):
     on as if nothing had been."""
     guest = run.boot("a")
     run.load(guest)
-    guest.configure("test-memory slow=prepare,ms=2000")
+    guest.configure("test-memory slow=prepare,ms=3000")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
     guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-memory' ]; "
              "do usleep 20000; done", timeout=10)
@@ -327,6 +327,7 @@ def race_of_writers(run):
         run.state(guest, "prepared")
         race("prepare", "0")
         run.state(guest, "normal")
+    guest.configure("test-irq slow=prepare,ms=2000")
     race("prepare", "1 0")
     run.state(guest, "prepared")
     check_calls(run, guest, "prepare", TEST_ORDER * 4)

@@ -15,7 +15,7 @@ IN_UPDATED = ("sysfs_updated",)
 @scenario("kunit", kernels=("a",), memory="2G", debug=True)
 def kunit(run):
     """Every KUnit suite of the series, at boot."""
-    guest = run.boot("a", extra="kunit.enable=1")
+    guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1")
     log = guest.console()
     at = log.find("KTAP version 1")
     run.check("KUnit ran", at >= 0, "no KTAP on the console")
