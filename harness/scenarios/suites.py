@@ -12,7 +12,8 @@ from ..scenario_ktap import parse
 IN_UPDATED = ("sysfs_updated",)
 
 
-@scenario("kunit", kernels=("a",), memory="2G", debug=True)
+# The tests of the time limit make the kernel show the stack of who is late.
+@scenario("kunit", kernels=("a",), memory="2G", debug=True, expect=(r"Call Trace:",))
 def kunit(run):
     """Every KUnit suite of the series, at boot."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1")
