@@ -12,6 +12,7 @@ import pathlib
 import shutil
 import stat
 import subprocess
+import threading
 
 from .paths import BUILD, ROOT
 from .run import HarnessError, locked, write_if_changed
@@ -22,6 +23,7 @@ FOLDER = BUILD / "guest"
 # What the guest sees of the host, read-only, and the image's place in there.
 SHARE = BUILD
 INITRD = FOLDER / "initrd"
+_ONE_AT_A_TIME = threading.Lock()
 GUEST_INITRD = "/host/guest/initrd"
 
 FOLDERS = ("bin", "sbin", "dev", "proc", "sys", "run", "tmp", "host", "root",
@@ -147,9 +149,14 @@ def _archive(guestctl):
     return archive.finish()
 
 
-@functools.lru_cache(maxsize=None)
 def build():
     """Brings the guest image up to date, once per process; its path."""
+    with _ONE_AT_A_TIME:
+        return _build()
+
+
+@functools.lru_cache(maxsize=None)
+def _build():
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locked(FOLDER / "lock", "the guest image"):
         write_if_changed(INITRD, _archive(_compile()))

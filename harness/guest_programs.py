@@ -5,7 +5,9 @@ Upstream's own tests of sessions are among them; that they are those of the base
 is checked, not assumed.
 """
 
+import functools
 import os
+import threading
 
 from . import base, paths
 from .git import Git
@@ -17,6 +19,8 @@ FOLDER = f"tools/testing/selftests/{TARGET}"
 #: Upstream's programs: the ioctl harness, and those with a kexec in between.
 UPSTREAM = ("liveupdate", "luo_kexec_simple", "luo_multi_session",
             "luo_stress_files", "luo_stress_sessions")
+
+_ONE_AT_A_TIME = threading.Lock()
 
 OUT = paths.BUILD / "selftests"
 INSTALLED = OUT / "install" / TARGET
@@ -34,7 +38,13 @@ def _headers():
 
 
 def build():
-    """Builds and installs the selftests; name -> program, in order of the list."""
+    """Builds and installs the selftests, once per process; name -> program."""
+    with _ONE_AT_A_TIME:
+        return _build()
+
+
+@functools.lru_cache(maxsize=None)
+def _build():
     if not (paths.TREE / FOLDER).is_dir():
         raise HarnessError("the tree is not assembled: run make tree")
     OUT.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,10 @@ IN_UPDATED = ("sysfs_updated",)
 
 
 # The tests of the time limit make the kernel show the stack of who is late.
-@scenario("kunit", kernels=("a",), memory="2G", debug=True, expect=(r"Call Trace:",))
+LATE = (r"Call Trace:",)
+
+
+@scenario("kunit", kernels=("a",), memory="2G", debug=True, expect=LATE)
 def kunit(run):
     """Every KUnit suite of the series, at boot."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1")
@@ -49,8 +52,7 @@ def _selftest(run, guest, name, path):
     return [f"{name}: {text}" for text in bad]
 
 
-# The tests of the time limit make the kernel show the stack of who is late.
-@scenario("kselftest", kernels=("a",), smp=2, limit=400, expect=(r"Call Trace:",))
+@scenario("kselftest", kernels=("a",), smp=2, limit=400, expect=LATE)
 def kselftest(run):
     """Every selftest of the assembled tree that needs no kexec, in kernel A."""
     programs = {name: path for name, path in guest_programs.build().items()
