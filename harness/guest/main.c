@@ -29,7 +29,7 @@ static const struct verb verbs[] = {
 	{ "follow", verb_follow, 2, "FILE MS [LABEL]: report every value of a sysfs file to the host" },
 	{ "race", verb_race, 3, "N FILE STRING...: N processes write at once, in turn each STRING" },
 	{ "event", verb_event, 1, "TEXT: send TEXT to the host" },
-	{ "uevent", verb_uevent, 1, "MS [TEXT]: print uevents (that contain TEXT) for MS" },
+	{ "uevent", verb_uevent, 1, "MS [TEXT [N]]: print (N) uevents (that contain TEXT) for MS" },
 	{ "kexec-load", verb_kexec_load, 3, "KERNEL INITRD|- CMDLINE: kexec_file_load(2)" },
 	{ "kexec-load-jump", verb_kexec_load_jump, 0, ": an image that would jump back" },
 	{ "kexec-unload", verb_kexec_unload, 0, ": drop the loaded image" },

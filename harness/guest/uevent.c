@@ -18,6 +18,7 @@ int verb_uevent(int argc, char **argv)
 {
 	struct sockaddr_nl addr = { .nl_family = AF_NETLINK, .nl_groups = 1 };
 	const char *match = argc > 2 ? argv[2] : "";
+	long wanted = argc > 3 ? atol(argv[3]) : -1;
 	long long end = now_ms() + atoll(argv[1]);
 	int fd = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
@@ -29,7 +30,7 @@ int verb_uevent(int argc, char **argv)
 
 	printf("listening\n");
 	fflush(stdout);
-	while ((left = end - now_ms()) > 0) {
+	while (wanted && (left = end - now_ms()) > 0) {
 		ssize_t n;
 
 		if (poll(&pfd, 1, left) <= 0)
@@ -45,6 +46,8 @@ int verb_uevent(int argc, char **argv)
 			continue;
 		printf("%s\n", buf);
 		fflush(stdout);
+		if (wanted > 0)
+			wanted--;
 	}
 	return 0;
 }

@@ -49,8 +49,8 @@ def update_echo(run):
         run.equal(f"level of {name}", table.get(name, (0, 0, "absent"))[2], level)
     run.check("the shutdown log is a participant", "shutdown-log" in table, str(table))
 
-    uevents = guest.start("guestctl uevent 3000 LIVEUPDATE_STATE")
-    waiter = guest.start(f"guestctl poll {LIVEUPDATE}/state 5000")
+    uevents = guest.start("guestctl uevent 9000 LIVEUPDATE_STATE 1")
+    waiter = guest.start(f"guestctl poll {LIVEUPDATE}/state 9000")
     guest.do(f"until grep -q listening {uevents}; do usleep 20000; done; usleep 200000")
     hand_over_data(guest)
     guest.do(f"echo 1 > {LIVEUPDATE}/prepare")
