@@ -91,6 +91,7 @@ class Proof:
             where = Path(self.git("rev-parse", "--git-path", state))
             shutil.rmtree(self.source / where, ignore_errors=True)
         self.git("reset", "--quiet", "--hard", self.result.base.commit)
+        self.git("clean", "-qfdx")
         found = self.git("status", "--porcelain")
         if found:
             raise HarnessError(f"{self.source} is not pristine:\n{found}")

@@ -232,6 +232,11 @@ def remember(kind, steps):
 
 # --- one kernel --------------------------------------------------------------
 
+def object_lock(name):
+    """Keeps a kernel's object tree to one process."""
+    return locked(paths.STATE / f"kernel-{name}.lock", f"kernel {name}")
+
+
 def build(spec, source, git, config_key, symbols):
     """Build one kernel from a source worktree; nothing when up to date."""
     stamp = paths.STATE / f"kernel-{spec.name}.json"
@@ -248,7 +253,7 @@ def build(spec, source, git, config_key, symbols):
     stamp.unlink(missing_ok=True)
     label = f"kernel {spec.name}"
     if spec.seed:
-        copy_objects(KERNELS[spec.seed].objects, spec.objects)
+        copy_objects(spec.seed, spec.objects)
     first = not spec.seed and not (spec.objects / "vmlinux").is_file()
     config = configure(source, spec.objects, symbols, spec.name)
     kind = spec.name if first else f"{spec.name} again"
@@ -276,18 +281,20 @@ def build(spec, source, git, config_key, symbols):
     return True
 
 
-def copy_objects(seed, objects):
-    """Make an object tree an exact copy of another, images excepted.
+def copy_objects(name, objects):
+    """Make an object tree an exact copy of a kernel's, images excepted.
 
     Objects keep their time stamps; what a differing option or LOCALVERSION
     touches is then rebuilt by kbuild's own rules.
     """
+    seed = KERNELS[name].objects
     objects.mkdir(parents=True, exist_ok=True)
-    output(["rsync", "-a", "--delete", "--delete-excluded",
-            "--exclude=/vmlinux*", "--exclude=/.tmp_vmlinux*",
-            "--exclude=/arch/x86/boot/bzImage",
-            "--exclude=/arch/x86/boot/vmlinux.bin",
-            f"{seed}/", f"{objects}/"])
+    with object_lock(name):
+        output(["rsync", "-a", "--delete", "--delete-excluded",
+                "--exclude=/vmlinux*", "--exclude=/.tmp_vmlinux*",
+                "--exclude=/arch/x86/boot/bzImage",
+                "--exclude=/arch/x86/boot/vmlinux.bin",
+                f"{seed}/", f"{objects}/"])
     # The build of objtool records absolute paths. Were it rebuilt, every
     # object would be, too.
     for record in (objects / "tools").rglob(".*.cmd"):
@@ -301,14 +308,14 @@ def copy_objects(seed, objects):
 
 def build_patched(names, linux=None, keep=False):
     """Build kernels of the series, in the given order."""
-    with locked(paths.STATE / "kernel.lock", "the object trees"), \
-            tree.using(linux, keep) as (result, git):
+    with tree.using(linux, keep) as (result, git):
         for name in names:
             spec = KERNELS[name]
             symbols = wanted(spec.fragments, git, True,
                              None if result.patches else True)
-            build(spec, paths.TREE, git, repr(sorted(symbols.items())),
-                  symbols)
+            with object_lock(name):
+                build(spec, paths.TREE, git, repr(sorted(symbols.items())),
+                      symbols)
 
 
 def build_base(linux=None):
@@ -322,7 +329,7 @@ def build_base(linux=None):
     ).encode()).hexdigest()[:32]
     kept = paths.CACHE / "kernels" / f"base-{key}"
     stamp = paths.STATE / "kernel-base-cached.json"
-    with locked(paths.STATE / "kernel-base.lock", "the base kernel"):
+    with object_lock("base"):
         if load_json(stamp).get("key") == key and spec.image.is_file():
             return
         if not kept.is_file():

@@ -87,22 +87,26 @@ def checkpatch(subject, results):
     # It looks up commits and licences in a repository it does not find here.
     env = dict(os.environ, GIT_DIR="/nonexistent")
 
-    def judge(name, *args):
+    def judge(job):
+        name, args = job
         _, out, err = _tool([*command, *args], env=env)
-        total = re.search(r"total: (\d+) errors, (\d+) warnings"
-                          r"(?:, (\d+) checks)?", out)
+        total = re.search(r"^total: (\d+) errors, (\d+) warnings"
+                          r"(?:, (\d+) checks)?", out, re.M)
         if not total:
-            results.add(False, name, "checkpatch gives no summary", out + err)
-            return
+            return False, name, "checkpatch gives no summary", out + err
         sums = [int(n or 0) for n in total.groups()]
-        results.add(sum(sums) == 0, name,
-                    "{} errors, {} warnings, {} checks".format(*sums), out)
+        return (sum(sums) == 0, name,
+                "{} errors, {} warnings, {} checks".format(*sums),
+                out[:total.start()])
 
-    with tempfile.TemporaryDirectory() as folder:
-        for mail in export.mails(subject.result, subject.git, folder):
-            judge(f"checkpatch {mail.name}", mail)
-        for name in subject.new:
-            judge(f"checkpatch -f {name}", "-f", name)
+    with tempfile.TemporaryDirectory() as folder, \
+            concurrent.futures.ThreadPoolExecutor(kernel.jobs()) as pool:
+        todo = [(f"checkpatch {mail.name}", [mail]) for mail in
+                export.mails(subject.result, subject.git, folder)]
+        todo += [(f"checkpatch -f {name}", ["-f", name])
+                 for name in subject.new]
+        for result in pool.map(judge, todo):
+            results.add(*result)
 
 
 # --- documentation comments --------------------------------------------------
@@ -131,8 +135,9 @@ def abi(subject, results):
 def licences(subject, results):
     """Every new file tells its licence in its first three lines."""
     for name in subject.new:
-        if name.startswith("Documentation/ABI/"):
-            continue                    # the format of these has no place
+        if name.startswith("Documentation/ABI/") or \
+                name.endswith("/settings"):
+            continue                    # no upstream file of these has one
         head = "\n".join((paths.TREE / name).read_text(
             encoding="utf-8", errors="replace").splitlines()[:3])
         if "SPDX-License-Identifier: " not in head:
@@ -231,12 +236,6 @@ def coccinelle(subject, results):
 
 # --- compiler and sparse -----------------------------------------------------
 
-def _copy_of_a(objects):
-    """An object tree that starts as a copy of kernel A's."""
-    with locked(paths.STATE / "kernel.lock", "the object trees"):
-        kernel.copy_objects(kernel.KERNELS["a"].objects, objects)
-
-
 def _compile(objects, targets, label, *extra):
     """Compile targets; the whole log, and whether make succeeded."""
     log = paths.LOG / f"static-{label}.log"
@@ -260,7 +259,7 @@ def w1(subject, results):
     """The new C files compile without a warning at W=1."""
     if not subject.kernel_c:
         return
-    _copy_of_a(CHECKED)
+    kernel.copy_objects("a", CHECKED)
     kernel.configure(paths.TREE, CHECKED, subject.series_symbols(), "w1")
     for name in subject.kernel_c:
         (CHECKED / name).with_suffix(".o").unlink(missing_ok=True)
@@ -287,7 +286,7 @@ def sparse(subject, results):
         return
     version = output(["sparse", "--version"]).strip()
     if not (CHECKED / ".config").is_file():
-        _copy_of_a(CHECKED)
+        kernel.copy_objects("a", CHECKED)
     # An unchanged file of the same folder shows whether this version of
     # sparse can read this kernel's headers at all.
     probe = "kernel/liveupdate/kho_block.o"
@@ -323,7 +322,7 @@ def switched_off(subject, results):
     ours = [s for s in kconfig.read(["series"])
             if s in kconfig.defined(subject.git)]
     full = subject.series_symbols()
-    _copy_of_a(SWITCHED)
+    kernel.copy_objects("a", SWITCHED)
     known = _undefined(kernel.KERNELS["a"].objects)
     for symbol in ["LIVEUPDATE", "LIVEUPDATE_MEMFD", *ours]:
         name = f"CONFIG_{symbol}=n"
