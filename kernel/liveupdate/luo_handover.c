@@ -289,7 +289,7 @@ int luo_handover_read(phys_addr_t phys, size_t size,
 	if (err)
 		return err;
 
-	copy = kvcalloc(max(header.count, 1U), sizeof(*copy), GFP_KERNEL);
+	copy = kvzalloc_objs(*copy, max(header.count, 1U));
 	if (!copy)
 		return -ENOMEM;
 

@@ -72,7 +72,7 @@ struct luo_incoming {
  * @sleeping: suspends and hibernations that have begun; /dev/snapshot can be
  *	open while another one begins.
  * @kho_name: name of the KHO subtree, NULL if the table is not published.
- * @announce: called after each change of @state, may be NULL.
+ * @announce: called after each change of @state, without @lock; may be NULL.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @header: outgoing header, from prepare until cancel.
  * @blocks: outgoing table.

@@ -176,6 +176,16 @@ bool luo_progress_late(struct luo_machine *machine)
 	return machine->watched && time_after(jiffies, machine->deadline);
 }
 
+static void luo_unwatch(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (machine->watched) {
+		cancel_delayed_work_sync(&machine->watchdog);
+		machine->watched = false;
+	}
+}
+
 /**
  * luo_transition_begin() - participants are about to be called
  * @machine: the machine
@@ -190,8 +200,7 @@ void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 	u32 timeout_ms = READ_ONCE(machine->timeout_ms);
 	unsigned long delay = msecs_to_jiffies(timeout_ms);
 
-	lockdep_assert_held(&machine->lock);
-
+	luo_unwatch(machine);
 	luo_progress_enter(machine, step, "");
 	machine->watched = watched && timeout_ms;
 	if (machine->watched) {
@@ -209,12 +218,7 @@ void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
  */
 void luo_transition_end(struct luo_machine *machine)
 {
-	lockdep_assert_held(&machine->lock);
-
-	if (machine->watched) {
-		cancel_delayed_work_sync(&machine->watchdog);
-		machine->watched = false;
-	}
+	luo_unwatch(machine);
 
 	guard(spinlock)(&machine->progress_lock);
 	machine->step = LUO_STEP_NONE;
@@ -253,6 +257,11 @@ static void luo_set_state(struct luo_machine *machine,
 	pr_info("%s -> %s\n", luo_state_names[machine->state],
 		luo_state_names[state]);
 	WRITE_ONCE(machine->state, state);
+}
+
+/* Without the lock, so that a listener can make its next request at once. */
+static void luo_announce_state(struct luo_machine *machine)
+{
 	if (machine->announce)
 		machine->announce(machine);
 }
@@ -284,14 +293,35 @@ void luo_machine_init(struct luo_machine *machine)
  * system_transition_mutex before they look at the machine, so whoever comes
  * second sees the other. A hibernation through /dev/snapshot does not hold it
  * all the time and is counted instead.
+ *
+ * Asked without the lock first: a request that is refused anyway must not hold
+ * it for an instant and make another one fail. Asked again with the lock, which
+ * makes it certain.
  */
 static bool luo_may_start(struct luo_machine *machine,
 			  enum liveupdate_state state)
 {
-	lockdep_assert_held(&machine->lock);
-
-	return machine->state == state && !machine->sleeping &&
+	return READ_ONCE(machine->state) == state &&
+	       !READ_ONCE(machine->sleeping) &&
 	       !mutex_is_locked(&system_transition_mutex);
+}
+
+static int luo_prepare(struct luo_machine *machine)
+{
+	int err;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock) ||
+	    !luo_may_start(machine, LIVEUPDATE_STATE_NORMAL))
+		return -EBUSY;
+
+	luo_transition_begin(machine, LUO_STEP_PREPARE, true);
+	err = luo_subsystems_prepare(machine);
+	if (!err)
+		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
+	luo_transition_end(machine);
+
+	return err;
 }
 
 /**
@@ -306,18 +336,36 @@ int luo_machine_prepare(struct luo_machine *machine)
 {
 	int err;
 
-	ACQUIRE(mutex_try, lock)(&machine->lock);
-	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    !luo_may_start(machine, LIVEUPDATE_STATE_NORMAL))
+	if (!luo_may_start(machine, LIVEUPDATE_STATE_NORMAL))
 		return -EBUSY;
 
-	luo_transition_begin(machine, LUO_STEP_PREPARE, true);
-	err = luo_subsystems_prepare(machine);
-	luo_transition_end(machine);
+	err = luo_prepare(machine);
 	if (!err)
-		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
+		luo_announce_state(machine);
 
 	return err;
+}
+
+/* CANCEL and FINISH: what leads back to normal and cannot fail. */
+static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
+		   enum luo_step step,
+		   void (*walk)(struct luo_machine *machine))
+{
+	if (!luo_may_start(machine, state))
+		return -EBUSY;
+
+	scoped_cond_guard(mutex_try, return -EBUSY, &machine->lock) {
+		if (!luo_may_start(machine, state))
+			return -EBUSY;
+
+		luo_transition_begin(machine, step, false);
+		walk(machine);
+		luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
+		luo_transition_end(machine);
+	}
+	luo_announce_state(machine);
+
+	return 0;
 }
 
 /**
@@ -330,64 +378,8 @@ int luo_machine_prepare(struct luo_machine *machine)
  */
 int luo_machine_cancel(struct luo_machine *machine)
 {
-	ACQUIRE(mutex_try, lock)(&machine->lock);
-	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    !luo_may_start(machine, LIVEUPDATE_STATE_PREPARED))
-		return -EBUSY;
-
-	luo_transition_begin(machine, LUO_STEP_CANCEL, false);
-	luo_subsystems_cancel(machine);
-	luo_transition_end(machine);
-	luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
-
-	return 0;
-}
-
-static int luo_freeze_watched(struct luo_machine *machine)
-{
-	int err;
-
-	luo_transition_begin(machine, LUO_STEP_FREEZE, true);
-	err = luo_subsystems_freeze(machine);
-	luo_transition_end(machine);
-
-	return err;
-}
-
-static void luo_thaw_frozen(struct luo_machine *machine)
-{
-	luo_transition_begin(machine, LUO_STEP_THAW, false);
-	luo_subsystems_thaw(machine);
-	luo_transition_end(machine);
-}
-
-/**
- * luo_machine_rehearse() - FREEZE and THAW for real, and stay prepared
- * @machine: the machine
- *
- * Context: May sleep. Tries for system_transition_mutex and
- * &luo_machine.lock.
- * Return: 0; -EBUSY in another state, during another transition, suspend or
- * reboot; otherwise as luo_subsystems_freeze().
- */
-int luo_machine_rehearse(struct luo_machine *machine)
-{
-	int err;
-
-	ACQUIRE(mutex_try, transition)(&system_transition_mutex);
-	if (ACQUIRE_ERR(mutex_try, &transition))
-		return -EBUSY;
-
-	ACQUIRE(mutex_try, lock)(&machine->lock);
-	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    machine->state != LIVEUPDATE_STATE_PREPARED)
-		return -EBUSY;
-
-	err = luo_freeze_watched(machine);
-	if (!err)
-		luo_thaw_frozen(machine);
-
-	return err;
+	return luo_end(machine, LIVEUPDATE_STATE_PREPARED, LUO_STEP_CANCEL,
+		       luo_subsystems_cancel);
 }
 
 /**
@@ -400,32 +392,47 @@ int luo_machine_rehearse(struct luo_machine *machine)
  */
 int luo_machine_finish(struct luo_machine *machine)
 {
-	ACQUIRE(mutex_try, lock)(&machine->lock);
-	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    !luo_may_start(machine, LIVEUPDATE_STATE_UPDATED))
-		return -EBUSY;
-
-	luo_transition_begin(machine, LUO_STEP_FINISH, false);
-	luo_subsystems_finish(machine);
-	luo_transition_end(machine);
-	luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
-
-	return 0;
+	return luo_end(machine, LIVEUPDATE_STATE_UPDATED, LUO_STEP_FINISH,
+		       luo_subsystems_finish);
 }
 
 /**
- * luo_machine_freeze() - enter reboot(2) for kexec
+ * luo_machine_rehearse() - FREEZE and THAW for real, and stay prepared
  * @machine: the machine
- * @receives: the next kernel can be handed state
  *
- * prepared becomes frozen; in normal and updated nothing changes. No lock is
- * kept: reboot(2) holds system_transition_mutex, which keeps requests out.
- *
- * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY during a transition or if frozen already; -EINVAL if
- * prepared and not @receives; otherwise as luo_subsystems_freeze().
+ * Context: May sleep. Tries for &luo_machine.lock and, with it held, for
+ * system_transition_mutex.
+ * Return: 0; -EBUSY in another state, during another transition, suspend or
+ * reboot; otherwise as luo_subsystems_freeze().
  */
-int luo_machine_freeze(struct luo_machine *machine, bool receives)
+int luo_machine_rehearse(struct luo_machine *machine)
+{
+	int err;
+
+	if (!luo_may_start(machine, LIVEUPDATE_STATE_PREPARED))
+		return -EBUSY;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock) ||
+	    machine->state != LIVEUPDATE_STATE_PREPARED)
+		return -EBUSY;
+
+	ACQUIRE(mutex_try, transition)(&system_transition_mutex);
+	if (ACQUIRE_ERR(mutex_try, &transition))
+		return -EBUSY;
+
+	luo_transition_begin(machine, LUO_STEP_FREEZE, true);
+	err = luo_subsystems_freeze(machine);
+	if (!err) {
+		luo_transition_begin(machine, LUO_STEP_THAW, false);
+		luo_subsystems_thaw(machine);
+	}
+	luo_transition_end(machine);
+
+	return err;
+}
+
+static int luo_freeze(struct luo_machine *machine, bool receives)
 {
 	int err;
 
@@ -442,9 +449,33 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives)
 		return -EINVAL;
 	}
 
-	err = luo_freeze_watched(machine);
+	luo_transition_begin(machine, LUO_STEP_FREEZE, true);
+	err = luo_subsystems_freeze(machine);
 	if (!err)
 		luo_set_state(machine, LIVEUPDATE_STATE_FROZEN);
+	luo_transition_end(machine);
+
+	return err;
+}
+
+/**
+ * luo_machine_freeze() - enter reboot(2) for kexec
+ * @machine: the machine
+ * @receives: the next kernel can be handed state
+ *
+ * prepared becomes frozen; in normal and updated nothing changes. No lock is
+ * kept: reboot(2) holds system_transition_mutex, which keeps requests out.
+ *
+ * Context: May sleep. Tries for &luo_machine.lock.
+ * Return: 0; -EBUSY during a transition; -EINVAL if prepared and not @receives;
+ * otherwise as luo_subsystems_freeze().
+ */
+int luo_machine_freeze(struct luo_machine *machine, bool receives)
+{
+	int err = luo_freeze(machine, receives);
+
+	if (READ_ONCE(machine->state) == LIVEUPDATE_STATE_FROZEN && !err)
+		luo_announce_state(machine);
 
 	return err;
 }
@@ -457,12 +488,16 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives)
  */
 void luo_machine_thaw(struct luo_machine *machine)
 {
-	guard(mutex)(&machine->lock);
+	scoped_guard(mutex, &machine->lock) {
+		if (machine->state != LIVEUPDATE_STATE_FROZEN)
+			return;
 
-	if (machine->state == LIVEUPDATE_STATE_FROZEN) {
-		luo_thaw_frozen(machine);
+		luo_transition_begin(machine, LUO_STEP_THAW, false);
+		luo_subsystems_thaw(machine);
 		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
+		luo_transition_end(machine);
 	}
+	luo_announce_state(machine);
 }
 
 /**
@@ -488,26 +523,29 @@ int luo_machine_restore(struct luo_machine *machine, phys_addr_t header,
 	if (err)
 		return err;
 
-	incoming = kvcalloc(max(count, 1U), sizeof(*incoming), GFP_KERNEL);
+	incoming = kvzalloc_objs(*incoming, max(count, 1U));
 	if (!incoming)
 		return -ENOMEM;
 
-	guard(mutex)(&machine->lock);
 	for (unsigned int i = 0; i < count; i++)
 		incoming[i].ser = records[i];
-	err = luo_subsystems_accept(machine, incoming, count);
-	if (err) {
-		kvfree(incoming);
-		return err;
+
+	scoped_guard(mutex, &machine->lock) {
+		err = luo_subsystems_accept(machine, incoming, count);
+		if (err) {
+			kvfree(incoming);
+			return err;
+		}
+
+		luo_handover_release(header);
+		pr_info("%u participants handed over state\n", count);
+
+		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
+		luo_subsystems_restore(machine);
+		luo_set_state(machine, LIVEUPDATE_STATE_UPDATED);
+		luo_transition_end(machine);
 	}
-
-	luo_handover_release(header);
-	pr_info("%u participants handed over state\n", count);
-
-	luo_transition_begin(machine, LUO_STEP_RESTORE, false);
-	luo_subsystems_restore(machine);
-	luo_transition_end(machine);
-	luo_set_state(machine, LIVEUPDATE_STATE_UPDATED);
+	luo_announce_state(machine);
 
 	return 0;
 }
@@ -640,14 +678,14 @@ static int luo_pm_notify(struct notifier_block *nb, unsigned long event,
 			pr_notice("refusing to sleep during a live update\n");
 			return notifier_from_errno(-EBUSY);
 		}
-		luo_machine.sleeping++;
+		WRITE_ONCE(luo_machine.sleeping, luo_machine.sleeping + 1);
 		break;
 	}
 	case PM_POST_HIBERNATION:
 	case PM_POST_SUSPEND:
 	case PM_POST_RESTORE: {
 		guard(mutex)(&luo_machine.lock);
-		luo_machine.sleeping--;
+		WRITE_ONCE(luo_machine.sleeping, luo_machine.sleeping - 1);
 		break;
 	}
 	}

@@ -1608,18 +1608,18 @@ static void luo_state_list_test(struct kunit *test)
 
 	for (int prepared = 0; prepared < 2; prepared++) {
 		const char *want = prepared ?
-			"kvm 3 2 workload mandatory 5000\n"
-			"dev 1 1 devices optional 0\n"
-			"irq 1 1 irq optional 0\n"
-			"iommu 1 1 iommu optional 0\n"
-			"mm 1 1 memory optional 0\n"
-			"mm2 1 1 memory optional 0\n" :
-			"kvm 3 2 workload mandatory 0\n"
-			"dev 1 1 devices optional 0\n"
-			"irq 1 1 irq optional 0\n"
-			"iommu 1 1 iommu optional 0\n"
-			"mm 1 1 memory optional 0\n"
-			"mm2 1 1 memory optional 0\n";
+			"kvm 3 2 workload mandatory                 5000\n"
+			"dev 1 1 devices optional                    0\n"
+			"irq 1 1 irq optional                    0\n"
+			"iommu 1 1 iommu optional                    0\n"
+			"mm 1 1 memory optional                    0\n"
+			"mm2 1 1 memory optional                    0\n" :
+			"kvm 3 2 workload mandatory                    0\n"
+			"dev 1 1 devices optional                    0\n"
+			"irq 1 1 irq optional                    0\n"
+			"iommu 1 1 iommu optional                    0\n"
+			"mm 1 1 memory optional                    0\n"
+			"mm2 1 1 memory optional                    0\n";
 
 		KUNIT_ASSERT_EQ(test, strlen(want),
 				luo_subsystems_show(machine, &text));

@@ -400,7 +400,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
 
 	lockdep_assert_held(&machine->lock);
 
-	found = kvcalloc(max(count, 1U), sizeof(*found), GFP_KERNEL);
+	found = kvzalloc_objs(*found, max(count, 1U));
 	if (!found) {
 		luo_fail(machine, LUO_STEP_RESTORE, "", -ENOMEM);
 		return;
@@ -597,6 +597,9 @@ void luo_subsystem_remove(struct luo_machine *machine,
  * @machine: the machine
  * @text: on success the list, to be freed with kvfree()
  *
+ * A line has the same length in every state, because a reader may need several
+ * calls, and each makes the list anew.
+ *
  * Context: May sleep. Takes &luo_machine.registered_lock, and so does not wait
  * for a transition.
  * Return: length of the list in bytes, or -ENOMEM.
@@ -627,7 +630,7 @@ ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
 			const struct liveupdate_subsystem_desc *desc =
 				subsystem->desc;
 
-			seq_buf_printf(&list, "%s %u %u %s %s %llu\n",
+			seq_buf_printf(&list, "%s %u %u %s %s %20llu\n",
 				       desc->name, desc->version, desc->oldest,
 				       luo_level_names[level],
 				       desc->class == LIVEUPDATE_MANDATORY ?

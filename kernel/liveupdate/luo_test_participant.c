@@ -60,6 +60,7 @@
 #define LUO_TEST_CALLS		1024
 #define LUO_TEST_PLAIN_VALUE	0x70617274ULL
 #define LUO_TEST_CONFIG_LEN	1024
+#define LUO_TEST_FILE_COMPATIBLE "liveupdate-test-file-v1"
 
 static DEFINE_MUTEX(luo_test_lock);
 static LIST_HEAD(luo_test_participants);
@@ -407,16 +408,17 @@ static ssize_t luo_test_config_write(struct file *file,
 				     const char __user *ubuf, size_t count,
 				     loff_t *pos)
 {
-	char *config __free(kfree) = NULL;
+	char *config;
 	int err;
 
 	if (count >= LUO_TEST_CONFIG_LEN)
 		return -EINVAL;
 	config = memdup_user_nul(ubuf, count);
 	if (IS_ERR(config))
-		return PTR_ERR(no_free_ptr(config));
+		return PTR_ERR(config);
 
 	err = luo_test_configure(config);
+	kfree(config);
 
 	return err ?: count;
 }
@@ -523,7 +525,7 @@ static const struct liveupdate_file_ops luo_test_file_ops = {
 
 static struct liveupdate_file_handler luo_test_file_handler = {
 	.ops		= &luo_test_file_ops,
-	.compatible	= "liveupdate-test-file-v1",
+	.compatible	= LUO_TEST_FILE_COMPATIBLE,
 };
 
 static int __init luo_test_late_init(void)
