@@ -111,6 +111,7 @@ FIXTURE_SETUP(sysfs_access)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 	for (int i = 0; i < ARRAY_SIZE(writable); i++) {
 		self->fds[i] = luo_sysfs_open(writable[i].name, O_WRONLY);
 		ASSERT_LE(0, self->fds[i]);
@@ -367,6 +368,7 @@ FIXTURE_SETUP(sysfs_malformed)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 	ASSERT_TRUE(!variant->prepared || !luo_sysfs_write("prepare", "1"));
 }
 

@@ -42,6 +42,7 @@ FIXTURE_SETUP(sysfs_cycles)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 }
 
 FIXTURE_TEARDOWN_PARENT(sysfs_cycles)

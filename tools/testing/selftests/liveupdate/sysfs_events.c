@@ -40,6 +40,7 @@ FIXTURE_SETUP(sysfs_poll)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 	self->fd = luo_sysfs_open("state", O_RDONLY);
 	ASSERT_LE(0, self->fd);
 	ASSERT_LT(0, luo_read_fd(self->fd, state, sizeof(state)));
@@ -152,6 +153,7 @@ FIXTURE_SETUP(sysfs_uevent)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 	self->socket = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC,
 			      NETLINK_KOBJECT_UEVENT);
 	if (self->socket < 0)

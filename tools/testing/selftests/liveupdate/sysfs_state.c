@@ -41,6 +41,7 @@ FIXTURE_SETUP(sysfs_state)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 }
 
 FIXTURE_TEARDOWN_PARENT(sysfs_state)
@@ -304,7 +305,7 @@ FIXTURE(sysfs_slow) {
 	pid_t writer;
 };
 
-#define SLOW_MS	3000
+#define SLOW_MS	2000
 
 FIXTURE_VARIANT(sysfs_slow) {
 	const char *config;
@@ -372,6 +373,7 @@ FIXTURE_SETUP(sysfs_slow)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 }
 
 FIXTURE_TEARDOWN_PARENT(sysfs_slow)
@@ -438,6 +440,7 @@ FIXTURE_SETUP(sysfs_timeout)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 	self->kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	if (self->kmsg >= 0)
 		lseek(self->kmsg, 0, SEEK_END);
@@ -593,6 +596,7 @@ FIXTURE_SETUP(sysfs_suspend)
 
 	if (reason)
 		SKIP(return, "%s", reason);
+	ASSERT_EQ(0, luo_sysfs_recover());
 	if (access(PM_TEST, W_OK) || access(PM_DELAY, W_OK))
 		SKIP(return, "build with CONFIG_SUSPEND=y CONFIG_PM_DEBUG=y");
 

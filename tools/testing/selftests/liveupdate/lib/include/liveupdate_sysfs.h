@@ -88,12 +88,13 @@ void luo_calls_walk(struct luo_calls *calls, const char *step, int first,
 /*
  * luo_sysfs_begin() is called first in main(). luo_sysfs_setup() gives the
  * reason to skip a test, or NULL. luo_sysfs_reset() brings the machine back to
- * normal, clears the test participants and the timeout; a program that found
- * the machine normal does so once more when it exits, for tests that were
- * killed.
+ * normal and clears the test participants and the timeout. luo_sysfs_recover()
+ * does so only in a program that found the machine normal, before a test and
+ * once more when the program exits, for tests that were killed.
  */
 void luo_sysfs_begin(void);
 const char *luo_sysfs_setup(const char *state, bool participants);
+int luo_sysfs_recover(void);
 int luo_sysfs_reset(void);
 
 long long luo_now_ms(void);
