@@ -17,8 +17,12 @@ from .run import HarnessError
 
 SCENARIOS = {}
 
-# How much longer everything takes on the debug kernels.
+# How much longer everything takes on the debug kernels, and what they need: KHO
+# makes its scratch area twice as large as what is reserved, which with KASAN's
+# shadow is more than there is, so it is told a size that such a kernel boots in.
 DEBUG_SLOWNESS = 5
+DEBUG_MEMORY = "2G"
+DEBUG_APPEND = "kho_scratch=32M,512M,256M"
 
 
 class Failed(HarnessError):
@@ -99,7 +103,8 @@ class Run:
 
     def append(self, extra="", enabled=ENABLED, kaslr=False):
         """A kernel command line."""
-        words = (APPEND, "" if kaslr else "nokaslr", enabled, extra)
+        words = (APPEND, "" if kaslr else "nokaslr", enabled,
+                 DEBUG_APPEND if self.debug else "", extra)
         return " ".join(word for word in words if word)
 
     def boot(self, kernel="a", extra="", enabled=ENABLED, kaslr=False, **options):
@@ -111,7 +116,7 @@ class Run:
                     "limit": self.what.limit * slow, "trace": self.what.trace,
                     "ram_file": self.what.ram_file, "gdb": self.what.gdb, **options}
         if self.debug:
-            settings["memory"] = "2G"
+            settings["memory"] = DEBUG_MEMORY
         vm = VM(folder, self.image(kernel), self.append(extra, enabled, kaslr),
                 **settings)
         guest = Guest(vm, self._on_event, slow)

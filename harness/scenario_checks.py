@@ -8,7 +8,7 @@ SPLATS = re.compile("|".join((
     r"kernel BUG at", r"[Kk]ernel panic", r"general protection fault",
     r"possible recursive locking", r"possible circular locking",
     r"possible irq lock inversion", r"inconsistent lock state",
-    r"suspicious RCU", r"DEBUG_LOCKS_WARN_ON", r"held lock freed",
+    r"trying to register non-static key", r"suspicious RCU", r"DEBUG_LOCKS_WARN_ON", r"held lock freed",
     r"lock held when returning to user", r"INFO: task .* blocked for more than",
     r"rcu: INFO:", r"watchdog: .*lockup", r"bad unlock balance",
     r"sleeping function called from invalid context", r"ODEBUG:",
