@@ -235,9 +235,10 @@ static bool luo_record_valid(const struct luo_subsystem_ser *ser)
 static int luo_check_records(const struct luo_subsystem_ser *records,
 			     unsigned int count)
 {
-	DEFINE_XARRAY(blobs);
+	struct xarray blobs;
 	int err = 0;
 
+	xa_init(&blobs);
 	for (unsigned int i = 0; i < count && !err; i++) {
 		if (!luo_record_valid(&records[i]))
 			err = -EINVAL;
