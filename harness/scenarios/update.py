@@ -263,9 +263,12 @@ def shutdown_log(run):
     run.prepare(guest)
     run.load(guest)
     guest.do("echo before-the-freeze > /dev/kmsg")
-    # Writes a numbered line now and then until the kernel stops it.
-    guest.do("(i=0; while :; do echo marker-$i > /dev/kmsg; i=$((i+1)); "
-             "usleep 2000; done) >/dev/null 2>&1 &")
+    # Somebody writes a numbered line every few milliseconds until the kernel stops
+    # him, and the freeze takes long enough to have some of them.
+    guest.configure("test-memory slow=freeze,ms=300")
+    guest.do("mkfifo /tmp/pause; (exec 3<>/tmp/pause; i=0; while :; do "
+             "echo marker-$i > /dev/kmsg; i=$((i+1)); read -t 0.003 -u 3 nothing; "
+             "done) >/dev/null 2>&1 &")
     run.jump(guest)
     log = guest.attribute("shutdown_log")
     run.contains("log of the old kernel", log, "marker-")
