@@ -8,6 +8,7 @@ deviation from what has to happen ends the demonstration with status 1.
 
 import argparse
 import os
+import signal
 import sys
 import time
 
@@ -165,6 +166,7 @@ def main(argv=None):
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     screen = Screen(colour)
     demo = None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         guest.build()
         demo = Demo(screen)

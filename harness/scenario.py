@@ -12,15 +12,16 @@ import importlib
 import json
 import pkgutil
 import shutil
+import signal
 import sys
 import threading
 import time
 import traceback
 
-from . import guest, scenarios
+from . import guest, paths, scenarios
 from .guest_control import Rebooted, split_boots
 from .qemu import VM
-from .run import HarnessError
+from .run import HarnessError, locked
 from .scenario_api import SCENARIOS, Run, Skipped
 from .scenario_checks import splats
 
@@ -55,8 +56,17 @@ def _explain(error):
 
 
 def run_one(what, debug=False, **hooks):
-    """Runs a scenario; (result, reason, seconds) with result ok, not ok or skip."""
+    """Runs a scenario; (result, reason, seconds) with result ok, not ok or skip.
+
+    A second run of the same scenario waits, for it has the same folder.
+    """
     run = Run(what, debug=debug, **hooks)
+    with locked(paths.STATE / f"scenario-{run.name}.lock", f"scenario {run.name}"):
+        return _run(run)
+
+
+def _run(run):
+    what = run.what
     shutil.rmtree(run.folder, ignore_errors=True)
     run.folder.mkdir(parents=True)
     start = time.monotonic()
@@ -80,7 +90,7 @@ def run_one(what, debug=False, **hooks):
         result = "not ok"
     seconds = time.monotonic() - start
     verdict = {"name": run.name, "result": result, "reason": reason,
-               "seconds": round(seconds, 2), "debug": debug, "checks": run.checks,
+               "seconds": round(seconds, 2), "debug": run.debug, "checks": run.checks,
                "kernels": [boot.release for g in run.guests for boot in g.boots],
                "boot_seconds": [round(boot.seconds, 2) for g in run.guests
                                 for boot in g.boots],
@@ -146,6 +156,8 @@ def main(argv=None):
     if unknown:
         print(f"no scenario is called {unknown[0]}; --list shows all", file=sys.stderr)
         return 2
+    # Being ended by somebody must end the machines, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         guest.build()
         bad = run_many(names, max(1, options.jobs), options.debug)
