@@ -437,14 +437,21 @@ void luo_kunit_jump(struct kunit *test)
 	struct luo_machine *machine = &fixture->machine;
 	struct liveupdate_subsystem *subsystem, *next_subsystem;
 	struct kho_block *block, *next_block;
-	struct luo_kunit_page *page;
+	struct luo_kunit_page *page, *next_page;
 
 	KUNIT_ASSERT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
 
+	/* What an earlier jump handed over and is free again is not ours. */
+	list_for_each_entry_safe(page, next_page, &fixture->pages, list) {
+		if (page->jumped && !luo_kunit_page_marked(page))
+			list_del(&page->list);
+	}
 	luo_kunit_view_table(test);
-	list_for_each_entry(page, &fixture->pages, list)
-		luo_kunit_page_mark(page);
+	list_for_each_entry(page, &fixture->pages, list) {
+		if (!page->jumped)
+			luo_kunit_page_mark(page);
+	}
 	fixture->header = virt_to_phys(machine->header);
 	machine->header = NULL;
 
