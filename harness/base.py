@@ -223,8 +223,11 @@ def import_source(git, source):
         entries = tarball_entries(source)
     else:
         raise HarnessError(f"{source}: no such tree or tarball")
-    commit = import_entries(git, entries,
-                            "Linux, the base of the series\n")
+    try:
+        commit = import_entries(git, entries,
+                                "Linux, the base of the series\n")
+    except tarfile.TarError as error:
+        raise HarnessError(f"{source}: {error}") from error
     base = Base(git, commit)
     git("update-ref", f"refs/bases/{base.version}/{base.tree[:16]}", commit)
     return base
@@ -386,13 +389,16 @@ def from_kernel_org(git, wanted):
 def cached(git, wanted):
     """The base of the cache that fits best, or None."""
     refs = git("for-each-ref", "--format=%(refname) %(objectname)",
-               f"refs/bases/{wanted.line}.*").splitlines()
+               "refs/bases/").splitlines()
     found = []
     for line in refs:
         name, commit = line.split()
+        version = name.split("/")[2]
+        if not version.startswith(wanted.line + "."):
+            continue
         tree = git("rev-parse", f"{commit}^{{tree}}")
-        sublevel = int(name.split("/")[2].split(".")[2])
-        found.append((tree in wanted.trees, sublevel, commit))
+        found.append((tree in wanted.trees, int(version.split(".")[2]),
+                      commit))
     return Base(git, max(found)[2]) if found else None
 
 
