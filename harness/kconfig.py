@@ -17,17 +17,21 @@ def read(names):
     found = {}
     for name in names:
         path = paths.CONFIG / f"{name}.config"
+        here = {}
         for number, line in enumerate(
                 path.read_text(encoding="utf-8").splitlines(), 1):
             match = re.match(r"CONFIG_(\w+)=(.+)$", line)
             unset = re.match(r"# CONFIG_(\w+) is not set$", line)
-            if match:
-                found[match[1]] = match[2]
-            elif unset:
-                found[unset[1]] = "n"
+            symbol = (match or unset or ("", ""))[1]
+            if symbol in here:
+                raise HarnessError(f"{path}:{number}: CONFIG_{symbol} is set "
+                                   "twice")
+            if symbol:
+                here[symbol] = match[2] if match else "n"
             elif line.strip() and not line.startswith("#"):
                 raise HarnessError(f"{path}:{number}: not a Kconfig line: "
                                    f"{line}")
+        found.update(here)
     return found
 
 

@@ -3,7 +3,9 @@
 
 import contextlib
 import io
+import tempfile
 import unittest
+from pathlib import Path
 from unittest import mock
 
 from .. import check, kconfig, kernel, paths, series, tree
@@ -32,6 +34,15 @@ class Kconfig(unittest.TestCase):
         self.assertNotEqual(kconfig.read(["common", "b"]), common)
         self.assertEqual(kconfig.read(["b", "common"])["LOG_BUF_SHIFT"],
                          common["LOG_BUF_SHIFT"])
+
+    def test_broken_fragments(self):
+        for text in ("CONFIG_A=y\n# CONFIG_A is not set\n",
+                     "CONFIG_A=y\nCONFIG_A=y\n", "A=y\n", "CONFIG_A\n"):
+            with tempfile.TemporaryDirectory() as folder, \
+                    mock.patch.object(paths, "CONFIG", Path(folder)):
+                (Path(folder) / "x.config").write_text(text)
+                with self.assertRaises(HarnessError):
+                    kconfig.read(["x"])
 
     def test_every_fragment_is_readable(self):
         for path in paths.CONFIG.glob("*.config"):
