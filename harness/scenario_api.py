@@ -20,8 +20,6 @@ SCENARIOS = {}
 # How much longer everything takes on the debug kernels, and what they need: KHO
 # makes its scratch area twice as large as what is reserved, which with KASAN's
 # shadow is more than there is, so it is told a size that such a kernel boots in.
-# With five-level paging an interrupt that hits while identify_cpu() has cleared the
-# processor's features makes KASAN compute a wrong shadow address and cry wolf.
 # With five page table levels KASAN of the base calls every address wild while
 # identify_cpu() has cleared the features, and reports an interrupt that comes then.
 DEBUG_SLOWNESS = 5
