@@ -120,6 +120,31 @@ def kernel_doc(subject, results):
         results.add(clean, f"kernel-doc {name}", found=out + err)
 
 
+def abi_complaints(text):
+    """What the kernel's own checker does not see: missing and odd tags."""
+    known = {"What", "Date", "KernelVersion", "Contact", "Description",
+             "Users"}
+    found, blocks = [], []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line or line[0].isspace():
+            continue
+        tag = line.partition(":")[0]
+        if ":" not in line or tag not in known:
+            found.append(f"line {number}: no tag of this format: {line}")
+        elif tag == "What" and (not blocks or set(blocks[-1]) != {"What"}):
+            blocks.append({"What": number})
+        elif not blocks:
+            found.append(f"line {number}: {tag} before any What")
+        else:
+            blocks[-1][tag] = number
+    for block in blocks:
+        lacking = known - set(block) - {"Users"}
+        if lacking:
+            found.append(f"line {block['What']}: the entry has no "
+                         + ", ".join(sorted(lacking)))
+    return found or ([] if blocks else ["it describes nothing"])
+
+
 def abi(subject, results):
     """New files of Documentation/ABI are well-formed."""
     names = [n for n in subject.new if n.startswith("Documentation/ABI/")]
@@ -127,9 +152,10 @@ def abi(subject, results):
         return
     _, out, err = _tool(["tools/docs/get_abi.py", "validate"])
     for name in names:
-        found = "\n".join(line for line in (out + err).splitlines()
-                          if name in line)
-        results.add(not found, f"abi {name}", found=found)
+        found = [line for line in (out + err).splitlines() if name in line]
+        found += abi_complaints((paths.TREE / name).read_text(
+            encoding="utf-8"))
+        results.add(not found, f"abi {name}", found="\n".join(found))
 
 
 def licences(subject, results):
