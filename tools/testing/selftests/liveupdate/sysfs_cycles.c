@@ -22,13 +22,14 @@
 
 #define ROUNDS		1000
 #define REHEARSALS	100
+#define ATTEMPTS	5
 
 /* Half a kilobyte for each round: far less than the smallest blob, a page. */
 #define BOUND_KB	(ROUNDS / 2)
 
 /* A machine that has just booted gets memory back for some seconds. */
 #define WARM_UP_ROUNDS	100
-#define WARM_UP_BATCHES	200
+#define WARM_UP_MS	30000
 #define STEADY_KB	32
 #define STEADY_BATCHES	5
 
@@ -103,9 +104,10 @@ static int failed_prepare(int prepare)
 static long warm_up(int (*round)(int prepare), int prepare)
 {
 	long before = mem_available_kb(), now = before;
+	long long end = luo_now_ms() + WARM_UP_MS;
 	int steady = 0;
 
-	for (int i = 0; i < WARM_UP_BATCHES && steady < STEADY_BATCHES; i++) {
+	while (steady < STEADY_BATCHES && luo_now_ms() < end) {
 		for (int j = 0; j < WARM_UP_ROUNDS; j++) {
 			if (round(prepare))
 				return -1;
@@ -119,20 +121,26 @@ static long warm_up(int (*round)(int prepare), int prepare)
 	return now;
 }
 
+/* A leak takes its share every time; what keeps freed memory fills up. */
 #define EXPECT_MEMORY_BACK(round, prepare) do {				\
 	int (*_round)(int) = round, _prepare = prepare;			\
-	long _before = warm_up(_round, _prepare), _after;		\
-	ASSERT_LT(0, _before);						\
-	for (int _i = 0; _i < ROUNDS; _i++) {				\
-		ASSERT_EQ(0, _round(_prepare))				\
-			TH_LOG("round %d", _i);				\
-	}								\
-	_after = mem_available_kb();					\
-	TH_LOG("MemAvailable: %ld kB before, %ld kB after", _before, _after); \
+	long _before, _after = warm_up(_round, _prepare);		\
+	int _attempt = 0;						\
+	do {								\
+		_before = _after;					\
+		ASSERT_LT(0, _before);					\
+		for (int _i = 0; _i < ROUNDS; _i++) {			\
+			ASSERT_EQ(0, _round(_prepare))			\
+				TH_LOG("round %d", _i);			\
+		}							\
+		_after = mem_available_kb();				\
+		TH_LOG("MemAvailable: %ld kB before, %ld kB after",	\
+		       _before, _after);				\
+	} while (_before - _after >= BOUND_KB && ++_attempt < ATTEMPTS); \
 	EXPECT_GT(BOUND_KB, _before - _after);				\
 } while (0)
 
-TEST_F_TIMEOUT(sysfs_cycles, prepare_and_cancel, 300)
+TEST_F_TIMEOUT(sysfs_cycles, prepare_and_cancel, 500)
 {
 	int prepare = luo_sysfs_open("prepare", O_WRONLY);
 
@@ -152,7 +160,7 @@ TEST_F_TIMEOUT(sysfs_cycles, prepare_and_cancel, 300)
 }
 
 /* The same where the last participant fails and all others are undone. */
-TEST_F_TIMEOUT(sysfs_cycles, failed_prepare, 300)
+TEST_F_TIMEOUT(sysfs_cycles, failed_prepare, 500)
 {
 	int prepare = luo_sysfs_open("prepare", O_WRONLY);
 

@@ -25,7 +25,8 @@
 
 #define WRITERS	2
 #define READERS	2
-#define ROUNDS	300
+#define ROUNDS	300	/* or less, on a slow machine */
+#define ROUNDS_MS	60000
 #define SLOW_ROUNDS	8
 #define SLOW_MS	300
 
@@ -42,6 +43,8 @@ struct arena {
 	unsigned long reads;
 	unsigned long odd_reads;
 	char odd[LUO_LINE_SIZE];
+	long long end;
+	int rounds;
 };
 
 FIXTURE(sysfs_race) {
@@ -178,6 +181,7 @@ FIXTURE_SETUP(sysfs_race)
 	if (reason)
 		SKIP(return, "%s", reason);
 	ASSERT_EQ(0, luo_sysfs_recover());
+	self->arena.end = luo_now_ms() + ROUNDS_MS;
 	for (int i = 0; i < WRITERS + READERS; i++) {
 		pid_t pid = fork_bound();
 
@@ -206,7 +210,8 @@ FIXTURE_TEARDOWN_PARENT(sysfs_race)
 	EXPECT_LT(0, _arena->reads);					\
 	EXPECT_EQ(0, _arena->odd_reads)					\
 		TH_LOG("read from %s", _arena->odd);			\
-	TH_LOG("%lu reads beside", _arena->reads);			\
+	EXPECT_LT(0, _arena->rounds);					\
+	TH_LOG("%d rounds, %lu reads beside", _arena->rounds, _arena->reads); \
 } while (0)
 
 /* One got 0 and the other -EBUSY. */
@@ -218,6 +223,14 @@ FIXTURE_TEARDOWN_PARENT(sysfs_race)
 	ASSERT_EQ(-EBUSY, _result[_loser])				\
 		TH_LOG("round %d", _round);				\
 } while (0)
+
+/* For the loop over rounds; how many there were is said in the end. */
+static bool go_on(struct arena *arena, int round)
+{
+	arena->rounds = round;
+
+	return round < ROUNDS && luo_now_ms() < arena->end;
+}
 
 static void request(struct arena *arena, const char *file, const char *value)
 {
@@ -238,7 +251,7 @@ TEST_F_TIMEOUT(sysfs_race, prepare_and_cancel, 120)
 	luo_calls_walk(&self->calls, "cancel", LUO_TEST_MEMORY,
 		       LUO_TEST_WORKLOAD);
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; go_on(&self->arena, round); round++) {
 		ASSERT_EQ(0, luo_test_config("clear"));
 
 		request(arena, "prepare", "1");
@@ -256,7 +269,7 @@ TEST_F_TIMEOUT(sysfs_race, prepare_and_cancel, 120)
 		EXPECT_CALLS(&self->calls);
 	}
 
-	TH_LOG("the first writer won %d of %d", wins, 2 * ROUNDS);
+	TH_LOG("the first writer won %d of %d", wins, 2 * arena->rounds);
 	EXPECT_SENSE(arena);
 }
 
@@ -279,6 +292,7 @@ TEST_F_TIMEOUT(sysfs_race, loser_does_not_wait, 120)
 			{ "prepare", "0" },
 		};
 
+		arena->rounds = round + 1;
 		for (int i = 0; i < ARRAY_SIZE(requests); i++) {
 			int loser;
 
@@ -301,7 +315,7 @@ TEST_F_TIMEOUT(sysfs_race, rehearse_against_cancel, 120)
 	struct arena *arena = &self->arena;
 	int met = 0;
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; go_on(&self->arena, round); round++) {
 		ASSERT_EQ(0, luo_test_config("clear"));
 		ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
 		self->calls.length = 0;
@@ -335,7 +349,7 @@ TEST_F_TIMEOUT(sysfs_race, rehearse_against_cancel, 120)
 		EXPECT_CALLS(&self->calls);
 	}
 
-	TH_LOG("the cancel was refused in %d of %d", met, ROUNDS);
+	TH_LOG("the cancel was refused in %d of %d", met, arena->rounds);
 	EXPECT_SENSE(arena);
 }
 
@@ -349,7 +363,7 @@ TEST_F_TIMEOUT(sysfs_race, refused_does_not_disturb, 120)
 	};
 	struct arena *arena = &self->arena;
 
-	for (int round = 0; round < ROUNDS; round++) {
+	for (int round = 0; go_on(&self->arena, round); round++) {
 		for (int i = 0; i < ARRAY_SIZE(requests); i++) {
 			request(arena, requests[i][0], requests[i][1]);
 			arena->file[1] = "finish";
