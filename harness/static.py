@@ -367,7 +367,8 @@ def switched_off(subject, results):
         if good:
             lacking = _undefined(SWITCHED) - known
             found += "".join(f"\nundefined: {s}" for s in sorted(lacking))
-        results.add(good and not found, name, "builds" if good else "",
+        results.add(good and not found, name,
+                    "builds" if good and not found else "",
                     found or log[-2000:])
 
 
