@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+
+/**
+ * DOC: Live update timeline
+ *
+ * /sys/kernel/liveupdate/timeline tells how long the parts of a live update
+ * took, in the old kernel as well as in the new one. It is a
+ * &struct liveupdate_timeline_header with @count times
+ * &struct liveupdate_timeline_record behind it, all in the byte order of the
+ * machine.
+ *
+ * A record says what took place from one value of a counter to another. The
+ * counter is the time stamp counter on x86 and the virtual counter on arm64;
+ * kexec does not reset it, so both kernels share one axis. Where hardware does
+ * not promise that it keeps its pace, %LIVEUPDATE_TIMELINE_INVARIANT is absent,
+ * and what is measured between the kernels is an estimate.
+ *
+ * Records are written when what they tell of ends. Those of the old kernel come
+ * before those of the new one, and earlier updates before later ones. When room
+ * is needed, the oldest updates go as a whole, and @generation changes. A reader
+ * that needs several reads starts again if it changed meanwhile.
+ *
+ * A reader refuses a @version it does not know, takes the sizes from the header,
+ * and ignores what a later kernel added at the end of header and records, as
+ * well as records of a kind that it does not know.
+ */
+
+#ifndef _UAPI_LIVEUPDATE_TIMELINE_H
+#define _UAPI_LIVEUPDATE_TIMELINE_H
+
+#include <linux/types.h>
+
+#define LIVEUPDATE_TIMELINE_MAGIC	"LUOTIME"
+#define LIVEUPDATE_TIMELINE_MAGIC_LEN	8
+#define LIVEUPDATE_TIMELINE_VERSION	1
+#define LIVEUPDATE_TIMELINE_NAME_LEN	48
+
+/* The counter runs at constant pace, also while no kernel does. */
+#define LIVEUPDATE_TIMELINE_INVARIANT	(1U << 0)
+
+/**
+ * struct liveupdate_timeline_header - head of the timeline
+ * @magic: %LIVEUPDATE_TIMELINE_MAGIC with its terminating zero.
+ * @version: %LIVEUPDATE_TIMELINE_VERSION.
+ * @header_size: bytes of this header, a multiple of 8.
+ * @record_size: bytes of a record, a multiple of 8.
+ * @count: number of records.
+ * @frequency: counts a second, as the kernel that is read from measured it.
+ * @flags: %LIVEUPDATE_TIMELINE_INVARIANT, or 0.
+ * @generation: changes whenever records are removed.
+ * @damaged: records from earlier kernels that were not as they had been written.
+ * @dropped: records for which there was no room.
+ */
+struct liveupdate_timeline_header {
+	char magic[LIVEUPDATE_TIMELINE_MAGIC_LEN];
+	__u32 version;
+	__u32 header_size;
+	__u32 record_size;
+	__u32 count;
+	__u64 frequency;
+	__u32 flags;
+	__u32 generation;
+	__u32 damaged;
+	__u32 dropped;
+};
+
+/**
+ * enum liveupdate_timeline_kind - what a record tells of
+ * @LIVEUPDATE_TIMELINE_KERNEL: a kernel; @name is its release, cut if it is too
+ *	long. For the old kernel it is the instant at which the update was
+ *	prepared, for the new one the first instant at which it could look.
+ * @LIVEUPDATE_TIMELINE_STEP: a step over all participants; @name is empty,
+ *	@error is what it ended with.
+ * @LIVEUPDATE_TIMELINE_CALLBACK: the callback of the participant @name in a step.
+ * @LIVEUPDATE_TIMELINE_MARK: an instant on the way; @name says which:
+ *	"serialized": the sessions of /dev/liveupdate are, nothing can fail now;
+ *	"notified": the reboot notifiers ran, devices are shut down next;
+ *	"devices-down": they are;
+ *	"jump": the last instant in the old kernel;
+ *	"initcalls-done": the new kernel ran its last initcalls;
+ *	"userspace": process 1 starts to run its program.
+ * @LIVEUPDATE_TIMELINE_INITCALLS: a level of initcalls; @name is its name.
+ *
+ * @step is one of &enum liveupdate_timeline_step for steps and callbacks, and
+ * %LIVEUPDATE_TIMELINE_NONE for all others.
+ */
+enum liveupdate_timeline_kind {
+	LIVEUPDATE_TIMELINE_KERNEL	= 1,
+	LIVEUPDATE_TIMELINE_STEP	= 2,
+	LIVEUPDATE_TIMELINE_CALLBACK	= 3,
+	LIVEUPDATE_TIMELINE_MARK	= 4,
+	LIVEUPDATE_TIMELINE_INITCALLS	= 5,
+};
+
+/**
+ * enum liveupdate_timeline_step - step of the state machine
+ * @LIVEUPDATE_TIMELINE_NONE: none.
+ * @LIVEUPDATE_TIMELINE_PREPARE: normal -> prepared.
+ * @LIVEUPDATE_TIMELINE_CANCEL: prepared -> normal, or undo of a failed prepare.
+ * @LIVEUPDATE_TIMELINE_FREEZE: prepared -> frozen, or the first half of a
+ *	rehearsal.
+ * @LIVEUPDATE_TIMELINE_THAW: frozen -> prepared, or undo of a failed freeze.
+ * @LIVEUPDATE_TIMELINE_RESTORE: the new kernel takes over what was handed over.
+ * @LIVEUPDATE_TIMELINE_FINISH: updated -> normal.
+ */
+enum liveupdate_timeline_step {
+	LIVEUPDATE_TIMELINE_NONE	= 0,
+	LIVEUPDATE_TIMELINE_PREPARE	= 1,
+	LIVEUPDATE_TIMELINE_CANCEL	= 2,
+	LIVEUPDATE_TIMELINE_FREEZE	= 3,
+	LIVEUPDATE_TIMELINE_THAW	= 4,
+	LIVEUPDATE_TIMELINE_RESTORE	= 5,
+	LIVEUPDATE_TIMELINE_FINISH	= 6,
+};
+
+/**
+ * struct liveupdate_timeline_record - what took place
+ * @start: counter when it began.
+ * @end: counter when it ended, @start for an instant.
+ * @update: number of the update, counted from 1. An update that was cancelled
+ *	has a number, too.
+ * @kernel: number of the kernel that wrote it, counted from 1. The new kernel of
+ *	an update is the old one of the next.
+ * @kind: one of &enum liveupdate_timeline_kind.
+ * @step: one of &enum liveupdate_timeline_step.
+ * @error: 0, or the negative error it ended with.
+ * @crc: CRC-32 (the polynomial of Ethernet, initial value and final inversion all
+ *	ones) over the whole record with @crc taken as 0; never 0, a checksum of 0
+ *	is stored as 1.
+ * @name: terminated and padded with zeroes, printable, without white space.
+ */
+struct liveupdate_timeline_record {
+	__u64 start;
+	__u64 end;
+	__u32 update;
+	__u16 kernel;
+	__u8 kind;
+	__u8 step;
+	__s32 error;
+	__u32 crc;
+	char name[LIVEUPDATE_TIMELINE_NAME_LEN];
+};
+
+#endif /* _UAPI_LIVEUPDATE_TIMELINE_H */
