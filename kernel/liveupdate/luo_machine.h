@@ -11,6 +11,7 @@
 #include <linux/workqueue.h>
 
 struct kobject;
+struct luo_timeline;
 struct task_struct;
 
 /* Most participants that one table can carry, in either direction. */
@@ -72,6 +73,7 @@ struct luo_incoming {
  * @sleeping: suspends and hibernations that have begun; /dev/snapshot can be
  *	open while another one begins.
  * @kho_name: name of the KHO subtree, NULL if the table is not published.
+ * @timeline: where to record what takes how long, or NULL.
  * @announce: called after each change of @state, without @lock; may be NULL.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @header: outgoing header, from prepare until cancel.
@@ -103,6 +105,7 @@ struct luo_machine {
 	enum liveupdate_state state;
 	unsigned int sleeping;
 	const char *kho_name;
+	struct luo_timeline *timeline;
 	void (*announce)(struct luo_machine *machine);
 
 	struct list_head enlisted;
@@ -177,6 +180,37 @@ void __init luo_subsystems_add_builtin(struct luo_machine *machine);
 void __init luo_test_early_init(void);
 #else
 static inline void luo_test_early_init(void) { }
+#endif
+
+/* luo_timeline.c */
+#ifdef CONFIG_LIVEUPDATE_TIMELINE
+u64 luo_timeline_now(void);
+void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
+			   const char *name, u64 start, int error);
+void luo_timeline_step(struct luo_machine *machine, enum luo_step step,
+		       u64 start, int error);
+void luo_timeline_begin(struct luo_machine *machine);
+void luo_timeline_end(struct luo_machine *machine);
+void __init luo_timeline_early_init(struct luo_machine *machine);
+void __init luo_timeline_arrive(void);
+void __init luo_timeline_arrived(bool updated);
+#else
+static inline u64 luo_timeline_now(void)
+{
+	return 0;
+}
+
+static inline void luo_timeline_callback(struct luo_machine *machine,
+					 enum luo_step step, const char *name,
+					 u64 start, int error) { }
+static inline void luo_timeline_step(struct luo_machine *machine,
+				     enum luo_step step, u64 start,
+				     int error) { }
+static inline void luo_timeline_begin(struct luo_machine *machine) { }
+static inline void luo_timeline_end(struct luo_machine *machine) { }
+static inline void luo_timeline_early_init(struct luo_machine *machine) { }
+static inline void luo_timeline_arrive(void) { }
+static inline void luo_timeline_arrived(bool updated) { }
 #endif
 
 /* luo_handover.c */

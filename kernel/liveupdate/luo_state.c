@@ -316,9 +316,12 @@ static int luo_prepare(struct luo_machine *machine)
 		return -EBUSY;
 
 	luo_transition_begin(machine, LUO_STEP_PREPARE, true);
+	luo_timeline_begin(machine);
 	err = luo_subsystems_prepare(machine);
 	if (!err)
 		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
+	else
+		luo_timeline_end(machine);
 	luo_transition_end(machine);
 
 	return err;
@@ -360,6 +363,7 @@ static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
 
 		luo_transition_begin(machine, step, false);
 		walk(machine);
+		luo_timeline_end(machine);
 		luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
 		luo_transition_end(machine);
 	}
@@ -961,17 +965,22 @@ void __init luo_state_early_init(void)
 
 	luo_machine_init(&luo_machine);
 	luo_test_early_init();
-	if (liveupdate_enabled())
+	if (liveupdate_enabled()) {
+		luo_timeline_early_init(&luo_machine);
 		luo_subsystems_add_builtin(&luo_machine);
+	}
 
 	err = kho_retrieve_subtree(LUO_SUBSYSTEMS_KHO_NAME, &header, &size);
 	if (err == -ENOENT)
 		return;
 
-	if (!err && liveupdate_enabled())
+	if (!err && liveupdate_enabled()) {
+		luo_timeline_arrive();
 		err = luo_machine_restore(&luo_machine, header, size);
-	else if (!err)
+		luo_timeline_arrived(!err);
+	} else if (!err) {
 		err = luo_report_unused(header, size);
+	}
 	if (err) {
 		luo_fail(&luo_machine, LUO_STEP_RESTORE, "", err);
 		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it stays reserved until the next boot\n");

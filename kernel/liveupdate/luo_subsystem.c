@@ -117,12 +117,14 @@ static int luo_call(struct luo_machine *machine, enum luo_step step,
 	const struct liveupdate_subsystem_ops *ops = subsystem->ops;
 	struct liveupdate_data *data = &subsystem->data;
 	const char *name = subsystem->desc->name;
+	u64 start;
 	int err = 0;
 
 	lockdep_assert_held(&machine->lock);
 
 	luo_progress_enter(machine, step, name);
 	trace_liveupdate_callback_start(luo_step_name(step), name);
+	start = luo_timeline_now();
 
 	switch (step) {
 	case LUO_STEP_PREPARE:
@@ -154,6 +156,7 @@ static int luo_call(struct luo_machine *machine, enum luo_step step,
 	if (err > 0 || err <= -ERESTARTSYS)
 		err = -EINVAL;
 
+	luo_timeline_callback(machine, step, name, start, err);
 	trace_liveupdate_callback_end(luo_step_name(step), name, err);
 	luo_progress_leave(machine);
 	if (err)
@@ -249,24 +252,25 @@ static int luo_walk(struct luo_machine *machine, enum luo_step step,
  */
 int luo_subsystems_prepare(struct luo_machine *machine)
 {
-	unsigned int count = luo_enlist_all(machine);
+	u64 start = luo_timeline_now();
 	int err;
 
-	err = luo_handover_alloc(machine, count);
+	err = luo_handover_alloc(machine, luo_enlist_all(machine));
 	if (err) {
 		luo_fail(machine, LUO_STEP_PREPARE, "", err);
+		luo_timeline_step(machine, LUO_STEP_PREPARE, start, err);
 		luo_retire_all(machine);
 		return err;
 	}
 
 	err = luo_walk(machine, LUO_STEP_PREPARE, LUO_PHASE_PREPARED);
-	if (err) {
+	if (!err)
+		luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
+	luo_timeline_step(machine, LUO_STEP_PREPARE, start, err);
+	if (err)
 		luo_subsystems_cancel(machine);
-		return err;
-	}
-	luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
 
-	return 0;
+	return err;
 }
 
 /**
@@ -277,9 +281,12 @@ int luo_subsystems_prepare(struct luo_machine *machine)
  */
 void luo_subsystems_cancel(struct luo_machine *machine)
 {
+	u64 start = luo_timeline_now();
+
 	luo_undo(machine, LUO_STEP_CANCEL, LUO_PHASE_PREPARED, LUO_PHASE_IDLE);
 	luo_handover_free(machine);
 	luo_retire_all(machine);
+	luo_timeline_step(machine, LUO_STEP_CANCEL, start, 0);
 }
 
 /**
@@ -292,16 +299,17 @@ void luo_subsystems_cancel(struct luo_machine *machine)
  */
 int luo_subsystems_freeze(struct luo_machine *machine)
 {
+	u64 start = luo_timeline_now();
 	int err;
 
 	err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);
-	if (err) {
+	if (!err)
+		luo_handover_write(machine, LUO_SUBSYSTEMS_FROZEN);
+	luo_timeline_step(machine, LUO_STEP_FREEZE, start, err);
+	if (err)
 		luo_subsystems_thaw(machine);
-		return err;
-	}
-	luo_handover_write(machine, LUO_SUBSYSTEMS_FROZEN);
 
-	return 0;
+	return err;
 }
 
 /**
@@ -312,8 +320,11 @@ int luo_subsystems_freeze(struct luo_machine *machine)
  */
 void luo_subsystems_thaw(struct luo_machine *machine)
 {
+	u64 start = luo_timeline_now();
+
 	luo_undo(machine, LUO_STEP_THAW, LUO_PHASE_FROZEN, LUO_PHASE_PREPARED);
 	luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
+	luo_timeline_step(machine, LUO_STEP_THAW, start, 0);
 }
 
 /**
@@ -397,6 +408,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
 {
 	struct liveupdate_subsystem **found __free(kvfree) = NULL;
 	unsigned int count = machine->nr_incoming;
+	u64 start = luo_timeline_now();
 
 	lockdep_assert_held(&machine->lock);
 
@@ -419,6 +431,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
 						found[i]);
 		}
 	}
+	luo_timeline_step(machine, LUO_STEP_RESTORE, start, 0);
 }
 
 /*
@@ -452,6 +465,7 @@ static u64 luo_dispose(const struct luo_subsystem_ser *ser)
 void luo_subsystems_finish(struct luo_machine *machine)
 {
 	unsigned int count = machine->nr_incoming, kept = 0;
+	u64 start = luo_timeline_now();
 	u64 bytes = 0;
 
 	lockdep_assert_held(&machine->lock);
@@ -484,6 +498,7 @@ void luo_subsystems_finish(struct luo_machine *machine)
 	kvfree(machine->incoming);
 	machine->incoming = NULL;
 	machine->nr_incoming = 0;
+	luo_timeline_step(machine, LUO_STEP_FINISH, start, 0);
 }
 
 static int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM liveupdate
+#undef TRACE_INCLUDE_FILE
+#define TRACE_INCLUDE_FILE liveupdate_timeline
+
+#if !defined(_TRACE_LIVEUPDATE_TIMELINE_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _TRACE_LIVEUPDATE_TIMELINE_H
+
+#include <linux/tracepoint.h>
+#include <uapi/linux/liveupdate_timeline.h>
+
+/*
+ * Something was recorded for the timeline; duration is in counts of the
+ * processor's counter.
+ */
+TRACE_EVENT(liveupdate_record,
+	    TP_PROTO(int kind, const char *step, const char *name, u64 duration,
+		     int error),
+	    TP_ARGS(kind, step, name, duration, error),
+	    TP_STRUCT__entry(__field(int, kind)
+			     __string(step, step)
+			     __string(name, name)
+			     __field(u64, duration)
+			     __field(int, error)),
+	    TP_fast_assign(__entry->kind = kind;
+			   __assign_str(step); __assign_str(name);
+			   __entry->duration = duration;
+			   __entry->error = error;),
+	    TP_printk("%s step=%s name=%s duration=%llu error=%d",
+		      __print_symbolic(__entry->kind,
+				       { LIVEUPDATE_TIMELINE_KERNEL, "kernel" },
+				       { LIVEUPDATE_TIMELINE_STEP, "step" },
+				       { LIVEUPDATE_TIMELINE_CALLBACK, "callback" },
+				       { LIVEUPDATE_TIMELINE_MARK, "mark" },
+				       { LIVEUPDATE_TIMELINE_INITCALLS, "initcalls" }),
+		      __get_str(step), __get_str(name), __entry->duration,
+		      __entry->error)
+);
+
+#endif /* _TRACE_LIVEUPDATE_TIMELINE_H */
+
+#include <trace/define_trace.h>

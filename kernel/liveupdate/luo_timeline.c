@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Timeline of a live update
+ *
+ * Where the time of an update goes, in both kernels and between them. No clock
+ * of a kernel runs over the jump, but the counter of the processor does; its
+ * values are recorded (luo_timeline_buffer.c) in memory that the participant
+ * "timeline" hands over. What is recorded can be read from
+ * /sys/kernel/liveupdate/timeline, whose format is in
+ * include/uapi/linux/liveupdate_timeline.h, and is a trace event, too.
+ *
+ * What is recorded
+ *   Every callback and every step, by luo_subsystem.c. In the old kernel, once it
+ *   is frozen: that the sessions are serialised (luo_core.c), the reboot
+ *   notifiers ran (a notifier of the lowest priority), the devices are shut down
+ *   (one of the last syscore operations), and the jump (a kmsg dumper, the last
+ *   that is called before machine_kexec()). In the new kernel: its first instant
+ *   (an early parameter), the levels of initcalls, and that process 1 runs its
+ *   program (tracepoints that exist already).
+ *
+ * Lifecycle
+ *   1. PREPARE begins an update: the buffer is allocated if there is none yet,
+ *      and earlier updates leave it until half of it is free. The participant
+ *      preserves it. It stands on the lowest level, as all others are recorded
+ *      in it, so it is prepared last and restored first.
+ *   2. CANCEL ends the update. The buffer is not preserved any more, but kept.
+ *   3. FREEZE seals the head. Records are appended until the jump.
+ *   4. In the next kernel the records until RESTORE wait in a small buffer of
+ *      init memory. RESTORE adopts the old buffer and moves them there. If none
+ *      was handed over that is usable, they move to a new one.
+ *   5. FINISH ends the update. The buffer stays, and is preserved again by the
+ *      next PREPARE.
+ *
+ * The timeline never makes an update fail: without memory nothing is recorded.
+ *
+ * Contexts: luo_timeline_begin() and luo_timeline_end() run under
+ * &luo_machine.lock, as do the callbacks. Everything that records may run anywhere.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/init.h>
+#include <linux/kexec.h>
+#include <linux/kexec_handover.h>
+#include <linux/kmsg_dump.h>
+#include <linux/kobject.h>
+#include <linux/liveupdate.h>
+#include <linux/mm.h>
+#include <linux/reboot.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+#include <linux/syscore_ops.h>
+#include <linux/sysfs.h>
+#include <linux/timex.h>
+#include <linux/utsname.h>
+#include <linux/workqueue.h>
+#include <trace/events/initcall.h>
+#include <trace/events/sched.h>
+
+#include "luo_internal.h"
+#include "luo_timeline.h"
+
+#ifdef CONFIG_X86
+#include <asm/cpufeature.h>
+#include <asm/tsc.h>
+#endif
+#ifdef CONFIG_ARM64
+#include <asm/arch_timer.h>
+#endif
+
+#define LUO_TIMELINE_SIZE	(CONFIG_LIVEUPDATE_TIMELINE_KB * SZ_1K)
+
+/* Records until RESTORE: those of participants that are restored before it. */
+#define LUO_TIMELINE_EARLY_SIZE	SZ_8K
+
+static struct luo_timeline luo_timeline;
+static u8 luo_timeline_early[LUO_TIMELINE_EARLY_SIZE] __initdata __aligned(8);
+static u64 luo_timeline_first __initdata;
+
+/**
+ * luo_timeline_now() - the counter
+ *
+ * Context: any.
+ * Return: its value.
+ */
+u64 luo_timeline_now(void)
+{
+	return get_cycles();
+}
+
+#if defined(CONFIG_X86)
+static u64 luo_timeline_frequency(void)
+{
+	return tsc_khz * 1000ULL;
+}
+
+static bool luo_timeline_invariant(void)
+{
+	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) &&
+	       boot_cpu_has(X86_FEATURE_NONSTOP_TSC);
+}
+#elif defined(CONFIG_ARM64)
+static u64 luo_timeline_frequency(void)
+{
+	return arch_timer_get_cntfrq();
+}
+
+static bool luo_timeline_invariant(void)
+{
+	return true;
+}
+#else
+#error "which counter runs over the jump?"
+#endif
+
+/* Recording. */
+
+/* Give @timeline memory that can be handed over; false if there is none. */
+static bool luo_timeline_alloc(struct luo_timeline *timeline)
+{
+	struct folio *folio;
+
+	folio = folio_alloc(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN,
+			    get_order(LUO_TIMELINE_SIZE));
+	if (!folio) {
+		pr_notice("no memory to record a timeline\n");
+		return false;
+	}
+	luo_timeline_attach(timeline, folio_address(folio), folio_size(folio));
+
+	return true;
+}
+
+static void luo_timeline_kernel(struct luo_timeline *timeline, u64 start)
+{
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_KERNEL, LUO_STEP_NONE,
+			    init_utsname()->release, start, start, 0);
+}
+
+/**
+ * luo_timeline_callback() - record a callback that returned
+ * @machine: the machine
+ * @step: the step
+ * @name: the participant
+ * @start: luo_timeline_now() before the call
+ * @error: what it returned
+ *
+ * Context: any.
+ */
+void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
+			   const char *name, u64 start, int error)
+{
+	if (machine->timeline)
+		luo_timeline_append(machine->timeline,
+				    LIVEUPDATE_TIMELINE_CALLBACK, step, name,
+				    start, luo_timeline_now(), error);
+}
+
+/**
+ * luo_timeline_step() - record a step over all participants
+ * @machine: the machine
+ * @step: the step
+ * @start: luo_timeline_now() before it
+ * @error: what it ended with
+ *
+ * Context: any.
+ */
+void luo_timeline_step(struct luo_machine *machine, enum luo_step step,
+		       u64 start, int error)
+{
+	if (machine->timeline)
+		luo_timeline_append(machine->timeline, LIVEUPDATE_TIMELINE_STEP,
+				    step, "", start, luo_timeline_now(), error);
+}
+
+static void luo_timeline_mark(const char *name)
+{
+	u64 now = luo_timeline_now();
+
+	luo_timeline_append(&luo_timeline, LIVEUPDATE_TIMELINE_MARK,
+			    LUO_STEP_NONE, name, now, now, 0);
+}
+
+/* A mark of the old kernel on its way out, if it leaves for an update. */
+static void luo_timeline_mark_frozen(const char *name)
+{
+	if (liveupdate_get_state() == LIVEUPDATE_STATE_FROZEN)
+		luo_timeline_mark(name);
+}
+
+/**
+ * luo_timeline_serialized() - record that reboot(2) cannot fail any more
+ *
+ * Context: any.
+ */
+void luo_timeline_serialized(void)
+{
+	luo_timeline_mark_frozen("serialized");
+}
+
+static int luo_timeline_notified(struct notifier_block *nb,
+				 unsigned long action, void *unused)
+{
+	luo_timeline_mark_frozen("notified");
+
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block luo_timeline_notifier = {
+	.notifier_call = luo_timeline_notified,
+	.priority = INT_MIN,
+};
+
+static void luo_timeline_devices_down(void *unused)
+{
+	luo_timeline_mark_frozen("devices-down");
+}
+
+static const struct syscore_ops luo_timeline_syscore_ops = {
+	.shutdown = luo_timeline_devices_down,
+};
+
+static struct syscore luo_timeline_syscore = {
+	.ops = &luo_timeline_syscore_ops,
+};
+
+static void luo_timeline_jump(struct kmsg_dumper *dumper,
+			      struct kmsg_dump_detail *detail)
+{
+	/* Halt, power off and restart dump for the same reason. */
+	if (detail->reason == KMSG_DUMP_SHUTDOWN && kexec_in_progress)
+		luo_timeline_mark_frozen("jump");
+}
+
+static struct kmsg_dumper luo_timeline_dumper = {
+	.dump = luo_timeline_jump,
+	.max_reason = KMSG_DUMP_SHUTDOWN,
+};
+
+/* The boot of the next kernel. */
+
+/* Beside luo_core.c, which evaluates the parameter. */
+static int __init luo_timeline_early_param(char *unused)
+{
+	if (!luo_timeline_first)
+		luo_timeline_first = luo_timeline_now();
+
+	return 0;
+}
+early_param("liveupdate", luo_timeline_early_param);
+
+static const char *luo_timeline_level __initdata;
+static u64 luo_timeline_level_start __initdata;
+
+static void __init luo_timeline_level_ended(void)
+{
+	if (luo_timeline_level)
+		luo_timeline_append(&luo_timeline, LIVEUPDATE_TIMELINE_INITCALLS,
+				    LUO_STEP_NONE, luo_timeline_level,
+				    luo_timeline_level_start, luo_timeline_now(),
+				    0);
+}
+
+static void __init luo_timeline_initcall_level(void *unused, const char *level)
+{
+	luo_timeline_level_ended();
+	luo_timeline_level = level;
+	luo_timeline_level_start = luo_timeline_now();
+}
+
+static void luo_timeline_exec(void *unused, struct task_struct *task,
+			      pid_t old_pid, struct linux_binprm *bprm);
+
+static void luo_timeline_exec_unregister(struct work_struct *work)
+{
+	unregister_trace_sched_process_exec(luo_timeline_exec, NULL);
+}
+
+static DECLARE_WORK(luo_timeline_exec_work, luo_timeline_exec_unregister);
+static atomic_t luo_timeline_exec_seen;
+
+static void luo_timeline_exec(void *unused, struct task_struct *task,
+			      pid_t old_pid, struct linux_binprm *bprm)
+{
+	if (!is_global_init(task) || atomic_xchg(&luo_timeline_exec_seen, 1))
+		return;
+
+	luo_timeline_mark("userspace");
+	schedule_work(&luo_timeline_exec_work);
+}
+
+/**
+ * luo_timeline_arrive() - the previous kernel left something
+ *
+ * Context: May sleep. At early_initcall, before any participant is restored.
+ */
+void __init luo_timeline_arrive(void)
+{
+	struct luo_timeline *timeline = &luo_timeline;
+
+	/* Unless it is handed over, this is the first that is known. */
+	timeline->update = 1;
+	luo_timeline_attach(timeline, luo_timeline_early,
+			    sizeof(luo_timeline_early));
+	WRITE_ONCE(timeline->recording, true);
+	luo_timeline_kernel(timeline, luo_timeline_first);
+
+	register_trace_initcall_level(luo_timeline_initcall_level, NULL);
+	register_trace_sched_process_exec(luo_timeline_exec, NULL);
+}
+
+/**
+ * luo_timeline_arrived() - leave init memory
+ * @updated: what the previous kernel left was state, and it was restored
+ *
+ * Context: May sleep. At early_initcall, after the participants were restored.
+ */
+void __init luo_timeline_arrived(bool updated)
+{
+	struct luo_timeline *timeline = &luo_timeline;
+	bool early = timeline->ser == (void *)luo_timeline_early;
+
+	if (!updated) {
+		unregister_trace_initcall_level(luo_timeline_initcall_level,
+						NULL);
+		unregister_trace_sched_process_exec(luo_timeline_exec, NULL);
+		WRITE_ONCE(timeline->recording, false);
+		timeline->update = 0;
+	}
+	if (early && (!updated || !luo_timeline_alloc(timeline)))
+		luo_timeline_detach(timeline);
+}
+
+/* The life of an update. */
+
+/**
+ * luo_timeline_begin() - an update is about to be prepared
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_timeline_begin(struct luo_machine *machine)
+{
+	struct luo_timeline *timeline = machine->timeline;
+
+	if (!timeline || (!timeline->ser && !luo_timeline_alloc(timeline)))
+		return;
+
+	luo_timeline_make_room(timeline);
+	timeline->update++;
+	WRITE_ONCE(timeline->recording, true);
+	luo_timeline_kernel(timeline, luo_timeline_now());
+}
+
+/**
+ * luo_timeline_end() - the update is cancelled or finished
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_timeline_end(struct luo_machine *machine)
+{
+	if (machine->timeline)
+		WRITE_ONCE(machine->timeline->recording, false);
+}
+
+/* The participant. */
+
+static int luo_timeline_prepare(struct liveupdate_subsystem *subsystem,
+				struct liveupdate_data *data)
+{
+	struct luo_timeline_ser *ser = luo_timeline.ser;
+	struct folio *folio;
+
+	if (!ser)
+		return 0;
+
+	folio = virt_to_folio(ser);
+	if (kho_preserve_folio(folio)) {
+		pr_notice("the timeline will not be handed over\n");
+		return 0;
+	}
+	data->value = virt_to_phys(ser);
+	data->size = folio_size(folio);
+
+	return 0;
+}
+
+static int luo_timeline_freeze(struct liveupdate_subsystem *subsystem,
+			       struct liveupdate_data *data)
+{
+	if (luo_timeline.ser)
+		luo_timeline_seal(&luo_timeline);
+
+	return 0;
+}
+
+static void luo_timeline_cancel(struct liveupdate_subsystem *subsystem,
+				struct liveupdate_data *data)
+{
+	if (data->size)
+		kho_unpreserve_folio(virt_to_folio(liveupdate_data_blob(data)));
+}
+
+static int luo_timeline_restore(struct liveupdate_subsystem *subsystem,
+				struct liveupdate_data *data)
+{
+	void *mem = liveupdate_data_blob(data);
+	int err;
+
+	/* The previous kernel had no memory for it. */
+	if (!mem)
+		return 0;
+
+	err = luo_timeline_check(mem, data->size);
+	if (err)
+		return err;
+	mem = liveupdate_data_claim(data);
+	if (!mem)
+		return -EINVAL;
+	luo_timeline_adopt(&luo_timeline, mem);
+	if (luo_timeline.damaged)
+		pr_notice("%u damaged records of the timeline were left out\n",
+			  luo_timeline.damaged);
+
+	return 0;
+}
+
+static const struct liveupdate_subsystem_ops luo_timeline_ops = {
+	.prepare	= luo_timeline_prepare,
+	.freeze		= luo_timeline_freeze,
+	.cancel		= luo_timeline_cancel,
+	.restore	= luo_timeline_restore,
+	.owner		= THIS_MODULE,
+};
+
+LIVEUPDATE_NOTE(luo_timeline_note, "timeline", 1, 1, LIVEUPDATE_LEVEL_MEMORY,
+		LIVEUPDATE_OPTIONAL);
+
+static struct liveupdate_subsystem luo_timeline_subsystem =
+	LIVEUPDATE_SUBSYSTEM_INIT(luo_timeline_note, luo_timeline_ops);
+
+LIVEUPDATE_BUILTIN_SUBSYSTEM(luo_timeline_subsystem);
+
+/* Registration with the rest of the kernel. */
+
+/**
+ * luo_timeline_early_init() - record what the system's machine does
+ * @machine: the machine of the system
+ *
+ * Context: early_initcall, once, if live update is enabled.
+ */
+void __init luo_timeline_early_init(struct luo_machine *machine)
+{
+	luo_timeline_init(&luo_timeline);
+	machine->timeline = &luo_timeline;
+	/* Registered early, hence called among the last. */
+	register_syscore(&luo_timeline_syscore);
+}
+
+static ssize_t timeline_read(struct file *file, struct kobject *kobj,
+			     const struct bin_attribute *attr, char *buf,
+			     loff_t offset, size_t count)
+{
+	return luo_timeline_read(&luo_timeline, luo_timeline_frequency(),
+				 luo_timeline_invariant() ?
+				 LIVEUPDATE_TIMELINE_INVARIANT : 0,
+				 buf, offset, count);
+}
+
+static const BIN_ATTR_RO(timeline, 0);
+
+static int __init luo_timeline_late_init(void)
+{
+	struct kobject *kobj = luo_state_kobject();
+	int err;
+
+	if (!kobj)
+		return 0;
+
+	luo_timeline_level_ended();
+	luo_timeline_mark("initcalls-done");
+	if (luo_timeline_level)
+		unregister_trace_initcall_level(luo_timeline_initcall_level, NULL);
+
+	err = sysfs_create_bin_file(kobj, &bin_attr_timeline);
+	if (err)
+		return err;
+	err = register_reboot_notifier(&luo_timeline_notifier);
+	if (err)
+		return err;
+
+	return kmsg_dump_register(&luo_timeline_dumper);
+}
+late_initcall_sync(luo_timeline_late_init);

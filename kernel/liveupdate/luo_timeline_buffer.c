@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Records of the timeline
+ *
+ * A buffer of fixed records (include/linux/kho/abi/timeline.h) in memory that
+ * can be handed to the next kernel as it is. What is recorded, and when, is in
+ * luo_timeline.c.
+ *
+ * Appending takes no lock. The last records of a kernel are written when other
+ * processors were stopped wherever they were, so whoever appends must not have to
+ * wait for them: a slot is taken with one atomic operation and filled, and its
+ * checksum is stored last. A slot without a checksum is not a record yet.
+ *
+ * A buffer that runs full loses what comes last, and counts it. Callbacks, of
+ * which there can be thousands, leave LUO_TIMELINE_RESERVED slots to all the
+ * others. luo_timeline_make_room() keeps the records of earlier updates in at
+ * most half of the buffer; the oldest updates go first, and as a whole.
+ *
+ * Reading what the previous kernel left believes nothing: luo_timeline_check()
+ * refuses a head that is not as it was written, before anything is claimed;
+ * luo_timeline_adopt() keeps the records that are right, and removes and counts
+ * those that are not.
+ *
+ * Lock order: &luo_machine.lock -> &luo_timeline.lock, which is innermost.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/crc32.h>
+#include <linux/ctype.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/lockdep.h>
+#include <linux/minmax.h>
+#include <linux/string.h>
+
+#include "luo_timeline.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/liveupdate_timeline.h>
+
+static const char luo_timeline_compatible[LUO_TIMELINE_COMPAT_LEN] =
+	LUO_TIMELINE_COMPATIBLE;
+
+static_assert(LIVEUPDATE_TIMELINE_NAME_LEN == LIVEUPDATE_SUBSYSTEM_NAME_LEN);
+static_assert((int)LIVEUPDATE_TIMELINE_NONE == LUO_STEP_NONE);
+static_assert((int)LIVEUPDATE_TIMELINE_PREPARE == LUO_STEP_PREPARE);
+static_assert((int)LIVEUPDATE_TIMELINE_CANCEL == LUO_STEP_CANCEL);
+static_assert((int)LIVEUPDATE_TIMELINE_FREEZE == LUO_STEP_FREEZE);
+static_assert((int)LIVEUPDATE_TIMELINE_THAW == LUO_STEP_THAW);
+static_assert((int)LIVEUPDATE_TIMELINE_RESTORE == LUO_STEP_RESTORE);
+static_assert((int)LIVEUPDATE_TIMELINE_FINISH == LUO_STEP_FINISH);
+
+static u32 luo_timeline_crc(const void *data, size_t size)
+{
+	return ~crc32_le(~0, data, size);
+}
+
+/* @record with its checksum taken as 0. */
+static u32 luo_timeline_record_crc(struct liveupdate_timeline_record record)
+{
+	record.crc = 0;
+
+	return luo_timeline_crc(&record, sizeof(record)) ?: 1;
+}
+
+static size_t luo_timeline_bytes(u32 slots)
+{
+	return sizeof(struct luo_timeline_ser) +
+	       slots * sizeof(struct liveupdate_timeline_record);
+}
+
+/**
+ * luo_timeline_init() - make a timeline without memory
+ * @timeline: the timeline
+ *
+ * Context: any.
+ */
+void luo_timeline_init(struct luo_timeline *timeline)
+{
+	*timeline = (struct luo_timeline){ .kernel = 1 };
+	mutex_init(&timeline->lock);
+}
+
+/**
+ * luo_timeline_seal() - bring the head up to date
+ * @timeline: the timeline
+ *
+ * Context: any that excludes every other caller.
+ */
+void luo_timeline_seal(struct luo_timeline *timeline)
+{
+	struct luo_timeline_ser *ser = timeline->ser;
+
+	memcpy(ser->compatible, luo_timeline_compatible,
+	       sizeof(ser->compatible));
+	ser->slots = timeline->slots;
+	ser->update = timeline->update;
+	ser->kernel = timeline->kernel;
+	ser->generation = timeline->generation;
+	ser->damaged = timeline->damaged;
+	ser->dropped = atomic_read(&timeline->dropped);
+	ser->reserved = 0;
+	ser->crc = luo_timeline_crc(ser, offsetof(struct luo_timeline_ser, crc));
+}
+
+/**
+ * luo_timeline_check() - is this the head of a timeline?
+ * @mem: what the previous kernel left
+ * @size: bytes that can be read there
+ *
+ * Context: any.
+ * Return: 0; -EPROTONOSUPPORT if the format is not known; -EBADMSG if the checksum
+ * differs; -EINVAL if a number is out of bounds.
+ */
+int luo_timeline_check(const void *mem, size_t size)
+{
+	const struct luo_timeline_ser *ser = mem;
+
+	if (size < sizeof(*ser))
+		return -EINVAL;
+	if (memcmp(ser->compatible, luo_timeline_compatible,
+		   sizeof(ser->compatible)))
+		return -EPROTONOSUPPORT;
+	if (ser->crc != luo_timeline_crc(ser, offsetof(struct luo_timeline_ser,
+						       crc)))
+		return -EBADMSG;
+	if (ser->slots <= LUO_TIMELINE_RESERVED || !ser->update ||
+	    !ser->kernel || ser->kernel >= U16_MAX ||
+	    ser->slots > (size - sizeof(*ser)) /
+			 sizeof(struct liveupdate_timeline_record))
+		return -EINVAL;
+
+	return 0;
+}
+
+/* Empty, or printable to its end and padded with zeroes. */
+static bool luo_timeline_name_valid(const char *name)
+{
+	return !memchr_inv(name, 0, LIVEUPDATE_TIMELINE_NAME_LEN) ||
+	       luo_name_valid(name);
+}
+
+static bool luo_timeline_record_valid(const struct luo_timeline_ser *ser,
+				      const struct liveupdate_timeline_record *record)
+{
+	return record->crc == luo_timeline_record_crc(*record) &&
+	       record->kind >= LIVEUPDATE_TIMELINE_KERNEL &&
+	       record->kind <= LIVEUPDATE_TIMELINE_INITCALLS &&
+	       record->step <= LIVEUPDATE_TIMELINE_FINISH &&
+	       record->update && record->update <= ser->update &&
+	       record->kernel && record->kernel <= ser->kernel &&
+	       record->start <= record->end &&
+	       record->error <= 0 && record->error >= -MAX_ERRNO &&
+	       luo_timeline_name_valid(record->name);
+}
+
+/**
+ * luo_timeline_make_room() - remove updates until half of the slots is free
+ * @timeline: the timeline; nobody appends
+ *
+ * Context: May sleep. Takes &luo_timeline.lock.
+ */
+void luo_timeline_make_room(struct luo_timeline *timeline)
+{
+	struct liveupdate_timeline_record *records = timeline->records;
+	u32 used = atomic_read(&timeline->used), first;
+
+	if (used <= timeline->slots / 2)
+		return;
+
+	first = used - timeline->slots / 2;
+	while (first < used && records[first].update == records[first - 1].update)
+		first++;
+
+	guard(mutex)(&timeline->lock);
+	memmove(records, records + first, (used - first) * sizeof(*records));
+	memset(records + used - first, 0, first * sizeof(*records));
+	atomic_set(&timeline->used, used - first);
+	timeline->generation++;
+}
+
+/* Take a slot, leaving @reserved of them; false if there is none. */
+static bool luo_timeline_take_slot(struct luo_timeline *timeline, u32 reserved,
+				   u32 *slot)
+{
+	int used = atomic_read(&timeline->used);
+
+	do {
+		if (used >= timeline->slots - reserved) {
+			atomic_inc(&timeline->dropped);
+			return false;
+		}
+	} while (!atomic_try_cmpxchg(&timeline->used, &used, used + 1));
+	*slot = used;
+
+	return true;
+}
+
+static void luo_timeline_store(struct luo_timeline *timeline,
+			       struct liveupdate_timeline_record record)
+{
+	bool callback = record.kind == LIVEUPDATE_TIMELINE_CALLBACK;
+	u32 slot;
+
+	if (!luo_timeline_take_slot(timeline,
+				    callback ? LUO_TIMELINE_RESERVED : 0, &slot))
+		return;
+
+	record.update = timeline->update;
+	record.kernel = timeline->kernel;
+	record.crc = 0;
+	timeline->records[slot] = record;
+	/* Who finds the checksum finds the rest. */
+	smp_store_release(&timeline->records[slot].crc,
+			  luo_timeline_record_crc(record));
+}
+
+/**
+ * luo_timeline_append() - record what took place
+ * @timeline: the timeline; nothing is recorded if it has no memory or no update
+ *	is under way
+ * @kind: kind of record
+ * @step: step it belongs to, or LUO_STEP_NONE
+ * @name: cut if it is too long
+ * @start: counter when it began
+ * @end: counter when it ended
+ * @error: 0 or a negative error
+ *
+ * Context: any, also with interrupts off and other processors stopped.
+ */
+void luo_timeline_append(struct luo_timeline *timeline,
+			 enum liveupdate_timeline_kind kind,
+			 enum luo_step step, const char *name,
+			 u64 start, u64 end, int error)
+{
+	struct liveupdate_timeline_record record = {
+		.start	= start,
+		.end	= end,
+		.kind	= kind,
+		.step	= step,
+		.error	= error,
+	};
+
+	if (!READ_ONCE(timeline->recording) || !timeline->ser)
+		return;
+
+	trace_liveupdate_record(kind, luo_step_name(step), name, end - start,
+				error);
+	strscpy_pad(record.name, name);
+	luo_timeline_store(timeline, record);
+}
+
+/* Move to other memory, which holds @used records, with what is recorded now. */
+static void luo_timeline_move(struct luo_timeline *timeline,
+			      struct luo_timeline_ser *ser, u32 slots, u32 used)
+{
+	const struct liveupdate_timeline_record *records = timeline->records;
+	u32 count = atomic_read(&timeline->used);
+
+	lockdep_assert_held(&timeline->lock);
+
+	timeline->ser = ser;
+	timeline->records = (void *)(ser + 1);
+	timeline->slots = slots;
+	atomic_set(&timeline->used, used);
+	for (u32 i = 0; i < count; i++)
+		luo_timeline_store(timeline, records[i]);
+}
+
+/**
+ * luo_timeline_attach() - give a timeline new memory
+ * @timeline: the timeline; nobody appends. What it holds moves along.
+ * @mem: zeroed, aligned to 8 bytes
+ * @size: bytes of it
+ *
+ * Context: May sleep. Takes &luo_timeline.lock.
+ * Return: 0; -EINVAL if there is no room for a single callback.
+ */
+int luo_timeline_attach(struct luo_timeline *timeline, void *mem, size_t size)
+{
+	if (size < luo_timeline_bytes(LUO_TIMELINE_RESERVED + 1))
+		return -EINVAL;
+
+	guard(mutex)(&timeline->lock);
+	luo_timeline_move(timeline, mem,
+			  min_t(size_t, size - sizeof(struct luo_timeline_ser),
+				INT_MAX) /
+			  sizeof(struct liveupdate_timeline_record), 0);
+
+	return 0;
+}
+
+/**
+ * luo_timeline_detach() - take the memory from a timeline
+ * @timeline: the timeline; nobody appends. It is empty afterwards.
+ *
+ * Context: May sleep. Takes &luo_timeline.lock.
+ */
+void luo_timeline_detach(struct luo_timeline *timeline)
+{
+	guard(mutex)(&timeline->lock);
+	timeline->ser = NULL;
+	timeline->records = NULL;
+	timeline->slots = 0;
+	atomic_set(&timeline->used, 0);
+}
+
+/**
+ * luo_timeline_adopt() - go on with the timeline of the previous kernel
+ * @timeline: the timeline; nobody appends. What it holds comes behind.
+ * @mem: memory that luo_timeline_check() accepted and that is ours now
+ *
+ * Context: May sleep. Takes &luo_timeline.lock.
+ */
+void luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
+{
+	struct luo_timeline_ser *ser = mem;
+	struct liveupdate_timeline_record *records = (void *)(ser + 1);
+	u32 used = 0, damaged = 0;
+
+	for (u32 i = 0; i < ser->slots; i++) {
+		if (!memchr_inv(&records[i], 0, sizeof(*records)))
+			continue;
+		if (!luo_timeline_record_valid(ser, &records[i])) {
+			damaged++;
+			continue;
+		}
+		if (used != i)
+			records[used] = records[i];
+		used++;
+	}
+	memset(records + used, 0, (ser->slots - used) * sizeof(*records));
+
+	guard(mutex)(&timeline->lock);
+	timeline->damaged += ser->damaged + damaged;
+	timeline->generation = ser->generation;
+	timeline->update = ser->update;
+	timeline->kernel = ser->kernel + 1;
+	atomic_add(ser->dropped, &timeline->dropped);
+	luo_timeline_move(timeline, ser, ser->slots, used);
+}
+
+/**
+ * luo_timeline_complete() - number of leading slots that hold a record
+ * @timeline: the timeline
+ *
+ * Context: any that excludes luo_timeline_make_room().
+ * Return: their number.
+ */
+u32 luo_timeline_complete(struct luo_timeline *timeline)
+{
+	u32 used = atomic_read(&timeline->used), i;
+
+	for (i = 0; i < used; i++) {
+		if (!smp_load_acquire(&timeline->records[i].crc))
+			break;
+	}
+
+	return i;
+}
+
+/**
+ * luo_timeline_read() - read header and records as userspace gets them
+ * @timeline: the timeline
+ * @frequency: of the counter, counts a second
+ * @flags: LIVEUPDATE_TIMELINE_INVARIANT or 0
+ * @buf: where to
+ * @offset: bytes to leave out
+ * @count: bytes at most
+ *
+ * Context: May sleep. Takes &luo_timeline.lock.
+ * Return: bytes read, 0 behind the end.
+ */
+ssize_t luo_timeline_read(struct luo_timeline *timeline, u64 frequency,
+			  u32 flags, char *buf, loff_t offset, size_t count)
+{
+	struct liveupdate_timeline_header header = {
+		.magic		= LIVEUPDATE_TIMELINE_MAGIC,
+		.version	= LIVEUPDATE_TIMELINE_VERSION,
+		.header_size	= sizeof(header),
+		.record_size	= sizeof(struct liveupdate_timeline_record),
+		.frequency	= frequency,
+		.flags		= flags,
+	};
+	ssize_t head = 0, rest;
+
+	guard(mutex)(&timeline->lock);
+
+	header.count = luo_timeline_complete(timeline);
+	header.generation = timeline->generation;
+	header.damaged = timeline->damaged;
+	header.dropped = atomic_read(&timeline->dropped);
+
+	if (offset < sizeof(header)) {
+		head = memory_read_from_buffer(buf, count, &offset, &header,
+					       sizeof(header));
+		if (head < 0)
+			return head;
+	}
+	if (offset < sizeof(header))
+		return head;
+	offset -= sizeof(header);
+	rest = memory_read_from_buffer(buf + head, count - head, &offset,
+				       timeline->records,
+				       header.count * header.record_size);
+
+	return rest < 0 ? rest : head + rest;
+}
