@@ -14,7 +14,7 @@ COMPATIBLE, STATE, COUNT, RECORDS = 0, 24, 28, 32
 VERSION, VALUE = 48, 56
 
 
-def _jump_with(run, harm):
+def jump_with(run, harm):
     """Prepares, stops at machine_kexec(), lets `harm(handover)` work, goes on."""
     guest = run.boot("a")
     guest.do("guestctl session create vm 8")
@@ -59,7 +59,7 @@ def handover_untouched(run):
             run.equal(f"size of {name}", record.size, size_of(name))
             run.equal(f"bytes of {name}", run.guests[0].vm.ram.read(
                 record.value, record.size), text.encode() + b"\0")
-    guest = _jump_with(run, look)
+    guest = jump_with(run, look)
     run.state(guest, "updated")
     check_received(run, guest)
     run.equal("session", guest.do("guestctl session verify vm 8"), f"ok {8 << 20} bytes")
@@ -69,7 +69,7 @@ def handover_untouched(run):
 @scenario("handover-damaged-header", **HARM)
 def handover_damaged_header(run):
     """One bit of the header flipped: the checksum tells, nothing is used."""
-    guest = _jump_with(run, lambda _, h: h.flip(h.header + COUNT))
+    guest = jump_with(run, lambda _, h: h.flip(h.header + COUNT))
     _check_refused(run, guest, -74)
 
 
@@ -79,7 +79,7 @@ def handover_damaged_format(run):
     def harm(_, handover):
         handover.flip(handover.header + COMPATIBLE + 15, 0x03)
         handover.repair_header_crc()
-    _check_refused(run, _jump_with(run, harm), -93)
+    _check_refused(run, jump_with(run, harm), -93)
 
 
 @scenario("handover-unfinished", **HARM)
@@ -88,7 +88,7 @@ def handover_unfinished(run):
     def harm(_, handover):
         handover.flip(handover.header + STATE, 0x03)
         handover.repair_header_crc()
-    _check_refused(run, _jump_with(run, harm), -22)
+    _check_refused(run, jump_with(run, harm), -22)
 
 
 @scenario("handover-damaged-pointer", **HARM)
@@ -98,7 +98,7 @@ def handover_damaged_pointer(run):
     def harm(_, handover):
         handover.write_u64(handover.header + RECORDS, 0x1000000)
         handover.repair_header_crc()
-    _check_refused(run, _jump_with(run, harm), -22)
+    _check_refused(run, jump_with(run, harm), -22)
 
 
 @scenario("handover-wild-pointer", **HARM)
@@ -107,13 +107,13 @@ def handover_wild_pointer(run):
     def harm(_, handover):
         handover.write_u64(handover.header + RECORDS, 0x7FFF_FFFF_F000)
         handover.repair_header_crc()
-    _check_refused(run, _jump_with(run, harm), -22)
+    _check_refused(run, jump_with(run, harm), -22)
 
 
 @scenario("handover-damaged-record", **HARM)
 def handover_damaged_record(run):
     """One bit of one record flipped: the table's checksum tells."""
-    guest = _jump_with(run, lambda _, h: h.flip(h.record("test-irq").address + VERSION))
+    guest = jump_with(run, lambda _, h: h.flip(h.record("test-irq").address + VERSION))
     _check_refused(run, guest, -74)
 
 
@@ -124,7 +124,7 @@ def handover_damaged_address(run):
     def harm(_, handover):
         handover.write_u64(handover.record("test-irq").address + VALUE, 0x1000000)
         handover.repair_table_crc()
-    guest = _jump_with(run, harm)
+    guest = jump_with(run, harm)
     run.state(guest, "updated")
     run.last_failed(guest, "restore", "test-irq", -22)
     rest = [name for name in TEST_ORDER if name != "test-irq"]

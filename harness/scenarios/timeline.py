@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The timeline through both kernels, measured against the clock of the host."""
+
+import time
+
+from .. import timeline_format as tl
+from ..guest_control import LIVEUPDATE, split_boots
+from ..scenario_api import release_of, scenario
+from .handover import HARM, jump_with
+from .update import TEST_ORDER, hand_over_data
+
+MARKS = ("serialized", "notified", "devices-down", "jump", "initcalls-done", "userspace")
+LEVELS = ("pure", "core", "postcore", "arch", "subsys", "fs", "device", "late")
+STEPS = {tl.PREPARE: "prepare", tl.CANCEL: "cancel", tl.FREEZE: "freeze",
+         tl.THAW: "thaw", tl.RESTORE: "restore", tl.FINISH: "finish"}
+
+# The guest measures its counter at boot, and an emulated one only roughly.
+TOLERANCE = 0.05
+
+# struct luo_timeline_ser, and where struct liveupdate_timeline_record has its error.
+HEAD_SIZE, SLOTS_AT = 56, 24
+ERROR_AT = 24
+
+
+def read_timeline(guest):
+    """Header and records of the guest's timeline."""
+    return tl.parse(guest.run(f"cat {LIVEUPDATE}/timeline").data)
+
+
+def _of(records, update, kind, **want):
+    """Records of one update and kind, in the order in which they were written."""
+    return [r for r in records if r.update == update and r.kind == kind and
+            all(getattr(r, key) == value for key, value in want.items())]
+
+
+def _one(run, records, update, kind, **want):
+    found = _of(records, update, kind, **want)
+    run.equal(f"records of update {update}, kind {kind}, {want}", len(found), 1)
+    return found[0]
+
+
+def _check_step(run, records, update, step, names, kernel):
+    """A step was recorded once, with a callback of each participant inside."""
+    whole = _one(run, records, update, tl.STEP, step=step, error=0)
+    calls = _of(records, update, tl.CALLBACK, step=step)
+    run.equal(f"callbacks of {STEPS[step]}", sorted(r.name for r in calls), sorted(names))
+    run.equal(f"kernels of {STEPS[step]}", {r.kernel for r in [whole, *calls]}, {kernel})
+    run.check(f"callbacks lie inside {STEPS[step]}, one after the other",
+              [whole.start, *(t for r in calls for t in (r.start, r.end)), whole.end] ==
+              sorted([whole.start, *(t for r in calls for t in (r.start, r.end)),
+                      whole.end]), str(calls))
+    return whole
+
+
+def _check_update(run, records, update, names, releases):
+    """An update from prepare to finish without anything in between."""
+    kernels = _of(records, update, tl.KERNEL)
+    run.equal(f"kernels of update {update}", [(r.kernel, r.name) for r in kernels],
+              [(update, releases[0]), (update + 1, releases[1])])
+    steps = [_check_step(run, records, update, step, names, update + (step > tl.THAW))
+             for step in (tl.PREPARE, tl.FREEZE, tl.RESTORE, tl.FINISH)]
+    marks = _of(records, update, tl.MARK)
+    run.equal(f"marks of update {update}", [r.name for r in marks], list(MARKS))
+    run.equal("kernels of the marks", [r.kernel for r in marks],
+              [update] * 4 + [update + 1] * 2)
+    levels = _of(records, update, tl.INITCALLS, kernel=update + 1)
+    run.equal(f"initcall levels of update {update}", [r.name for r in levels],
+              list(LEVELS))
+    axis = [kernels[0].start, steps[0].start, steps[0].end, steps[1].start, steps[1].end,
+            *(r.start for r in marks[:4]), kernels[1].start, steps[2].start,
+            steps[2].end, *(t for r in levels for t in (r.start, r.end)),
+            marks[4].start, marks[5].start, steps[3].start, steps[3].end]
+    run.check(f"update {update} goes forward in time", axis == sorted(axis), str(axis))
+    run.check(f"update {update} has a gap", kernels[1].start > marks[3].start)
+    return steps[0].start, steps[3].end
+
+
+@scenario("timeline-updates", smp=2, limit=200, debug=True)
+def timeline_updates(run):
+    """Three updates in a row: the timeline names both kernels of each, goes forward
+    through the gap, keeps the earlier ones, and takes as long as the host's clock
+    says."""
+    guest = run.boot("a")
+    header, records = read_timeline(guest)
+    run.equal("records before the first update", (header.count, records), (0, []))
+    names = list(guest.participants())
+    kernels = ("a", "b", "a", "b")
+    releases = [release_of(run.image(kernel)) for kernel in kernels]
+    earlier = []
+    for update in (1, 2, 3):
+        # The kernel starts to prepare and ends to finish between these instants.
+        begin = time.monotonic()
+        run.prepare(guest)
+        prepared = time.monotonic()
+        run.load(guest, kernels[update])
+        run.jump(guest, kernels[update])
+        updated = time.monotonic()
+        run.finish(guest)
+        end = time.monotonic()
+
+        header, records = read_timeline(guest)
+        run.equal("damaged, dropped and removed records",
+                  (header.damaged, header.dropped, header.generation), (0, 0, 0))
+        run.equal("records of earlier updates", records[:len(earlier)], earlier)
+        for number in range(1, update + 1):
+            span = _check_update(run, records, number, names, releases[number - 1:])
+        seconds = (span[1] - span[0]) / header.frequency
+        run.check(f"update {update} took as long as the host says",
+                  (updated - prepared) * (1 - TOLERANCE) < seconds <
+                  (end - begin) * (1 + TOLERANCE),
+                  f"{seconds:.2f} s, host: {updated - prepared:.2f} to "
+                  f"{end - begin:.2f} s")
+        earlier = records
+    run.nothing_failed(guest)
+
+
+@scenario("timeline-slow", smp=2, kernels=("a",))
+def timeline_slow(run):
+    """A participant that is slow in a step is seen to be, for as long as it was;
+    rehearsals, a failed prepare and a cancel are recorded with their errors."""
+    guest = run.boot("a")
+    guest.configure("test-irq slow=prepare,ms=300;test-iommu slow=freeze,ms=200")
+    run.prepare(guest)
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    run.cancel(guest)
+    guest.configure("test-memory fail=prepare,errno=5")
+    run.equal("prepare with a failing participant", guest.set("prepare", 1), "EIO")
+
+    header, records = read_timeline(guest)
+    for name, step, least in (("test-irq", tl.PREPARE, 0.3), ("test-iommu", tl.FREEZE, 0.2)):
+        call = _one(run, records, 1, tl.CALLBACK, step=step, name=name)
+        seconds = (call.end - call.start) / header.frequency
+        run.check(f"{STEPS[step]} of {name} took its time",
+                  least * (1 - TOLERANCE) < seconds < 3 * least, f"{seconds:.3f} s")
+        others = [r for r in _of(records, 1, tl.CALLBACK, step=step) if r.name != name]
+        run.check(f"{STEPS[step]} of the others did not",
+                  others and all((r.end - r.start) / header.frequency < least / 2
+                                 for r in others), str(others))
+    run.equal("steps of the cancelled update",
+              [(r.step, r.error) for r in _of(records, 1, tl.STEP)],
+              [(tl.PREPARE, 0), (tl.FREEZE, 0), (tl.THAW, 0), (tl.CANCEL, 0)])
+    run.equal("steps of the one that failed",
+              [(r.step, r.error) for r in _of(records, 2, tl.STEP)],
+              [(tl.PREPARE, -5), (tl.CANCEL, 0)])
+    run.equal("who failed", [(r.step, r.name, r.error) for r in records if r.error and
+                             r.kind == tl.CALLBACK], [(tl.PREPARE, "test-memory", -5)])
+
+
+@scenario("timeline-bounded", smp=2, limit=200)
+def timeline_bounded(run):
+    """Hundreds of updates that are cancelled take no more room than the buffer has;
+    a real one after them is recorded in full."""
+    guest = run.boot("a")
+    rounds = 300
+    guest.do(f"for i in $(seq {rounds}); do echo 1 > {LIVEUPDATE}/prepare; "
+             f"echo 0 > {LIVEUPDATE}/prepare; done", timeout=120)
+    header, before = read_timeline(guest)
+    run.equal("number of the last update", before[-1].update, rounds)
+    run.check("old updates were removed", header.generation > 0 and
+              before[0].update > 1, str(header))
+    size = header.header_size + header.count * header.record_size
+    run.check("bytes of the timeline", size < 64 << 10, str(size))
+
+    names = list(guest.participants())
+    run.update(guest)
+    run.finish(guest)
+    header, records = read_timeline(guest)
+    update = rounds + 1
+    for step in (tl.PREPARE, tl.FREEZE, tl.RESTORE, tl.FINISH):
+        _check_step(run, records, update, step, names, 1 + (step > tl.THAW))
+    run.equal("damaged and dropped records", (header.damaged, header.dropped), (0, 0))
+    run.equal("what the first kernel recorded", [r for r in before if r in records],
+              [r for r in before if r.update >= records[0].update])
+
+
+def _timeline_at(handover):
+    return handover.record("timeline").value
+
+
+@scenario("timeline-damaged-record", **HARM)
+def timeline_damaged_record(run):
+    """A record damaged in memory at the jump is left out and counted; the others
+    arrive, and so does everything else."""
+    lost = []
+
+    def harm(guest, handover):
+        at = _timeline_at(handover) + HEAD_SIZE + 3 * tl.RECORD.size
+        raw = guest.vm.ram.read(at, tl.RECORD.size)
+        lost.append(tl.RECORD.unpack(raw))
+        handover.flip(at + ERROR_AT)
+    guest = jump_with(run, harm)
+    run.state(guest, "updated")
+    run.nothing_failed(guest)
+    header, records = read_timeline(guest)
+    run.equal("damaged records", header.damaged, 1)
+    step, name = lost[0][5], lost[0][-1].split(b"\0")[0].decode()
+    run.check("it was a record of a callback", name in guest.participants(), str(lost))
+    left = [r.name for r in _of(records, 1, tl.CALLBACK, step=step)]
+    run.equal("callbacks that are left", sorted(left),
+              sorted(set(guest.participants()) - {name}))
+    run.finish(guest)
+    run.equal("damaged records later", read_timeline(guest)[0].damaged, 1)
+
+
+@scenario("timeline-damaged-head", **HARM)
+def timeline_damaged_head(run):
+    """A damaged head: nothing of it is believed, its memory comes back at finish,
+    and the new kernel begins a timeline of its own."""
+    guest = jump_with(run, lambda _, h: h.flip(_timeline_at(h) + SLOTS_AT))
+    run.state(guest, "updated")
+    run.last_failed(guest, "restore", "timeline", -74)
+    header, records = read_timeline(guest)
+    run.equal("kernels", {(r.kernel, r.update) for r in records}, {(1, 1)})
+    run.equal("its first record", (records[0].kind, records[0].name),
+              (tl.KERNEL, release_of(run.image("b"))))
+    run.equal("steps", [r.step for r in _of(records, 1, tl.STEP)], [tl.RESTORE])
+    run.finish(guest)
+    run.contains("console of kernel B", guest.console(2), "timeline: nobody claimed")
+    run.update(guest, "a")
+    run.nothing_failed(guest)
+    run.equal("kernels of the next update", {r.kernel for r in
+                                             read_timeline(guest)[1]}, {1, 2})
+    run.equal("damaged records", header.damaged, 0)
+
+
+@scenario("timeline-plain-kexec")
+def timeline_plain_kexec(run):
+    """A kexec that is no update leaves no timeline, and is not in one."""
+    guest = run.boot("a")
+    run.load(guest)
+    run.jump(guest, state="normal")
+    run.equal("records after a plain kexec", read_timeline(guest)[0].count, 0)
+    hand_over_data(guest)
+    run.update(guest, "a")
+    run.equal("boots", len(split_boots(guest.console())), 3)
+    _, records = read_timeline(guest)
+    run.equal("number of the first update", {r.update for r in records}, {1})
+    run.check("the participants are in it",
+              {*TEST_ORDER} <= {r.name for r in records}, str(records))
+    run.finish(guest)
