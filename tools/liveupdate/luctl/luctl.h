@@ -24,7 +24,7 @@
 #include <sys/types.h>
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
-#define __printf(format, first) __attribute__((__format__(__printf__, format, first)))
+#define __printf(format, first) __attribute((__format__(__printf__, format, first)))
 
 /**
  * enum luctl_status - exit status, documented in luctl(8)
@@ -62,13 +62,20 @@ struct luctl_options {
 
 extern struct luctl_options luctl_options;
 
-/* --json, --sysfs and --help; a child of the argp of each command. main.c */
+/* --json and --sysfs; luctl_parse() adds it to the argp of each command. main.c */
 extern const struct argp luctl_common_argp;
 
-/* Parse @argv of a command with luctl_common_argp as a child of @argp. main.c */
+/*
+ * Parse @argv of a command with luctl_common_argp as the child of @argp, which has
+ * no other children. main.c
+ *
+ * Does not return for --help, nor after argp_error() and argp_usage(), which end
+ * with LUCTL_USAGE and are right for everything the command line alone shows to
+ * be wrong; with --json they also print an error object.
+ */
 enum luctl_status luctl_parse(const struct argp *argp, int argc, char **argv, void *input);
 
-/* Commands: argv[0] is the name of the command. */
+/* Commands: argv[0] is "luctl NAME". */
 enum luctl_status luctl_cmd_status(int argc, char **argv);	/* state.c */
 enum luctl_status luctl_cmd_prepare(int argc, char **argv);	/* state.c */
 enum luctl_status luctl_cmd_cancel(int argc, char **argv);	/* state.c */
@@ -97,8 +104,15 @@ __printf(4, 5)
 enum luctl_status luctl_fail(enum luctl_status status, const char *thing,
 			     const char *advice, const char *format, ...);
 
-/* Print a JSON object on standard output and drop the reference to it. */
+/* Print a JSON object as one line on standard output and drop the reference to it. */
 void luctl_print_json(struct json_object *object);
+
+/* A formatted string, to be freed. Ends the program if there is no memory. */
+__printf(1, 2)
+char *luctl_format(const char *format, ...);
+
+/* "EIO (Input/output error)", to be freed. @err is positive. */
+char *luctl_errno_text(int err);
 
 /* sysfs.c */
 
@@ -125,6 +139,18 @@ int luctl_read_file(const char *path, size_t limit, void **data, size_t *size);
 /* A path below <sysfs>/kernel/liveupdate, to be freed. */
 char *luctl_path(const char *name);
 
+/**
+ * luctl_write() - one write(2) to a file below <sysfs>/kernel/liveupdate
+ * @name: its name
+ * @text: what to write
+ *
+ * Return: 0 or a negative errno; nothing is reported.
+ */
+int luctl_write(const char *name, const char *text);
+
+/* Report that @name below <sysfs>/kernel/liveupdate cannot be used. @err is positive. */
+enum luctl_status luctl_no_file(const char *name, int err);
+
 /* A participant as /sys/kernel/liveupdate/participants has it. */
 struct luctl_participant {
 	char name[48];
@@ -137,6 +163,81 @@ struct luctl_participant {
 
 /* The list of participants, to be freed; errors are reported. */
 enum luctl_status luctl_participants(struct luctl_participant **list, size_t *count);
+
+/* interrupt.c */
+
+/* From now on SIGINT, SIGTERM and SIGHUP wait until luctl_interrupted() asks for them. */
+void luctl_interrupt_hold(void);
+
+/* The first of these signals that came, or 0. */
+int luctl_interrupted(void);
+
+/**
+ * luctl_interrupt_run() - call what cannot be interrupted, and react meanwhile
+ * @call: the function; it runs in a thread of its own
+ * @data: its argument
+ * @who: what to name when a signal comes and no participant runs
+ *
+ * When a signal comes, says on standard error that it will be undone.
+ *
+ * Return: what @call returns.
+ */
+int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who);
+
+/* state.c: requests to the state machine, for the commands and luctl update. */
+
+/**
+ * struct luctl_request - a request to the state machine
+ * @command: name for people
+ * @file: file that takes it, NULL for reboot(2)
+ * @text: what to write there
+ * @step: what last_failed_step says if it fails
+ * @state: the state that it needs
+ * @undone: when it fails, who asked leads back to normal
+ */
+struct luctl_request {
+	const char *command;
+	const char *file;
+	const char *text;
+	const char *step;
+	const char *state;
+	bool undone;
+};
+
+extern const struct luctl_request luctl_prepare;
+extern const struct luctl_request luctl_cancel;
+extern const struct luctl_request luctl_rehearse;
+extern const struct luctl_request luctl_finish;
+
+/* Make a request and wait for it: 0 or a negative errno; nothing is reported. */
+int luctl_request(const struct luctl_request *request);
+
+/**
+ * luctl_refused() - report that the kernel refused a request
+ * @request: the request
+ * @err: its errno, positive
+ *
+ * Names the participant that failed, or the state and the command that is right
+ * in it, or the transition that runs.
+ *
+ * Return: the status to return.
+ */
+enum luctl_status luctl_refused(const struct luctl_request *request, int err);
+
+/**
+ * luctl_set_timeout() - write prepare_timeout_ms
+ * @milliseconds: the limit
+ * @before: what it was before
+ *
+ * Return: LUCTL_OK, or the status of an error that was reported.
+ */
+enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *before);
+
+/* What may be done in a state. */
+const char *luctl_next_command(const char *state);
+
+/* Parse the argument of --timeout; ends the program with LUCTL_USAGE if it is none. */
+unsigned int luctl_parse_timeout(const struct argp_state *state, const char *text);
 
 /* check.c: the verdict on an image, for luctl check and luctl update. */
 
