@@ -11,6 +11,7 @@
  * error; a program that asked for JSON gets an object as well.
  */
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +216,22 @@ static const struct argp luctl_argp = {
 	.help_filter = list_commands,
 };
 
+/* What a command printed must arrive, too. */
+static enum luctl_status flush(enum luctl_status status)
+{
+	char *text;
+
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+
+	text = luctl_errno_text(errno);
+	luctl_options.json = false;
+	status = luctl_fail(LUCTL_FAILED, "standard output", NULL, "%s", text);
+	free(text);
+
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	char full_name[32];
@@ -237,8 +254,10 @@ int main(int argc, char **argv)
 		current = &commands[i];
 		snprintf(full_name, sizeof(full_name), "luctl %s", current->name);
 		argv[first] = full_name;
-		return current->run(argc - first, argv + first);
+		return flush(current->run(argc - first, argv + first));
 	}
+
+	luctl_options.json |= json_wanted;
 
 	return luctl_fail(LUCTL_USAGE, argv[first], "\"luctl --help\" lists the commands",
 			  "no such command");

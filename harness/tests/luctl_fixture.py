@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0
+"""luctl, built once, and the kernel it is tested with (luctl_shim.c)."""
+
+import ctypes
+import functools
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from .. import paths
+from ..run import locked, logged
+
+SOURCES = paths.ROOT / "tools" / "liveupdate" / "luctl"
+OUT = paths.BUILD / "luctl"
+
+#: Exit statuses, as enum luctl_status has them.
+(OK, FAILED, USAGE, LOSS, NO_GO, STATE, TIMEOUT, INTERRUPTED,
+ UNAVAILABLE) = range(9)
+JUMPED = 99                             #: of luctl_shim.c: reboot(2) succeeded
+
+PARTICIPANTS = ("pci 3 1 devices mandatory                 4096\n"
+                "shutdown-log 1 1 workload optional                    0\n")
+
+#: What luctl undoes its work for.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_PR_CAPBSET_DROP = 24
+_CAP_SYS_BOOT = 22
+
+
+@functools.lru_cache(maxsize=None)
+def build():
+    """Builds luctl and the shim, once per process; their paths."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    shim = OUT / "shim.so"
+    with locked(OUT / "lock", "luctl"):
+        logged(["make", "-C", SOURCES, f"O={OUT}", "CFLAGS=-O1 -g -Werror"],
+               paths.LOG / "luctl.log", "building luctl")
+        logged([os.environ.get("CC", "cc"), "-Wall", "-Wextra", "-Werror",
+                "-O1", "-shared", "-fPIC", "-o", shim,
+                Path(__file__).with_name("luctl_shim.c")],
+               paths.LOG / "luctl-shim.log", "building luctl_shim.c")
+    return OUT / "luctl", shim
+
+
+def give_up_rebooting():
+    """From now on, nothing this thread starts can reboot this machine."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_CAPBSET_DROP, _CAP_SYS_BOOT, 0, 0, 0) and \
+            os.geteuid() == 0:
+        raise OSError(ctypes.get_errno(), "cannot drop CAP_SYS_BOOT")
+
+
+class Result:
+    """What luctl did: exit status, output, and the calls it made."""
+
+    def __init__(self, status, out, err, calls):
+        self.status = status
+        self.out = out
+        self.err = err
+        self.calls = calls
+
+    @property
+    def text(self):
+        """All that it said."""
+        return self.out + self.err
+
+    def __repr__(self):
+        return f"status {self.status}\n{self.out}{self.err}{self.calls}"
+
+    def objects(self):
+        """The JSON objects on standard output, a line each."""
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+class LuctlTest(unittest.TestCase):
+    """A test with a machine of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.program, cls.shim = build()
+        give_up_rebooting()
+        # A background job may have been started with some of them ignored.
+        for number in SIGNALS:
+            cls.addClassCleanup(signal.signal, number, signal.signal(
+                number, signal.default_int_handler))
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.top = Path(folder.name)
+        self.reset()
+
+    def reset(self, state="normal"):
+        """A machine in this state on which nothing failed yet."""
+        for name, text in {
+                "state": state, "transition": "idle", "prepare": "",
+                "rehearse": "", "finish": "", "prepare_timeout_ms": "0",
+                "last_failed_step": "none", "last_failed_name": "",
+                "last_failed_errno": "0"}.items():
+            self.sysfs(name, text + "\n")
+        self.sysfs("participants", PARTICIPANTS)
+        self.put("sys/kernel/kexec_loaded", "0\n")
+        self.put("proc/1/comm", "guestctl\n")
+        self.put("proc/cmdline", "BOOT_IMAGE=/vmlinuz initrd=/initrd kho=on "
+                                 "quiet liveupdate=on\n")
+        for script in (self.top / "script").glob("*"):
+            script.unlink()
+        (self.top / "calls").unlink(missing_ok=True)
+
+    def put(self, name, text):
+        """Write a file of the machine."""
+        path = self.top / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def sysfs(self, name, text=None):
+        """Write, or read, a file of /sys/kernel/liveupdate."""
+        if text is None:
+            return (self.top / "sys/kernel/liveupdate" / name
+                    ).read_text().rstrip("\n")
+        return self.put(f"sys/kernel/liveupdate/{name}", text)
+
+    def script(self, call, **what):
+        """What a call does; see luctl_shim.c."""
+        self.put(f"script/{call}", " ".join(
+            f"{key}={value}" for key, value in what.items()))
+
+    def calls(self):
+        """The calls that were made so far."""
+        path = self.top / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def start(self, *args, ignored=(), stdout=subprocess.PIPE, **env):
+        """Start luctl, with some signals ignored."""
+        def ignore():
+            for number in ignored:
+                signal.signal(number, signal.SIG_IGN)
+
+        return subprocess.Popen(
+            [self.program, "--sysfs", self.top / "sys", *args],
+            stdin=subprocess.DEVNULL, stdout=stdout,
+            stderr=subprocess.PIPE, text=True,
+            preexec_fn=ignore if ignored else None,
+            env={**os.environ, "LC_ALL": "C", "LD_PRELOAD": str(self.shim),
+                 "LUCTL_SHIM": str(self.top), **env})
+
+    def luctl(self, *args, **kwargs):
+        """Run luctl to its end."""
+        with self.start(*args, **kwargs) as process:
+            out, err = process.communicate(timeout=30)
+        return Result(process.returncode, out, err, self.calls())
+
+    def both(self, status, *args, prepare=None, state="normal", **kwargs):
+        """Run luctl in text mode and with --json, each on a fresh machine.
+
+        They do the same and end with the same status, and --json prints JSON
+        in every case. Returns both results; the machine is left as the second
+        one left it.
+        """
+        results = []
+        for more in ((), ("--json",)):
+            self.reset(state)
+            if prepare:
+                prepare()
+            results.append(self.luctl(*args, *more, **kwargs))
+        text, machine = results
+        self.assertEqual(text.status, status, text)
+        self.assertEqual(machine.status, status, machine)
+        self.assertEqual(machine.calls, text.calls)
+        objects = machine.objects()
+        self.assertTrue(objects, machine)
+        errors = [o["error"] for o in objects if "error" in o]
+        if status in (OK, JUMPED):
+            self.assertEqual(errors, [])
+        else:
+            self.assertEqual(errors[0]["status"], status, machine)
+            for error in errors:
+                self.assertEqual(set(error), {"status", "thing", "message",
+                                              "advice"})
+                if status != USAGE:
+                    self.assertIn(f"luctl: {error['thing']}: "
+                                  f"{error['message']}", text.err)
+        return text, machine
+
+    def assert_undone(self):
+        """The machine is as it was in the beginning."""
+        self.assertEqual(self.sysfs("state"), "normal")
+        self.assertEqual(self.sysfs("prepare_timeout_ms"), "0")
+        self.assertEqual((self.top / "sys/kernel/kexec_loaded").read_text(),
+                         "0\n")

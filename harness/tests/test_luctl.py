@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: GPL-2.0
+"""luctl: what the operator gets for every command, state and error."""
+
+import errno
+import signal
+import time
+
+from .luctl_fixture import (FAILED, INTERRUPTED, OK, SIGNALS, STATE, TIMEOUT,
+                            UNAVAILABLE, USAGE, LuctlTest)
+
+#: command -> (state it needs, state it leads to, step of its failures)
+COMMANDS = {
+    "prepare": ("normal", "prepared", "prepare"),
+    "cancel": ("prepared", "normal", "cancel"),
+    "rehearse": ("prepared", "prepared", "freeze"),
+    "finish": ("updated", "normal", "finish"),
+}
+
+STATES = ("normal", "prepared", "frozen", "updated")
+
+#: What is right in a state.
+RIGHT = {"normal": "luctl prepare", "prepared": "luctl cancel",
+         "frozen": "nothing", "updated": "luctl finish"}
+
+ERRNOS = ("EPERM", "ENOENT", "EIO", "E2BIG", "ENOMEM", "EACCES", "EBUSY",
+          "EINVAL", "ENOSPC", "EOPNOTSUPP", "ETIMEDOUT")
+
+
+class Requests(LuctlTest):
+    """prepare, cancel, rehearse and finish."""
+
+    def test_success(self):
+        for command, (state, after, _) in COMMANDS.items():
+            with self.subTest(command):
+                text, machine = self.both(OK, command, state=state)
+                self.assertEqual(text.calls, [command])
+                self.assertIn(f"{command}: done", text.out)
+                self.assertIn(after, text.out)
+                self.assertEqual(text.err, "")
+                self.assertEqual(machine.objects()[0]["state"], after)
+                self.assertEqual(self.sysfs("state"), after)
+
+    def test_wrong_state(self):
+        for command, (needs, _, _) in COMMANDS.items():
+            for state in set(STATES) - {needs}:
+                with self.subTest(command, state=state):
+                    text, _ = self.both(STATE, command, state=state)
+                    self.assertIn(f"{state}, not {needs}", text.err)
+                    self.assertIn(RIGHT[state], text.err)
+                    self.assertEqual(self.sysfs("state"), state)
+
+    def test_another_transition(self):
+        for command, (state, _, _) in COMMANDS.items():
+            for running, way_out in (("prepare pci", "ordinary reboot"),
+                                     ("freeze pci", "reset")):
+                with self.subTest(command, running=running):
+                    text, _ = self.both(
+                        STATE, command, state=state, prepare=lambda r=running:
+                        self.sysfs("transition", r + "\n"))
+                    self.assertIn(running, text.err)
+                    self.assertIn(way_out, text.err)
+
+    def test_the_system_is_busy(self):
+        for command, (state, _, _) in COMMANDS.items():
+            with self.subTest(command):
+                text, _ = self.both(
+                    STATE, command, state=state, prepare=lambda c=command:
+                    self.script(c, errno=errno.EBUSY))
+                self.assertIn("suspends", text.err)
+
+    def test_a_participant_fails(self):
+        for command, (state, _, step) in COMMANDS.items():
+            for name in ERRNOS:
+                with self.subTest(command, name=name):
+                    number = getattr(errno, name)
+                    text, machine = self.both(
+                        FAILED, command, state=state,
+                        prepare=lambda c=command, n=number:
+                        self.script(c, errno=n, name="pci"))
+                    self.assertIn(f"luctl: pci: {step} failed with {name}",
+                                  text.err)
+                    self.assertEqual(text.err.count("\n"), 1)
+                    self.assertTrue(machine.objects()[0]["error"]["advice"])
+                    self.assertEqual(self.sysfs("state"), state)
+                    if step == "freeze":
+                        self.assertIn("luctl cancel", text.err)
+
+    def test_advice(self):
+        for number, participant, word in (
+                (errno.ENOMEM, "", "free some memory"),
+                (errno.E2BIG, "", "unload modules"),
+                (errno.E2BIG, "pci", "more to hand over"),
+                (errno.EIO, "pci", "documentation of pci"),
+                (errno.ETIMEDOUT, "pci", "stack")):
+            text, _ = self.both(
+                FAILED, "prepare", prepare=lambda n=number, p=participant:
+                self.script("prepare", errno=n, name=p))
+            self.assertIn(word, text.err)
+
+    def test_an_older_failure_is_not_blamed(self):
+        def earlier():
+            self.sysfs("last_failed_step", "restore\n")
+            self.sysfs("last_failed_name", "pci\n")
+            self.sysfs("last_failed_errno", f"-{errno.EIO}\n")
+            self.script("prepare", errno=errno.EIO)
+        text, _ = self.both(FAILED, "prepare", prepare=earlier)
+        self.assertIn("luctl: prepare:", text.err)
+        self.assertNotIn("pci", text.err)
+
+    def test_no_permission(self):
+        for command, (state, _, _) in COMMANDS.items():
+            text, _ = self.both(FAILED, command, state=state,
+                                prepare=lambda c=command:
+                                self.script(c, errno=errno.EPERM))
+            self.assertIn("CAP_SYS_BOOT", text.err)
+
+    def test_no_live_update(self):
+        def remove():
+            folder = self.top / "sys/kernel/liveupdate"
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
+        for command in ("status", *COMMANDS):
+            text, _ = self.both(UNAVAILABLE, command, prepare=remove)
+            self.assertIn("CONFIG_LIVEUPDATE_SUBSYSTEMS", text.err)
+            self.assertIn("kho=on liveupdate=on", text.err)
+
+    def test_a_file_is_missing(self):
+        text, _ = self.both(
+            FAILED, "rehearse", prepare=lambda:
+            (self.top / "sys/kernel/liveupdate/rehearse").unlink())
+        self.assertIn("kernel/liveupdate/rehearse: ENOENT", text.err)
+
+
+class Timeout(LuctlTest):
+    """prepare --timeout and what comes of it."""
+
+    def test_it_is_written_first_and_stays(self):
+        text, _ = self.both(OK, "prepare", "--timeout", "500")
+        self.assertEqual(text.calls, ["timeout 500", "prepare"])
+        self.assertEqual(self.sysfs("prepare_timeout_ms"), "500")
+
+    def test_late(self):
+        text, _ = self.both(
+            TIMEOUT, "prepare", "--timeout=50", prepare=lambda:
+            self.script("prepare", ms=100, name="pci"))
+        self.assertIn("luctl: pci: prepare failed with ETIMEDOUT", text.err)
+        self.assertIn("--timeout", text.err)
+        self.assertEqual(text.calls,
+                         ["timeout 50", "prepare", "timeout 0"])
+        self.assert_undone()
+
+    def test_late_in_a_rehearsal(self):
+        def late():
+            self.sysfs("prepare_timeout_ms", "50\n")
+            self.script("rehearse", ms=100, name="pci")
+        text, _ = self.both(TIMEOUT, "rehearse", state="prepared",
+                            prepare=late)
+        self.assertIn("luctl: pci: freeze failed with ETIMEDOUT", text.err)
+
+    def test_it_is_refused(self):
+        for number, status, word in ((errno.EBUSY, STATE, "transition"),
+                                     (errno.EPERM, FAILED, "CAP_SYS_BOOT"),
+                                     (errno.EINVAL, FAILED, "EINVAL")):
+            text, _ = self.both(
+                status, "prepare", "--timeout=5",
+                prepare=lambda n=number: self.script("timeout", errno=n))
+            self.assertEqual(text.calls, ["timeout 5"])
+            self.assertIn(word, text.err)
+
+    def test_nonsense(self):
+        for value in ("", "x", "-1", "+1", "1s", " 1", "2147483648",
+                      "99999999999999999999"):
+            text, _ = self.both(USAGE, "prepare", f"--timeout={value}")
+            self.assertIn("milliseconds", text.err)
+            self.assertEqual(text.calls, [])
+
+
+class Signals(LuctlTest):
+    """prepare is undone when a signal comes, as soon as that is possible."""
+
+    def test_undone(self):
+        for number in SIGNALS:
+            with self.subTest(number):
+                text, machine = self.both(
+                    INTERRUPTED, "prepare", "--timeout=900",
+                    prepare=lambda n=number: self.script(
+                        "prepare", signal=int(n), ms=100, name="pci"))
+                self.assertEqual(text.calls, ["timeout 900", "prepare",
+                                              "cancel", "timeout 0"])
+                for result in (text, machine):
+                    self.assertIn("interrupt: will be undone when pci "
+                                  "returns", result.err)
+                self.assertIn(number.name, text.err)
+                self.assert_undone()
+
+    def test_said_at_once(self):
+        self.script("prepare", ms=1500, name="pci")
+        with self.start("prepare") as process:
+            while self.sysfs("transition") != "prepare pci":
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            self.assertIn("when pci returns", process.stderr.readline())
+            self.assertEqual(self.sysfs("transition"), "prepare pci")
+            self.assertIsNone(process.poll())
+            process.stderr.read()
+        self.assertEqual(process.returncode, INTERRUPTED)
+        self.assertEqual(self.calls(), ["prepare", "cancel"])
+
+    def test_a_failure_counts_more(self):
+        text, _ = self.both(
+            FAILED, "prepare", prepare=lambda: self.script(
+                "prepare", signal=int(signal.SIGINT), ms=50, name="pci",
+                errno=errno.EIO))
+        self.assertEqual(text.calls, ["prepare"])
+
+    def test_undoing_fails(self):
+        def fails():
+            self.script("prepare", signal=int(signal.SIGINT), ms=50)
+            self.script("cancel", errno=errno.EBUSY)
+        text, _ = self.both(STATE, "prepare", prepare=fails)
+        self.assertIn("luctl: cancel:", text.err)
+        self.assertEqual(self.sysfs("state"), "prepared")
+
+    def test_ignored_signals_stay_ignored(self):
+        self.script("prepare", signal=int(signal.SIGHUP), ms=50)
+        result = self.luctl("prepare", ignored=(signal.SIGHUP,))
+        self.assertEqual(result.status, OK, result)
+        self.assertEqual(result.err, "")
+        self.assertEqual(self.sysfs("state"), "prepared")
+
+
+class Status(LuctlTest):
+    """luctl status."""
+
+    def status(self, prepare=None, state="normal"):
+        """Both results, the second as an object."""
+        text, machine = self.both(OK, "status", state=state, prepare=prepare)
+        self.assertEqual(text.calls, [])
+        self.assertEqual(text.err, "")
+        (found,) = machine.objects()
+        return text.out, found
+
+    def test_quiet(self):
+        text, found = self.status()
+        self.assertEqual(found, {
+            "state": "normal", "transition": None, "prepare_timeout_ms": 0,
+            "kexec_loaded": False, "last_failure": None, "participants": [
+                {"name": "pci", "version": 3, "oldest": 1,
+                 "level": "devices", "mandatory": True, "bytes": 4096},
+                {"name": "shutdown-log", "version": 1, "oldest": 1,
+                 "level": "workload", "mandatory": False, "bytes": 0}]})
+        self.assertRegex(text, r"(?m)^pci +3 +1-3 +devices +mandatory +4096$")
+        self.assertRegex(text, r"(?m)^last failure +none$")
+
+    def test_every_state(self):
+        for state in STATES:
+            text, found = self.status(state=state)
+            self.assertEqual(found["state"], state)
+            self.assertRegex(text, rf"(?m)^state +{state}$")
+            self.assertRegex(text, rf"(?m)^next .*{RIGHT[state]}")
+
+    def test_a_later_kernel(self):
+        def later():
+            self.sysfs("participants", "new 1 1 spare optional 7 more words\n")
+        text, found = self.status(prepare=later, state="paused")
+        self.assertEqual(found["participants"][0]["level"], "spare")
+        self.assertIn("newer than this luctl", text)
+
+    def test_busy(self):
+        for line, step, name in (("freeze pci", "freeze", "pci"),
+                                 ("cancel", "cancel", None)):
+            text, found = self.status(
+                lambda l=line: self.sysfs("transition", l + "\n"), "prepared")
+            self.assertEqual(found["transition"],
+                             {"step": step, "participant": name})
+            self.assertRegex(text, rf"(?m)^transition +{line}$")
+            self.assertRegex(text, "(?m)^next +try again")
+
+    def test_image_and_timeout(self):
+        def loaded():
+            self.put("sys/kernel/kexec_loaded", "1\n")
+            self.sysfs("prepare_timeout_ms", "250\n")
+        text, found = self.status(loaded)
+        self.assertIs(found["kexec_loaded"], True)
+        self.assertEqual(found["prepare_timeout_ms"], 250)
+        self.assertRegex(text, r"(?m)^kexec image +loaded$")
+        self.assertRegex(text, r"(?m)^timeout +250 ms$")
+        text, found = self.status(
+            (self.top / "sys/kernel/kexec_loaded").unlink)
+        self.assertIsNone(found["kexec_loaded"])
+
+    def test_last_failure(self):
+        for step, name, number, word in (
+                ("prepare", "pci", errno.EIO, "documentation of pci"),
+                ("prepare", "", errno.ENOMEM, "free some memory"),
+                ("freeze", "pci", errno.ETIMEDOUT, "luctl cancel"),
+                ("restore", "pci", errno.EPROTONOSUPPORT, "version"),
+                ("restore", "pci", errno.EIO, "luctl finish"),
+                ("restore", "", errno.EBADMSG, "reserved")):
+            def fail(step=step, name=name, number=number):
+                self.sysfs("last_failed_step", step + "\n")
+                self.sysfs("last_failed_name", name + "\n")
+                self.sysfs("last_failed_errno", f"-{number}\n")
+            text, found = self.status(fail)
+            last = found["last_failure"]
+            self.assertEqual(
+                (last["step"], last["participant"], last["errno"]),
+                (step, name or None, number))
+            self.assertEqual(last["error"], errno.errorcode[number])
+            self.assertIn(word, last["advice"])
+            self.assertIn(last["advice"], text)
+            self.assertIn(errno.errorcode[number], text)
+
+    def test_many_participants(self):
+        lines = "".join(f"p{i:04} 1 1 workload optional {i:20}\n"
+                        for i in range(3000))
+        _, found = self.status(lambda: self.sysfs("participants", lines))
+        self.assertEqual([p["bytes"] for p in found["participants"]],
+                         list(range(3000)))
+        _, found = self.status(lambda: self.sysfs("participants", ""))
+        self.assertEqual(found["participants"], [])
+
+    def test_damaged(self):
+        for line in ("pci", "pci x 1 devices optional 0",
+                     "pci 1 1 devices perhaps 0", "pci 1 1 devices optional 0x"):
+            text, _ = self.both(FAILED, "status", prepare=lambda l=line:
+                                self.sysfs("participants", l + "\n"))
+            self.assertIn(line, text.err)
+
+    def test_bytes_that_are_no_text(self):
+        def damaged():
+            path = self.top / "sys/kernel/liveupdate/transition"
+            path.write_bytes(b"freeze \xff\xc3(\xed\xa0\x80\xf5 caf\xc3\xa9\n")
+        self.reset()
+        damaged()
+        (found,) = self.luctl("status", "--json").objects()
+        self.assertIn("caf\u00e9", found["transition"]["participant"])
+        self.assertIn("\ufffd", found["transition"]["participant"])
+
+
+class CommandLine(LuctlTest):
+    """Options, help and wrong usage."""
+
+    def test_wrong(self):
+        for args in (["frob"], ["status", "--frob"], ["status", "more"],
+                     ["prepare", "--timeout"], ["--frob"], ["--frob", "status"],
+                     ["update"], ["update", "a"], ["update", "a", "--cmdline",
+                                                  "x", "--reuse-cmdline"],
+                     ["update", "a", "b", "--reuse-cmdline"]):
+            with self.subTest(args):
+                text, _ = self.both(USAGE, *args)
+                self.assertEqual(text.out, "")
+                self.assertEqual(text.calls, [])
+                self.assertIn("luctl", text.err)
+                self.assertIn("--help", text.err)
+                self.assertLessEqual(text.err.count("\n"), 2)
+
+    def test_none(self):
+        result = self.luctl()
+        self.assertEqual(result.status, USAGE)
+        self.assertIn("--help", result.err)
+
+    def test_options_before_and_after(self):
+        before = self.luctl("--json", "status")
+        self.assertEqual(before.out, self.luctl("status", "--json").out)
+        self.assertTrue(before.objects())
+        elsewhere = self.luctl("status", "--sysfs", "/nonexistent", "--json")
+        self.assertEqual(elsewhere.status, UNAVAILABLE)
+        self.assertIn("/nonexistent", elsewhere.out)
+
+    def test_help(self):
+        result = self.luctl("--help")
+        self.assertEqual((result.status, result.err), (OK, ""))
+        for command in COMMANDS:
+            self.assertIn(f"\n  {command} ", result.out)
+            self.assertEqual(self.luctl(command, "--help").status, OK)
+        self.assertEqual(self.luctl("--version").out, "luctl 1\n")
+
+    def test_output_that_cannot_be_written(self):
+        for args in (["status"], ["--json", "status"]):
+            with open("/dev/full", "w", encoding="ascii") as full:
+                with self.start(*args, stdout=full) as process:
+                    err = process.stderr.read()
+            self.assertEqual(process.returncode, FAILED)
+            self.assertIn("ENOSPC", err)
