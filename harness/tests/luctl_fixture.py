@@ -178,7 +178,7 @@ class LuctlTest(unittest.TestCase):
         if status in (OK, JUMPED):
             self.assertEqual(errors, [])
         else:
-            self.assertEqual(errors[0]["status"], status, machine)
+            self.assertEqual(errors[-1]["status"], status, machine)
             for error in errors:
                 self.assertEqual(set(error), {"status", "thing", "message",
                                               "advice"})

@@ -218,8 +218,9 @@ class Signals(LuctlTest):
         def fails():
             self.script("prepare", signal=int(signal.SIGINT), ms=50)
             self.script("cancel", errno=errno.EBUSY)
-        text, _ = self.both(STATE, "prepare", prepare=fails)
-        self.assertIn("luctl: cancel:", text.err)
+        text, _ = self.both(FAILED, "prepare", prepare=fails)
+        self.assertIn("undoing failed with EBUSY", text.err)
+        self.assertIn("luctl cancel", text.err)
         self.assertEqual(self.sysfs("state"), "prepared")
 
     def test_ignored_signals_stay_ignored(self):

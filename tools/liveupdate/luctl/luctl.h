@@ -233,6 +233,13 @@ enum luctl_status luctl_refused(const struct luctl_request *request, int err);
  */
 enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *before);
 
+/*
+ * Undo luctl_prepare and luctl_set_timeout(): LUCTL_OK, or LUCTL_FAILED after it
+ * was reported.
+ */
+enum luctl_status luctl_undo_prepare(void);
+enum luctl_status luctl_undo_timeout(unsigned int before);
+
 /* What may be done in a state. */
 const char *luctl_next_command(const char *state);
 

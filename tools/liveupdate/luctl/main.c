@@ -52,13 +52,13 @@ static const struct command commands[] = {
 
 static const char *const status_texts[] = {
 	[LUCTL_OK]		= "done; of check: go",
-	[LUCTL_FAILED]		= "the kernel or the system refused",
+	[LUCTL_FAILED]		= "the kernel or the system refused; undone, or it says what is not",
 	[LUCTL_USAGE]		= "wrong command line",
 	[LUCTL_LOSS]		= "go with loss; update needs --allow-loss",
 	[LUCTL_NO_GO]		= "no go",
 	[LUCTL_STATE]		= "wrong state, or another transition runs",
-	[LUCTL_TIMEOUT]		= "prepare_timeout_ms passed",
-	[LUCTL_INTERRUPTED]	= "a signal came",
+	[LUCTL_TIMEOUT]		= "prepare_timeout_ms passed, undone",
+	[LUCTL_INTERRUPTED]	= "a signal came, undone",
 	[LUCTL_UNAVAILABLE]	= "this kernel has no /sys/kernel/liveupdate",
 };
 
@@ -108,7 +108,7 @@ static char *append(char *text, char *more)
 
 static char *exit_statuses(unsigned int statuses)
 {
-	char *text = luctl_format("Exit status; unless it is 0, what was begun is undone:");
+	char *text = luctl_format("Exit status:");
 
 	for (size_t i = 0; i < ARRAY_SIZE(status_texts); i++) {
 		if (statuses & (1U << i))

@@ -305,6 +305,39 @@ enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *bef
 	return status;
 }
 
+/* Undoing. */
+
+static enum luctl_status undo(const char *file, const char *text, const char *advice)
+{
+	int err = luctl_write(file, text);
+	char *why;
+
+	if (!err)
+		return LUCTL_OK;
+
+	why = luctl_errno_text(-err);
+	luctl_fail(LUCTL_FAILED, file, advice, "undoing failed with %s", why);
+	free(why);
+
+	return LUCTL_FAILED;
+}
+
+enum luctl_status luctl_undo_prepare(void)
+{
+	return undo(luctl_cancel.file, luctl_cancel.text,
+		    "see \"luctl status\"; \"luctl cancel\" leads back");
+}
+
+enum luctl_status luctl_undo_timeout(unsigned int before)
+{
+	char *text = luctl_format("%u", before);
+	enum luctl_status status = undo("prepare_timeout_ms", text, "write to it what it is to be");
+
+	free(text);
+
+	return status;
+}
+
 /* Commands that are one request. */
 
 static double seconds_now(void)
@@ -415,18 +448,6 @@ static int call_request(void *request)
 	return luctl_request(request);
 }
 
-/* The kernel prepared although a signal came: lead back. */
-static enum luctl_status undo_prepare(int number)
-{
-	int err = luctl_request(&luctl_cancel);
-
-	if (err)
-		return luctl_refused(&luctl_cancel, -err);
-
-	return luctl_fail(LUCTL_INTERRUPTED, "prepare", NULL, "SIG%s came, undone",
-			  sigabbrev_np(number));
-}
-
 enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -446,8 +467,8 @@ enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 	struct prepare_arguments arguments = { 0 };
 	enum luctl_status status;
 	unsigned int before = 0;
+	int err, failed = 0;
 	double start;
-	int err;
 
 	status = luctl_parse(&argp, argc, argv, &arguments);
 	if (status)
@@ -463,15 +484,21 @@ enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 	err = luctl_interrupt_run(call_request, (void *)&luctl_prepare, "prepare");
 	if (err)
 		status = luctl_refused(&luctl_prepare, -err);
-	else if (luctl_interrupted())
-		status = undo_prepare(luctl_interrupted());
-	else
+	else if (!luctl_interrupted())
 		return print_done(&luctl_prepare, seconds_now() - start);
 
+	/* The kernel prepared although a signal came. */
+	if (!err)
+		failed = luctl_undo_prepare();
 	if (arguments.limited)
-		luctl_set_timeout(before, &before);
+		failed |= luctl_undo_timeout(before);
+	if (failed)
+		return LUCTL_FAILED;
+	if (status)
+		return status;
 
-	return status;
+	return luctl_fail(LUCTL_INTERRUPTED, "prepare", NULL, "SIG%s came, everything is undone",
+			  sigabbrev_np(luctl_interrupted()));
 }
 
 /* status */

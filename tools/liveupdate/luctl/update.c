@@ -465,31 +465,25 @@ static enum luctl_status do_jump(struct update *update)
 	return luctl_refused(&freeze, errno);
 }
 
-static enum luctl_status undo(struct update *update)
+/* Whether all could be undone. */
+static bool undo(struct update *update)
 {
-	enum luctl_status status = LUCTL_OK, failed;
+	int failed = 0;
 	char *text;
-	int err;
 
-	if (update->prepared) {
-		err = luctl_request(&luctl_cancel);
-		if (err)
-			status = luctl_refused(&luctl_cancel, -err);
-	}
-	if (update->timeout_set) {
-		failed = luctl_set_timeout(update->timeout_before, &update->timeout_ms);
-		status = status ? status : failed;
-	}
+	if (update->prepared)
+		failed |= luctl_undo_prepare();
+	if (update->timeout_set)
+		failed |= luctl_undo_timeout(update->timeout_before);
 	if (update->loaded &&
 	    syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, (unsigned long)KEXEC_FILE_UNLOAD)) {
 		text = luctl_errno_text(errno);
-		failed = luctl_fail(LUCTL_FAILED, update->image, "unload it with \"kexec -u\"",
-				    "cannot be unloaded: %s", text);
-		status = status ? status : failed;
+		failed |= luctl_fail(LUCTL_FAILED, update->image, "unload it with \"kexec -u\"",
+				     "undoing failed with %s", text);
 		free(text);
 	}
 
-	return status;
+	return !failed;
 }
 
 static enum luctl_status run_steps(struct update *update)
@@ -507,12 +501,10 @@ static enum luctl_status run_steps(struct update *update)
 			break;
 		status = steps[i](update);
 	}
-	if (!number)
-		return undo(update) ? LUCTL_FAILED : status;
-
-	status = undo(update);
-	if (status)
+	if (!undo(update))
 		return LUCTL_FAILED;
+	if (!number)
+		return status;
 
 	return luctl_fail(LUCTL_INTERRUPTED, "update", NULL, "SIG%s came, everything is undone",
 			  sigabbrev_np(number));

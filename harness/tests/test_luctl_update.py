@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: GPL-2.0
+"""luctl update: the order of its steps, and that each of them is undone."""
+
+import errno
+import signal
+
+from .luctl_fixture import (FAILED, INTERRUPTED, JUMPED, LOSS, NO_GO, SIGNALS,
+                            STATE, TIMEOUT, UNAVAILABLE, USAGE, LuctlTest)
+
+CMDLINE = "kho=on quiet liveupdate=on"
+LOAD = f"load no-initrd {CMDLINE}"
+
+#: The calls of an update that succeeds. The image is opened twice: to be
+#: checked and to be loaded.
+WAY = ["open", "open", LOAD, "prepare", "rehearse", "sync", "reboot kexec"]
+
+
+class UpdateTest(LuctlTest):
+    """A machine with an image."""
+
+    def setUp(self):
+        super().setUp()
+        self.image = str(self.top / "image")
+        self.initrd = str(self.top / "initrd")
+        self.put("initrd", "")
+
+    def reset(self, state="normal"):
+        super().reset(state)
+        self.put("image", "go")
+
+    def update(self, status, *args, prepare=None, state="normal",
+               cmdline=CMDLINE):
+        """luctl update in text mode and with --json."""
+        how = ["--reuse-cmdline"] if cmdline is None else \
+            ["--cmdline", cmdline]
+        return self.both(status, "update", self.image, *how, *args,
+                         prepare=prepare, state=state,
+                         LUCTL_SHIM_IMAGE=self.image)
+
+
+class Way(UpdateTest):
+    """The steps when nothing fails."""
+
+    def test_order(self):
+        text, machine = self.update(JUMPED)
+        self.assertEqual(text.calls, WAY)
+        self.assertEqual(text.err, "")
+        self.assertEqual(text.out.splitlines(), [
+            "check: go", "loaded", "prepared", "rehearsed", "jumping"])
+        (found,) = machine.objects()
+        self.assertEqual(set(found), {"update"})
+        found = found["update"]
+        self.assertIsInstance(found.pop("check"), dict)
+        self.assertEqual(found, {"image": self.image, "initrd": None,
+                                 "cmdline": CMDLINE, "rehearsed": True})
+
+    def test_options(self):
+        _, machine = self.update(JUMPED, "--initrd", self.initrd,
+                                 "--timeout=700", "--no-rehearse")
+        self.assertEqual(machine.calls, [
+            "open", "open", f"load initrd {CMDLINE}", "timeout 700",
+            "prepare", "sync", "reboot kexec"])
+        found = machine.objects()[0]["update"]
+        self.assertEqual(found["initrd"], self.initrd)
+        self.assertIs(found["rehearsed"], False)
+
+    def test_reused_command_line(self):
+        for line, reused in (
+                (None, CMDLINE),
+                ("liveupdate=on  a=\"b  c\" kho=on", None),
+                ("kho=on liveupdate=on BOOT_IMAGE=x -- initrd=y z",
+                 "kho=on liveupdate=on -- initrd=y z")):
+            def write(line=line):
+                if line is not None:
+                    self.put("proc/cmdline", line + "\n")
+            text, _ = self.update(JUMPED, cmdline=None, prepare=write)
+            self.assertEqual(text.calls[2], "load no-initrd "
+                             + (reused or line.replace("on  a", "on a")))
+
+
+class Refusals(UpdateTest):
+    """What is refused before anything is done."""
+
+    def refused(self, status, *words, opened=False, **kwargs):
+        """A refused update; its text."""
+        text, _ = self.update(status, **kwargs)
+        self.assertEqual(text.calls, ["open"] if opened else [])
+        for word in words:
+            self.assertIn(word, text.err)
+        return text.err
+
+    def test_state(self):
+        for state, word in (("prepared", "luctl cancel"),
+                            ("updated", "luctl finish"),
+                            ("frozen", "reboot(2)")):
+            self.refused(STATE, f"{state}, not normal", word, state=state)
+
+    def test_no_live_update(self):
+        self.refused(UNAVAILABLE, "kho=on", prepare=lambda: [
+            path.unlink() for path in
+            (self.top / "sys/kernel/liveupdate").iterdir()] and
+            (self.top / "sys/kernel/liveupdate").rmdir())
+
+    def test_an_image_is_loaded(self):
+        self.refused(STATE, "loaded already", "kexec -u", prepare=lambda:
+                     self.put("sys/kernel/kexec_loaded", "1\n"))
+        self.assertEqual((self.top / "sys/kernel/kexec_loaded").read_text(),
+                         "1\n")
+
+    def test_service_managers(self):
+        for name in ("systemd", "init", "runit", "s6-svscan", "dinit"):
+            def manages(name=name):
+                self.put("proc/1/comm", name + "\n")
+            self.refused(FAILED, f"luctl: {name}:", "--now", prepare=manages)
+            text, _ = self.update(JUMPED, "--now", prepare=manages)
+            self.assertEqual(text.calls, WAY)
+        self.assertIn("systemctl kexec", self.refused(
+            FAILED, prepare=lambda: self.put("proc/1/comm", "systemd\n")))
+        for name in ("initramfs", "bash", "sh"):
+            self.update(JUMPED, prepare=lambda n=name:
+                        self.put("proc/1/comm", n + "\n"))
+
+    def test_unknown_process_1(self):
+        self.refused(FAILED, "/proc/1/comm", "--now",
+                     prepare=(self.top / "proc/1/comm").unlink)
+
+    def test_command_lines_that_receive_nothing(self):
+        for line in ("", "quiet", "kho=on", "liveupdate=on",
+                     "kho liveupdate=on", "kho= liveupdate=on",
+                     "kho=off liveupdate=on", "kho=on liveupdate=0",
+                     "kho=on liveupdate=on kho=off",
+                     "kho=on -- liveupdate=on", "xkho=on liveupdate=on",
+                     "a=\"kho=on \" liveupdate=on", "kho=o liveupdate=on"):
+            self.refused(NO_GO, "kho=on liveupdate=on", cmdline=line)
+        for line in ("kho=1 liveupdate=y", "kho=off kho=on liveupdate=On",
+                     "kho=on liveupdate=on -- kho=off",
+                     "a=\"x -- \" kho=on liveupdate=on"):
+            text, _ = self.update(JUMPED, cmdline=line)
+            self.assertEqual(text.calls[2], f"load no-initrd {line}")
+
+    def test_reused_command_line_that_receives_nothing(self):
+        self.refused(NO_GO, "/proc/cmdline", cmdline=None, prepare=lambda:
+                     self.put("proc/cmdline", "kho=on\n"))
+        self.refused(FAILED, "/proc/cmdline", "--cmdline", cmdline=None,
+                     prepare=(self.top / "proc/cmdline").unlink)
+
+    def test_no_go(self):
+        self.refused(NO_GO, self.image, "luctl check", opened=True,
+                     prepare=lambda: self.put("image", "nogo"))
+
+    def test_loss(self):
+        def lossy():
+            self.put("image", "loss")
+        self.refused(LOSS, self.image, "--allow-loss", opened=True,
+                     prepare=lossy)
+        text, _ = self.update(JUMPED, "--allow-loss", prepare=lossy)
+        self.assertEqual(text.calls, WAY)
+        self.assertIn("check: go with loss", text.out)
+
+    def test_no_such_files(self):
+        def missing():
+            (self.top / "image").unlink()
+        text, _ = self.update(FAILED, prepare=missing)
+        self.assertIn(self.image, text.err)
+        text, _ = self.update(FAILED, "--initrd", "/nonexistent")
+        self.assertIn("/nonexistent", text.err)
+        self.assertNotIn("unload", text.calls)
+
+    def test_usage(self):
+        for args in (["--timeout=x"], ["--frob"], ["more"]):
+            text, _ = self.update(USAGE, *args)
+            self.assertEqual(text.calls, [])
+
+
+class Undoing(UpdateTest):
+    """A failure in each phase, undone in reverse."""
+
+    def undone(self, status, call, after, *words, **script):
+        """An update in which a call fails."""
+        text, machine = self.update(
+            status, "--timeout=800",
+            prepare=lambda: self.script(call, **script))
+        way = ["open", "open", LOAD, "timeout 800", *WAY[3:]]
+        names = [line.split()[0] for line in way]
+        made = way[:names.index(call) + 1]
+        self.assertEqual(text.calls, made + after)
+        for word in words:
+            self.assertIn(word, text.err)
+        self.assertEqual(text.err.count("\n"), 1)
+        self.assert_undone()
+        return machine
+
+    def test_load(self):
+        for name, word in (("ENOEXEC", "not a kernel"),
+                           ("EPERM", "kexec_load_disabled"),
+                           ("EKEYREJECTED", "signed"),
+                           ("ENOSYS", "CONFIG_KEXEC_FILE"),
+                           ("EBUSY", "try again"), ("ENOMEM", "memory"),
+                           ("EINVAL", "command line")):
+            self.undone(FAILED, "load", [], self.image, name, word,
+                        errno=getattr(errno, name))
+
+    def test_timeout(self):
+        self.undone(STATE, "timeout", ["unload"], "transition",
+                    errno=errno.EBUSY)
+
+    def test_prepare(self):
+        after = ["timeout 0", "unload"]
+        for name in ("EIO", "ENOMEM", "EBUSY", "ENOENT"):
+            self.undone(FAILED, "prepare", after, "luctl: pci: prepare",
+                        name, "undone", errno=getattr(errno, name),
+                        name="pci")
+        self.undone(STATE, "prepare", after, "suspends", errno=errno.EBUSY)
+        self.undone(TIMEOUT, "prepare", after, "luctl: pci:", ms=850,
+                    name="pci")
+
+    def test_rehearse(self):
+        after = ["cancel", "timeout 0", "unload"]
+        machine = self.undone(FAILED, "rehearse", after, "luctl: pci: freeze",
+                              "EIO", "undone", errno=errno.EIO, name="pci")
+        self.assertNotIn("still prepared",
+                         machine.objects()[0]["error"]["advice"])
+        self.undone(TIMEOUT, "rehearse", after, "luctl: pci:", ms=850,
+                    name="pci")
+
+    def test_reboot(self):
+        after = ["cancel", "timeout 0", "unload"]
+
+        def fails(**script):
+            return lambda: self.script("reboot", **script)
+        for name, script in (("pci", {"errno": errno.EIO, "name": "pci"}),
+                             ("reboot", {"errno": errno.EINVAL}),
+                             ("reboot", {"errno": errno.EPERM})):
+            text, machine = self.update(FAILED, "--timeout=800",
+                                        prepare=fails(**script))
+            self.assertEqual(text.calls[-4:], ["reboot kexec", *after])
+            self.assertIn(f"luctl: {name}:", text.err)
+            self.assertEqual([list(o) for o in machine.objects()],
+                             [["update"], ["error"]])
+            self.assert_undone()
+        text, _ = self.update(STATE, prepare=fails(errno=errno.EBUSY))
+        self.assert_undone()
+        text, _ = self.update(TIMEOUT, "--timeout=100", "--no-rehearse",
+                              prepare=fails(ms=150, name="pci"))
+        self.assertIn("luctl: pci: freeze", text.err)
+        self.assert_undone()
+
+    def test_undoing_fails(self):
+        for call, left in (("cancel", "prepared"), ("unload", "normal")):
+            def fails(call=call):
+                self.script("rehearse", errno=errno.EIO, name="pci")
+                self.script(call, errno=errno.EBUSY)
+            text, machine = self.update(FAILED, prepare=fails)
+            self.assertEqual(text.calls[-2:], ["cancel", "unload"])
+            self.assertEqual(text.err.count("\n"), 2)
+            self.assertEqual(len(machine.objects()), 2)
+            self.assertIn("undoing failed with EBUSY", text.err)
+            self.assertEqual(self.sysfs("state"), left)
+
+
+class Signals(UpdateTest):
+    """A signal in each phase before the jump, undone in reverse."""
+
+    PHASES = {"open": (0, []), "load": (2, ["unload"]),
+              "prepare": (3, ["cancel", "unload"]),
+              "rehearse": (4, ["cancel", "unload"]),
+              "sync": (5, ["cancel", "unload"])}
+
+    def test_each_phase(self):
+        for call, (index, after) in self.PHASES.items():
+            for number in SIGNALS if call == "prepare" else SIGNALS[:1]:
+                with self.subTest(call, number=number):
+                    text, _ = self.update(
+                        INTERRUPTED, prepare=lambda c=call, n=number:
+                        self.script(c, signal=int(n), ms=60))
+                    self.assertEqual(text.calls, WAY[:index + 1] + after)
+                    self.assertIn("interrupt: will be undone when",
+                                  text.err)
+                    self.assertIn(number.name, text.err.splitlines()[-1])
+                    self.assert_undone()
+
+    def test_a_failure_counts_more(self):
+        text, _ = self.update(
+            FAILED, prepare=lambda: self.script(
+                "prepare", signal=int(signal.SIGINT), ms=60,
+                errno=errno.EIO, name="pci"))
+        self.assertEqual(text.calls, [*WAY[:4], "unload"])
+        self.assert_undone()
+
+    def test_undoing_fails(self):
+        def fails():
+            self.script("sync", signal=int(signal.SIGINT), ms=60)
+            self.script("cancel", errno=errno.EBUSY)
+        text, _ = self.update(FAILED, prepare=fails)
+        self.assertEqual(text.calls[-2:], ["cancel", "unload"])
+
+    def test_too_late(self):
+        """Once reboot(2) was called, a signal changes nothing."""
+        text, _ = self.update(JUMPED, prepare=lambda: self.script(
+            "reboot", signal=int(signal.SIGINT), ms=20))
+        self.assertEqual(text.calls, WAY)
