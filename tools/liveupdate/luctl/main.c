@@ -52,7 +52,7 @@ static const struct command commands[] = {
 
 static const char *const status_texts[] = {
 	[LUCTL_OK]		= "done; of check: go",
-	[LUCTL_FAILED]		= "the kernel or the system refused; undone, or it says what is not",
+	[LUCTL_FAILED]		= "refused by kernel or system; undone, or it says what is not",
 	[LUCTL_USAGE]		= "wrong command line",
 	[LUCTL_LOSS]		= "go with loss; update needs --allow-loss",
 	[LUCTL_NO_GO]		= "no go",
