@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+/**
+ * DOC: Model of the timeline
+ *
+ * What timeline.c makes of the records of include/uapi/linux/liveupdate_timeline.h,
+ * for the table, for JSON and for the picture. Times are nanoseconds since the
+ * prepare of the update began.
+ */
+
+#ifndef _LUCTL_TIMELINE_H
+#define _LUCTL_TIMELINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <linux/liveupdate_timeline.h>
+
+#include "luctl.h"
+
+#define TIMELINE_NAME_SIZE	(LIVEUPDATE_TIMELINE_NAME_LEN + 32)
+#define TIMELINE_TIME_SIZE	24
+
+/**
+ * enum timeline_side - which kernel ran
+ * @TIMELINE_OLD: the one that is left.
+ * @TIMELINE_NEW: the one that is entered.
+ * @TIMELINE_BETWEEN: none of them.
+ */
+enum timeline_side {
+	TIMELINE_OLD,
+	TIMELINE_NEW,
+	TIMELINE_BETWEEN,
+};
+
+/**
+ * struct timeline_part - a phase, a step, or a callback
+ * @name: of a phase or step; of a callback, the participant.
+ * @side: which kernel ran.
+ * @step: one of &enum liveupdate_timeline_step, 0 for a phase.
+ * @callback: it is one.
+ * @blackout: it is in the blackout.
+ * @placed: @start_ns is on the axis that both kernels share.
+ * @measured: @start_ns and @duration_ns are known. Without @placed, @start_ns is
+ *	good for drawing the new kernel right behind the old one.
+ * @start_ns: when it began.
+ * @duration_ns: how long it took.
+ * @error: 0, or the negative errno it ended with.
+ */
+struct timeline_part {
+	char name[TIMELINE_NAME_SIZE];
+	enum timeline_side side;
+	uint8_t step;
+	bool callback;
+	bool blackout;
+	bool placed;
+	bool measured;
+	int64_t start_ns;
+	int64_t duration_ns;
+	int32_t error;
+};
+
+/* An array that grows. */
+struct timeline_parts {
+	struct timeline_part *part;
+	size_t count;
+	size_t room;
+};
+
+/**
+ * struct timeline_update - one update
+ * @number: counted from 1.
+ * @old: release of the kernel that is left, or empty if unknown.
+ * @new: release of the kernel that is entered, or empty if unknown.
+ * @outcome: what became of it.
+ * @jumped: there was a blackout.
+ * @broken: the two kernels have no common axis.
+ * @doubt: the part at which time ran backwards, or empty.
+ * @zero_known: @zero_ns is when the freeze began.
+ * @zero_ns: zero of the axis for people.
+ * @blackout_known: @blackout_ns and @unaccounted_ns are known.
+ * @blackout_ns: from freeze until process 1 runs its program.
+ * @unaccounted_ns: how much of it is in no phase.
+ * @gap_known: @gap_ns is known.
+ * @gap_ns: how much of it neither kernel ran.
+ * @phases: in the order of time.
+ * @steps: in the order of their ends.
+ * @callbacks: in the order of their ends.
+ * @dearest: parts of the blackout, or of all if there was none; dearest first.
+ */
+struct timeline_update {
+	uint32_t number;
+	char old[LIVEUPDATE_TIMELINE_NAME_LEN];
+	char new[LIVEUPDATE_TIMELINE_NAME_LEN];
+	const char *outcome;
+	bool jumped;
+	bool broken;
+	char doubt[TIMELINE_NAME_SIZE];
+	bool zero_known;
+	int64_t zero_ns;
+	bool blackout_known;
+	int64_t blackout_ns;
+	int64_t unaccounted_ns;
+	bool gap_known;
+	int64_t gap_ns;
+	struct timeline_parts phases;
+	struct timeline_parts steps;
+	struct timeline_parts callbacks;
+	struct timeline_parts dearest;
+};
+
+/* "541.2 ms", four digits; @text has TIMELINE_TIME_SIZE bytes and is returned. */
+const char *timeline_time(char *text, int64_t ns);
+
+/* "restore of kvm" for a callback, else the name; to be freed. */
+char *timeline_part_text(const struct timeline_part *part);
+
+const char *timeline_step_name(uint8_t step);
+
+/* What a drawing shows: the blackout, or all if there was none. */
+void timeline_axis(const struct timeline_update *update, int64_t *from, int64_t *to);
+
+/**
+ * timeline_write_svg() - draw an update; timeline_svg.c
+ * @path: file to write
+ * @update: the update
+ * @notes: what to know about the figures, a list that ends with NULL
+ *
+ * Return: LUCTL_OK, or the status of an error that was reported.
+ */
+enum luctl_status timeline_write_svg(const char *path, const struct timeline_update *update,
+				     char *const *notes);
+
+#endif /* _LUCTL_TIMELINE_H */
