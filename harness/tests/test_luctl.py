@@ -98,14 +98,16 @@ class Requests(LuctlTest):
             self.assertIn(word, text.err)
 
     def test_an_older_failure_is_not_blamed(self):
-        def earlier():
-            self.sysfs("last_failed_step", "restore\n")
-            self.sysfs("last_failed_name", "pci\n")
-            self.sysfs("last_failed_errno", f"-{errno.EIO}\n")
-            self.script("prepare", errno=errno.EIO)
-        text, _ = self.both(FAILED, "prepare", prepare=earlier)
-        self.assertIn("luctl: prepare:", text.err)
-        self.assertNotIn("pci", text.err)
+        for step, number in (("restore", errno.EIO),
+                             ("prepare", errno.ENOSPC)):
+            def earlier(step=step, number=number):
+                self.sysfs("last_failed_step", step + "\n")
+                self.sysfs("last_failed_name", "pci\n")
+                self.sysfs("last_failed_errno", f"-{number}\n")
+                self.script("prepare", errno=errno.EIO)
+            text, _ = self.both(FAILED, "prepare", prepare=earlier)
+            self.assertIn("luctl: prepare:", text.err)
+            self.assertNotIn("pci", text.err)
 
     def test_no_permission(self):
         for command, (state, _, _) in COMMANDS.items():

@@ -79,6 +79,8 @@ int luctl_read_file(const char *path, size_t limit, void **data, size_t *size)
 	char *text = NULL;
 	int err;
 
+	*data = NULL;
+	*size = 0;
 	if (fd < 0)
 		return -errno;
 
@@ -182,7 +184,7 @@ enum luctl_status luctl_participants(struct luctl_participant **list, size_t *co
 {
 	struct luctl_participant *participants = NULL;
 	enum luctl_status status;
-	char *text, *rest, *line;
+	char *text = NULL, *rest, *line;
 	size_t used = 0;
 
 	status = luctl_read("participants", &text);
