@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The guest image: an initramfs with busybox, kexec-tools and guestctl.
+"""The guest image: an initramfs with busybox, kexec-tools, guestctl and luctl.
 
 The archive is written here, byte for byte the same for the same inputs, and
 only when something it is made of changed. Both kernels of an update boot it:
@@ -14,6 +14,7 @@ import stat
 import subprocess
 import threading
 
+from . import luctl
 from .paths import BUILD, ROOT
 from .run import HarnessError, locked, write_if_changed
 
@@ -114,7 +115,7 @@ def _compile():
     return target
 
 
-def _archive(guestctl):
+def _archive(guestctl, luctl_path):
     """The whole image as bytes."""
     busybox = _busybox()
     kexec = _program("kexec", "kexec-tools")
@@ -126,6 +127,7 @@ def _archive(guestctl):
     archive.file("bin/busybox", busybox.read_bytes(), 0o755)
     archive.file("bin/guestctl", guestctl.read_bytes(), 0o755)
     archive.link("init", "bin/guestctl")
+    archive.file("sbin/luctl", luctl_path.read_bytes(), 0o755)
     archive.file("sbin/kexec", kexec.read_bytes(), 0o755)
     archive.file("etc/passwd", PASSWD.encode())
     archive.file("etc/group", GROUP.encode())
@@ -159,7 +161,7 @@ def build():
 def _build():
     FOLDER.mkdir(parents=True, exist_ok=True)
     with locked(FOLDER / "lock", "the guest image"):
-        write_if_changed(INITRD, _archive(_compile()))
+        write_if_changed(INITRD, _archive(_compile(), luctl.build()))
     return INITRD
 
 

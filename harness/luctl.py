@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+"""luctl of the assembled tree, built the official way and static, for guests."""
+
+import functools
+import threading
+
+from . import paths
+from .kernel import environment
+from .run import HarnessError, locked, logged
+
+SOURCE = paths.TREE / "tools" / "liveupdate" / "luctl"
+OUT = paths.BUILD / "luctl"
+
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def build():
+    """Builds it, once per process; its path."""
+    with _ONE_AT_A_TIME:
+        return _build()
+
+
+@functools.lru_cache(maxsize=None)
+def _build():
+    if not SOURCE.is_dir():
+        raise HarnessError("the tree is not assembled: run make tree")
+    OUT.mkdir(parents=True, exist_ok=True)
+    with locked(OUT / "lock", "luctl"):
+        logged(["make", "-C", SOURCE, f"O={OUT}", "STATIC=1", "CFLAGS=-O2"],
+               paths.LOG / "luctl.log", "building luctl", env=environment())
+    return OUT / "luctl"
