@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """The main job, shown as it happens: python3 -m harness.demo.
 
-A kernel is prepared, replaced by another one through kexec, comes up updated, is
+luctl replaces a kernel by another one through kexec; that one comes up updated, is
 finished and is normal again. Everything shown was read from the guest, and any
-deviation from what has to happen ends the demonstration with status 1.
+deviation from what has to happen ends the demonstration with status 1. The picture
+of the timeline is build/timeline.svg.
 """
 
 import argparse
@@ -13,10 +14,13 @@ import sys
 import time
 
 from . import guest, paths
-from .guest_control import LIVEUPDATE, Rebooted
+from .guest import GUEST_INITRD
+from .guest_control import LIVEUPDATE, Rebooted, host_path
 from .run import HarnessError
 from .scenario_api import Failed, Run, Scenario, release_of
 from .scenario_checks import splats
+
+PICTURE = paths.BUILD / "timeline.svg"
 
 CALM = 0.3      # seconds between steps that would otherwise be too fast to read
 
@@ -43,15 +47,7 @@ class Screen:
         """A headline."""
         print("\n" + self.paint("title", f"== {text}"), flush=True)
 
-    def table(self, head, text):
-        """Lines of fields, as columns under a head."""
-        rows = [head] + [line.split() for line in text.splitlines()]
-        widths = [max(map(len, column)) for column in zip(*rows)]
-        for row in rows:
-            self.quote("  ".join(f"{field:{width}}" for field, width
-                                 in zip(row, widths)).rstrip())
-
-    def quote(self, text, limit=12):
+    def quote(self, text, limit=24):
         """Text of the guest, shortened in the middle."""
         lines = text.splitlines()
         if len(lines) > limit:
@@ -73,9 +69,12 @@ class Demo:
         self._run = Run(what, paths.BUILD / "demo", on_event=self._event)
 
     def _event(self, text):
-        """A state the guest entered, told by a process that polls the file."""
+        """A state the guest entered, told by a process that polls the file, or
+        what luctl prints."""
         label, _, value = text.partition(" ")
-        if label == "state" and (not self._seen or self._seen[-1] != value):
+        if label == "luctl":
+            self._screen.quote(value)
+        elif label == "state" and (not self._seen or self._seen[-1] != value):
             self._seen.append(value)
             self._screen.say(f"the state is {self._screen.paint('state', value)}")
 
@@ -87,10 +86,12 @@ class Demo:
         """Lets what the guest reports come in."""
         machine.pump(CALM)
 
-    def _command(self, machine, text):
+    def _command(self, machine, text, limit=24):
         self._screen.say(f"{self._screen.paint('command', '# ' + text)}")
-        machine.do(text, timeout=60)
+        output = machine.do(text, timeout=60)
+        self._screen.quote(output, limit)
         self._settle(machine)
+        return output
 
     def _kernel(self, machine):
         name = machine.do("uname -r")
@@ -107,25 +108,23 @@ class Demo:
         machine = run.boot("a")
         old = self._kernel(machine)
         self._follow(machine)
-        screen.say("what takes part in an update:")
-        screen.table(("name", "version", "reads from", "level", "class", "bytes"),
-                     machine.attribute("participants"))
+        self._command(machine, "luctl status")
         machine.do("guestctl session create demo-guest-memory 32")
         screen.say("a tenant keeps 32 MiB in a session of its own")
 
-        screen.title("Prepare: everything keeps running")
-        self._command(machine, f"echo 1 > {LIVEUPDATE}/prepare")
-        screen.say("load the next kernel (kexec_file_load)")
-        run.load(machine)
+        screen.title("Can the next kernel read what it will be handed?")
+        image = host_path(run.image("b"))
+        self._command(machine, f"luctl check {image}")
 
-        screen.title("The jump")
-        screen.say(screen.paint("command", "# reboot into the loaded kernel"))
-        jumped = time.monotonic()
-        boot = machine.jump()
+        screen.title("The update: check, load, prepare, rehearse, sync, jump")
+        command = (f"luctl update {image} --initrd {GUEST_INITRD} --reuse-cmdline --now")
+        screen.say(screen.paint("command", f"# {command}"))
+        boot = machine.jump(command=f"{command} | while read -r line; do "
+                            "guestctl event \"luctl $line\"; done")
         resets = [event for event in machine.vm.qmp.events if event["event"] == "RESET"]
         run.equal("resets of the machine", resets, [])
-        screen.say(f"a kernel came up {time.monotonic() - jumped:.1f} s later; the machine "
-                   "was not reset, its firmware did not run")
+        screen.say("another kernel is up; the machine was not reset, its firmware did not "
+                   "run")
 
         screen.title("The new kernel")
         new = self._kernel(machine)
@@ -142,7 +141,7 @@ class Demo:
         screen.say("the tenant's 32 MiB are intact, every byte was compared")
 
         screen.title("Finish")
-        self._command(machine, f"echo 1 > {LIVEUPDATE}/finish")
+        self._command(machine, "luctl finish")
         run.state(machine, "normal")
         self._failures(machine)
         self._settle(machine)
@@ -151,6 +150,15 @@ class Demo:
         found = splats(machine.vm.serial())
         if found:
             raise Failed(f"console: {found[0]}")
+
+        screen.title("Where the time went (under emulation, by the processor's counter)")
+        shown = self._command(machine, "luctl timeline", limit=60)
+        for name in (old, new):
+            run.contains("luctl timeline", shown, name)
+        PICTURE.write_text(machine.do("luctl timeline --svg /tmp/svg >/dev/null && "
+                                      "cat /tmp/svg"),
+                           encoding="utf-8")
+        screen.say(f"a picture of it: {PICTURE.relative_to(paths.ROOT)}")
         screen.say(f"done: {old} was replaced by {new}, states: {' -> '.join(self._seen)}")
 
     def close(self):
