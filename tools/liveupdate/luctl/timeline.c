@@ -1027,10 +1027,10 @@ static char **collect_notes(const struct timeline *timeline, const struct timeli
 		notes[count++] = luctl_format("the counter need not keep its pace: %s",
 					      "the time between the kernels is an estimate");
 	if (timeline->damaged)
-		notes[count++] = luctl_format("%llu damaged records were left out",
+		notes[count++] = luctl_format("damaged records, which are left out: %llu",
 					      (unsigned long long)timeline->damaged);
 	if (timeline->header.dropped)
-		notes[count++] = luctl_format("there was no room for %u records",
+		notes[count++] = luctl_format("records for which there was no room: %u",
 					      timeline->header.dropped);
 	notes[count] = NULL;
 
