@@ -70,7 +70,9 @@ class Requests(LuctlTest):
 
     def test_a_participant_fails(self):
         for command, (state, _, step) in COMMANDS.items():
-            for name in ERRNOS:
+            # The kernel's cancel and finish cannot fail.
+            for name in ERRNOS if command in ("prepare", "rehearse") \
+                    else ERRNOS[:1]:
                 with self.subTest(command, name=name):
                     number = getattr(errno, name)
                     text, machine = self.both(

@@ -178,9 +178,9 @@ class Undoing(UpdateTest):
     def undone(self, status, call, after, *words, **script):
         """An update in which a call fails."""
         text, machine = self.update(
-            status, "--timeout=800",
+            status, "--timeout=80",
             prepare=lambda: self.script(call, **script))
-        way = ["open", "open", LOAD, "timeout 800", *WAY[3:]]
+        way = ["open", "open", LOAD, "timeout 80", *WAY[3:]]
         names = [line.split()[0] for line in way]
         made = way[:names.index(call) + 1]
         self.assertEqual(text.calls, made + after)
@@ -211,7 +211,7 @@ class Undoing(UpdateTest):
                         name, "undone", errno=getattr(errno, name),
                         name="pci")
         self.undone(STATE, "prepare", after, "suspends", errno=errno.EBUSY)
-        self.undone(TIMEOUT, "prepare", after, "luctl: pci:", ms=850,
+        self.undone(TIMEOUT, "prepare", after, "luctl: pci:", ms=85,
                     name="pci")
 
     def test_rehearse(self):
@@ -220,7 +220,7 @@ class Undoing(UpdateTest):
                               "EIO", "undone", errno=errno.EIO, name="pci")
         self.assertNotIn("still prepared",
                          machine.objects()[0]["error"]["advice"])
-        self.undone(TIMEOUT, "rehearse", after, "luctl: pci:", ms=850,
+        self.undone(TIMEOUT, "rehearse", after, "luctl: pci:", ms=85,
                     name="pci")
 
     def test_reboot(self):
@@ -231,7 +231,7 @@ class Undoing(UpdateTest):
         for name, script in (("pci", {"errno": errno.EIO, "name": "pci"}),
                              ("reboot", {"errno": errno.EINVAL}),
                              ("reboot", {"errno": errno.EPERM})):
-            text, machine = self.update(FAILED, "--timeout=800",
+            text, machine = self.update(FAILED, "--timeout=80",
                                         prepare=fails(**script))
             self.assertEqual(text.calls[-4:], ["reboot kexec", *after])
             self.assertIn(f"luctl: {name}:", text.err)
