@@ -234,7 +234,7 @@ static enum luctl_status read_bytes(const char *path, bool copy, void **data, si
 			  "changes faster than it can be read");
 }
 
-static enum luctl_status save_bytes(const char *path, const void *data, size_t size)
+enum luctl_status timeline_save(const char *path, const void *data, size_t size)
 {
 	FILE *file = fopen(path, "we");
 	enum luctl_status status;
@@ -1501,7 +1501,7 @@ enum luctl_status luctl_cmd_timeline(int argc, char **argv)
 	size = timeline.header.header_size +
 	       (size_t)timeline.header.count * timeline.header.record_size;
 	if (arguments.save)
-		status = save_bytes(arguments.save, data, size);
+		status = timeline_save(arguments.save, data, size);
 	if (!status) {
 		read_records(&timeline, data);
 		status = build(&timeline, &arguments, path);

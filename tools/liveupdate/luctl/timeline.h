@@ -120,6 +120,9 @@ const char *timeline_step_name(uint8_t step);
 /* What a drawing shows: the blackout, or all if there was none. */
 void timeline_axis(const struct timeline_update *update, int64_t *from, int64_t *to);
 
+/* Write a file; errors are reported. */
+enum luctl_status timeline_save(const char *path, const void *data, size_t size);
+
 /**
  * timeline_write_svg() - draw an update; timeline_svg.c
  * @path: file to write

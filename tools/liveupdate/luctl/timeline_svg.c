@@ -13,7 +13,6 @@
  */
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -224,6 +223,13 @@ static void draw_line(struct picture *picture, double x1, double y1, double x2, 
 	fprintf(picture->file,
 		"<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\"/>\n",
 		x1, y1, x2, y2, color);
+}
+
+static const char *error_name(const struct timeline_part *part)
+{
+	const char *name = strerrorname_np(-part->error);
+
+	return name ? name : "failed";
 }
 
 /* Collecting */
@@ -542,6 +548,8 @@ static void draw_figures(struct picture *picture, double x, double y,
 	draw_cut(picture, &text_style, x + 30, y, 240, part->name);
 	draw_text(picture, part->measured ? &figure_style : &faint_figure_style, x + 350, y, "%s",
 		  duration);
+	if (part->error)
+		draw_text(picture, &failed_style, x + COLUMN - 80, y, "%s", error_name(part));
 }
 
 /* What belongs to a side, and what no kernel does to the old one. */
@@ -554,7 +562,6 @@ static double draw_items(struct picture *picture, bool new, double y)
 	y += 7;
 	for (int i = 0; i < picture->item_count; i++) {
 		const struct item *item = &picture->items[i];
-
 		bool is_new = item->part->side == TIMELINE_NEW;
 
 		if (is_new != new)
@@ -657,14 +664,11 @@ static double draw_step(struct picture *picture, const struct step *step, double
 		draw_bar(picture, callback, left + start, y - 11, took, 13,
 			 callback->error ? FAILED : color);
 		timeline_time(duration, callback->duration_ns);
-		if (callback->error) {
-			const char *error = strerrorname_np(-callback->error);
-
-			draw_text(picture, &failed_style, x + COLUMN, y, "%s  %s",
-				  error ? error : "failed", duration);
-		} else {
+		if (callback->error)
+			draw_text(picture, &failed_style, x + COLUMN, y, "%s %s",
+				  error_name(callback), duration);
+		else
 			draw_text(picture, &figure_style, x + COLUMN, y, "%s", duration);
-		}
 	}
 	if (step->count > (size_t)step->shown) {
 		y += ROW;
@@ -736,16 +740,20 @@ static double draw_body(struct picture *picture, char *const *notes)
 	return draw_steps(picture, y);
 }
 
-static void draw(struct picture *picture, FILE *file, const char *body, double height)
+/* The height comes first in the file, and is known last. */
+static void draw_frame(struct picture *picture, const char *body, double height)
 {
+	const struct timeline_update *update = picture->update;
+	FILE *file = picture->file;
+
 	fprintf(file, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
 	fprintf(file,
 		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%.0f\" viewBox=\"0 0 %d %.0f\" font-family=\"sans-serif\" role=\"img\">\n",
 		WIDTH, height, WIDTH, height);
-	fprintf(file, "<title>Live update %u: ", picture->update->number);
-	escape(file, picture->update->old, SIZE_MAX);
+	fprintf(file, "<title>Live update %u: ", update->number);
+	escape(file, update->old, SIZE_MAX);
 	fputs(" to ", file);
-	escape(file, picture->update->new, SIZE_MAX);
+	escape(file, update->new, SIZE_MAX);
 	fprintf(file, "</title>\n<rect width=\"%d\" height=\"%.0f\" fill=\"#ffffff\"/>\n%s</svg>\n",
 		WIDTH, height, body);
 }
@@ -754,43 +762,36 @@ enum luctl_status timeline_write_svg(const char *path, const struct timeline_upd
 				     char *const *notes)
 {
 	struct picture picture = { .update = update };
+	char *body = NULL, *whole = NULL;
 	enum luctl_status status;
-	char *body = NULL, *text;
-	size_t size;
 	double height;
-	FILE *file;
-	int err;
+	size_t size;
 
 	timeline_axis(update, &picture.from, &picture.to);
 	collect_items(&picture);
 	collect_steps(&picture);
 
-	/* The height comes first in the file, and is known last. */
 	picture.file = open_memstream(&body, &size);
 	if (!picture.file)
-		return luctl_fail(LUCTL_FAILED, path, NULL, "out of memory");
+		goto err_memory;
 	height = draw_body(&picture, notes);
-	if (fclose(picture.file)) {
-		free(body);
-		return luctl_fail(LUCTL_FAILED, path, NULL, "out of memory");
-	}
+	if (fclose(picture.file))
+		goto err_memory;
 
-	file = fopen(path, "we");
-	err = file ? 0 : errno;
-	if (file) {
-		draw(&picture, file, body, height);
-		if (ferror(file))
-			err = EIO;
-		if (fclose(file))
-			err = errno;
-	}
+	picture.file = open_memstream(&whole, &size);
+	if (!picture.file)
+		goto err_memory;
+	draw_frame(&picture, body, height);
+	if (fclose(picture.file))
+		goto err_memory;
+
+	status = timeline_save(path, whole, size);
+	goto out_free;
+
+err_memory:
+	status = luctl_fail(LUCTL_FAILED, path, NULL, "out of memory");
+out_free:
+	free(whole);
 	free(body);
-	if (!err)
-		return LUCTL_OK;
-
-	text = luctl_errno_text(err);
-	status = luctl_fail(LUCTL_FAILED, path, NULL, "%s", text);
-	free(text);
-
 	return status;
 }
