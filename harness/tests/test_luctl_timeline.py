@@ -3,6 +3,7 @@
 
 import itertools
 import os
+import pty
 import re
 import threading
 import unittest
@@ -240,6 +241,21 @@ class Model(TimelineTest):
             self.assertRegex(text, f"(?m)^{line}$")
         self.assertNotIn("Note", text)
         self.assertNotIn("Failed", text)
+
+    def test_bars(self):
+        """Block characters are for terminals that can show them."""
+        path = self.write(tf.build(complete()))
+        for locale, block in (("C", False), ("C.UTF-8", True)):
+            leader, follower = pty.openpty()
+            text = b""
+            with self.start("timeline", "--file", path, stdout=follower,
+                            LC_ALL=locale):
+                os.close(follower)
+                while b"The dearest" not in text:
+                    text += os.read(leader, 65536)
+                os.close(leader)
+            self.assertEqual("\u2588".encode() in text, block)
+            self.assertEqual(b"#" in text, not block)
 
     def test_rehearsals(self):
         records = Update().prepared(rehearsals=3).jumped().finished().records

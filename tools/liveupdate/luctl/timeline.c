@@ -112,11 +112,6 @@ static const char *const side_names[] = {
 	[TIMELINE_BETWEEN]	= "---",
 };
 
-const char *timeline_step_name(uint8_t step)
-{
-	return step_names[step];
-}
-
 static void *resize(void *memory, size_t count, size_t size)
 {
 	void *larger = reallocarray(memory, count ? count : 1, size);
@@ -810,6 +805,24 @@ static void add_finish(struct builder *builder)
 	add_step_phase(builder, LIVEUPDATE_TIMELINE_FINISH);
 }
 
+static void find_axis(struct timeline_update *update)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < update->phases.count; i++) {
+		const struct timeline_part *part = &update->phases.part[i];
+		int64_t end = part->start_ns + part->duration_ns;
+
+		if (!part->measured || part->blackout != update->jumped)
+			continue;
+		if (!any || part->start_ns < update->axis_from_ns)
+			update->axis_from_ns = part->start_ns;
+		if (!any || end > update->axis_to_ns)
+			update->axis_to_ns = end;
+		any = true;
+	}
+}
+
 /* Is it in the blackout, and of the freeze that counts? */
 static bool in_blackout(const struct builder *builder, const struct record *record)
 {
@@ -908,6 +921,7 @@ static void build_update(const struct timeline *timeline, struct timeline_update
 	else
 		add_step_phase(&builder, LIVEUPDATE_TIMELINE_CANCEL);
 	add_finish(&builder);
+	find_axis(update);
 	add_records(&builder);
 	add_dearest(update);
 }
@@ -994,26 +1008,6 @@ char *timeline_part_text(const struct timeline_part *part)
 	return luctl_format("%s", part->name);
 }
 
-void timeline_axis(const struct timeline_update *update, int64_t *from, int64_t *to)
-{
-	bool any = false;
-
-	*from = 0;
-	*to = 0;
-	for (size_t i = 0; i < update->phases.count; i++) {
-		const struct timeline_part *part = &update->phases.part[i];
-		int64_t end = part->start_ns + part->duration_ns;
-
-		if (!part->measured || part->blackout != update->jumped)
-			continue;
-		if (!any || part->start_ns < *from)
-			*from = part->start_ns;
-		if (!any || end > *to)
-			*to = end;
-		any = true;
-	}
-}
-
 /* What to know about the figures; the list ends with NULL. */
 static char **collect_notes(const struct timeline *timeline, const struct timeline_update *update)
 {
@@ -1067,14 +1061,11 @@ static void print_bar(const struct timeline_update *update, const struct timelin
 	static const char *const ascii[] = { "#", "#", "~" };
 	static const char *const blocks[] = { "\u2588", "\u2588", "\u2591" };
 	const char *mark = (utf8 ? blocks : ascii)[part->side];
-	int64_t from, to;
-	int first, last;
-	double scale;
+	double length = (double)(update->axis_to_ns - update->axis_from_ns);
+	double scale = BAR_WIDTH / (length > 0 ? length : 1);
+	double start = (double)(part->start_ns - update->axis_from_ns) * scale;
+	int first = (int)start, last = (int)(start + (double)part->duration_ns * scale + 0.5);
 
-	timeline_axis(update, &from, &to);
-	scale = (double)BAR_WIDTH / (double)(to > from ? to - from : 1);
-	first = (int)((double)(part->start_ns - from) * scale);
-	last = (int)((double)(part->start_ns + part->duration_ns - from) * scale + 0.5);
 	if (first >= BAR_WIDTH)
 		first = BAR_WIDTH - 1;
 	if (last <= first)
@@ -1106,15 +1097,29 @@ static void print_row(const struct timeline_update *update, const struct timelin
 	putchar('\n');
 }
 
+/* The last one: modules may restore later, when they are loaded. */
+static const struct timeline_part *find_restore(const struct timeline_update *update)
+{
+	for (size_t i = update->steps.count; i > 0; i--) {
+		const struct timeline_part *step = &update->steps.part[i - 1];
+
+		if (step->step == LIVEUPDATE_TIMELINE_RESTORE)
+			return step;
+	}
+
+	return NULL;
+}
+
 static bool is_inside(const struct timeline_part *inner, const struct timeline_part *outer)
 {
-	return inner->side == outer->side && inner->measured && outer->measured &&
+	return inner->side == outer->side && outer->measured &&
 	       inner->start_ns >= outer->start_ns &&
 	       inner->start_ns < outer->start_ns + outer->duration_ns;
 }
 
 static void print_phases(const struct timeline_update *update)
 {
+	const struct timeline_part *restore = find_restore(update);
 	char duration[TIMELINE_TIME_SIZE];
 	bool utf8 = utf8_terminal();
 
@@ -1124,12 +1129,8 @@ static void print_phases(const struct timeline_update *update)
 		const struct timeline_part *part = &update->phases.part[i];
 
 		print_row(update, part, false, utf8);
-		for (size_t k = 0; part->blackout && k < update->steps.count; k++) {
-			const struct timeline_part *step = &update->steps.part[k];
-
-			if (step->step == LIVEUPDATE_TIMELINE_RESTORE && is_inside(step, part))
-				print_row(update, step, true, utf8);
-		}
+		if (restore && part->blackout && is_inside(restore, part))
+			print_row(update, restore, true, utf8);
 		if (part->blackout && update->unaccounted_ns &&
 		    (i + 1 == update->phases.count || !part[1].blackout))
 			printf("%12s  %8s  %-3s  in no phase\n", "",

@@ -83,6 +83,9 @@ struct timeline_parts {
  * @unaccounted_ns: how much of it is in no phase.
  * @gap_known: @gap_ns is known.
  * @gap_ns: how much of it neither kernel ran.
+ * @axis_from_ns: where a drawing begins: it shows the blackout, or all if there
+ *	was none.
+ * @axis_to_ns: where it ends.
  * @phases: in the order of time.
  * @steps: in the order of their ends.
  * @callbacks: in the order of their ends.
@@ -103,6 +106,8 @@ struct timeline_update {
 	int64_t unaccounted_ns;
 	bool gap_known;
 	int64_t gap_ns;
+	int64_t axis_from_ns;
+	int64_t axis_to_ns;
 	struct timeline_parts phases;
 	struct timeline_parts steps;
 	struct timeline_parts callbacks;
@@ -114,11 +119,6 @@ const char *timeline_time(char *text, int64_t ns);
 
 /* "restore of kvm" for a callback, else the name; to be freed. */
 char *timeline_part_text(const struct timeline_part *part);
-
-const char *timeline_step_name(uint8_t step);
-
-/* What a drawing shows: the blackout, or all if there was none. */
-void timeline_axis(const struct timeline_update *update, int64_t *from, int64_t *to);
 
 /* Write a file; errors are reported. */
 enum luctl_status timeline_save(const char *path, const void *data, size_t size);

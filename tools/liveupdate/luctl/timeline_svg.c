@@ -322,7 +322,7 @@ static void collect_steps(struct picture *picture)
 {
 	const struct timeline_update *update = picture->update;
 
-	for (size_t i = 0; i < update->steps.count && picture->step_count < MAX_STEPS; i++) {
+	for (size_t i = 0, tried = 0; i < update->steps.count && tried < MAX_STEPS; i++) {
 		struct step *step = &picture->steps[picture->step_count];
 		const struct timeline_part *part = &update->steps.part[i];
 
@@ -330,6 +330,7 @@ static void collect_steps(struct picture *picture)
 		    (part->step == LIVEUPDATE_TIMELINE_FREEZE ||
 		     part->step == LIVEUPDATE_TIMELINE_THAW))
 			continue;
+		tried++;
 		step->part = part;
 		if (collect_callbacks(&update->callbacks, step))
 			picture->step_count++;
@@ -767,7 +768,8 @@ enum luctl_status timeline_write_svg(const char *path, const struct timeline_upd
 	double height;
 	size_t size;
 
-	timeline_axis(update, &picture.from, &picture.to);
+	picture.from = update->axis_from_ns;
+	picture.to = update->axis_to_ns;
 	collect_items(&picture);
 	collect_steps(&picture);
 
