@@ -2,8 +2,10 @@
 """Damage to what is handed over, done from outside while the machine stands
 between the last instruction of one kernel and the first of the next."""
 
+from ..guest_control import LIVEUPDATE
 from ..guest_handover import Handover
 from ..scenario_api import scenario
+from ..timeline_format import HEADER
 from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
                      size_of)
 
@@ -44,6 +46,8 @@ def _check_refused(run, guest, errno):
                  "the state of the previous kernel cannot be used")
     run.equal("data received", guest.received(), {})
     run.equal("restore calls", guest.calls(), [])
+    run.equal("bytes of a timeline without records",
+              guest.do(f"wc -c < {LIVEUPDATE}/timeline"), str(HEADER.size))
     run.equal("session beside it", guest.do("guestctl session verify vm 8"),
               f"ok {8 << 20} bytes")
     run.prepare(guest)

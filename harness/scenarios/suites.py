@@ -16,7 +16,7 @@ IN_UPDATED = ("sysfs_updated",)
 LATE = (r"Call Trace:",)
 
 
-@scenario("kunit", kernels=("a",), memory="2G", debug=True, expect=LATE)
+@scenario("kunit", kernels=("a",), smp=2, memory="2G", debug=True, expect=LATE)
 def kunit(run):
     """Every KUnit suite of the series, at boot."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1")

@@ -190,6 +190,7 @@ void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
 void luo_timeline_step(struct luo_machine *machine, enum luo_step step,
 		       u64 start, int error);
 void luo_timeline_begin(struct luo_machine *machine);
+void luo_timeline_rehearse(struct luo_machine *machine);
 void luo_timeline_end(struct luo_machine *machine);
 void __init luo_timeline_early_init(struct luo_machine *machine);
 void __init luo_timeline_arrive(void);
@@ -207,6 +208,7 @@ static inline void luo_timeline_step(struct luo_machine *machine,
 				     enum luo_step step, u64 start,
 				     int error) { }
 static inline void luo_timeline_begin(struct luo_machine *machine) { }
+static inline void luo_timeline_rehearse(struct luo_machine *machine) { }
 static inline void luo_timeline_end(struct luo_machine *machine) { }
 static inline void luo_timeline_early_init(struct luo_machine *machine) { }
 static inline void luo_timeline_arrive(void) { }

@@ -426,6 +426,7 @@ int luo_machine_rehearse(struct luo_machine *machine)
 		return -EBUSY;
 
 	luo_transition_begin(machine, LUO_STEP_FREEZE, true);
+	luo_timeline_rehearse(machine);
 	err = luo_subsystems_freeze(machine);
 	if (!err) {
 		luo_transition_begin(machine, LUO_STEP_THAW, false);

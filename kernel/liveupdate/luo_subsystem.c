@@ -415,6 +415,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
 	found = kvzalloc_objs(*found, max(count, 1U));
 	if (!found) {
 		luo_fail(machine, LUO_STEP_RESTORE, "", -ENOMEM);
+		luo_timeline_step(machine, LUO_STEP_RESTORE, start, -ENOMEM);
 		return;
 	}
 

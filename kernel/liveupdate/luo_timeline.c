@@ -14,17 +14,19 @@
  *   Every callback and every step, by luo_subsystem.c. In the old kernel, once it
  *   is frozen: that the sessions are serialised (luo_core.c), the reboot
  *   notifiers ran (a notifier of the lowest priority), the devices are shut down
- *   (one of the last syscore operations), and the jump (a kmsg dumper, the last
- *   that is called before machine_kexec()). In the new kernel: its first instant
- *   (an early parameter), the levels of initcalls, and that process 1 runs its
- *   program (tracepoints that exist already).
+ *   (one of the last syscore operations), and the jump (a kmsg dumper, called
+ *   right before machine_kexec(); those that registered later come behind it). In
+ *   the new kernel: its first instant (an early parameter), the levels of
+ *   initcalls, and that process 1 runs its program (tracepoints that exist
+ *   already).
  *
  * Lifecycle
  *   1. PREPARE begins an update: the buffer is allocated if there is none yet,
- *      and earlier updates leave it until half of it is free. The participant
- *      preserves it. It stands on the lowest level, as all others are recorded
- *      in it, so it is prepared last and restored first.
- *   2. CANCEL ends the update. The buffer is not preserved any more, but kept.
+ *      an update that was cancelled leaves it, and earlier ones until half of it
+ *      is free. The participant preserves it. It stands on the lowest level, as
+ *      all others are recorded in it.
+ *   2. CANCEL ends the update. The buffer is not preserved any more, but kept. A
+ *      rehearsal replaces what was recorded of the one before.
  *   3. FREEZE seals the head. Records are appended until the jump.
  *   4. In the next kernel the records until RESTORE wait in a small buffer of
  *      init memory. RESTORE adopts the old buffer and moves them there. If none
@@ -41,11 +43,12 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/init.h>
-#include <linux/kexec.h>
+#include <linux/io.h>
 #include <linux/kexec_handover.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kobject.h>
 #include <linux/liveupdate.h>
+#include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/reboot.h>
 #include <linux/sched.h>
@@ -67,6 +70,7 @@
 #endif
 #ifdef CONFIG_ARM64
 #include <asm/arch_timer.h>
+#include <clocksource/arm_arch_timer.h>
 #endif
 
 #define LUO_TIMELINE_SIZE	(CONFIG_LIVEUPDATE_TIMELINE_KB * SZ_1K)
@@ -86,10 +90,15 @@ static u64 luo_timeline_first __initdata;
  */
 u64 luo_timeline_now(void)
 {
+#ifdef CONFIG_ARM64
+	/* Not get_cycles(), which changes to the physical counter on a host. */
+	return __arch_counter_get_cntvct();
+#else
 	return get_cycles();
+#endif
 }
 
-#if defined(CONFIG_X86)
+#ifdef CONFIG_X86
 static u64 luo_timeline_frequency(void)
 {
 	return tsc_khz * 1000ULL;
@@ -98,20 +107,18 @@ static u64 luo_timeline_frequency(void)
 static bool luo_timeline_invariant(void)
 {
 	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) &&
-	       boot_cpu_has(X86_FEATURE_NONSTOP_TSC);
+	       boot_cpu_has(X86_FEATURE_NONSTOP_TSC) && !check_tsc_unstable();
 }
-#elif defined(CONFIG_ARM64)
+#else
 static u64 luo_timeline_frequency(void)
 {
-	return arch_timer_get_cntfrq();
+	return arch_timer_get_rate();
 }
 
 static bool luo_timeline_invariant(void)
 {
 	return true;
 }
-#else
-#error "which counter runs over the jump?"
 #endif
 
 /* Recording. */
@@ -121,8 +128,8 @@ static bool luo_timeline_alloc(struct luo_timeline *timeline)
 {
 	struct folio *folio;
 
-	folio = folio_alloc(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN,
-			    get_order(LUO_TIMELINE_SIZE));
+	folio = folio_alloc(GFP_KERNEL | __GFP_ZERO | __GFP_NORETRY |
+			    __GFP_NOWARN, get_order(LUO_TIMELINE_SIZE));
 	if (!folio) {
 		pr_notice("no memory to record a timeline\n");
 		return false;
@@ -182,12 +189,7 @@ static void luo_timeline_mark(const char *name)
 			    LUO_STEP_NONE, name, now, now, 0);
 }
 
-/* A mark of the old kernel on its way out, if it leaves for an update. */
-static void luo_timeline_mark_frozen(const char *name)
-{
-	if (liveupdate_get_state() == LIVEUPDATE_STATE_FROZEN)
-		luo_timeline_mark(name);
-}
+/* Marks of the old kernel on its way out; if it does not jump, they are lost. */
 
 /**
  * luo_timeline_serialized() - record that reboot(2) cannot fail any more
@@ -196,13 +198,13 @@ static void luo_timeline_mark_frozen(const char *name)
  */
 void luo_timeline_serialized(void)
 {
-	luo_timeline_mark_frozen("serialized");
+	luo_timeline_mark("serialized");
 }
 
 static int luo_timeline_notified(struct notifier_block *nb,
 				 unsigned long action, void *unused)
 {
-	luo_timeline_mark_frozen("notified");
+	luo_timeline_mark("notified");
 
 	return NOTIFY_DONE;
 }
@@ -214,7 +216,7 @@ static struct notifier_block luo_timeline_notifier = {
 
 static void luo_timeline_devices_down(void *unused)
 {
-	luo_timeline_mark_frozen("devices-down");
+	luo_timeline_mark("devices-down");
 }
 
 static const struct syscore_ops luo_timeline_syscore_ops = {
@@ -228,9 +230,8 @@ static struct syscore luo_timeline_syscore = {
 static void luo_timeline_jump(struct kmsg_dumper *dumper,
 			      struct kmsg_dump_detail *detail)
 {
-	/* Halt, power off and restart dump for the same reason. */
-	if (detail->reason == KMSG_DUMP_SHUTDOWN && kexec_in_progress)
-		luo_timeline_mark_frozen("jump");
+	if (detail->reason == KMSG_DUMP_SHUTDOWN)
+		luo_timeline_mark("jump");
 }
 
 static struct kmsg_dumper luo_timeline_dumper = {
@@ -250,6 +251,7 @@ static int __init luo_timeline_early_param(char *unused)
 }
 early_param("liveupdate", luo_timeline_early_param);
 
+static bool luo_timeline_levels __initdata;
 static const char *luo_timeline_level __initdata;
 static u64 luo_timeline_level_start __initdata;
 
@@ -303,11 +305,21 @@ void __init luo_timeline_arrive(void)
 	timeline->update = 1;
 	luo_timeline_attach(timeline, luo_timeline_early,
 			    sizeof(luo_timeline_early));
-	WRITE_ONCE(timeline->recording, true);
+	smp_store_release(&timeline->recording, true);
 	luo_timeline_kernel(timeline, luo_timeline_first);
 
-	register_trace_initcall_level(luo_timeline_initcall_level, NULL);
-	register_trace_sched_process_exec(luo_timeline_exec, NULL);
+	luo_timeline_levels =
+		!register_trace_initcall_level(luo_timeline_initcall_level, NULL);
+	if (register_trace_sched_process_exec(luo_timeline_exec, NULL))
+		atomic_set(&luo_timeline_exec_seen, 1);
+}
+
+static void __init luo_timeline_levels_unregister(void)
+{
+	if (luo_timeline_levels)
+		unregister_trace_initcall_level(luo_timeline_initcall_level,
+						NULL);
+	luo_timeline_levels = false;
 }
 
 /**
@@ -322,14 +334,16 @@ void __init luo_timeline_arrived(bool updated)
 	bool early = timeline->ser == (void *)luo_timeline_early;
 
 	if (!updated) {
-		unregister_trace_initcall_level(luo_timeline_initcall_level,
-						NULL);
-		unregister_trace_sched_process_exec(luo_timeline_exec, NULL);
-		WRITE_ONCE(timeline->recording, false);
+		luo_timeline_levels_unregister();
+		if (!atomic_xchg(&luo_timeline_exec_seen, 1))
+			unregister_trace_sched_process_exec(luo_timeline_exec,
+							    NULL);
 		timeline->update = 0;
 	}
-	if (early && (!updated || !luo_timeline_alloc(timeline)))
+	if (early && (!updated || !luo_timeline_alloc(timeline))) {
+		WRITE_ONCE(timeline->recording, false);
 		luo_timeline_detach(timeline);
+	}
 }
 
 /* The life of an update. */
@@ -344,13 +358,37 @@ void luo_timeline_begin(struct luo_machine *machine)
 {
 	struct luo_timeline *timeline = machine->timeline;
 
+	lockdep_assert_held(&machine->lock);
+
 	if (!timeline || (!timeline->ser && !luo_timeline_alloc(timeline)))
 		return;
 
+	luo_timeline_truncate(timeline, timeline->undone);
 	luo_timeline_make_room(timeline);
+	timeline->undone = atomic_read(&timeline->used);
+	timeline->rehearsed = U32_MAX;
 	timeline->update++;
-	WRITE_ONCE(timeline->recording, true);
+	smp_store_release(&timeline->recording, true);
 	luo_timeline_kernel(timeline, luo_timeline_now());
+}
+
+/**
+ * luo_timeline_rehearse() - the update is about to be rehearsed
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_timeline_rehearse(struct luo_machine *machine)
+{
+	struct luo_timeline *timeline = machine->timeline;
+
+	lockdep_assert_held(&machine->lock);
+
+	if (!timeline)
+		return;
+
+	luo_timeline_truncate(timeline, timeline->rehearsed);
+	timeline->rehearsed = atomic_read(&timeline->used);
 }
 
 /**
@@ -361,6 +399,8 @@ void luo_timeline_begin(struct luo_machine *machine)
  */
 void luo_timeline_end(struct luo_machine *machine)
 {
+	lockdep_assert_held(&machine->lock);
+
 	if (machine->timeline)
 		WRITE_ONCE(machine->timeline->recording, false);
 }
@@ -407,6 +447,7 @@ static int luo_timeline_restore(struct liveupdate_subsystem *subsystem,
 				struct liveupdate_data *data)
 {
 	void *mem = liveupdate_data_blob(data);
+	u32 damaged;
 	int err;
 
 	/* The previous kernel had no memory for it. */
@@ -419,10 +460,10 @@ static int luo_timeline_restore(struct liveupdate_subsystem *subsystem,
 	mem = liveupdate_data_claim(data);
 	if (!mem)
 		return -EINVAL;
-	luo_timeline_adopt(&luo_timeline, mem);
-	if (luo_timeline.damaged)
+	damaged = luo_timeline_adopt(&luo_timeline, mem);
+	if (damaged)
 		pr_notice("%u damaged records of the timeline were left out\n",
-			  luo_timeline.damaged);
+			  damaged);
 
 	return 0;
 }
@@ -476,13 +517,11 @@ static int __init luo_timeline_late_init(void)
 	struct kobject *kobj = luo_state_kobject();
 	int err;
 
-	if (!kobj)
-		return 0;
-
 	luo_timeline_level_ended();
 	luo_timeline_mark("initcalls-done");
-	if (luo_timeline_level)
-		unregister_trace_initcall_level(luo_timeline_initcall_level, NULL);
+	luo_timeline_levels_unregister();
+	if (!kobj)
+		return 0;
 
 	err = sysfs_create_bin_file(kobj, &bin_attr_timeline);
 	if (err)

@@ -6,12 +6,20 @@
 #include <linux/atomic.h>
 #include <linux/kho/abi/timeline.h>
 #include <linux/mutex.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 
 #include "luo_machine.h"
 
-/* Slots that callbacks leave to what there is only a few of. */
+/* Slots that callbacks leave to all others, and that steps leave to the rest. */
 #define LUO_TIMELINE_RESERVED	64
+#define LUO_TIMELINE_STEPS	32
+
+/* Steps of an update with a rehearsal: each gets its share of half the slots. */
+#define LUO_TIMELINE_SHARES	6
+
+/* Buffers larger than any that can be configured are not taken over. */
+#define LUO_TIMELINE_MAX_SIZE	SZ_4M
 
 /**
  * struct luo_timeline - a buffer of records and how far it is filled
@@ -20,6 +28,9 @@
  * @records: the slots in it.
  * @slots: number of them.
  * @used: slots that are taken, from the first on.
+ * @undone: records from here on leave when the next update begins.
+ * @rehearsed: records from here on leave when the update is rehearsed again.
+ * @callbacks: callbacks of the step under way that are recorded.
  * @dropped: records for which there was no room.
  * @damaged: records that arrived damaged.
  * @generation: counts removals of records.
@@ -34,6 +45,9 @@ struct luo_timeline {
 	struct liveupdate_timeline_record *records;
 	u32 slots;
 	atomic_t used;
+	u32 undone;
+	u32 rehearsed;
+	u32 callbacks;
 	atomic_t dropped;
 	u32 damaged;
 	u32 generation;
@@ -47,7 +61,8 @@ void luo_timeline_init(struct luo_timeline *timeline);
 int luo_timeline_attach(struct luo_timeline *timeline, void *mem, size_t size);
 int luo_timeline_check(const void *mem, size_t size);
 void luo_timeline_detach(struct luo_timeline *timeline);
-void luo_timeline_adopt(struct luo_timeline *timeline, void *mem);
+u32 luo_timeline_adopt(struct luo_timeline *timeline, void *mem);
+void luo_timeline_truncate(struct luo_timeline *timeline, u32 used);
 void luo_timeline_make_room(struct luo_timeline *timeline);
 void luo_timeline_seal(struct luo_timeline *timeline);
 void luo_timeline_append(struct luo_timeline *timeline,

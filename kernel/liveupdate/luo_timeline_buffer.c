@@ -12,10 +12,11 @@
  * wait for them: a slot is taken with one atomic operation and filled, and its
  * checksum is stored last. A slot without a checksum is not a record yet.
  *
- * A buffer that runs full loses what comes last, and counts it. Callbacks, of
- * which there can be thousands, leave LUO_TIMELINE_RESERVED slots to all the
- * others. luo_timeline_make_room() keeps the records of earlier updates in at
- * most half of the buffer; the oldest updates go first, and as a whole.
+ * Room: luo_timeline_make_room() keeps the records of earlier updates in at most
+ * half of the buffer; the oldest updates go first, and as a whole. What can come
+ * in numbers has its share of the other half: callbacks of one step do not push
+ * out those of the next, and whatever happens, some slots are left for steps and
+ * for what comes only once. A record for which there is no room is counted.
  *
  * Reading what the previous kernel left believes nothing: luo_timeline_check()
  * refuses a head that is not as it was written, before anything is claimed;
@@ -78,7 +79,11 @@ static size_t luo_timeline_bytes(u32 slots)
  */
 void luo_timeline_init(struct luo_timeline *timeline)
 {
-	*timeline = (struct luo_timeline){ .kernel = 1 };
+	*timeline = (struct luo_timeline){
+		.undone = U32_MAX,
+		.rehearsed = U32_MAX,
+		.kernel = 1,
+	};
 	mutex_init(&timeline->lock);
 }
 
@@ -125,7 +130,9 @@ int luo_timeline_check(const void *mem, size_t size)
 	if (ser->crc != luo_timeline_crc(ser, offsetof(struct luo_timeline_ser,
 						       crc)))
 		return -EBADMSG;
-	if (ser->slots <= LUO_TIMELINE_RESERVED || !ser->update ||
+	if (size > LUO_TIMELINE_MAX_SIZE ||
+	    ser->slots <= LUO_TIMELINE_RESERVED ||
+	    !ser->update || ser->update == U32_MAX ||
 	    !ser->kernel || ser->kernel >= U16_MAX ||
 	    ser->slots > (size - sizeof(*ser)) /
 			 sizeof(struct liveupdate_timeline_record))
@@ -141,13 +148,12 @@ static bool luo_timeline_name_valid(const char *name)
 	       luo_name_valid(name);
 }
 
+/* A later kernel may have kinds and steps that this one does not know. */
 static bool luo_timeline_record_valid(const struct luo_timeline_ser *ser,
 				      const struct liveupdate_timeline_record *record)
 {
 	return record->crc == luo_timeline_record_crc(*record) &&
-	       record->kind >= LIVEUPDATE_TIMELINE_KERNEL &&
-	       record->kind <= LIVEUPDATE_TIMELINE_INITCALLS &&
-	       record->step <= LIVEUPDATE_TIMELINE_FINISH &&
+	       record->kind &&
 	       record->update && record->update <= ser->update &&
 	       record->kernel && record->kernel <= ser->kernel &&
 	       record->start <= record->end &&
@@ -197,14 +203,36 @@ static bool luo_timeline_take_slot(struct luo_timeline *timeline, u32 reserved,
 	return true;
 }
 
+/* How many callbacks of one step are recorded. */
+static u32 luo_timeline_share(const struct luo_timeline *timeline)
+{
+	u32 half = timeline->slots / 2;
+
+	return half > LUO_TIMELINE_RESERVED + LUO_TIMELINE_SHARES ?
+	       (half - LUO_TIMELINE_RESERVED) / LUO_TIMELINE_SHARES : 1;
+}
+
 static void luo_timeline_store(struct luo_timeline *timeline,
 			       struct liveupdate_timeline_record record)
 {
-	bool callback = record.kind == LIVEUPDATE_TIMELINE_CALLBACK;
-	u32 slot;
+	u32 reserved = 0, slot;
 
-	if (!luo_timeline_take_slot(timeline,
-				    callback ? LUO_TIMELINE_RESERVED : 0, &slot))
+	/* Callbacks and steps have the lock of the machine to themselves. */
+	switch (record.kind) {
+	case LIVEUPDATE_TIMELINE_CALLBACK:
+		if (timeline->callbacks >= luo_timeline_share(timeline)) {
+			atomic_inc(&timeline->dropped);
+			return;
+		}
+		timeline->callbacks++;
+		reserved = LUO_TIMELINE_RESERVED;
+		break;
+	case LIVEUPDATE_TIMELINE_STEP:
+		timeline->callbacks = 0;
+		reserved = LUO_TIMELINE_STEPS;
+		break;
+	}
+	if (!luo_timeline_take_slot(timeline, reserved, &slot))
 		return;
 
 	record.update = timeline->update;
@@ -218,8 +246,7 @@ static void luo_timeline_store(struct luo_timeline *timeline,
 
 /**
  * luo_timeline_append() - record what took place
- * @timeline: the timeline; nothing is recorded if it has no memory or no update
- *	is under way
+ * @timeline: the timeline; nothing is recorded if no update is under way
  * @kind: kind of record
  * @step: step it belongs to, or LUO_STEP_NONE
  * @name: cut if it is too long
@@ -236,19 +263,24 @@ void luo_timeline_append(struct luo_timeline *timeline,
 {
 	struct liveupdate_timeline_record record = {
 		.start	= start,
-		.end	= end,
+		/* Counters of two processors need not agree to the last digit. */
+		.end	= max(start, end),
 		.kind	= kind,
 		.step	= step,
 		.error	= error,
 	};
 
-	if (!READ_ONCE(timeline->recording) || !timeline->ser)
+	/* Who sees it set sees the memory. */
+	if (!smp_load_acquire(&timeline->recording))
 		return;
 
-	trace_liveupdate_record(kind, luo_step_name(step), name, end - start,
-				error);
 	strscpy_pad(record.name, name);
 	luo_timeline_store(timeline, record);
+
+	/* Nobody can look at a trace of the jump. */
+	if (!irqs_disabled())
+		trace_liveupdate_record(kind, luo_step_name(step), name,
+					record.end - start, error);
 }
 
 /* Move to other memory, which holds @used records, with what is recorded now. */
@@ -263,6 +295,7 @@ static void luo_timeline_move(struct luo_timeline *timeline,
 	timeline->ser = ser;
 	timeline->records = (void *)(ser + 1);
 	timeline->slots = slots;
+	timeline->callbacks = 0;
 	atomic_set(&timeline->used, used);
 	for (u32 i = 0; i < count; i++)
 		luo_timeline_store(timeline, records[i]);
@@ -312,8 +345,9 @@ void luo_timeline_detach(struct luo_timeline *timeline)
  * @mem: memory that luo_timeline_check() accepted and that is ours now
  *
  * Context: May sleep. Takes &luo_timeline.lock.
+ * Return: number of records that were damaged.
  */
-void luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
+u32 luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
 {
 	struct luo_timeline_ser *ser = mem;
 	struct liveupdate_timeline_record *records = (void *)(ser + 1);
@@ -339,6 +373,29 @@ void luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
 	timeline->kernel = ser->kernel + 1;
 	atomic_add(ser->dropped, &timeline->dropped);
 	luo_timeline_move(timeline, ser, ser->slots, used);
+
+	return damaged;
+}
+
+/**
+ * luo_timeline_truncate() - remove the last records
+ * @timeline: the timeline; nobody appends
+ * @used: number of records to keep; nothing happens if there are no more
+ *
+ * Context: May sleep. Takes &luo_timeline.lock.
+ */
+void luo_timeline_truncate(struct luo_timeline *timeline, u32 used)
+{
+	u32 before = atomic_read(&timeline->used);
+
+	if (before <= used)
+		return;
+
+	guard(mutex)(&timeline->lock);
+	memset(timeline->records + used, 0,
+	       (before - used) * sizeof(*timeline->records));
+	atomic_set(&timeline->used, used);
+	timeline->generation++;
 }
 
 /**

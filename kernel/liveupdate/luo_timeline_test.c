@@ -11,6 +11,7 @@
  * participants of its own records into one.
  */
 
+#include <kunit/resource.h>
 #include <kunit/test.h>
 #include <linux/completion.h>
 #include <linux/crc32.h>
@@ -18,15 +19,20 @@
 #include <linux/slab.h>
 #include <linux/sprintf.h>
 #include <linux/string.h>
+#include <linux/utsname.h>
 #include <linux/workqueue.h>
 
 #include "luo_kunit.h"
 #include "luo_timeline.h"
 
-#define LUO_TEST_SLOTS		(LUO_TIMELINE_RESERVED + 36)
-#define LUO_TEST_BYTES		(sizeof(struct luo_timeline_ser) +	\
-				 LUO_TEST_SLOTS *			\
+/* So many that the callbacks of a step have a share of LUO_TEST_SHARE. */
+#define LUO_TEST_SHARE		10
+#define LUO_TEST_SLOTS		(2 * (LUO_TIMELINE_RESERVED +		\
+				      LUO_TIMELINE_SHARES * LUO_TEST_SHARE))
+#define LUO_TEST_SIZE(_slots)	(sizeof(struct luo_timeline_ser) +	\
+				 (_slots) *				\
 				 sizeof(struct liveupdate_timeline_record))
+#define LUO_TEST_BYTES		LUO_TEST_SIZE(LUO_TEST_SLOTS)
 
 /**
  * struct luo_timeline_kunit - what every test starts with, in &kunit.priv
@@ -41,6 +47,11 @@ struct luo_timeline_kunit {
 	void *mem;
 	void *copy;
 };
+
+static void luo_timeline_free(void *mem)
+{
+	kvfree(mem);
+}
 
 static int luo_timeline_test_init(struct kunit *test)
 {
@@ -132,35 +143,60 @@ static void luo_timeline_append_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), 6);
 	KUNIT_EXPECT_EQ(test, atomic_read(&timeline->dropped), 0);
 
-	fixture->next.recording = true;
-	luo_timeline_test_fill(&fixture->next, 0);
-	KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next), 0);
+	/* The counters of two processors. */
+	timeline->recording = true;
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_STEP, LUO_STEP_THAW,
+			    "", 100, 99, 0);
+	KUNIT_EXPECT_EQ(test, timeline->records[6].start, 100);
+	KUNIT_EXPECT_EQ(test, timeline->records[6].end, 100);
 }
 
+static void luo_timeline_test_mark(struct luo_timeline *timeline)
+{
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_MARK, LUO_STEP_NONE,
+			    "mark", 1, 1, 0);
+}
+
+/* Callbacks have a share for each step, and leave room, as do steps. */
 static void luo_timeline_full_test(struct kunit *test)
 {
 	struct luo_timeline_kunit *fixture = test->priv;
 	struct luo_timeline *timeline = &fixture->timeline;
-	u32 callbacks = LUO_TEST_SLOTS - LUO_TIMELINE_RESERVED;
+	u32 used = 0, dropped = 0;
 
-	for (u32 i = 0; i < callbacks + 3; i++)
-		luo_timeline_test_fill(timeline, 1);
-	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), callbacks);
-	KUNIT_EXPECT_EQ(test, atomic_read(&timeline->dropped), 3);
-
-	for (u32 i = 0; i < LUO_TIMELINE_RESERVED + 2; i++)
+	/* Until only what is reserved is free. */
+	while (used + LUO_TEST_SHARE + 1 <= LUO_TEST_SLOTS - LUO_TIMELINE_RESERVED) {
+		for (u32 i = 0; i < LUO_TEST_SHARE + 3; i++)
+			luo_timeline_test_fill(timeline, 1);
+		dropped += 3;
 		luo_timeline_test_fill(timeline, 2);
+		used += LUO_TEST_SHARE + 1;
+		KUNIT_ASSERT_EQ(test, luo_timeline_complete(timeline), used);
+		KUNIT_ASSERT_EQ(test, atomic_read(&timeline->dropped), dropped);
+	}
+	for (u32 i = 0; i < LUO_TEST_SHARE; i++)
+		luo_timeline_test_fill(timeline, 1);
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline),
+			LUO_TEST_SLOTS - LUO_TIMELINE_RESERVED);
+
+	for (u32 i = 0; i < LUO_TIMELINE_RESERVED; i++)
+		luo_timeline_test_fill(timeline, 2);
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline),
+			LUO_TEST_SLOTS - LUO_TIMELINE_STEPS);
+
+	dropped = atomic_read(&timeline->dropped);
+	for (u32 i = 0; i < LUO_TIMELINE_STEPS + 2; i++)
+		luo_timeline_test_mark(timeline);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), LUO_TEST_SLOTS);
-	KUNIT_EXPECT_EQ(test, atomic_read(&timeline->dropped), 5);
-	luo_timeline_test_expect(test, timeline, LUO_TEST_SLOTS - 1, 2, 1);
+	KUNIT_EXPECT_EQ(test, atomic_read(&timeline->dropped), dropped + 2);
+	KUNIT_EXPECT_EQ(test, timeline->records[LUO_TEST_SLOTS - 1].kind,
+			LIVEUPDATE_TIMELINE_MARK);
 }
 
 static void luo_timeline_small_test(struct kunit *test)
 {
 	struct luo_timeline_kunit *fixture = test->priv;
-	size_t size = sizeof(struct luo_timeline_ser) +
-		      (LUO_TIMELINE_RESERVED + 1) *
-		      sizeof(struct liveupdate_timeline_record);
+	size_t size = LUO_TEST_SIZE(LUO_TIMELINE_RESERVED + 1);
 
 	KUNIT_EXPECT_EQ(test, -EINVAL, luo_timeline_attach(&fixture->next,
 							   fixture->copy,
@@ -192,9 +228,11 @@ static void luo_timeline_round_trip_test(struct kunit *test)
 						     LUO_TEST_BYTES));
 	next->recording = true;
 	luo_timeline_test_fill(next, 11);
+	next->damaged = 20;
+	atomic_set(&next->dropped, 30);
 	KUNIT_ASSERT_EQ(test, 0, luo_timeline_check(fixture->mem,
 						    LUO_TEST_BYTES));
-	luo_timeline_adopt(next, fixture->mem);
+	KUNIT_EXPECT_EQ(test, 0, luo_timeline_adopt(next, fixture->mem));
 	luo_timeline_test_fill(next, 12);
 
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(next), 13);
@@ -207,8 +245,8 @@ static void luo_timeline_round_trip_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, next->records[11].update, 3);
 	KUNIT_EXPECT_EQ(test, next->update, 3);
 	KUNIT_EXPECT_EQ(test, next->generation, 4);
-	KUNIT_EXPECT_EQ(test, next->damaged, 5);
-	KUNIT_EXPECT_EQ(test, atomic_read(&next->dropped), 6);
+	KUNIT_EXPECT_EQ(test, next->damaged, 25);
+	KUNIT_EXPECT_EQ(test, atomic_read(&next->dropped), 36);
 
 	/* And so does the one after it. */
 	luo_timeline_seal(next);
@@ -277,6 +315,8 @@ static void luo_timeline_head_test(struct kunit *test)
 		{ 0, 1, 1, -EINVAL },
 		{ LUO_TEST_SLOTS + 1, 1, 1, -EINVAL },
 		{ U32_MAX, 1, 1, -EINVAL },
+		{ LUO_TEST_SLOTS, U32_MAX - 1, 1, 0 },
+		{ LUO_TEST_SLOTS, U32_MAX, 1, -EINVAL },
 		{ LUO_TEST_SLOTS, 0, 1, -EINVAL },
 		{ LUO_TEST_SLOTS, 1, 0, -EINVAL },
 		{ LUO_TEST_SLOTS, 1, U16_MAX, -EINVAL },
@@ -296,6 +336,8 @@ static void luo_timeline_head_test(struct kunit *test)
 	}
 
 	*ser = good;
+	KUNIT_EXPECT_EQ(test, 0, luo_timeline_check(ser, LUO_TIMELINE_MAX_SIZE));
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_timeline_check(ser, LUO_TIMELINE_MAX_SIZE + 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, luo_timeline_check(ser, sizeof(*ser) - 1));
 	KUNIT_EXPECT_EQ(test, -EINVAL, luo_timeline_check(ser, LUO_TEST_BYTES - 1));
 	ser->crc++;
@@ -305,55 +347,58 @@ static void luo_timeline_head_test(struct kunit *test)
 			luo_timeline_check(ser, LUO_TEST_BYTES));
 }
 
-/* Fields that are wrong under a checksum that is right. */
-static void luo_timeline_damage(struct liveupdate_timeline_record *record,
+/* Fields that are wrong, or only unknown, under a checksum that is right. */
+static bool luo_timeline_damage(struct liveupdate_timeline_record *record,
 				unsigned int field)
 {
 	switch (field) {
 	case 0:
-		break;
+		return false;
 	case 1:
-		record->kind = 0;
-		break;
-	case 2:
 		record->kind = LIVEUPDATE_TIMELINE_INITCALLS + 1;
-		break;
-	case 3:
+		return false;
+	case 2:
 		record->step = LIVEUPDATE_TIMELINE_FINISH + 1;
-		break;
+		return false;
+	case 3:
+		record->error = -MAX_ERRNO;
+		return false;
 	case 4:
-		record->update = 0;
-		break;
+		record->kind = 0;
+		return true;
 	case 5:
-		record->update++;
-		break;
+		record->update = 0;
+		return true;
 	case 6:
-		record->kernel = 0;
-		break;
+		record->update++;
+		return true;
 	case 7:
-		record->kernel++;
-		break;
+		record->kernel = 0;
+		return true;
 	case 8:
-		record->start = record->end + 1;
-		break;
+		record->kernel++;
+		return true;
 	case 9:
-		record->error = 1;
-		break;
+		record->start = record->end + 1;
+		return true;
 	case 10:
-		record->error = -MAX_ERRNO - 1;
-		break;
+		record->error = 1;
+		return true;
 	case 11:
-		memset(record->name, 'x', sizeof(record->name));
-		break;
+		record->error = -MAX_ERRNO - 1;
+		return true;
 	case 12:
-		record->name[sizeof(record->name) - 2] = 'x';
-		break;
+		memset(record->name, 'x', sizeof(record->name));
+		return true;
 	case 13:
-		record->name[2] = ' ';
-		break;
+		record->name[sizeof(record->name) - 2] = 'x';
+		return true;
 	case 14:
+		record->name[2] = ' ';
+		return true;
+	default:
 		record->name[2] = '\n';
-		break;
+		return true;
 	}
 }
 
@@ -367,16 +412,29 @@ static void luo_timeline_damage_test(struct kunit *test)
 		luo_timeline_test_fill(&fixture->timeline, i);
 	luo_timeline_seal(&fixture->timeline);
 
-	for (unsigned int field = 0; field <= 14; field++) {
+	for (unsigned int field = 0; field <= 15; field++) {
+		bool damaged;
+
 		memcpy(fixture->copy, fixture->mem, LUO_TEST_BYTES);
-		luo_timeline_damage(&records[1], field);
+		damaged = luo_timeline_damage(&records[1], field);
 		luo_timeline_test_seal_record(&records[1]);
 		luo_timeline_init(&fixture->next);
-		luo_timeline_adopt(&fixture->next, fixture->copy);
-		KUNIT_EXPECT_EQ_MSG(test, fixture->next.damaged, !!field,
+		KUNIT_EXPECT_EQ_MSG(test, damaged,
+				    luo_timeline_adopt(&fixture->next,
+						       fixture->copy),
 				    "field %u", field);
+		KUNIT_EXPECT_EQ(test, fixture->next.damaged, damaged);
 		KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next),
-				field ? 2 : 3);
+				3 - damaged);
+
+		/* What was removed does not come back. */
+		luo_timeline_seal(&fixture->next);
+		luo_timeline_init(&fixture->next);
+		KUNIT_EXPECT_EQ(test, 0, luo_timeline_adopt(&fixture->next,
+							    fixture->copy));
+		KUNIT_EXPECT_EQ(test, fixture->next.damaged, damaged);
+		KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next),
+				3 - damaged);
 	}
 }
 
@@ -500,13 +558,41 @@ static void luo_timeline_read_empty_test(struct kunit *test)
 						sizeof(header)), 0);
 }
 
-/* Several append at once: every record is there once, and whole. */
+/* The last records go, and nothing else. */
+static void luo_timeline_truncate_test(struct kunit *test)
+{
+	struct luo_timeline_kunit *fixture = test->priv;
+	struct luo_timeline *timeline = &fixture->timeline;
+
+	for (u32 i = 0; i < 5; i++)
+		luo_timeline_test_fill(timeline, i);
+	luo_timeline_truncate(timeline, U32_MAX);
+	luo_timeline_truncate(timeline, 5);
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), 5);
+	KUNIT_EXPECT_EQ(test, timeline->generation, 0);
+
+	luo_timeline_truncate(timeline, 3);
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), 3);
+	KUNIT_EXPECT_EQ(test, timeline->generation, 1);
+	KUNIT_EXPECT_NULL(test, memchr_inv(&timeline->records[3], 0,
+					   2 * sizeof(*timeline->records)));
+	luo_timeline_test_fill(timeline, 7);
+	luo_timeline_test_expect(test, timeline, 2, 2, 1);
+	luo_timeline_test_expect(test, timeline, 3, 7, 1);
+}
+
+/*
+ * Several append at once while somebody reads: every record is there once, and
+ * what can be read is whole.
+ */
 
 #define LUO_TEST_WRITERS	4
+#define LUO_TEST_EACH		2000
 
 struct luo_timeline_writer {
 	struct work_struct work;
 	struct luo_timeline *timeline;
+	struct completion *start;
 	u32 number;
 };
 
@@ -515,43 +601,79 @@ static void luo_timeline_write(struct work_struct *work)
 	struct luo_timeline_writer *writer =
 		container_of(work, struct luo_timeline_writer, work);
 
-	for (u32 i = 0; i < LUO_TEST_SLOTS / LUO_TEST_WRITERS; i++)
-		luo_timeline_test_fill(writer->timeline,
-				       2 * (i * LUO_TEST_WRITERS + writer->number));
+	wait_for_completion(writer->start);
+	for (u32 i = 0; i < LUO_TEST_EACH; i++)
+		luo_timeline_append(writer->timeline, LIVEUPDATE_TIMELINE_MARK,
+				    LUO_STEP_NONE, "mark",
+				    i * LUO_TEST_WRITERS + writer->number,
+				    U64_MAX - i, 0);
+}
+
+/* Number of records that are there and whole, of which @checked were before. */
+static u32 luo_timeline_whole(struct kunit *test, struct luo_timeline *timeline,
+			      u32 checked)
+{
+	u32 count = luo_timeline_complete(timeline);
+
+	for (; checked < count; checked++) {
+		struct liveupdate_timeline_record record =
+			timeline->records[checked];
+
+		luo_timeline_test_seal_record(&record);
+		KUNIT_ASSERT_EQ_MSG(test, record.crc,
+				    timeline->records[checked].crc,
+				    "slot %u", checked);
+	}
+
+	return count;
 }
 
 static void luo_timeline_race_test(struct kunit *test)
 {
+	u32 slots = LUO_TEST_EACH * LUO_TEST_WRITERS;
 	struct luo_timeline_kunit *fixture = test->priv;
-	struct luo_timeline *timeline = &fixture->timeline;
 	struct luo_timeline_writer writers[LUO_TEST_WRITERS];
-	u32 each = LUO_TEST_SLOTS / LUO_TEST_WRITERS;
+	struct luo_timeline *timeline = &fixture->next;
 	u32 seen[LUO_TEST_WRITERS] = {};
+	DECLARE_COMPLETION_ONSTACK(start);
+	u32 checked = 0;
+	void *mem;
+
+	mem = kvzalloc(LUO_TEST_SIZE(slots), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, luo_timeline_free,
+							   mem));
+	KUNIT_ASSERT_EQ(test, 0, luo_timeline_attach(timeline, mem,
+						     LUO_TEST_SIZE(slots)));
+	timeline->update = 1;
+	timeline->recording = true;
 
 	for (u32 i = 0; i < LUO_TEST_WRITERS; i++) {
 		writers[i].timeline = timeline;
+		writers[i].start = &start;
 		writers[i].number = i;
 		INIT_WORK_ONSTACK(&writers[i].work, luo_timeline_write);
 		queue_work(system_dfl_wq, &writers[i].work);
+	}
+	complete_all(&start);
+	while (checked < slots && !atomic_read(&timeline->dropped)) {
+		checked = luo_timeline_whole(test, timeline, checked);
+		cond_resched();
 	}
 	for (u32 i = 0; i < LUO_TEST_WRITERS; i++) {
 		flush_work(&writers[i].work);
 		destroy_work_on_stack(&writers[i].work);
 	}
 
-	KUNIT_ASSERT_EQ(test, luo_timeline_complete(timeline),
-			each * LUO_TEST_WRITERS);
-	for (u32 i = 0; i < each * LUO_TEST_WRITERS; i++) {
-		u64 index = (timeline->records[i].start - 0x123456789abcULL) / 2;
-		u32 number = index % LUO_TEST_WRITERS;
+	KUNIT_EXPECT_EQ(test, atomic_read(&timeline->dropped), 0);
+	KUNIT_ASSERT_EQ(test, luo_timeline_whole(test, timeline, 0), slots);
+	for (u32 i = 0; i < slots; i++) {
+		u64 start = timeline->records[i].start;
 
-		KUNIT_ASSERT_EQ(test, index / LUO_TEST_WRITERS, seen[number]);
-		seen[number]++;
-		luo_timeline_test_expect(test, timeline, i, 2 * index, 1);
+		KUNIT_ASSERT_EQ(test, start / LUO_TEST_WRITERS,
+				seen[start % LUO_TEST_WRITERS]);
+		seen[start % LUO_TEST_WRITERS]++;
 	}
-	luo_timeline_seal(timeline);
-	luo_timeline_adopt(&fixture->next, fixture->mem);
-	KUNIT_EXPECT_EQ(test, fixture->next.damaged, 0);
 }
 
 static struct kunit_case luo_timeline_cases[] = {
@@ -566,6 +688,7 @@ static struct kunit_case luo_timeline_cases[] = {
 	KUNIT_CASE(luo_timeline_room_test),
 	KUNIT_CASE(luo_timeline_read_test),
 	KUNIT_CASE(luo_timeline_read_empty_test),
+	KUNIT_CASE(luo_timeline_truncate_test),
 	KUNIT_CASE(luo_timeline_race_test),
 	{}
 };
@@ -655,11 +778,15 @@ static void luo_timeline_machine_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), slot);
 	KUNIT_EXPECT_FALSE(test, timeline->recording);
 
-	/* The second one fails; what is undone is recorded as well. */
+	/*
+	 * Nothing is left of what was cancelled. The second one fails; what is
+	 * undone is recorded as well.
+	 */
 	provider->error[LUO_STEP_PREPARE] = -EIO;
 	KUNIT_ASSERT_EQ(test, -EIO, luo_machine_prepare(machine));
+	slot = 0;
 	luo_timeline_test_want(test, timeline, &slot, LIVEUPDATE_TIMELINE_KERNEL,
-			       LUO_STEP_NONE, timeline->records[0].name, 0);
+			       LUO_STEP_NONE, init_utsname()->release, 0);
 	KUNIT_EXPECT_EQ(test, timeline->records[slot].update, 2);
 	luo_timeline_test_want_step(test, timeline, &slot, LUO_STEP_PREPARE,
 				    true, -EIO);
@@ -670,6 +797,25 @@ static void luo_timeline_machine_test(struct kunit *test)
 			       LUO_STEP_CANCEL, "", 0);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), slot);
 	KUNIT_EXPECT_FALSE(test, timeline->recording);
+
+	/* Of three rehearsals the last one is left, and the freeze behind it. */
+	provider->error[LUO_STEP_PREPARE] = 0;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	for (int i = 0; i < 3; i++)
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	slot = 1;
+	luo_timeline_test_want_step(test, timeline, &slot, LUO_STEP_PREPARE,
+				    true, 0);
+	luo_timeline_test_want_step(test, timeline, &slot, LUO_STEP_FREEZE,
+				    true, 0);
+	luo_timeline_test_want_step(test, timeline, &slot, LUO_STEP_THAW,
+				    false, 0);
+	luo_timeline_test_want_step(test, timeline, &slot, LUO_STEP_FREEZE,
+				    true, 0);
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), slot);
+	luo_machine_thaw(machine);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_cancel(machine));
 	machine->timeline = NULL;
 }
 

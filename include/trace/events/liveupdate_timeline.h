@@ -10,6 +10,12 @@
 #include <linux/tracepoint.h>
 #include <uapi/linux/liveupdate_timeline.h>
 
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_KERNEL);
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_STEP);
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_CALLBACK);
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_MARK);
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_INITCALLS);
+
 /*
  * Something was recorded for the timeline; duration is in counts of the
  * processor's counter.

@@ -16,13 +16,16 @@
  * and what is measured between the kernels is an estimate.
  *
  * Records are written when what they tell of ends. Those of the old kernel come
- * before those of the new one, and earlier updates before later ones. When room
- * is needed, the oldest updates go as a whole, and @generation changes. A reader
- * that needs several reads starts again if it changed meanwhile.
+ * before those of the new one, and earlier updates before later ones.
+ *
+ * Records leave when an update begins or is rehearsed: those of an update that
+ * was cancelled, those of the last rehearsal, and, if room is needed, the oldest
+ * updates as a whole. Then @generation changes. A reader that needs several reads
+ * starts again if it changed meanwhile.
  *
  * A reader refuses a @version it does not know, takes the sizes from the header,
  * and ignores what a later kernel added at the end of header and records, as
- * well as records of a kind that it does not know.
+ * well as records of a kind or step that it does not know.
  */
 
 #ifndef _UAPI_LIVEUPDATE_TIMELINE_H
@@ -45,11 +48,13 @@
  * @header_size: bytes of this header, a multiple of 8.
  * @record_size: bytes of a record, a multiple of 8.
  * @count: number of records.
- * @frequency: counts a second, as the kernel that is read from measured it.
+ * @frequency: counts a second, as the kernel that is read from measured it; 0
+ *	if it could not.
  * @flags: %LIVEUPDATE_TIMELINE_INVARIANT, or 0.
- * @generation: changes whenever records are removed.
- * @damaged: records from earlier kernels that were not as they had been written.
- * @dropped: records for which there was no room.
+ * @generation: changes whenever records are removed while the kernel runs.
+ * @damaged: records from earlier kernels that were not as they had been written,
+ *	ever.
+ * @dropped: records for which there was no room, ever.
  */
 struct liveupdate_timeline_header {
 	char magic[LIVEUPDATE_TIMELINE_MAGIC_LEN];
@@ -67,17 +72,20 @@ struct liveupdate_timeline_header {
 /**
  * enum liveupdate_timeline_kind - what a record tells of
  * @LIVEUPDATE_TIMELINE_KERNEL: a kernel; @name is its release, cut if it is too
- *	long. For the old kernel it is the instant at which the update was
- *	prepared, for the new one the first instant at which it could look.
+ *	long. For the old kernel it is the instant at which prepare began, for
+ *	the new one the first instant at which it could look.
  * @LIVEUPDATE_TIMELINE_STEP: a step over all participants; @name is empty,
- *	@error is what it ended with.
+ *	@error is what it ended with, in restore 0 also if participants failed.
  * @LIVEUPDATE_TIMELINE_CALLBACK: the callback of the participant @name in a step.
+ *	It stands alone for a module that restores late, or goes. Of a step with
+ *	very many participants only the first are recorded.
  * @LIVEUPDATE_TIMELINE_MARK: an instant on the way; @name says which:
  *	"serialized": the sessions of /dev/liveupdate are, nothing can fail now;
  *	"notified": the reboot notifiers ran, devices are shut down next;
  *	"devices-down": they are;
  *	"jump": the last instant in the old kernel;
- *	"initcalls-done": the new kernel ran its last initcalls;
+ *	"initcalls-done": the new kernel ran its initcalls, except for the last
+ *	ones of the level "late";
  *	"userspace": process 1 starts to run its program.
  * @LIVEUPDATE_TIMELINE_INITCALLS: a level of initcalls; @name is its name.
  *
