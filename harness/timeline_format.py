@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The timeline as /sys/kernel/liveupdate/timeline has it.
 
-Knows the layout of include/uapi/linux/liveupdate_timeline.h: scenarios read it,
-tests of luctl write it.
+Knows the layout of include/uapi/linux/liveupdate_timeline.h: scenarios read
+it, tests of luctl write it.
 """
 
 import dataclasses
@@ -86,7 +86,7 @@ def parse(data):
     if header.header_size < HEADER.size or header.record_size < RECORD.size:
         raise HarnessError(f"timeline: {header}")
     if len(data) < header.header_size + header.count * header.record_size:
-        raise HarnessError(f"timeline: {len(data)} bytes are too few: {header}")
+        raise HarnessError(f"timeline: only {len(data)} bytes: {header}")
 
     records = []
     crc_at = RECORD.size - 52

@@ -256,6 +256,8 @@ class Model(TimelineTest):
                 os.close(leader)
             self.assertEqual("\u2588".encode() in text, block)
             self.assertEqual(b"#" in text, not block)
+        self.assertTrue(self.luctl("timeline", "--file", path,
+                                   LC_ALL="C.UTF-8").out.isascii())
 
     def test_rehearsals(self):
         records = Update().prepared(rehearsals=3).jumped().finished().records
@@ -336,6 +338,8 @@ class Model(TimelineTest):
         found = self.update(update.records)
         self.assertEqual((found["outcome"], phases(found)),
                          ("not finished", {}))
+        self.assertIn("0 ms is the prepare",
+                      self.text(tf.build(update.records)))
 
     def test_three_updates(self):
         first = Update()
@@ -564,10 +568,16 @@ class Damage(TimelineTest):
         self.refused(tf.build(records, frequency=0), "how fast")
         self.refused(tf.HEADER.pack(tf.MAGIC, 1, 48, 80, 2**32 - 1, 10**9, 1,
                                     1, 0, 0) + bytes(10**6), "is cut short")
-        for sizes in ((47, 80), (0, 80), (52, 80), (48, 72), (48, 0),
-                      (48, 84), (2**32 - 8, 80), (48, 2**32 - 8)):
-            self.refused(tf.HEADER.pack(tf.MAGIC, 1, *sizes, 2**32 - 1, 10**9,
-                                        1, 1, 0, 0) + bytes(200), "is ")
+        for what, *sizes in (
+                ("is damaged", 47, 80), ("is damaged", 0, 80),
+                ("is damaged", 40, 80), ("is damaged", 52, 80),
+                ("is damaged", 48, 72), ("is damaged", 48, 0),
+                ("is damaged", 48, 84), ("is cut short", 2**32 - 8, 80),
+                ("is cut short", 48, 2**32 - 8)):
+            with self.subTest(sizes):
+                self.refused(tf.HEADER.pack(
+                    tf.MAGIC, 1, *sizes, 2**32 - 1, 10**9, 1, 1, 0, 0) +
+                    bytes(200), what)
 
     def test_a_file_without_end(self):
         result = self.luctl("timeline", "--file", "/dev/zero")
