@@ -3,6 +3,7 @@
 
 import errno
 import signal
+import struct
 
 from .luctl_fixture import (FAILED, INTERRUPTED, JUMPED, LOSS, NO_GO, SIGNALS,
                             STATE, TIMEOUT, UNAVAILABLE, USAGE, LuctlTest)
@@ -13,6 +14,30 @@ LOAD = f"load no-initrd {CMDLINE}"
 #: The calls of an update that succeeds. The image is opened twice: to be
 #: checked and to be loaded.
 WAY = ["open", "open", LOAD, "prepare", "rehearse", "sync", "reboot kexec"]
+
+
+#: Participants of the running kernel, as luctl_fixture.PARTICIPANTS has them.
+NOTES = (("pci", 3, 1, 1, 1), ("shutdown-log", 1, 1, 0, 0))
+
+
+def note(name, version, oldest, level, mandatory):
+    """struct liveupdate_note."""
+    return struct.pack("<III12s16s24s48sIIII", 11, 104, 1, b"LIVEUPDATE",
+                       b"kho-v2", b"luo-subsystems-v1", name.encode(),
+                       version, oldest, level, mandatory)
+
+
+def vmlinux(notes):
+    """A kernel with these participants; it has nothing else."""
+    text = b"Linux version 7.3.0 (x)\0"
+    notes = b"".join(note(*n) for n in notes)
+    start = 64 + 2 * 56 + len(text)
+    header = b"\x7fELF\2\1\1".ljust(16, b"\0") + struct.pack(
+        "<HHIQQQIHHHHHH", 2, 62, 1, 0, 64, 0, 0, 64, 56, 2, 0, 0, 0)
+    return header + b"".join(
+        struct.pack("<IIQQQQQQ", kind, 4, where, 0, 0, size, size, 4)
+        for kind, where, size in ((1, 0, start + len(notes)),
+                                  (4, start, len(notes)))) + text + notes
 
 
 class UpdateTest(LuctlTest):
@@ -26,7 +51,13 @@ class UpdateTest(LuctlTest):
 
     def reset(self, state="normal"):
         super().reset(state)
-        self.put("image", "go")
+        (self.top / "sys/kernel/notes").write_bytes(
+            b"".join(note(*n) for n in NOTES))
+        self.put_image(NOTES)
+
+    def put_image(self, notes):
+        """An image with these participants."""
+        (self.top / "image").write_bytes(vmlinux(notes))
 
     def update(self, status, *args, prepare=None, state="normal",
                cmdline=CMDLINE):
@@ -50,7 +81,9 @@ class Way(UpdateTest):
         (found,) = machine.objects()
         self.assertEqual(set(found), {"update"})
         found = found["update"]
-        self.assertIsInstance(found.pop("check"), dict)
+        check = found.pop("check")
+        self.assertEqual((check["verdict"], check["release"]),
+                         ("go", "7.3.0"))
         self.assertEqual(found, {"image": self.image, "initrd": None,
                                  "cmdline": CMDLINE, "rehearsed": True})
 
@@ -146,11 +179,15 @@ class Refusals(UpdateTest):
 
     def test_no_go(self):
         self.refused(NO_GO, self.image, "luctl check", opened=True,
-                     prepare=lambda: self.put("image", "nogo"))
+                     prepare=lambda: self.put_image(NOTES[1:]))
+
+    def test_no_verdict(self):
+        self.refused(FAILED, self.image, opened=True,
+                     prepare=lambda: self.put("image", "no kernel"))
 
     def test_loss(self):
         def lossy():
-            self.put("image", "loss")
+            self.put_image(NOTES[:1])
         self.refused(LOSS, self.image, "--allow-loss", opened=True,
                      prepare=lossy)
         text, _ = self.update(JUMPED, "--allow-loss", prepare=lossy)
