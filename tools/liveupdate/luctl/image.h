@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+/**
+ * DOC: Images and the participants they describe
+ *
+ * See image.c.
+ */
+
+#ifndef _LUCTL_IMAGE_H
+#define _LUCTL_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Sizes of the strings in struct liveupdate_subsystem_desc, and of a kernel release. */
+#define LUCTL_NOTE_KHO_SIZE	16
+#define LUCTL_NOTE_TABLE_SIZE	24
+#define LUCTL_NOTE_NAME_SIZE	48
+#define LUCTL_RELEASE_SIZE	65
+
+/* What a participant says of itself in its note; the strings are valid. */
+struct luctl_note {
+	char kho[LUCTL_NOTE_KHO_SIZE];
+	char table[LUCTL_NOTE_TABLE_SIZE];
+	char name[LUCTL_NOTE_NAME_SIZE];
+	uint32_t version;
+	uint32_t oldest;
+	uint32_t level;
+	uint32_t class;
+};
+
+/* A note that is not believed. */
+struct luctl_odd_note {
+	uint32_t type;
+	uint32_t size;
+	const char *why;
+};
+
+/* More odd notes are not told. */
+#define LUCTL_ODD_NOTES		8
+
+/**
+ * struct luctl_notes - participants as ELF notes describe them
+ * @list: descriptions; no two are the same, but two may have the same name.
+ * @count: their number.
+ * @odd: notes that are not believed.
+ * @odd_count: their number.
+ */
+struct luctl_notes {
+	struct luctl_note *list;
+	size_t count;
+	struct luctl_odd_note odd[LUCTL_ODD_NOTES];
+	size_t odd_count;
+};
+
+/**
+ * luctl_notes_scan() - find all notes of participants
+ * @notes: what is found is added here
+ * @data: the notes, or anything that contains them
+ * @size: bytes
+ * @big_endian: of the kernel that they come from
+ *
+ * Return: 0, -E2BIG if there are more than a hand-over can carry, or -ENOMEM.
+ */
+int luctl_notes_scan(struct luctl_notes *notes, const void *data, size_t size, bool big_endian);
+
+void luctl_notes_drop(struct luctl_notes *notes);
+
+/**
+ * struct luctl_image - what there is to know of a kernel that is not booted yet
+ * @format: "vmlinux", "bzImage", "Image" or "vmlinuz.efi".
+ * @compression: of the image or of the kernel in it, NULL if there is none.
+ * @release: of the kernel in it.
+ * @kho: its KHO ABI, "" if it has no Kexec HandOver.
+ * @notes: its participants.
+ */
+struct luctl_image {
+	const char *format;
+	const char *compression;
+	char release[LUCTL_RELEASE_SIZE];
+	char kho[LUCTL_NOTE_KHO_SIZE];
+	struct luctl_notes notes;
+};
+
+/**
+ * struct luctl_image_problem - why there is nothing to know of an image
+ * @message: what is wrong.
+ * @advice: the way out.
+ */
+struct luctl_image_problem {
+	const char *message;
+	const char *advice;
+};
+
+/**
+ * luctl_image_parse() - look into an image
+ * @image: on success what was found, to be dropped with luctl_image_drop()
+ * @data: the image; not trusted
+ * @size: bytes
+ *
+ * Return: NULL, or what is wrong.
+ */
+const struct luctl_image_problem *luctl_image_parse(struct luctl_image *image, const void *data,
+						    size_t size);
+
+void luctl_image_drop(struct luctl_image *image);
+
+#endif /* _LUCTL_IMAGE_H */
