@@ -221,7 +221,7 @@ static void report_odd_notes(struct check *check)
 		const struct luctl_odd_note *odd = &notes->odd[i];
 
 		add_finding(check, LUCTL_VERDICT_GO, THING_TABLE,
-			    luctl_format("a note in the image is ignored, because %s (type %u, %u bytes)",
+			    luctl_format("a note is ignored, because %s (type %u, %u bytes)",
 					 odd->why, odd->type, odd->size),
 			    luctl_format("if it matters, use the luctl of that kernel"));
 	}
@@ -291,7 +291,8 @@ static void compare_participant(struct check *check, const struct luctl_particip
 		report_unreadable(check, mine, unreadable);
 	if (same > 1)
 		add_finding(check, LUCTL_VERDICT_GO, mine->name,
-			    luctl_format("the image describes it %zu times, and not the same", same),
+			    luctl_format("the image describes it %zu times, and differently",
+					 same),
 			    luctl_format("build the image again, from a clean tree"));
 }
 
