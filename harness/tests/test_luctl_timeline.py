@@ -772,6 +772,7 @@ class Picture(TimelineTest):
         update.add(INITCALLS, name=self.HOSTILE)
         text = self.draw(update.records, flags=0, damaged=1, dropped=1)
         self.assertIn(self.HOSTILE, text)
+        self.assertRegex(text, "(?m)^W{5,20}\u2026$")
         self.assertIn("estimate", text)
 
     def test_others(self):
