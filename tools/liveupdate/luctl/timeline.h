@@ -3,7 +3,7 @@
 /**
  * DOC: Model of the timeline
  *
- * What timeline.c makes of the records of include/uapi/linux/liveupdate_timeline.h,
+ * What is made of the records of include/uapi/linux/liveupdate_timeline.h,
  * for the table, for JSON and for the picture. Times are nanoseconds since the
  * prepare of the update began.
  */
@@ -20,6 +20,19 @@
 
 #define TIMELINE_NAME_SIZE	(LIVEUPDATE_TIMELINE_NAME_LEN + 32)
 #define TIMELINE_TIME_SIZE	24
+#define TIMELINE_NR_STEPS	(LIVEUPDATE_TIMELINE_FINISH + 1)
+
+/* A record that is right. */
+struct timeline_record {
+	uint64_t start;
+	uint64_t end;
+	uint32_t update;
+	uint16_t kernel;
+	uint8_t kind;
+	uint8_t step;
+	int32_t error;
+	char name[LIVEUPDATE_TIMELINE_NAME_LEN];
+};
 
 /**
  * enum timeline_side - which kernel ran
@@ -114,17 +127,63 @@ struct timeline_update {
 	struct timeline_parts dearest;
 };
 
+/**
+ * struct timeline - the whole timeline
+ * @header: its header.
+ * @damaged: records that are not right, here and in the kernel.
+ * @records: those that are right, in the order of the file.
+ * @sorted: pointers to @records, by update.
+ * @record_count: their number.
+ * @update: one for each update, or the one that is asked for.
+ * @count: their number.
+ */
+struct timeline {
+	struct liveupdate_timeline_header header;
+	uint64_t damaged;
+	struct timeline_record *records;
+	struct timeline_record **sorted;
+	size_t record_count;
+	struct timeline_update *update;
+	size_t count;
+};
+
+/* timeline.c */
+
+/* Memory for @count elements. Ends the program if there is none. */
+void *timeline_resize(void *memory, size_t count, size_t size);
+
+/* Write a file; errors are reported. */
+enum luctl_status timeline_save(const char *path, const void *data, size_t size);
+
+/* timeline_model.c */
+
+extern const char *const timeline_step_names[TIMELINE_NR_STEPS];
+
+/* Fill @update, which is zeroed, from its records in the order of the file. */
+void timeline_build_update(struct timeline_update *update, uint64_t frequency,
+			   struct timeline_record *const *records, size_t count);
+
+/* timeline_print.c */
+
 /* "541.2 ms", four digits; @text has TIMELINE_TIME_SIZE bytes and is returned. */
 const char *timeline_time(char *text, int64_t ns);
 
 /* "restore of kvm" for a callback, else the name; to be freed. */
 char *timeline_part_text(const struct timeline_part *part);
 
-/* Write a file; errors are reported. */
-enum luctl_status timeline_save(const char *path, const void *data, size_t size);
+/* What to know about the figures, a list that ends with NULL; @update may be NULL. */
+char **timeline_notes(const struct timeline *timeline, const struct timeline_update *update);
+void timeline_drop_notes(char **notes);
+
+void timeline_print_list(const struct timeline *timeline);
+void timeline_print_update(const struct timeline *timeline, const struct timeline_update *update,
+			   unsigned int top);
+void timeline_print_json(const struct timeline *timeline, unsigned int top);
+
+/* timeline_svg.c */
 
 /**
- * timeline_write_svg() - draw an update; timeline_svg.c
+ * timeline_write_svg() - draw an update
  * @path: file to write
  * @update: the update
  * @notes: what to know about the figures, a list that ends with NULL

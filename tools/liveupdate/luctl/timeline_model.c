@@ -1,0 +1,618 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Model of an update
+ *
+ * The records of an update become phases between known instants, in a fixed order.
+ * Where an instant is missing, or before the one that it has to follow, the phase
+ * is unknown; nothing is guessed. Instants are turned into nanoseconds once, so
+ * that durations add up.
+ *
+ * A rehearsal freezes, too: the freeze that counts is the last one before the jump,
+ * and no thaw follows it.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "timeline.h"
+
+/* The largest distance in ns; differences and sums of some fit an int64_t. */
+#define NS_LIMIT	(INT64_MAX / 4)
+
+#define NS_PER_SECOND	1000000000
+
+/* What takes less between two levels of initcalls is no phase. */
+#define HOLE_NS		100000
+
+const char *const timeline_step_names[TIMELINE_NR_STEPS] = {
+	[LIVEUPDATE_TIMELINE_NONE]	= "none",
+	[LIVEUPDATE_TIMELINE_PREPARE]	= "prepare",
+	[LIVEUPDATE_TIMELINE_CANCEL]	= "cancel",
+	[LIVEUPDATE_TIMELINE_FREEZE]	= "freeze",
+	[LIVEUPDATE_TIMELINE_THAW]	= "thaw",
+	[LIVEUPDATE_TIMELINE_RESTORE]	= "restore",
+	[LIVEUPDATE_TIMELINE_FINISH]	= "finish",
+};
+
+static bool is_step(const struct timeline_record *record)
+{
+	return record->kind == LIVEUPDATE_TIMELINE_STEP;
+}
+
+static bool is_callback(const struct timeline_record *record)
+{
+	return record->kind == LIVEUPDATE_TIMELINE_CALLBACK;
+}
+
+/* Instants that an update passes in this order, when they are known. */
+enum {
+	AT_FREEZE,
+	AT_FROZEN,
+	AT_SERIALIZED,
+	AT_NOTIFIED,
+	AT_DEVICES_DOWN,
+	AT_JUMP,
+	AT_KERNEL,
+	AT_INITCALLS,
+	AT_INITCALLS_DONE,
+	AT_USERSPACE,
+	NR_INSTANTS,
+};
+
+struct instant {
+	bool known;
+	uint64_t counter;
+};
+
+/**
+ * struct builder - what is found out on the way to a &struct timeline_update
+ * @update: the update that is built.
+ * @frequency: counts a second.
+ * @records: its records, in the order of the file.
+ * @count: their number.
+ * @old: number of the kernel that is left, 0 if it wrote nothing.
+ * @new: number of the kernel that is entered, 0 if it wrote nothing.
+ * @origin: when prepare began.
+ * @old_end: the last thing the old kernel wrote of.
+ * @new_start: the first thing the new kernel wrote of.
+ * @step: the last of each step; of freeze, the one that counts.
+ * @thawed: when the last thaw ended, or 0.
+ * @instant: see above.
+ */
+struct builder {
+	struct timeline_update *update;
+	uint64_t frequency;
+	struct timeline_record *const *records;
+	size_t count;
+	uint16_t old;
+	uint16_t new;
+	uint64_t origin;
+	uint64_t old_end;
+	uint64_t new_start;
+	const struct timeline_record *step[TIMELINE_NR_STEPS];
+	uint64_t thawed;
+	struct instant instant[NR_INSTANTS];
+};
+
+static const struct {
+	const char *name;
+	enum timeline_side side;
+	int instant;
+} marks[] = {
+	{ "serialized", TIMELINE_OLD, AT_SERIALIZED },
+	{ "notified", TIMELINE_OLD, AT_NOTIFIED },
+	{ "devices-down", TIMELINE_OLD, AT_DEVICES_DOWN },
+	{ "jump", TIMELINE_OLD, AT_JUMP },
+	{ "initcalls-done", TIMELINE_NEW, AT_INITCALLS_DONE },
+	{ "userspace", TIMELINE_NEW, AT_USERSPACE },
+};
+
+/* Each begins at its instant and ends at the next one. */
+static const struct {
+	const char *name;
+	enum timeline_side side;
+	uint8_t step;
+} phases[NR_INSTANTS] = {
+	[AT_FREEZE]		= { "freeze", TIMELINE_OLD, LIVEUPDATE_TIMELINE_FREEZE },
+	[AT_FROZEN]		= { "serialize sessions", TIMELINE_OLD, 0 },
+	[AT_SERIALIZED]		= { "reboot notifiers", TIMELINE_OLD, 0 },
+	[AT_NOTIFIED]		= { "device shutdown", TIMELINE_OLD, 0 },
+	[AT_DEVICES_DOWN]	= { "machine shutdown", TIMELINE_OLD, 0 },
+	[AT_JUMP]		= { "between the kernels", TIMELINE_BETWEEN, 0 },
+	[AT_KERNEL]		= { "early boot", TIMELINE_NEW, 0 },
+	[AT_INITCALLS]		= { "initcalls", TIMELINE_NEW, 0 },
+	[AT_INITCALLS_DONE]	= { "after initcalls", TIMELINE_NEW, 0 },
+};
+
+static struct timeline_part *add_part(struct timeline_parts *parts)
+{
+	if (parts->count == parts->room) {
+		parts->room = parts->room ? 2 * parts->room : 16;
+		parts->part = timeline_resize(parts->part, parts->room, sizeof(*parts->part));
+	}
+	memset(&parts->part[parts->count], 0, sizeof(*parts->part));
+
+	return &parts->part[parts->count++];
+}
+
+static int64_t distance_ns(const struct builder *builder, uint64_t from, uint64_t to)
+{
+	uint64_t counts = from < to ? to - from : from - to;
+	__uint128_t ns = (__uint128_t)counts * NS_PER_SECOND / builder->frequency;
+
+	if (ns > NS_LIMIT)
+		ns = NS_LIMIT;
+
+	return from < to ? (int64_t)ns : -(int64_t)ns;
+}
+
+static int64_t to_ns(const struct builder *builder, enum timeline_side side, uint64_t counter)
+{
+	if (builder->update->broken && side == TIMELINE_NEW)
+		return distance_ns(builder, builder->origin, builder->old_end) +
+		       distance_ns(builder, builder->new_start, counter);
+
+	return distance_ns(builder, builder->origin, counter);
+}
+
+/* Set the time of a part from instants, of which the second may be unknown. */
+static void set_time(const struct builder *builder, struct timeline_part *part, uint64_t start,
+		     bool end_known, uint64_t end)
+{
+	enum timeline_side side = part->side;
+
+	part->start_ns = to_ns(builder, side, start);
+	part->placed = !builder->update->broken || side != TIMELINE_NEW;
+	if (!end_known || end < start)
+		return;
+	part->duration_ns = to_ns(builder, side, end) - part->start_ns;
+	part->measured = true;
+}
+
+static void set_record(const struct builder *builder, struct timeline_part *part,
+		       const struct timeline_record *record)
+{
+	part->side = record->kernel == builder->old ? TIMELINE_OLD : TIMELINE_NEW;
+	part->step = record->step;
+	part->error = record->error;
+	set_time(builder, part, record->start, true, record->end);
+}
+
+static struct timeline_part *add_phase(struct builder *builder, enum timeline_side side,
+				       const char *format, const char *name)
+{
+	struct timeline_part *part = add_part(&builder->update->phases);
+
+	part->side = side;
+	snprintf(part->name, sizeof(part->name), format, name);
+
+	return part;
+}
+
+static void doubt(struct builder *builder, const char *name)
+{
+	struct timeline_update *update = builder->update;
+
+	if (!*update->doubt)
+		snprintf(update->doubt, sizeof(update->doubt), "%s", name);
+}
+
+/* Does only the new kernel write this? */
+static bool of_new_kernel(const struct timeline_record *record)
+{
+	if (record->kind == LIVEUPDATE_TIMELINE_INITCALLS)
+		return true;
+	if (record->kind == LIVEUPDATE_TIMELINE_MARK) {
+		for (size_t i = 0; i < ARRAY_SIZE(marks); i++) {
+			if (!strcmp(record->name, marks[i].name))
+				return marks[i].side == TIMELINE_NEW;
+		}
+	}
+
+	return record->step == LIVEUPDATE_TIMELINE_RESTORE ||
+	       record->step == LIVEUPDATE_TIMELINE_FINISH;
+}
+
+/* The kernel with the lowest number is the old one, unless it wrote what a new one does. */
+static void find_kernels(struct builder *builder)
+{
+	uint16_t first = builder->records[0]->kernel, last = first;
+	bool restored = false;
+
+	for (size_t i = 0; i < builder->count; i++) {
+		uint16_t kernel = builder->records[i]->kernel;
+
+		if (kernel < first)
+			first = kernel;
+		if (kernel > last)
+			last = kernel;
+	}
+	for (size_t i = 0; i < builder->count; i++)
+		restored |= builder->records[i]->kernel == first &&
+			    of_new_kernel(builder->records[i]);
+
+	builder->old = restored && first == last ? 0 : first;
+	builder->new = restored || first != last ? last : 0;
+}
+
+static void find_instants(struct builder *builder)
+{
+	struct instant *instant = builder->instant;
+
+	builder->new_start = UINT64_MAX;
+	for (size_t i = 0; i < builder->count; i++) {
+		const struct timeline_record *record = builder->records[i];
+		bool old = record->kernel == builder->old, new = record->kernel == builder->new;
+
+		if (old && record->end > builder->old_end)
+			builder->old_end = record->end;
+		if (new && record->start < builder->new_start)
+			builder->new_start = record->start;
+
+		switch (record->kind) {
+		case LIVEUPDATE_TIMELINE_KERNEL:
+			if (new)
+				instant[AT_KERNEL] = (struct instant){ true, record->start };
+			if (old || new)
+				snprintf(old ? builder->update->old : builder->update->new,
+					 LIVEUPDATE_TIMELINE_NAME_LEN, "%s", record->name);
+			break;
+		case LIVEUPDATE_TIMELINE_MARK:
+			for (size_t k = 0; k < ARRAY_SIZE(marks); k++) {
+				if ((marks[k].side == TIMELINE_OLD ? old : new) &&
+				    !strcmp(record->name, marks[k].name))
+					instant[marks[k].instant] =
+						(struct instant){ true, record->start };
+			}
+			break;
+		case LIVEUPDATE_TIMELINE_INITCALLS:
+			if (new && (!instant[AT_INITCALLS].known ||
+				    record->start < instant[AT_INITCALLS].counter))
+				instant[AT_INITCALLS] = (struct instant){ true, record->start };
+			break;
+		}
+	}
+}
+
+/* The last of each step, and the freeze before the jump. */
+static void find_steps(struct builder *builder)
+{
+	const struct instant *jump = &builder->instant[AT_JUMP];
+	const struct timeline_record *freeze = NULL;
+
+	for (size_t i = 0; i < builder->count; i++) {
+		const struct timeline_record *record = builder->records[i];
+		bool restored = of_new_kernel(record);
+
+		if (!is_step(record) || record->kernel != (restored ? builder->new : builder->old))
+			continue;
+		builder->step[record->step] = record;
+		if (record->step == LIVEUPDATE_TIMELINE_THAW) {
+			builder->thawed = record->end;
+			freeze = NULL;
+		}
+		if (record->step == LIVEUPDATE_TIMELINE_FREEZE && !record->error &&
+		    (!jump->known || record->end <= jump->counter))
+			freeze = record;
+	}
+
+	builder->update->jumped = jump->known || builder->new;
+	builder->step[LIVEUPDATE_TIMELINE_FREEZE] = builder->update->jumped ? freeze : NULL;
+	if (builder->step[LIVEUPDATE_TIMELINE_FREEZE]) {
+		builder->instant[AT_FREEZE] = (struct instant){ true, freeze->start };
+		builder->instant[AT_FROZEN] = (struct instant){ true, freeze->end };
+	}
+}
+
+static void find_origin(struct builder *builder)
+{
+	const struct timeline_record *prepare = builder->step[LIVEUPDATE_TIMELINE_PREPARE];
+	struct timeline_update *update = builder->update;
+
+	builder->origin = UINT64_MAX;
+	for (size_t i = 0; i < builder->count; i++) {
+		const struct timeline_record *record = builder->records[i];
+
+		if ((!builder->old || record->kernel == builder->old) &&
+		    record->start < builder->origin)
+			builder->origin = record->start;
+	}
+	if (prepare)
+		builder->origin = prepare->start;
+
+	update->broken = builder->old && builder->new && builder->new_start < builder->old_end;
+	if (update->broken)
+		doubt(builder, phases[AT_JUMP].name);
+
+	update->zero_known = builder->instant[AT_FREEZE].known;
+	if (update->zero_known)
+		update->zero_ns = to_ns(builder, TIMELINE_OLD,
+					builder->instant[AT_FREEZE].counter);
+}
+
+static const char *find_outcome(const struct builder *builder)
+{
+	const struct timeline_record *prepare = builder->step[LIVEUPDATE_TIMELINE_PREPARE];
+	const struct timeline_record *cancel = builder->step[LIVEUPDATE_TIMELINE_CANCEL];
+
+	if (builder->update->jumped)
+		return builder->step[LIVEUPDATE_TIMELINE_FINISH] ? "complete" : "not finished";
+	if (prepare && prepare->error)
+		return "prepare failed";
+
+	return cancel ? "cancelled" : "not finished";
+}
+
+static void add_step_phase(struct builder *builder, uint8_t step)
+{
+	const struct timeline_record *record = builder->step[step];
+	struct timeline_part *part;
+
+	if (!record)
+		return;
+	part = add_phase(builder, TIMELINE_OLD, "%s", timeline_step_names[step]);
+	set_record(builder, part, record);
+}
+
+/* Each freeze that a thaw follows. */
+static void add_rehearsals(struct builder *builder)
+{
+	const struct timeline_record *freeze = NULL;
+
+	for (size_t i = 0; i < builder->count; i++) {
+		const struct timeline_record *record = builder->records[i];
+		struct timeline_part *part;
+
+		if (!is_step(record) || record->kernel != builder->old)
+			continue;
+		if (record->step == LIVEUPDATE_TIMELINE_FREEZE)
+			freeze = record;
+		if (record->step != LIVEUPDATE_TIMELINE_THAW || !freeze)
+			continue;
+		part = add_phase(builder, TIMELINE_OLD, "%s",
+				 freeze->error ? "failed freeze" : "rehearsal");
+		part->error = freeze->error;
+		set_time(builder, part, freeze->start, true, record->end);
+		if (!part->measured)
+			doubt(builder, part->name);
+		freeze = NULL;
+	}
+}
+
+static int compare_starts(const void *first, const void *second)
+{
+	const struct timeline_record *a = *(struct timeline_record *const *)first;
+	const struct timeline_record *b = *(struct timeline_record *const *)second;
+
+	if (a->start != b->start)
+		return a->start < b->start ? -1 : 1;
+
+	return a < b ? -1 : a > b;
+}
+
+/* One phase for each level, and one for what takes place behind it. */
+static void add_initcalls(struct builder *builder)
+{
+	const struct instant *done = &builder->instant[AT_INITCALLS_DONE];
+	const struct timeline_record **levels;
+	size_t count = 0;
+
+	levels = timeline_resize(NULL, builder->count, sizeof(*levels));
+	for (size_t i = 0; i < builder->count; i++) {
+		const struct timeline_record *record = builder->records[i];
+
+		if (record->kind == LIVEUPDATE_TIMELINE_INITCALLS &&
+		    record->kernel == builder->new)
+			levels[count++] = record;
+	}
+	qsort(levels, count, sizeof(*levels), compare_starts);
+
+	for (size_t i = 0; i < count; i++) {
+		bool last = i + 1 == count;
+		uint64_t next = last ? done->counter : levels[i + 1]->start;
+		struct timeline_part *part;
+
+		part = add_phase(builder, TIMELINE_NEW, "%s initcalls", levels[i]->name);
+		part->blackout = true;
+		set_time(builder, part, levels[i]->start, true, levels[i]->end);
+
+		if (last && !done->known)
+			break;
+		if (next < levels[i]->end)
+			doubt(builder, part->name);
+		if (next <= levels[i]->end ||
+		    distance_ns(builder, levels[i]->end, next) < HOLE_NS)
+			continue;
+		part = add_phase(builder, TIMELINE_NEW, "after %s initcalls", levels[i]->name);
+		part->blackout = true;
+		set_time(builder, part, levels[i]->end, true, next);
+	}
+	if (!count)
+		add_phase(builder, TIMELINE_NEW, "%s", phases[AT_INITCALLS].name)->blackout = true;
+	free(levels);
+}
+
+static void add_blackout(struct builder *builder)
+{
+	struct timeline_update *update = builder->update;
+	const struct instant *start = builder->instant;
+	const struct instant *end = &builder->instant[AT_USERSPACE];
+	uint64_t latest = 0;
+	__int128_t sum = 0;
+
+	for (int i = 0; i < AT_USERSPACE; i++) {
+		const struct instant *from = &builder->instant[i], *to = from + 1;
+		bool common = i != AT_JUMP || !update->broken;
+		struct timeline_part *part;
+
+		if (from->known && from->counter > latest)
+			latest = from->counter;
+		if (to->known && to->counter < latest)
+			doubt(builder, phases[i].name);
+		if (i == AT_INITCALLS) {
+			add_initcalls(builder);
+			continue;
+		}
+		part = add_phase(builder, phases[i].side, "%s", phases[i].name);
+		part->step = phases[i].step;
+		part->blackout = true;
+		if (from->known)
+			set_time(builder, part, from->counter, to->known && common, to->counter);
+		if (i == AT_JUMP && part->measured) {
+			update->gap_known = true;
+			update->gap_ns = part->duration_ns;
+		}
+	}
+
+	if (update->broken || !start->known || !end->known)
+		return;
+	update->blackout_known = true;
+	update->blackout_ns = to_ns(builder, TIMELINE_NEW, end->counter) - update->zero_ns;
+	for (size_t i = 0; i < update->phases.count; i++) {
+		const struct timeline_part *part = &update->phases.part[i];
+
+		if (part->blackout && part->measured)
+			sum += part->duration_ns;
+	}
+	if (sum < update->blackout_ns)
+		update->unaccounted_ns = update->blackout_ns - (int64_t)sum;
+}
+
+static void add_finish(struct builder *builder)
+{
+	const struct timeline_record *finish = builder->step[LIVEUPDATE_TIMELINE_FINISH];
+	const struct instant *userspace = &builder->instant[AT_USERSPACE];
+	struct timeline_part *part;
+
+	if (!finish)
+		return;
+	part = add_phase(builder, TIMELINE_NEW, "%s", "until finish");
+	if (userspace->known)
+		set_time(builder, part, userspace->counter, true, finish->start);
+	if (userspace->known && !part->measured)
+		doubt(builder, part->name);
+	add_step_phase(builder, LIVEUPDATE_TIMELINE_FINISH);
+}
+
+static void find_axis(struct timeline_update *update)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < update->phases.count; i++) {
+		const struct timeline_part *part = &update->phases.part[i];
+		int64_t end = part->start_ns + part->duration_ns;
+
+		if (!part->measured || part->blackout != update->jumped)
+			continue;
+		if (!any || part->start_ns < update->axis_from_ns)
+			update->axis_from_ns = part->start_ns;
+		if (!any || end > update->axis_to_ns)
+			update->axis_to_ns = end;
+		any = true;
+	}
+}
+
+/* Is it in the blackout, and of the freeze that counts? */
+static bool in_blackout(const struct builder *builder, const struct timeline_record *record)
+{
+	const struct instant *freeze = &builder->instant[AT_FREEZE];
+	const struct instant *userspace = &builder->instant[AT_USERSPACE];
+
+	if (!builder->update->jumped)
+		return false;
+	if (record->step == LIVEUPDATE_TIMELINE_FREEZE)
+		return record->start >= (freeze->known ? freeze->counter : builder->thawed);
+
+	return record->step == LIVEUPDATE_TIMELINE_RESTORE && userspace->known &&
+	       record->end <= userspace->counter;
+}
+
+static void add_records(struct builder *builder)
+{
+	struct timeline_update *update = builder->update;
+
+	for (size_t i = 0; i < builder->count; i++) {
+		const struct timeline_record *record = builder->records[i];
+		struct timeline_part *part;
+
+		if (!is_step(record) && !is_callback(record))
+			continue;
+		if (record->kernel != builder->old && record->kernel != builder->new)
+			continue;
+		part = add_part(is_step(record) ? &update->steps : &update->callbacks);
+		part->callback = is_callback(record);
+		part->blackout = in_blackout(builder, record);
+		snprintf(part->name, sizeof(part->name), "%s",
+			 part->callback ? record->name : timeline_step_names[record->step]);
+		set_record(builder, part, record);
+	}
+}
+
+static int compare_durations(const void *first, const void *second)
+{
+	const struct timeline_part *a = first, *b = second;
+
+	if (a->duration_ns != b->duration_ns)
+		return a->duration_ns > b->duration_ns ? -1 : 1;
+	if (a->start_ns != b->start_ns)
+		return a->start_ns < b->start_ns ? -1 : 1;
+
+	return strcmp(a->name, b->name);
+}
+
+/* Steps are phases, too, but for restore, which is in one. */
+static void add_dearest(struct timeline_update *update)
+{
+	const struct timeline_parts *sources[] = {
+		&update->phases, &update->steps, &update->callbacks,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
+		for (size_t k = 0; k < sources[i]->count; k++) {
+			const struct timeline_part *part = &sources[i]->part[k];
+
+			if (!part->measured || !part->duration_ns)
+				continue;
+			if (update->jumped && !part->blackout)
+				continue;
+			if (sources[i] == &update->steps &&
+			    part->step != LIVEUPDATE_TIMELINE_RESTORE)
+				continue;
+			*add_part(&update->dearest) = *part;
+		}
+	}
+	if (update->dearest.count)
+		qsort(update->dearest.part, update->dearest.count,
+		      sizeof(*update->dearest.part), compare_durations);
+}
+
+void timeline_build_update(struct timeline_update *update, uint64_t frequency,
+			   struct timeline_record *const *records, size_t count)
+{
+	struct builder builder = {
+		.update = update,
+		.frequency = frequency,
+		.records = records,
+		.count = count,
+	};
+
+	update->number = records[0]->update;
+	find_kernels(&builder);
+	find_instants(&builder);
+	find_steps(&builder);
+	find_origin(&builder);
+	update->outcome = find_outcome(&builder);
+
+	add_step_phase(&builder, LIVEUPDATE_TIMELINE_PREPARE);
+	add_rehearsals(&builder);
+	if (update->jumped)
+		add_blackout(&builder);
+	else
+		add_step_phase(&builder, LIVEUPDATE_TIMELINE_CANCEL);
+	add_finish(&builder);
+	find_axis(update);
+	add_records(&builder);
+	add_dearest(update);
+}
