@@ -119,8 +119,7 @@ class Demo:
         screen.title("The update: check, load, prepare, rehearse, sync, jump")
         command = (f"luctl update {image} --initrd {GUEST_INITRD} --reuse-cmdline --now")
         screen.say(screen.paint("command", f"# {command}"))
-        boot = machine.jump(command=f"{command} | while read -r line; do "
-                            "guestctl event \"luctl $line\"; done")
+        boot = machine.jump(command=f"{command} | guestctl events luctl")
         resets = [event for event in machine.vm.qmp.events if event["event"] == "RESET"]
         run.equal("resets of the machine", resets, [])
         screen.say("another kernel is up; the machine was not reset, its firmware did not "

@@ -171,6 +171,20 @@ int verb_event(int argc, char **argv)
 	return agent_event(argv[1], strlen(argv[1])) ? report_errno(errno) : 0;
 }
 
+int verb_events(int argc, char **argv)
+{
+	char line[512], text[600];
+
+	(void)argc;
+	while (fgets(line, sizeof(line), stdin)) {
+		line[strcspn(line, "\n")] = '\0';
+		snprintf(text, sizeof(text), "%s %s", argv[1], line);
+		if (agent_event(text, strlen(text)))
+			return report_errno(errno);
+	}
+	return 0;
+}
+
 /*
  * N processes wait at a spin barrier and write at the same moment; one line of
  * result each, as verb_write prints it, behind the string that was written.

@@ -47,6 +47,8 @@ int verb_reboot(int argc, char **argv);
 int verb_session(int argc, char **argv);
 int verb_setuid(int argc, char **argv);
 int verb_dropcap(int argc, char **argv);
+int verb_signals(int argc, char **argv);
+int verb_events(int argc, char **argv);
 int verb_tsc(int argc, char **argv);
 
 #endif

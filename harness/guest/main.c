@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ static const struct verb verbs[] = {
 	{ "follow", verb_follow, 2, "FILE MS [LABEL]: report every value of a sysfs file to the host" },
 	{ "race", verb_race, 3, "N FILE STRING...: N processes write at once, in turn each STRING" },
 	{ "event", verb_event, 1, "TEXT: send TEXT to the host" },
+	{ "events", verb_events, 1, "LABEL: send each line of standard input to the host" },
 	{ "uevent", verb_uevent, 1, "MS [TEXT [N]]: print (N) uevents (that contain TEXT) for MS" },
 	{ "kexec-load", verb_kexec_load, 3, "KERNEL INITRD|- CMDLINE: kexec_file_load(2)" },
 	{ "kexec-load-jump", verb_kexec_load_jump, 0, ": an image that would jump back" },
@@ -37,6 +39,7 @@ static const struct verb verbs[] = {
 	{ "session", verb_session, 2, "create|verify|check|add|drop NAME ...: /dev/liveupdate sessions" },
 	{ "setuid", verb_setuid, 2, "UID CMD...: run CMD as UID, no groups" },
 	{ "dropcap", verb_dropcap, 2, "NUMBER CMD...: run CMD as root without one capability" },
+	{ "signals", verb_signals, 1, "CMD...: run CMD with no signal ignored" },
 	{ "tsc", verb_tsc, 0, ": the time stamp counter" },
 };
 
@@ -106,6 +109,15 @@ int verb_dropcap(int argc, char **argv)
 	if (prctl(PR_CAPBSET_DROP, strtoul(argv[1], NULL, 10), 0, 0, 0))
 		return report_errno(errno);
 	return run_command(argv + 2);
+}
+
+/* A shell starts what is in the background with SIGINT ignored. */
+int verb_signals(int argc, char **argv)
+{
+	(void)argc;
+	for (int number = 1; number < NSIG; number++)
+		signal(number, SIG_DFL);
+	return run_command(argv + 1);
 }
 
 static int usage(void)

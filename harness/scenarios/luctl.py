@@ -104,11 +104,12 @@ def luctl_images(run):
     ours = {p["name"]: p for p in reports[0]["participants"]}
     for name, (version, oldest, level, kind, _) in guest.participants().items():
         run.equal(f"note of {name}",
-                  tuple(ours[name][key] for key in ("version", "oldest", "level", "class")),
-                  (version, oldest, level, kind))
+                  tuple(ours[name][key]
+                        for key in ("version", "oldest", "level", "mandatory")),
+                  (version, oldest, level, kind == "mandatory"))
     report = json.loads(luctl(run, guest, f"check --json {host_path(run.image('base'))}",
                               NO_GO))
-    run.equal("verdict on the unpatched base", report["verdict"], "no go")
+    run.equal("verdict on the unpatched base", report["verdict"], "no-go")
     luctl(run, guest, "check /bin/busybox", FAILED)
     luctl(run, guest, "check /nothing", FAILED)
     run.state(guest, "normal")
@@ -141,7 +142,7 @@ def luctl_refused(run):
     line. What an optional participant loses has to be accepted."""
     guest = run.boot("a", extra="liveupdate_test.config=\"test-devices version=2\"")
     for what, changes, word in (
-            ("without KHO", NO_KHO, "CONFIG_KEXEC_HANDOVER"),
+            ("without KHO", NO_KHO, "no Kexec HandOver"),
             ("with another KHO", OTHER_KHO, "kho-v9"),
             ("without notes", NO_NOTES, "CONFIG_LIVEUPDATE_SUBSYSTEMS"),
             ("that reads version 1", {}, "test-devices")):
@@ -259,7 +260,7 @@ def luctl_interrupted(run):
                           (update(run), "freeze")):
         guest.configure(f"clear;test-irq slow={step},ms=1500")
         run.step(f"SIGINT during {step} of luctl {command.split()[0]}")
-        job = guest.start(f"luctl {command}")
+        job = guest.start(f"guestctl signals luctl {command}")
         guest.do(f"until grep -q '^{step} test-irq' /sys/kernel/liveupdate/transition; "
                  "do usleep 20000; done")
         guest.do("kill -INT $(pidof luctl)")
