@@ -184,7 +184,7 @@ def luctl_refused(run):
     run.equal("kernels", boot.number, 2)
     run.last_failed(guest, "restore", "test-irq", -93)
     status = status_of(run, guest)
-    run.equal("what failed", status["last_failed"]["name"], "test-irq")
+    run.equal("what failed", status["last_failure"]["participant"], "test-irq")
     run.equal("state after finish", luctl(run, guest, "finish --json") and guest.state(),
               "normal")
 
