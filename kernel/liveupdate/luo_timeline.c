@@ -42,6 +42,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cpufeature.h>
 #include <linux/init.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
@@ -53,6 +54,7 @@
 #include <linux/reboot.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
+#include <linux/string.h>
 #include <linux/syscore_ops.h>
 #include <linux/sysfs.h>
 #include <linux/timex.h>
@@ -65,7 +67,6 @@
 #include "luo_timeline.h"
 
 #ifdef CONFIG_X86
-#include <asm/cpufeature.h>
 #include <asm/tsc.h>
 #endif
 #ifdef CONFIG_ARM64
@@ -139,8 +140,11 @@ static bool luo_timeline_alloc(struct luo_timeline *timeline)
 	return true;
 }
 
-static void luo_timeline_kernel(struct luo_timeline *timeline, u64 start)
+/* Start to record what this kernel does. */
+static void luo_timeline_start(struct luo_timeline *timeline, u64 start)
 {
+	/* Pairs with luo_timeline_append(): who sees this sees the memory. */
+	smp_store_release(&timeline->recording, true);
 	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_KERNEL, LUO_STEP_NONE,
 			    init_utsname()->release, start, start, 0);
 }
@@ -252,12 +256,12 @@ static int __init luo_timeline_early_param(char *unused)
 early_param("liveupdate", luo_timeline_early_param);
 
 static bool luo_timeline_levels __initdata;
-static const char *luo_timeline_level __initdata;
+static char luo_timeline_level[LIVEUPDATE_TIMELINE_NAME_LEN] __initdata;
 static u64 luo_timeline_level_start __initdata;
 
 static void __init luo_timeline_level_ended(void)
 {
-	if (luo_timeline_level)
+	if (luo_timeline_level[0])
 		luo_timeline_append(&luo_timeline, LIVEUPDATE_TIMELINE_INITCALLS,
 				    LUO_STEP_NONE, luo_timeline_level,
 				    luo_timeline_level_start, luo_timeline_now(),
@@ -267,7 +271,7 @@ static void __init luo_timeline_level_ended(void)
 static void __init luo_timeline_initcall_level(void *unused, const char *level)
 {
 	luo_timeline_level_ended();
-	luo_timeline_level = level;
+	strscpy(luo_timeline_level, level);
 	luo_timeline_level_start = luo_timeline_now();
 }
 
@@ -305,8 +309,7 @@ void __init luo_timeline_arrive(void)
 	timeline->update = 1;
 	luo_timeline_attach(timeline, luo_timeline_early,
 			    sizeof(luo_timeline_early));
-	smp_store_release(&timeline->recording, true);
-	luo_timeline_kernel(timeline, luo_timeline_first);
+	luo_timeline_start(timeline, luo_timeline_first);
 
 	luo_timeline_levels =
 		!register_trace_initcall_level(luo_timeline_initcall_level, NULL);
@@ -368,8 +371,7 @@ void luo_timeline_begin(struct luo_machine *machine)
 	timeline->undone = atomic_read(&timeline->used);
 	timeline->rehearsed = U32_MAX;
 	timeline->update++;
-	smp_store_release(&timeline->recording, true);
-	luo_timeline_kernel(timeline, luo_timeline_now());
+	luo_timeline_start(timeline, luo_timeline_now());
 }
 
 /**

@@ -270,7 +270,7 @@ void luo_timeline_append(struct luo_timeline *timeline,
 		.error	= error,
 	};
 
-	/* Who sees it set sees the memory. */
+	/* Pairs with luo_timeline_start(). */
 	if (!smp_load_acquire(&timeline->recording))
 		return;
 
@@ -410,6 +410,7 @@ u32 luo_timeline_complete(struct luo_timeline *timeline)
 	u32 used = atomic_read(&timeline->used), i;
 
 	for (i = 0; i < used; i++) {
+		/* Pairs with luo_timeline_store(). */
 		if (!smp_load_acquire(&timeline->records[i].crc))
 			break;
 	}
