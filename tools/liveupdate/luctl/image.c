@@ -347,7 +347,8 @@ static int parse_elf(struct luctl_image *image, const unsigned char *data, size_
 		return -EBADMSG;
 
 	err = -EBADMSG;
-	if (elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &header))
+	if (elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &header) ||
+	    !inside(header.e_shoff, (uint64_t)header.e_shnum * header.e_shentsize, size))
 		goto out;
 	err = -ENOEXEC;
 	if (header.e_type != ET_EXEC && header.e_type != ET_DYN)
