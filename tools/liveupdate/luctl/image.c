@@ -173,10 +173,8 @@ static int take_note(struct luctl_notes *notes, uint32_t type, uint32_t size,
 		add_odd(notes, type, size, "its format is not known");
 		return 0;
 	}
-	if (left < NOTE_SIZE) {
-		add_odd(notes, type, size, "it is cut off");
-		return 0;
-	}
+	if (left < NOTE_SIZE)
+		return -EBADMSG;
 	if (!string_valid(desc + DESC_KHO, sizeof(note.kho)) ||
 	    !string_valid(desc + DESC_TABLE, sizeof(note.table)) ||
 	    !string_valid(desc + DESC_NAME, sizeof(note.name))) {

@@ -61,7 +61,8 @@ struct luctl_notes {
  * @size: bytes
  * @big_endian: of the kernel that they come from
  *
- * Return: 0, -E2BIG if there are more than a hand-over can carry, or -ENOMEM.
+ * Return: 0, -EBADMSG if the last one is cut off, -E2BIG if there are too many, or
+ * -ENOMEM.
  */
 int luctl_notes_scan(struct luctl_notes *notes, const void *data, size_t size, bool big_endian);
 

@@ -86,9 +86,10 @@ int luctl_read_file(const char *path, size_t limit, void **data, size_t *size)
 
 	/* What sysfs and procfs say about sizes is no more than a guess. */
 	if (!fstat(fd, &status) && S_ISREG(status.st_mode) && status.st_size >= (off_t)room)
-		room = (size_t)status.st_size > limit ? limit + 1 : (size_t)status.st_size + 1;
+		room = (uint64_t)status.st_size > limit ? limit + 1 : (size_t)status.st_size + 1;
 
-	err = read_all(fd, limit, room, &text, size);
+	/* But not that it is much more than a page. */
+	err = room > limit ? -EFBIG : read_all(fd, limit, room, &text, size);
 	close(fd);
 	if (!err)
 		*data = text;
