@@ -23,6 +23,12 @@
  *	active=0	boot parameter only: has no valid description, so that it
  *			is refused and takes no part
  *
+ * The boot parameter liveupdate_test.bulk=N adds N participants on the level of
+ * workloads, "test-bulk-00001" and so on, each with a plain value to hand over:
+ * what a participant costs apart from its own work. They are controlled like
+ * the others but have no notes, so both kernels must be booted with the
+ * parameter.
+ *
  * Further files in debugfs: "calls" lists the latest callbacks, one
  * "STEP NAME ERRNO" a line; "received" what was handed over, one "NAME TEXT" a
  * line; "file" can be preserved in a session of /dev/liveupdate, and the
@@ -60,6 +66,7 @@
 #define LUO_TEST_CALLS		1024
 #define LUO_TEST_PLAIN_VALUE	0x70617274ULL
 #define LUO_TEST_CONFIG_LEN	1024
+#define LUO_TEST_BULK_MAX	10000
 #define LUO_TEST_FILE_COMPATIBLE "liveupdate-test-file-v1"
 
 static DEFINE_MUTEX(luo_test_lock);
@@ -221,7 +228,19 @@ static void luo_test_reset(struct luo_test_participant *participant)
 	participant->fail_errno = EIO;
 	participant->slow[0] = '\0';
 	participant->slow_ms = 0;
-	strscpy(participant->data, participant->desc.name);
+	strscpy(participant->data,
+		participant->bulk ? "" : participant->desc.name);
+}
+
+static void luo_test_setup(struct luo_test_participant *participant,
+			   const struct liveupdate_subsystem_ops *ops)
+{
+	participant->subsystem.desc = &participant->desc;
+	participant->subsystem.ops = ops;
+	luo_test_reset(participant);
+
+	guard(mutex)(&luo_test_lock);
+	list_add_tail(&participant->list, &luo_test_participants);
 }
 
 /**
@@ -237,12 +256,7 @@ void luo_test_init(struct luo_test_participant *participant,
 		   const struct liveupdate_subsystem_ops *ops)
 {
 	participant->desc = note->desc;
-	participant->subsystem.desc = &participant->desc;
-	participant->subsystem.ops = ops;
-	luo_test_reset(participant);
-
-	guard(mutex)(&luo_test_lock);
-	list_add_tail(&participant->list, &luo_test_participants);
+	luo_test_setup(participant, ops);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_init, "LIVEUPDATE");
 
@@ -382,10 +396,64 @@ module_param_string(config, luo_test_boot_config, sizeof(luo_test_boot_config),
 		    0);
 MODULE_PARM_DESC(config, "what the test participants do, see luo_test_participant.c");
 
+static unsigned int luo_test_bulk __initdata;
+module_param_named(bulk, luo_test_bulk, uint, 0);
+MODULE_PARM_DESC(bulk, "number of further test participants");
+
+static void __init luo_test_bulk_init(void)
+{
+	struct luo_test_participant *participants;
+
+	if (!luo_test_bulk || !liveupdate_enabled())
+		return;
+	if (luo_test_bulk > LUO_TEST_BULK_MAX) {
+		pr_err("bulk=%u is more than %u\n", luo_test_bulk,
+		       LUO_TEST_BULK_MAX);
+		return;
+	}
+	participants = kvzalloc_objs(*participants, luo_test_bulk);
+	if (!participants) {
+		pr_err("no memory for bulk=%u\n", luo_test_bulk);
+		return;
+	}
+
+	for (unsigned int i = 0; i < luo_test_bulk; i++) {
+		struct luo_test_participant *participant = &participants[i];
+		struct liveupdate_subsystem_desc *desc = &participant->desc;
+
+		snprintf(desc->name, sizeof(desc->name), "test-bulk-%05u",
+			 i + 1);
+		desc->version = 1;
+		desc->oldest = 1;
+		desc->level = LIVEUPDATE_LEVEL_WORKLOAD;
+		desc->class = LIVEUPDATE_OPTIONAL;
+		participant->bulk = true;
+		luo_test_setup(participant, &luo_test_ops);
+	}
+}
+
+/* Nobody else knows the list yet. */
+static void __init luo_test_bulk_register(void)
+{
+	struct luo_test_participant *participant;
+	int err;
+
+	list_for_each_entry(participant, &luo_test_participants, list) {
+		if (!participant->bulk)
+			continue;
+		err = liveupdate_register_subsystem(&participant->subsystem);
+		if (err)
+			pr_err("%s: not registered: %pe\n",
+			       participant->desc.name, ERR_PTR(err));
+	}
+}
+
 /**
  * luo_test_early_init() - configure the built-in test participants
  *
- * Context: early_initcall, before participants are registered.
+ * Those of the boot parameter bulk are registered, too.
+ *
+ * Context: early_initcall, before other participants are registered.
  */
 void __init luo_test_early_init(void)
 {
@@ -396,10 +464,12 @@ void __init luo_test_early_init(void)
 	luo_test_init(&luo_test_irq, &luo_test_irq_note, &luo_test_ops);
 	luo_test_init(&luo_test_iommu, &luo_test_iommu_note, &luo_test_ops);
 	luo_test_init(&luo_test_memory, &luo_test_memory_note, &luo_test_ops);
+	luo_test_bulk_init();
 
 	err = luo_test_configure(luo_test_boot_config);
 	if (err)
 		pr_err("malformed configuration: %pe\n", ERR_PTR(err));
+	luo_test_bulk_register();
 }
 
 /* debugfs: config, calls, received */

@@ -13,6 +13,7 @@
  * @subsystem: its registration; luo_test_init() points it to @desc.
  * @desc: description, a copy of the note's that can be changed.
  * @list: entry in the list of all test participants.
+ * @bulk: one of many, which hands over a plain value unless told otherwise.
  * @fail: name of the callback that fails, or empty.
  * @fail_errno: error it fails with, positive.
  * @slow: name of the callback that is slow, or empty.
@@ -24,6 +25,7 @@ struct luo_test_participant {
 	struct liveupdate_subsystem subsystem;
 	struct liveupdate_subsystem_desc desc;
 	struct list_head list;
+	bool bulk;
 	char fail[12];
 	int fail_errno;
 	char slow[12];
