@@ -42,6 +42,7 @@ class Boot:
     release: str
     serial_start: int
     seconds: float
+    counter: int            # time stamp counter as its init began
 
 
 @dataclasses.dataclass
@@ -112,7 +113,7 @@ class Guest:
         """The next READY or RESULT as (kind, fields, body)."""
         while True:
             words = self._line(deadline).split(" ")
-            if words[0] == "READY" and len(words) == 3:
+            if words[0] == "READY" and len(words) == 4:
                 return "READY", words[1:], b""
             if words[0] == "RESULT" and len(words) == 4:
                 return "RESULT", words[1:], self._body(int(words[3]), deadline)
@@ -126,7 +127,7 @@ class Guest:
         start = self.vm.serial().rfind("Linux version ")
         now = time.monotonic()
         boot = Boot(len(self.boots) + 1, fields[0], fields[1], max(start, 0),
-                    now - self._since)
+                    now - self._since, int(fields[2]))
         self.boots.append(boot)
         return boot
 

@@ -4,9 +4,11 @@
  *
  * host -> guest	RUN seq timeout_ms length\n command
  *			PUT seq mode path_length length\n path data
- * guest -> host	READY boot_id release\n
+ * guest -> host	READY boot_id release counter\n
  *			RESULT seq status length\n output
  *			EVENT length\n text
+ *
+ * The counter is that of time stamps, read as the first thing init does.
  *
  * Every frame of the guest is one write(2), which a tty keeps in one piece, so
  * other processes may send EVENT frames meanwhile. Output goes through a file,
@@ -76,17 +78,28 @@ static int send_frame(int fd, const char *header, const void *body, size_t len)
 	return ret;
 }
 
-int agent_event(const void *text, size_t len)
+int agent_open(void)
+{
+	return open(AGENT_TTY, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+}
+
+int agent_send(int tty, const void *text, size_t len)
 {
 	char header[LINE_MAX_LEN];
-	int fd = open(AGENT_TTY, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+
+	snprintf(header, sizeof(header), "EVENT %zu\n", len);
+	return send_frame(tty, header, text, len);
+}
+
+int agent_event(const void *text, size_t len)
+{
+	int tty = agent_open();
 	int ret;
 
-	if (fd < 0)
+	if (tty < 0)
 		return -1;
-	snprintf(header, sizeof(header), "EVENT %zu\n", len);
-	ret = send_frame(fd, header, text, len);
-	close(fd);
+	ret = agent_send(tty, text, len);
+	close(tty);
 	return ret;
 }
 
@@ -121,7 +134,7 @@ static int read_line(int fd, char *line, size_t size)
 	}
 }
 
-static int send_ready(int fd)
+static int send_ready(int fd, unsigned long long began)
 {
 	char boot_id[64] = "unknown", line[LINE_MAX_LEN];
 	struct utsname uts;
@@ -137,7 +150,8 @@ static int send_ready(int fd)
 		close(id);
 	}
 	uname(&uts);
-	snprintf(line, sizeof(line), "\nREADY %s %s\n", boot_id, uts.release);
+	snprintf(line, sizeof(line), "\nREADY %s %s %llu\n", boot_id, uts.release,
+		 began);
 	return write_all(fd, line, strlen(line));
 }
 
@@ -287,7 +301,7 @@ static int serve(int tty)
 	return ret;
 }
 
-int agent_main(const char *path)
+int agent_main(const char *path, unsigned long long began)
 {
 	int tty = open_tty(path);
 
@@ -296,7 +310,7 @@ int agent_main(const char *path)
 		return 1;
 	}
 	tcflush(tty, TCIFLUSH);
-	if (send_ready(tty))
+	if (send_ready(tty, began))
 		return 1;
 	while (!serve(tty))
 		;

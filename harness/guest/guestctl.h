@@ -9,19 +9,37 @@
 #define GUESTCTL_H
 
 #include <stddef.h>
+#include <stdint.h>
+#include <x86intrin.h>
 
 #define AGENT_TTY	"/dev/ttyS1"
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 
-/* Process 1: mounts, starts the agent and perhaps a shell, reaps for ever. */
-int init_main(void);
+/* The time stamp counter. */
+static inline unsigned long long counter(void)
+{
+	return __rdtsc();
+}
 
-/* The control agent; serves requests from @tty and never returns. */
-int agent_main(const char *tty);
+/*
+ * Process 1: mounts, starts the agent and perhaps a shell, reaps for ever. @began
+ * is the counter as it was started.
+ */
+int init_main(unsigned long long began);
+
+/*
+ * The control agent; serves requests from @tty and never returns. It tells the
+ * host that init began at @began.
+ */
+int agent_main(const char *tty, unsigned long long began);
 
 /* Sends one event frame to the host, from any process. */
 int agent_event(const void *text, size_t len);
+
+/* The same in two halves, for those who have no time to open the port. */
+int agent_open(void);
+int agent_send(int tty, const void *text, size_t len);
 
 /* Prints "ERRNONAME NUMBER text" for @err and returns 1, the exit status. */
 int report_errno(int err);
@@ -31,6 +49,20 @@ int write_all(int fd, const void *buf, size_t len);
 
 /* Milliseconds of the monotonic clock. */
 long long now_ms(void);
+
+/*
+ * Sessions: descriptors, or 0, or a negative errno. A memfd holds a pattern made
+ * of @name, a word every @step bytes.
+ */
+int session_open(const char *name, int create);
+int session_preserve(int session, int fd, uint64_t token);
+int session_retrieve(int session, uint64_t token);
+int session_finish(int session);
+int memfd_make(const char *name, size_t bytes, size_t step);
+
+/* 0 when @fd is as memfd_make() makes it; @why says what differs if not. */
+int memfd_compare(const char *name, int fd, size_t bytes, size_t step, char *why,
+		  size_t len);
 
 /* Verbs: argv[0] is the verb; they return the exit status. */
 int verb_write(int argc, char **argv);
@@ -50,5 +82,6 @@ int verb_dropcap(int argc, char **argv);
 int verb_signals(int argc, char **argv);
 int verb_events(int argc, char **argv);
 int verb_tsc(int argc, char **argv);
+int verb_bench(int argc, char **argv);
 
 #endif

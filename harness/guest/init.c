@@ -70,12 +70,12 @@ static int cmdline_has(const char *word)
 	return 0;
 }
 
-static pid_t start_agent(void)
+static pid_t start_agent(unsigned long long began)
 {
 	pid_t pid = fork();
 
 	if (!pid)
-		_exit(agent_main(AGENT_TTY));
+		_exit(agent_main(AGENT_TTY, began));
 	return pid;
 }
 
@@ -103,7 +103,7 @@ static pid_t start_shell(void)
 	_exit(127);
 }
 
-int init_main(void)
+int init_main(unsigned long long began)
 {
 	pid_t agent, shell = -1;
 	int want_shell;
@@ -114,7 +114,7 @@ int init_main(void)
 	if (chdir("/"))
 		printf("guest: chdir /: %s\n", strerror(errno));
 	want_shell = cmdline_has("guest.shell");
-	agent = start_agent();
+	agent = start_agent(began);
 	if (want_shell)
 		shell = start_shell();
 

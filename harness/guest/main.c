@@ -12,7 +12,6 @@
 #include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 #include "guestctl.h"
 
@@ -41,6 +40,7 @@ static const struct verb verbs[] = {
 	{ "dropcap", verb_dropcap, 2, "NUMBER CMD...: run CMD as root without one capability" },
 	{ "signals", verb_signals, 1, "CMD...: run CMD with no signal ignored" },
 	{ "tsc", verb_tsc, 0, ": the time stamp counter" },
+	{ "bench", verb_bench, 1, "write|reboot|preserve|retrieve ...: measure" },
 };
 
 int report_errno(int err)
@@ -81,7 +81,7 @@ int verb_tsc(int argc, char **argv)
 {
 	(void)argc;
 	(void)argv;
-	printf("%llu\n", (unsigned long long)__rdtsc());
+	printf("%llu\n", counter());
 	return 0;
 }
 
@@ -130,8 +130,10 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
+	unsigned long long began = counter();
+
 	if (getpid() == 1)
-		return init_main();
+		return init_main(began);
 	if (argc < 2)
 		return usage();
 

@@ -62,7 +62,10 @@ struct session_finish {
 
 #define MEMFD_TOKEN		1
 
-static int open_session(const char *name, unsigned long request)
+/* Here every word of a memfd holds the pattern. */
+#define STEP			sizeof(uint64_t)
+
+int session_open(const char *name, int create)
 {
 	struct session_name arg = { .size = sizeof(arg) };
 	int dev = open(LIVEUPDATE_DEVICE, O_RDWR | O_CLOEXEC);
@@ -71,23 +74,30 @@ static int open_session(const char *name, unsigned long request)
 	if (dev < 0)
 		return -errno;
 	snprintf((char *)arg.name, sizeof(arg.name), "%s", name);
-	err = ioctl(dev, request, &arg) ? -errno : arg.fd;
+	err = ioctl(dev, create ? CREATE_SESSION : RETRIEVE_SESSION, &arg) ? -errno : arg.fd;
 	close(dev);
 	return err;
 }
 
-static int preserve(int session, int fd, uint64_t token)
+int session_preserve(int session, int fd, uint64_t token)
 {
 	struct session_fd arg = { .size = sizeof(arg), .fd = fd, .token = token };
 
 	return ioctl(session, PRESERVE_FD, &arg) ? -errno : 0;
 }
 
-static int retrieve(int session, uint64_t token)
+int session_retrieve(int session, uint64_t token)
 {
 	struct session_fd arg = { .size = sizeof(arg), .token = token };
 
 	return ioctl(session, RETRIEVE_FD, &arg) ? -errno : arg.fd;
+}
+
+int session_finish(int session)
+{
+	struct session_finish arg = { .size = sizeof(arg) };
+
+	return ioctl(session, FINISH, &arg) ? -errno : 0;
 }
 
 /* The word at index @i of the memory of session @name. */
@@ -101,7 +111,7 @@ static uint64_t pattern(const char *name, uint64_t i)
 	return x * 0xbf58476d1ce4e5b9ull;
 }
 
-static int make_memfd(const char *name, size_t bytes)
+int memfd_make(const char *name, size_t bytes, size_t step)
 {
 	int fd = memfd_create(name, MFD_CLOEXEC);
 	uint64_t *map;
@@ -113,14 +123,14 @@ static int make_memfd(const char *name, size_t bytes)
 	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
 		return -errno;
-	for (size_t i = 0; i < bytes / sizeof(*map); i++)
+	for (size_t i = 0; i < bytes / sizeof(*map); i += step / sizeof(*map))
 		map[i] = pattern(name, i);
 	munmap(map, bytes);
 	return fd;
 }
 
-/* 0 when @fd holds exactly @bytes of the pattern; says what differs if not. */
-static int compare_memfd(const char *name, int fd, size_t bytes, char *why, size_t len)
+int memfd_compare(const char *name, int fd, size_t bytes, size_t step, char *why,
+		  size_t len)
 {
 	struct stat st;
 	uint64_t *map;
@@ -140,7 +150,7 @@ static int compare_memfd(const char *name, int fd, size_t bytes, char *why, size
 		snprintf(why, len, "mmap: %s", strerror(errno));
 		return -1;
 	}
-	for (size_t i = 0; i < bytes / sizeof(*map) && !ret; i++) {
+	for (size_t i = 0; i < bytes / sizeof(*map) && !ret; i += step / sizeof(*map)) {
 		if (map[i] == pattern(name, i))
 			continue;
 		snprintf(why, len, "word %zu is %#llx, expected %#llx", i,
@@ -176,10 +186,10 @@ static void hold(const char *name, int listener, int session, int memfd, size_t 
 		n = read(fd, request, sizeof(request) - 1);
 		request[n > 0 ? n : 0] = '\0';
 		if (!strcmp(request, "check")) {
-			compare_memfd(name, memfd, bytes, answer, sizeof(answer));
+			memfd_compare(name, memfd, bytes, STEP, answer, sizeof(answer));
 		} else if (sscanf(request, "add %llu", (unsigned long long *)&token) == 1) {
-			int extra = make_memfd(name, 4096);
-			int err = extra < 0 ? extra : preserve(session, extra, token);
+			int extra = memfd_make(name, 4096, STEP);
+			int err = extra < 0 ? extra : session_preserve(session, extra, token);
 
 			if (err)
 				snprintf(answer, sizeof(answer), "%s %d",
@@ -212,13 +222,13 @@ static int session_create(int argc, char **argv)
 	    listen(listener, 8))
 		return report_errno(errno);
 
-	session = open_session(name, CREATE_SESSION);
+	session = session_open(name, 1);
 	if (session < 0)
 		return report_errno(-session);
-	memfd = make_memfd(name, bytes);
+	memfd = memfd_make(name, bytes, STEP);
 	if (memfd < 0)
 		return report_errno(-memfd);
-	err = preserve(session, memfd, MEMFD_TOKEN);
+	err = session_preserve(session, memfd, MEMFD_TOKEN);
 	if (err)
 		return report_errno(-err);
 	for (int i = 4; i < argc; i++) {
@@ -226,7 +236,7 @@ static int session_create(int argc, char **argv)
 
 		if (fd < 0)
 			return report_errno(errno);
-		err = preserve(session, fd, MEMFD_TOKEN + i - 3);
+		err = session_preserve(session, fd, MEMFD_TOKEN + i - 3);
 		if (err)
 			return report_errno(-err);
 		close(fd);
@@ -266,35 +276,35 @@ static int session_ask(const char *name, const char *request)
 
 static int session_verify(int argc, char **argv)
 {
-	struct session_finish finish = { .size = sizeof(finish) };
 	const char *name = argv[2];
 	size_t bytes = argc > 3 ? strtoul(argv[3], NULL, 10) << 20 : 1 << 20;
-	int session = open_session(name, RETRIEVE_SESSION);
-	int fd, ret;
+	int session = session_open(name, 0);
+	int fd, ret, err;
 	char why[256];
 
 	if (session < 0)
 		return report_errno(-session);
-	fd = retrieve(session, MEMFD_TOKEN);
+	fd = session_retrieve(session, MEMFD_TOKEN);
 	if (fd < 0)
 		return report_errno(-fd);
-	ret = compare_memfd(name, fd, bytes, why, sizeof(why));
+	ret = memfd_compare(name, fd, bytes, STEP, why, sizeof(why));
 	for (int i = 4; i < argc; i++) {
-		fd = retrieve(session, strtoull(argv[i], NULL, 10));
+		fd = session_retrieve(session, strtoull(argv[i], NULL, 10));
 		if (fd < 0) {
 			printf("token %s: ", argv[i]);
 			return report_errno(-fd);
 		}
 	}
-	if (ioctl(session, FINISH, &finish))
-		return report_errno(errno);
+	err = session_finish(session);
+	if (err)
+		return report_errno(-err);
 	printf("%s\n", why);
 	return ret ? 1 : 0;
 }
 
-static int session_retrieve(const char *name)
+static int session_try(const char *name)
 {
-	int session = open_session(name, RETRIEVE_SESSION);
+	int session = session_open(name, 0);
 
 	if (session < 0)
 		return report_errno(-session);
@@ -311,7 +321,7 @@ int verb_session(int argc, char **argv)
 	if (!strcmp(argv[1], "verify"))
 		return session_verify(argc, argv);
 	if (!strcmp(argv[1], "retrieve"))
-		return session_retrieve(argv[2]);
+		return session_try(argv[2]);
 	if (!strcmp(argv[1], "check") || !strcmp(argv[1], "drop"))
 		return session_ask(argv[2], argv[1]);
 	if (!strcmp(argv[1], "add") && argc > 3) {
