@@ -9,7 +9,7 @@ LINUX_OPT = $(call opt,LINUX,--linux "$(LINUX)")
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help demo check scenario shell series tree kernel kernel-base \
-	kernel-debug kernel-kho refresh static unit clean
+	kernel-debug kernel-kho refresh static unit bench clean
 
 help:
 	@echo 'Targets:'
@@ -23,6 +23,7 @@ help:
 	@echo '                FORCE=1  drop edits made in build/tree'
 	@echo '  kernel        -> build/bzImage-a, build/bzImage-b'
 	@echo '                KEEP=1   build with edits made in build/tree'
+	@echo '  bench         what an update costs, in virtual time -> build/bench.json'
 	@echo '  refresh       carry edits made in build/tree back to overlay and series/'
 	@echo '                PATCH=NNNN-name  the patch for files that no patch has yet'
 	@echo '  clean         remove build/ (the cache stays)'
@@ -81,6 +82,11 @@ static:
 
 unit:
 	@$(HARNESS) unit
+
+bench:
+	@$(HARNESS) deps
+	@$(HARNESS) kernel $(LINUX_OPT) a bench base
+	@$(HARNESS).bench
 
 clean:
 	@$(HARNESS) clean

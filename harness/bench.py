@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a live update costs: python3 -m harness.bench, or make bench.
+
+Every guest counts instructions (QEMU's icount), so the figures are the same on any
+machine, however busy: 2 virtual ns an instruction, and idle time is skipped. They
+compare kernels; they do not tell how long hardware takes.
+
+A blackout lasts from the counter read just before reboot(2), with the image loaded,
+to the counter read as the first thing the next init does. The time stamp counter of
+such a guest is its virtual clock in ns.
+
+A table goes to the screen, the figures to build/bench.json. The status is 1 when a
+target is missed or runs of the same blackout differ.
+"""
+
+import argparse
+import concurrent.futures
+import dataclasses
+import functools
+import re
+import shutil
+import signal
+import sys
+
+from . import guest, paths
+from . import bench_figures as figures_
+from .guest_control import LIVEUPDATE, Rebooted
+from .progress import Progress
+from .qemu import QEMU, VM, image
+from .run import HarnessError, locked, output, save_json, say
+from .scenario_api import Run, Scenario, release_of
+from .scenario_checks import splats
+
+ICOUNT = "shift=1,sleep=off"
+RUNS = 3
+AT_ONCE = 2
+LIMIT = 600                     # seconds for a guest, and for a command in it
+
+MEMORY = "1G"
+LARGE_MEMORY = "4G"             # for what preserves much of it
+
+PARTICIPANTS = (10, 100, 1000)
+MEBIBYTES = (256, 1024)
+FILES = (100, 1000)
+
+PAGES_PER_MIB = 256
+SESSION = "bench"
+
+KERNELS = ("base", "bench", "a")
+
+OUT = paths.BUILD / "bench.json"
+
+#: The counter of an icount guest is in virtual ns; its kernel has to agree.
+COUNTER_MHZ = 1000
+COUNTER_ERROR = 0.001
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What one guest told: the counter before reboot(2) and as the next init began."""
+    start: int
+    end: int
+    figures: dict = dataclasses.field(default_factory=dict)
+    timeline: list = dataclasses.field(default_factory=list)
+
+    @property
+    def blackout(self):
+        """How long no process ran."""
+        return self.end - self.start
+
+
+class Machine:
+    """One guest of the benchmark, from its first kernel to its second."""
+
+    def __init__(self, name, kernel, memory=MEMORY, extra=""):
+        what = Scenario(name, "", None, memory=memory, limit=LIMIT)
+        self._run = Run(what, paths.BUILD / "bench" / name)
+        self._kernel, self._extra = kernel, f"quiet {extra}".strip()
+        self.guest = None
+
+    def __enter__(self):
+        shutil.rmtree(self._run.folder, ignore_errors=True)
+        try:
+            self.guest = self._run.boot(self._kernel, self._extra, icount=ICOUNT)
+            self._check_counter()
+        except BaseException:
+            self._run.close()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        try:
+            if error[0] is None:
+                self._check_consoles()
+        finally:
+            self._run.close()
+
+    def _check_counter(self):
+        mhz = float(re.search(r"^cpu MHz\s*: (.*)$", self.guest.read("/proc/cpuinfo"),
+                              re.M)[1])
+        self._run.check("the counter is in virtual ns", abs(mhz / COUNTER_MHZ - 1) <=
+                        COUNTER_ERROR, f"the kernel measured {mhz} MHz")
+
+    def _check_consoles(self):
+        found = splats(self.guest.vm.serial() + self.guest.do("dmesg"))
+        self._run.check("no kernel complained", not found, (found or [""])[0])
+
+    def measure(self, *words):
+        """Runs a verb of "guestctl bench"; {what: counts}."""
+        text = self.guest.do(" ".join(map(str, ("guestctl", "bench", *words))), LIMIT)
+        return {what: int(counts) for what, counts in map(str.split, text.splitlines())}
+
+    def set(self, name):
+        """Writes 1 to a file of /sys/kernel/liveupdate; what that took."""
+        return self.measure("write", f"{LIVEUPDATE}/{name}", 1)["write"]
+
+    def equal(self, *what):
+        """States that two values are the same."""
+        self._run.equal(*what)
+
+    def jump(self, state):
+        """Loads the same kernel, then replaces this one with it."""
+        self._run.load(self.guest, self._kernel, self._extra)
+        self._run.jump(self.guest, self._kernel, state, timeout=LIMIT,
+                       command="guestctl bench reboot")
+        told = [event.split()[1] for event in self.guest.events
+                if event.startswith("reboot ")]
+        self._run.equal("counters told before the jump", len(told), 1)
+        return Outcome(int(told[0]), self.guest.boots[-1].counter)
+
+    def timeline(self):
+        """The timeline that this kernel exports."""
+        return figures_.records(self.guest.run(f"cat {LIVEUPDATE}/timeline").data)
+
+
+def plain(name, kernel, state):
+    """The blackout of a kexec that hands nothing over."""
+    with Machine(name, kernel) as machine:
+        return machine.jump(state)
+
+
+def update(name):
+    """The blackout of an update, from prepared."""
+    with Machine(name, "bench") as machine:
+        machine.set("prepare")
+        outcome = machine.jump("updated")
+        outcome.timeline = machine.timeline()
+    return outcome
+
+
+def subsystem(name, count):
+    """The steps over a number of participants beside those that are always there."""
+    with Machine(name, "a", extra=f"liveupdate_test.bulk={count}") as machine:
+        costs = {"prepare": machine.set("prepare")}
+        outcome = machine.jump("updated")
+        received = [one for one in machine.guest.received()
+                    if one.startswith("test-bulk-")]
+        machine.equal("participants that restored", len(received), count)
+        timeline = machine.timeline()
+        for step in ("freeze", "restore"):
+            costs[step] = figures_.step_cost(timeline, step)
+        costs["finish"] = machine.set("finish")
+    outcome.figures = {f"{name}.{step}_vns": costs[step] for step in figures_.STEPS}
+    return outcome
+
+
+def memory(name, mebibytes):
+    """A session with one memfd; none at all to compare with when it has no size."""
+    found = {}
+    what = (SESSION, 1, mebibytes * PAGES_PER_MIB)
+    with Machine(name, "bench", LARGE_MEMORY) as machine:
+        if mebibytes:
+            found["preserve"] = machine.measure("preserve", *what)["preserve"]
+        machine.set("prepare")
+        outcome = machine.jump("updated")
+        if mebibytes:
+            found["restore"] = machine.measure("retrieve", *what)["retrieve"]
+    outcome.figures = {f"{name}.{step}_vns": cost for step, cost in found.items()}
+    return outcome
+
+
+def file(name, count):
+    """A session with many memfds of a page."""
+    what = (SESSION, count, 1)
+    with Machine(name, "bench") as machine:
+        found = machine.measure("preserve", *what)
+        machine.set("prepare")
+        outcome = machine.jump("updated")
+        found["freeze"] = figures_.sessions_cost(machine.timeline())
+        found.update(machine.measure("retrieve", *what))
+    outcome.figures = {f"{name}.{step}_vns": found[step]
+                       for step in ("preserve", "freeze", "retrieve", "finish")}
+    return outcome
+
+
+BLACKOUTS = {
+    "blackout.base_plain": functools.partial(plain, kernel="base", state="none"),
+    "blackout.plain": functools.partial(plain, kernel="bench", state="normal"),
+    "blackout.update": update,
+}
+
+
+def machines():
+    """Name -> function of the name; those that take longest first."""
+    found = {f"memory.{size}": functools.partial(memory, mebibytes=size)
+             for size in (*reversed(MEBIBYTES), 0)}
+    found.update({f"file.{count}": functools.partial(file, count=count)
+                  for count in reversed(FILES)})
+    found.update({f"subsystem.{count}": functools.partial(subsystem, count=count)
+                  for count in reversed(PARTICIPANTS)})
+    found.update({f"{name}.run{number}": function for name, function in BLACKOUTS.items()
+                  for number in range(1, RUNS + 1)})
+    return found
+
+
+def measure():
+    """Runs all machines; name -> Outcome."""
+    todo = machines()
+    found = {}
+    bar = Progress("bench", len(todo))
+    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = {pool.submit(function, name): name for name, function in todo.items()}
+        try:
+            for future in concurrent.futures.as_completed(futures):
+                name = futures[future]
+                try:
+                    found[name] = future.result()
+                except HarnessError as error:
+                    raise HarnessError(f"{name}: {error}") from error
+                except Rebooted as rebooted:
+                    raise HarnessError(f"{name}: kernel {rebooted.boot.release} came up "
+                                       "though nobody asked for it") from rebooted
+                bar.step()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            VM.close_all()
+            raise
+    bar.finish(f"{len(found)} guests")
+    return found
+
+
+def runs_of(name, found):
+    """The outcomes of all runs of a blackout."""
+    return [found[f"{name}.run{number}"] for number in range(1, RUNS + 1)]
+
+
+def collect(found):
+    """The figures of all outcomes, by their names in the issue."""
+    figures = {}
+    for name in BLACKOUTS:
+        figures[f"{name}_vns"] = figures_.median(
+            [outcome.blackout for outcome in runs_of(name, found)])
+    for count in PARTICIPANTS:
+        figures.update(found[f"subsystem.{count}"].figures)
+    for size in MEBIBYTES:
+        figures.update(found[f"memory.{size}"].figures)
+        figures[f"memory.{size}.blackout_vns"] = \
+            found[f"memory.{size}"].blackout - found["memory.0"].blackout
+    for count in FILES:
+        figures.update(found[f"file.{count}"].figures)
+    return figures
+
+
+def report(found):
+    """What goes into build/bench.json."""
+    figures = collect(found)
+    runs = {name: [outcome.blackout for outcome in runs_of(name, found)]
+            for name in BLACKOUTS}
+    middle = next(outcome for outcome in runs_of("blackout.update", found)
+                  if outcome.blackout == figures["blackout.update_vns"])
+    dearest = figures_.dearest(figures_.phases(middle.timeline, middle.start, middle.end))
+    return {**figures, "dearest": dearest,
+            "targets": figures_.targets(figures, runs, PARTICIPANTS), "meta": {
+                "unit": "virtual ns, 2 an instruction, idle time skipped",
+                "qemu": output([QEMU, "--version"]).splitlines()[0],
+                "icount": ICOUNT,
+                "kernels": {name: release_of(image(name)) for name in KERNELS},
+                "memory": MEMORY, "memory of memory.*": LARGE_MEMORY,
+                "runs": runs}}
+
+
+def show(result):
+    """Prints the outcome for people."""
+    say(f"\n{result['meta']['qemu']}, all figures in {result['meta']['unit']}\n")
+    for line in figures_.table(result):
+        say(line)
+    say("\nthe ten dearest phases of the blackout of an update:")
+    whole = result["blackout.update_vns"]
+    for phase in result["dearest"]:
+        say(f"{phase['vns']:>15,}  {phase['vns'] / whole:6.1%}  {phase['name']}")
+    say("\ntargets:")
+    for target in result["targets"]:
+        say(f"  {'pass' if target['met'] else 'FAIL'}  {target['target']}: "
+            f"{target['measured']}")
+
+
+def main(argv=None):
+    """Entry point; the exit status is 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="harness.bench", description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
+    parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        guest.build()
+        with locked(paths.STATE / "bench.lock", "the benchmark"):
+            OUT.unlink(missing_ok=True)
+            result = report(measure())
+            save_json(OUT, result)
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    show(result)
+    say(f"\n{OUT.relative_to(paths.ROOT)}")
+    return 0 if all(target["met"] for target in result["targets"]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
