@@ -189,11 +189,12 @@ class Run:
         self.equal("finish", guest.set("finish", 1), "")
         self.state(guest, "normal")
 
-    def load(self, guest, kernel="b", extra="", enabled=ENABLED, kaslr=False):
+    def load(self, guest, kernel="b", extra="", enabled=ENABLED, kaslr=False, **options):
         """Loads the next kernel with kexec_file_load(2)."""
         self.step(f"load kernel {kernel}")
         self.equal(f"kexec_file_load of kernel {kernel}",
-                   guest.load(self.image(kernel), self.append(extra, enabled, kaslr)), "")
+                   guest.load(self.image(kernel), self.append(extra, enabled, kaslr),
+                              **options), "")
 
     def jump(self, guest, kernel="b", state="updated", **options):
         """Jumps into the loaded kernel and checks which one came up, and how."""

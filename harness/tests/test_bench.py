@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The benchmark's arithmetic: medians, targets, names, phases of a timeline."""
+
+import unittest
+
+from .. import bench
+from .. import bench_figures as figures
+from ..bench_figures import CALLBACK, INITCALLS, KERNEL, MARK, STEP, Record
+from ..run import HarnessError
+
+#: The issue's names, and what is informative.
+NAMES = (
+    [f"blackout.{name}_vns" for name in ("base_plain", "plain", "update")] +
+    [f"subsystem.{n}.{step}_vns" for n in (10, 100, 1000)
+     for step in ("prepare", "freeze", "restore", "finish")] +
+    [f"memory.{n}.{step}_vns" for n in (256, 1024)
+     for step in ("preserve", "restore", "blackout")] +
+    [f"file.{n}.{step}_vns" for n in (100, 1000)
+     for step in ("preserve", "freeze", "retrieve", "finish")])
+
+
+def record(start, end, kind, name="", step=""):
+    """A record of the first update."""
+    return Record(start, end, 1, 1, kind, step, 0, name)
+
+
+#: From 100 on; a blackout from 200 to 1000.
+TIMELINE = [
+    record(100, 100, KERNEL, "7.3-a"),
+    record(110, 190, STEP, step="prepare"),
+    record(215, 220, CALLBACK, "x", "freeze"),
+    record(210, 230, STEP, step="freeze"),
+    record(245, 245, MARK, "serialized"),
+    record(300, 300, MARK, "jump"),
+    record(500, 500, KERNEL, "7.3-b"),
+    record(610, 640, STEP, step="restore"),
+    record(600, 650, INITCALLS, "early"),
+    record(650, 800, INITCALLS, "core"),
+]
+
+PHASES = [
+    ("reboot(2) .. freeze", 10), ("freeze, apart from what is in it", 15),
+    ("freeze x", 5), ("freeze .. serialized", 15), ("serialized .. jump", 55),
+    ("jump .. first instant of the new kernel", 200),
+    ("first instant of the new kernel .. initcalls early", 100),
+    ("initcalls early, apart from what is in it", 20), ("restore", 30),
+    ("initcalls core", 150), ("initcalls core .. first instruction of init", 200)]
+
+
+def exported(records, size=figures.RECORD.size, version=figures.VERSION, count=None):
+    """A timeline as the kernel exports it, with larger records perhaps."""
+    header = figures.HEADER.pack(figures.MAGIC, version, figures.HEADER.size + 8, size,
+                                 len(records) if count is None else count,
+                                 10 ** 9, 0, 1, 0, 0) + bytes(8)
+    return header + b"".join(
+        figures.RECORD.pack(r.start, r.end, r.update, r.kernel, r.kind,
+                            figures.STEP_NAMES.index(r.step), r.error, 1,
+                            r.name.encode()).ljust(size, b"\0") for r in records)
+
+
+def outcome(blackout, **costs):
+    """What a guest told whose blackout began at 200."""
+    return bench.Outcome(200, 200 + blackout, costs, TIMELINE)
+
+
+def outcomes(base=(800, 800, 800), plain=(800, 800, 800), update=(800, 800, 800)):
+    """What all guests told: participants at 5 each, from 100 on."""
+    found = {}
+    for name, values in zip(bench.BLACKOUTS, (base, plain, update)):
+        for number, value in enumerate(values, 1):
+            found[f"{name}.run{number}"] = outcome(value)
+    for name in bench.machines():
+        kind, number, *_ = name.split(".")
+        steps = {"subsystem": figures.STEPS, "memory": ("preserve", "restore"),
+                 "file": ("preserve", "freeze", "retrieve", "finish")}.get(kind)
+        if steps and name != "memory.0":
+            found[name] = outcome(900, **{f"{name}.{step}_vns": 100 + 5 * int(number)
+                                          for step in steps})
+    found["memory.0"] = outcome(850)
+    return found
+
+
+def verdict(result, part):
+    """The one verdict of a report that speaks of `part`."""
+    one, = (t for t in result["targets"] if part in t["target"])
+    return one["met"]
+
+
+class Numbers(unittest.TestCase):
+    """Medians, agreement, and what a participant costs."""
+
+    def test_median(self):
+        self.assertEqual(figures.median([9, 1, 5]), 5)
+        self.assertEqual(figures.median([1, 1, 5]), 1)
+
+    def test_spread(self):
+        self.assertEqual(figures.spread([1000, 1000, 1000]), 0)
+        self.assertEqual(figures.spread([1001, 999, 1000]), 0.002)
+
+    def test_marginal(self):
+        costs = {"subsystem.10.freeze_vns": 150, "subsystem.100.freeze_vns": 600}
+        self.assertEqual(figures.marginal(costs, "freeze", 10, 100), 5)
+
+
+class Report(unittest.TestCase):
+    """Names in bench.json, and what meets a target."""
+
+    def test_names(self):
+        result = bench.collect(outcomes())
+        self.assertEqual(sorted(result), sorted(NAMES))
+        for name, value in result.items():
+            self.assertIs(type(value), int, name)
+        self.assertEqual(result["memory.256.blackout_vns"], 50)
+
+    def test_median_run(self):
+        result = bench.collect(outcomes(update=(799, 801, 800)))
+        self.assertEqual(result["blackout.update_vns"], 800)
+
+    def judge(self, **blackouts):
+        found = outcomes(**blackouts)
+        return {"targets": figures.targets(bench.collect(found), bench.runs(found),
+                                           bench.PARTICIPANTS)}
+
+    def test_blackout(self):
+        part = "blackout.update <="
+        self.assertTrue(verdict(self.judge(update=(816, 816, 816)), part))
+        self.assertFalse(verdict(self.judge(update=(817, 817, 817)), part))
+
+    def test_agreement(self):
+        for name in ("base", "plain", "update"):
+            part = f"runs of {'base_plain' if name == 'base' else name} agree"
+            part = part.replace("of ", "of blackout.")
+            self.assertTrue(verdict(self.judge(), part))
+            self.assertTrue(verdict(
+                self.judge(**{name: (10000, 10010, 10000)}), part))
+            self.assertFalse(verdict(
+                self.judge(**{name: (10000, 10011, 10000)}), part))
+
+    def test_flat(self):
+        costs = bench.collect(outcomes())
+        for step in figures.STEPS:
+            part = f"{step} of a participant"
+            for thousand, met in ((5100, True), (5594, True), (5596, False), (3000, True)):
+                changed = {**costs, f"subsystem.1000.{step}_vns": thousand}
+                result = figures.targets(changed, {}, (10, 100, 1000))
+                self.assertEqual(verdict({"targets": result}, part), met, thousand)
+
+    def test_table(self):
+        lines = figures.table({"a.long_vns": 1234567, "dearest": [], "b_vns": 5})
+        self.assertEqual([line.split() for line in lines[1:]],
+                         [["a.long_vns", "1,234,567", "1.235"], ["b_vns", "5", "0.000"]])
+
+
+class Timeline(unittest.TestCase):
+    """Records are read as exported, and phases add up."""
+
+    def test_records(self):
+        for size in (figures.RECORD.size, figures.RECORD.size + 8):
+            self.assertEqual(figures.records(exported(TIMELINE, size)), TIMELINE)
+
+    def test_unknown_kind(self):
+        odd = record(1, 2, 77)
+        self.assertEqual(figures.records(exported([odd, *TIMELINE])), TIMELINE)
+
+    def test_no_timeline(self):
+        good = exported(TIMELINE)
+        for bad in (b"", b"cat: no such file", good[:-1], exported(TIMELINE, version=2),
+                    exported(TIMELINE, size=8), exported(TIMELINE, count=99)):
+            with self.assertRaises(HarnessError):
+                figures.records(bad)
+
+    def test_phases(self):
+        found = figures.phases(TIMELINE, 200, 1000)
+        self.assertEqual(found, PHASES)
+        self.assertEqual(sum(counts for _, counts in found), 800)
+
+    def test_overlap(self):
+        with self.assertRaises(HarnessError):
+            figures.phases([record(1, 5, INITCALLS, "x"), record(3, 8, INITCALLS, "y")],
+                           0, 10)
+
+    def test_dearest(self):
+        found = figures.dearest(PHASES)
+        self.assertEqual(len(found), 10)
+        self.assertEqual(found[0], {"name": "jump .. first instant of the new kernel",
+                                    "vns": 200})
+        self.assertEqual([p["vns"] for p in found],
+                         sorted((p["vns"] for p in found), reverse=True))
+        self.assertNotIn({"name": "freeze x", "vns": 5}, found)
+
+    def test_steps(self):
+        self.assertEqual(figures.step_cost(TIMELINE, "freeze"), 20)
+        again = [*TIMELINE, record(900, 901, STEP, step="freeze")]
+        self.assertEqual(figures.step_cost(again, "freeze"), 1)
+        with self.assertRaises(HarnessError):
+            figures.step_cost(TIMELINE, "finish")
+
+    def test_sessions(self):
+        self.assertEqual(figures.sessions_cost(TIMELINE), 15)
+        for less in (TIMELINE[:4], TIMELINE[4:]):
+            with self.assertRaises(HarnessError):
+                figures.sessions_cost(less)
+
+
+if __name__ == "__main__":
+    unittest.main()
