@@ -132,9 +132,9 @@ class Report(unittest.TestCase):
             part = part.replace("of ", "of blackout.")
             self.assertTrue(verdict(self.judge(), part))
             self.assertTrue(verdict(
-                self.judge(**{name: (10000, 10010, 10000)}), part))
+                self.judge(**{name: (100000, 100100, 100000)}), part))
             self.assertFalse(verdict(
-                self.judge(**{name: (10000, 10011, 10000)}), part))
+                self.judge(**{name: (100000, 100101, 100000)}), part))
 
     def test_flat(self):
         costs = bench.collect(outcomes())
@@ -197,7 +197,8 @@ class Timeline(unittest.TestCase):
 
     def test_sessions(self):
         self.assertEqual(figures.sessions_cost(TIMELINE), 15)
-        for less in (TIMELINE[:4], TIMELINE[4:]):
+        again = [*TIMELINE, record(900, 901, STEP, step="freeze")]
+        for less in (TIMELINE[:4], TIMELINE[4:], again):
             with self.assertRaises(HarnessError):
                 figures.sessions_cost(less)
 
