@@ -85,7 +85,7 @@ unit:
 
 bench:
 	@$(HARNESS) deps
-	@$(HARNESS) kernel $(LINUX_OPT) a bench base
+	@$(HARNESS) kernel $(LINUX_OPT) bench many base
 	@$(HARNESS).bench
 
 clean:

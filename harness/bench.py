@@ -48,7 +48,7 @@ FILES = (100, 1000)
 PAGES_PER_MIB = 256
 SESSION = "bench"
 
-KERNELS = ("base", "bench", "a")
+KERNELS = ("base", "bench", "many")
 
 OUT = paths.BUILD / "bench.json"
 
@@ -154,7 +154,7 @@ def update(name):
 
 def subsystem(name, count):
     """The steps over a number of participants beside those that are always there."""
-    with Machine(name, "a", extra=f"liveupdate_test.bulk={count}") as machine:
+    with Machine(name, "many", extra=f"liveupdate_test.bulk={count}") as machine:
         costs = {"prepare": machine.set("prepare")}
         outcome = machine.jump("updated")
         received = [one for one in machine.guest.received()

@@ -11,6 +11,7 @@ b        obj-b         the same with another LOCALVERSION and b.config; it
                        starts from a copy of a's objects
 kho      obj-kho       a plus upstream's KHO test, which runs at every boot
 bench    obj-bench     a without the tests of the series, for "make bench"
+many     obj-many      a with a large timeline, for the same
 base     base/obj      the unpatched base; the image is kept in the cache
 debug    obj-debug     the series with KASAN, lockdep and so on
 debug-b  obj-debug-b   to debug what b is to a
@@ -57,6 +58,7 @@ KERNELS = {spec.name: spec for spec in (
     Spec("b", ("common", "series", "b"), "obj-b", seed="a"),
     Spec("kho", ("common", "series", "kho"), "obj-kho", seed="a"),
     Spec("bench", ("common", "series", "bench"), "obj-bench", seed="a"),
+    Spec("many", ("common", "series", "many"), "obj-many", seed="a"),
     Spec("base", ("common",), "base/obj", patched=False),
     Spec("debug", ("common", "series", "debug"), "obj-debug"),
     Spec("debug-b", ("common", "series", "debug", "b"), "obj-debug-b",
