@@ -24,6 +24,7 @@ import sys
 
 from . import guest, paths
 from . import bench_figures as figures_
+from . import timeline_format as tl
 from .guest_control import LIVEUPDATE, Rebooted
 from .progress import Progress
 from .qemu import QEMU, VM, image
@@ -133,8 +134,10 @@ class Machine:
         return Outcome(int(told[0]), self.guest.boots[-1].counter)
 
     def timeline(self):
-        """The timeline that this kernel exports."""
-        return figures_.records(self.guest.run(f"cat {LIVEUPDATE}/timeline").data)
+        """The records of the timeline, of which none may be missing."""
+        header, records = tl.parse(self.guest.run(f"cat {LIVEUPDATE}/timeline").data)
+        self._run.equal("records without room", header.dropped, 0)
+        return records
 
 
 def plain(name, kernel, state):
@@ -161,8 +164,8 @@ def subsystem(name, count):
                     if one.startswith("test-bulk-")]
         machine.equal("participants that restored", len(received), count)
         timeline = machine.timeline()
-        for step in ("freeze", "restore"):
-            costs[step] = figures_.step_cost(timeline, step)
+        for step in (tl.FREEZE, tl.RESTORE):
+            costs[tl.STEP_NAMES[step]] = figures_.step_cost(timeline, step)
         costs["finish"] = machine.set("finish")
     outcome.figures = {f"{name}.{step}_vns": costs[step] for step in figures_.STEPS}
     return outcome

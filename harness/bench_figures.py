@@ -4,9 +4,7 @@
 Everything here is a function of its arguments, so that it is tested without guests.
 """
 
-import dataclasses
-import struct
-
+from . import timeline_format as tl
 from .run import HarnessError
 
 #: Runs of the same blackout differ by no more than this part of their median.
@@ -20,81 +18,43 @@ FLAT = 1.1
 
 STEPS = ("prepare", "freeze", "restore", "finish")
 
-# include/uapi/linux/liveupdate_timeline.h
-MAGIC = b"LUOTIME\0"
-VERSION = 1
-HEADER = struct.Struct("<8sIIIIQIIII")
-RECORD = struct.Struct("<QQIHBBiI48s")
-KERNEL, STEP, CALLBACK, MARK, INITCALLS = range(1, 6)
-STEP_NAMES = ("", "prepare", "cancel", "freeze", "thaw", "restore", "finish")
 
-
-@dataclasses.dataclass(frozen=True)
-class Record:
-    """A record of the timeline; step is a name, "" when it belongs to none."""
-    start: int
-    end: int
-    update: int
-    kernel: int
-    kind: int
-    step: str
-    error: int
-    name: str
-
-    @property
-    def label(self):
-        """What a reader knows it by."""
-        if self.kind == INITCALLS:
-            return f"initcalls {self.name}"
-        if self.kind == KERNEL:
-            return "first instant of the new kernel"
-        return f"{self.step} {self.name}".strip()
-
-
-def records(data):
-    """The records of a timeline as the kernel exports it, in order."""
-    if len(data) < HEADER.size:
-        raise HarnessError("the timeline is shorter than its header")
-    magic, version, header, size, count, *_ = HEADER.unpack_from(data)
-    if magic != MAGIC or version != VERSION:
-        raise HarnessError(f"no timeline of version {VERSION}: {data[:12]!r}")
-    if size < RECORD.size or len(data) < header + count * size:
-        raise HarnessError(f"the timeline is shorter than its {count} records")
-    found = []
-    for at in range(header, header + count * size, size):
-        start, end, update, kernel, kind, step, error, _, name = \
-            RECORD.unpack_from(data, at)
-        if KERNEL <= kind <= INITCALLS and step < len(STEP_NAMES):
-            found.append(Record(start, end, update, kernel, kind, STEP_NAMES[step],
-                                error, name.rstrip(b"\0").decode("ascii", "replace")))
-    return found
+def label(record):
+    """What a reader knows a record by."""
+    if record.kind == tl.INITCALLS:
+        return f"initcalls {record.name}"
+    if record.kind == tl.KERNEL:
+        return "first instant of the new kernel"
+    return f"{tl.STEP_NAMES.get(record.step, '')} {record.name}".strip()
 
 
 def step_cost(timeline, step):
-    """Counts that the last step of that name over all participants took."""
-    ends = [r.end - r.start for r in timeline if r.kind == STEP and r.step == step]
-    if not ends:
-        raise HarnessError(f"the timeline tells of no step {step}")
-    return ends[-1]
+    """Counts that the last such step over all participants took."""
+    costs = [r.end - r.start for r in timeline if r.kind == tl.STEP and r.step == step]
+    if not costs:
+        raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]}")
+    return costs[-1]
 
 
 def sessions_cost(timeline):
     """Counts from the end of the last freeze until the sessions were serialized."""
-    frozen = [r.end for r in timeline if r.kind == STEP and r.step == "freeze"]
-    marks = [r.end for r in timeline if r.kind == MARK and r.name == "serialized"]
+    frozen = [r.end for r in timeline if r.kind == tl.STEP and
+              r.step == tl.FREEZE]
+    marks = [r.end for r in timeline if r.kind == tl.MARK and
+             r.name == "serialized"]
     if not frozen or not marks or marks[-1] < frozen[-1]:
         raise HarnessError("the timeline does not tell when sessions were serialized")
     return marks[-1] - frozen[-1]
 
 
 def _own(span, children):
-    """Label and counts of a span apart from those in it, then theirs."""
+    """Name and counts of a span apart from those in it, then theirs."""
     nested, inner = [], 0
     for child, grandchildren in children:
         inner += child.end - child.start
         nested += _own(child, grandchildren)
-    label = f"{span.label}, apart from what is in it" if inner else span.label
-    return [(label, span.end - span.start - inner)] + nested
+    name = f"{label(span)}, apart from what is in it" if inner else label(span)
+    return [(name, span.end - span.start - inner)] + nested
 
 
 def phases(timeline, start, end):
@@ -103,25 +63,26 @@ def phases(timeline, start, end):
     The counts add up to the whole. What no record covers is named by the records
     on both sides of it.
     """
-    spans = sorted((r for r in timeline if start <= r.start and r.end <= end),
+    spans = sorted((r for r in timeline if start <= r.start and r.end <= end and
+                    tl.KERNEL <= r.kind <= tl.INITCALLS),
                    key=lambda r: (r.start, -r.end))
     top, open_ = [], []
     for span in spans:
         node = (span, [])
         while open_ and open_[-1][0].end < span.end:
             if span.start < open_[-1][0].end:
-                raise HarnessError(f"the timeline has {span.label} half in "
-                                   f"{open_[-1][0].label}")
+                raise HarnessError(f"the timeline has {label(span)} half in "
+                                   f"{label(open_[-1][0])}")
             open_.pop()
         (open_[-1][1] if open_ else top).append(node)
         if span.end > span.start:
             open_.append(node)
     found, at, last = [], start, "reboot(2)"
     for span, children in top:
-        found.append((f"{last} .. {span.label}", span.start - at))
+        found.append((f"{last} .. {label(span)}", span.start - at))
         if span.end > span.start:
             found += _own(span, children)
-        at, last = span.end, span.label
+        at, last = span.end, label(span)
     found.append((f"{last} .. first instruction of init", end - at))
     return [(name, counts) for name, counts in found if counts]
 

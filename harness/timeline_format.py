@@ -21,6 +21,9 @@ RECORD = struct.Struct("=QQIHBBiI48s")
 KERNEL, STEP, CALLBACK, MARK, INITCALLS = range(1, 6)
 NONE, PREPARE, CANCEL, FREEZE, THAW, RESTORE, FINISH = range(7)
 
+STEP_NAMES = {PREPARE: "prepare", CANCEL: "cancel", FREEZE: "freeze", THAW: "thaw",
+              RESTORE: "restore", FINISH: "finish"}
+
 
 @dataclasses.dataclass
 class Header:

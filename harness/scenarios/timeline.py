@@ -11,8 +11,6 @@ from .update import TEST_ORDER, hand_over_data
 
 MARKS = ("serialized", "notified", "devices-down", "jump", "initcalls-done", "userspace")
 LEVELS = ("pure", "core", "postcore", "arch", "subsys", "fs", "device", "late")
-STEPS = {tl.PREPARE: "prepare", tl.CANCEL: "cancel", tl.FREEZE: "freeze",
-         tl.THAW: "thaw", tl.RESTORE: "restore", tl.FINISH: "finish"}
 
 # The guest measures its counter at boot, and an emulated one only roughly.
 TOLERANCE = 0.05
@@ -43,9 +41,9 @@ def _check_step(run, records, update, step, names, kernel):
     """A step was recorded once, with a callback of each participant inside."""
     whole = _one(run, records, update, tl.STEP, step=step, error=0)
     calls = _of(records, update, tl.CALLBACK, step=step)
-    run.equal(f"callbacks of {STEPS[step]}", sorted(r.name for r in calls), sorted(names))
-    run.equal(f"kernels of {STEPS[step]}", {r.kernel for r in [whole, *calls]}, {kernel})
-    run.check(f"callbacks lie inside {STEPS[step]}, one after the other",
+    run.equal(f"callbacks of {tl.STEP_NAMES[step]}", sorted(r.name for r in calls), sorted(names))
+    run.equal(f"kernels of {tl.STEP_NAMES[step]}", {r.kernel for r in [whole, *calls]}, {kernel})
+    run.check(f"callbacks lie inside {tl.STEP_NAMES[step]}, one after the other",
               [whole.start, *(t for r in calls for t in (r.start, r.end)), whole.end] ==
               sorted([whole.start, *(t for r in calls for t in (r.start, r.end)),
                       whole.end]), str(calls))
@@ -132,10 +130,10 @@ def timeline_slow(run):
     for name, step, least in (("test-irq", tl.PREPARE, 0.3), ("test-iommu", tl.FREEZE, 0.2)):
         call = _one(run, records, 1, tl.CALLBACK, step=step, name=name)
         seconds = (call.end - call.start) / header.frequency
-        run.check(f"{STEPS[step]} of {name} took its time",
+        run.check(f"{tl.STEP_NAMES[step]} of {name} took its time",
                   least * (1 - TOLERANCE) < seconds < 3 * least, f"{seconds:.3f} s")
         others = [r for r in _of(records, 1, tl.CALLBACK, step=step) if r.name != name]
-        run.check(f"{STEPS[step]} of the others did not",
+        run.check(f"{tl.STEP_NAMES[step]} of the others did not",
                   others and all((r.end - r.start) / header.frequency < least / 2
                                  for r in others), str(others))
     run.equal("steps of the cancelled update",
