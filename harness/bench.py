@@ -5,9 +5,18 @@ Every guest counts instructions (QEMU's icount), so the figures are the same on 
 machine, however busy: 2 virtual ns an instruction, and idle time is skipped. They
 compare kernels; they do not tell how long hardware takes.
 
-A blackout lasts from the counter read just before reboot(2), with the image loaded,
-to the counter read as the first thing the next init does. The time stamp counter of
-such a guest is its virtual clock in ns.
+The time stamp counter of such a guest is its virtual clock in ns. What is measured:
+
+blackout    from just before reboot(2), with the image loaded, to the first thing the
+            next init does. base_plain: a kexec of the unpatched base; plain: one of
+            ours; update: a live update, from prepared. The same configuration but
+            for the options of the series.
+subsystem   prepare and finish as who writes 1 sees them, freeze and restore as the
+            timeline has them, with so many test participants beside the usual ones
+memory      the ioctls of a session for one memfd of so many MiB in pages of 4 KiB;
+            blackout: what it adds to the blackout of an update
+file        the ioctls of a session for so many memfds of a page, all added up;
+            freeze: from the end of freeze to sessions serialized
 
 A table goes to the screen, the figures to build/bench.json. The status is 1 when a
 target is missed or runs of the same blackout differ.

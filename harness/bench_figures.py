@@ -13,7 +13,7 @@ AGREE = 0.001
 #: An update takes no more than this much of the blackout of a plain kexec.
 BLACKOUT = 1.02
 
-#: The thousandth participant costs no more than this much of the tenth.
+#: A participant costs no more than this much of what it costs among few.
 FLAT = 1.1
 
 STEPS = ("prepare", "freeze", "restore", "finish")
@@ -123,9 +123,9 @@ def targets(figures, runs, numbers):
     for step in STEPS:
         low = marginal(figures, step, few, some)
         high = marginal(figures, step, few, many)
-        found.append({"target": f"{step} of a participant costs the same, {few} to "
-                                f"{many} as {few} to {some}, or {FLAT} x at most",
-                      "measured": f"{low:.0f} and {high:.0f} vns, {high / low:.3f} x",
+        found.append({"target": f"{step}, one participant more: {few}..{many} <= "
+                                f"{FLAT} x {few}..{some}",
+                      "measured": f"{high:.0f} and {low:.0f} vns, {high / low:.3f} x",
                       "met": high <= FLAT * low})
     return found
 

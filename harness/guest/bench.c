@@ -44,7 +44,7 @@ static int bench_write(const char *path, const char *text)
 	return 0;
 }
 
-/* Telling the host takes some 10 us, which are part of what is measured. */
+/* Telling the host takes some 50 us, which are part of what is measured. */
 static int bench_reboot(void)
 {
 	int tty = agent_open();

@@ -129,7 +129,7 @@ class Report(unittest.TestCase):
     def test_flat(self):
         costs = bench.collect(outcomes())
         for step in figures.STEPS:
-            part = f"{step} of a participant"
+            part = f"{step}, one participant"
             for thousand, met in ((5100, True), (5594, True), (5596, False), (3000, True)):
                 changed = {**costs, f"subsystem.1000.{step}_vns": thousand}
                 result = figures.targets(changed, {}, (10, 100, 1000))
