@@ -18,8 +18,9 @@ memory      the ioctls of a session for one memfd of so many MiB in pages of 4 K
 file        the ioctls of a session for so many memfds of a page, all added up;
             freeze: from the end of freeze to sessions serialized
 
-A table goes to the screen, the figures to build/bench.json. The status is 1 when a
-target is missed or runs of the same blackout differ.
+Each figure is the median of three runs; those of a blackout have to agree. A table
+goes to the screen, the figures to build/bench.json. The status is 1 when a target is
+missed or runs of the same blackout differ.
 """
 
 import argparse
@@ -84,9 +85,9 @@ class Outcome:
 class Machine:
     """One guest of the benchmark, from its first kernel to its second."""
 
-    def __init__(self, name, kernel, memory=MEMORY, extra=""):
-        what = Scenario(name, "", None, memory=memory, limit=LIMIT)
-        self._run = Run(what, paths.BUILD / "bench" / name)
+    def __init__(self, folder, kernel, memory=MEMORY, extra=""):
+        what = Scenario("bench", "", None, memory=memory, limit=LIMIT)
+        self._run = Run(what, paths.BUILD / "bench" / folder)
         self._kernel, self._extra = kernel, f"quiet {extra}".strip()
         self.guest = None
 
@@ -149,29 +150,29 @@ class Machine:
         return records
 
 
-def plain(name, kernel, state):
+def plain(_, folder, kernel, state):
     """The blackout of a kexec that hands nothing over."""
-    with Machine(name, kernel) as machine:
+    with Machine(folder, kernel) as machine:
         return machine.jump(state)
 
 
-def update(name):
+def update(_, folder):
     """The blackout of an update, from prepared."""
-    with Machine(name, "bench") as machine:
+    with Machine(folder, "bench") as machine:
         machine.set("prepare")
         outcome = machine.jump("updated")
         outcome.timeline = machine.timeline()
     return outcome
 
 
-def subsystem(name, count):
+def subsystem(name, folder, size):
     """The steps over a number of participants beside those that are always there."""
-    with Machine(name, "many", extra=f"liveupdate_test.bulk={count}") as machine:
+    with Machine(folder, "many", extra=f"liveupdate_test.bulk={size}") as machine:
         costs = {"prepare": machine.set("prepare")}
         outcome = machine.jump("updated")
         received = [one for one in machine.guest.received()
                     if one.startswith("test-bulk-")]
-        machine.equal("participants that restored", len(received), count)
+        machine.equal("participants that restored", len(received), size)
         timeline = machine.timeline()
         for step in (tl.FREEZE, tl.RESTORE):
             costs[tl.STEP_NAMES[step]] = figures_.step_cost(timeline, step)
@@ -180,25 +181,25 @@ def subsystem(name, count):
     return outcome
 
 
-def memory(name, mebibytes):
+def memory(name, folder, size):
     """A session with one memfd; none at all to compare with when it has no size."""
     found = {}
-    what = (SESSION, 1, mebibytes * PAGES_PER_MIB)
-    with Machine(name, "bench", LARGE_MEMORY) as machine:
-        if mebibytes:
+    what = (SESSION, 1, size * PAGES_PER_MIB)
+    with Machine(folder, "bench", LARGE_MEMORY) as machine:
+        if size:
             found["preserve"] = machine.measure("preserve", *what)["preserve"]
         machine.set("prepare")
         outcome = machine.jump("updated")
-        if mebibytes:
+        if size:
             found["restore"] = machine.measure("retrieve", *what)["retrieve"]
     outcome.figures = {f"{name}.{step}_vns": cost for step, cost in found.items()}
     return outcome
 
 
-def file(name, count):
+def file(name, folder, size):
     """A session with many memfds of a page."""
-    what = (SESSION, count, 1)
-    with Machine(name, "bench") as machine:
+    what = (SESSION, size, 1)
+    with Machine(folder, "bench") as machine:
         found = machine.measure("preserve", *what)
         machine.set("prepare")
         outcome = machine.jump("updated")
@@ -217,30 +218,31 @@ BLACKOUTS = {
 
 
 def machines():
-    """Name -> function of the name; those that take longest first."""
-    found = {f"memory.{size}": functools.partial(memory, mebibytes=size)
-             for size in (*reversed(MEBIBYTES), 0)}
-    found.update({f"file.{count}": functools.partial(file, count=count)
-                  for count in reversed(FILES)})
-    found.update({f"subsystem.{count}": functools.partial(subsystem, count=count)
-                  for count in reversed(PARTICIPANTS)})
-    found.update({f"{name}.run{number}": function for name, function in BLACKOUTS.items()
-                  for number in range(1, RUNS + 1)})
+    """Name -> function of it, in the order of the output."""
+    found = dict(BLACKOUTS)
+    for kind, sizes, function in (("subsystem", PARTICIPANTS, subsystem),
+                                  ("memory", (*MEBIBYTES, 0), memory),
+                                  ("file", FILES, file)):
+        found.update({f"{kind}.{size}": functools.partial(function, size=size)
+                      for size in sizes})
     return found
 
 
 def measure():
-    """Runs all machines; name -> Outcome."""
-    todo = machines()
-    found = {}
+    """Runs all machines; name -> the outcomes of its runs."""
+    # The short ones come last.
+    todo = [(name, function, number) for name, function in reversed(machines().items())
+            for number in range(RUNS)]
+    found = {name: [] for name in machines()}
     bar = Progress("bench", len(todo))
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        futures = {pool.submit(function, name): name for name, function in todo.items()}
+        futures = {pool.submit(function, name, folder=f"{name}.run{number + 1}"): name
+                   for name, function, number in todo}
         try:
             for future in concurrent.futures.as_completed(futures):
                 name = futures[future]
                 try:
-                    found[name] = future.result()
+                    found[name].append(future.result())
                 except HarnessError as error:
                     raise HarnessError(f"{name}: {error}") from error
                 except Rebooted as rebooted:
@@ -252,46 +254,42 @@ def measure():
                 future.cancel()
             VM.close_all()
             raise
-    bar.finish(f"{len(found)} guests")
+    bar.finish(f"{len(todo)} guests")
     return found
 
 
-def runs(found):
-    """Name -> how long each run of this blackout was."""
-    return {name: [found[f"{name}.run{number}"].blackout for number in range(1, RUNS + 1)]
-            for name in BLACKOUTS}
-
-
 def collect(found):
-    """The figures of all outcomes, by their names in the issue."""
-    figures = {f"{name}_vns": figures_.median(blackouts)
-               for name, blackouts in runs(found).items()}
-    for count in PARTICIPANTS:
-        figures.update(found[f"subsystem.{count}"].figures)
-    for size in MEBIBYTES:
-        figures.update(found[f"memory.{size}"].figures)
-        figures[f"memory.{size}.blackout_vns"] = \
-            found[f"memory.{size}"].blackout - found["memory.0"].blackout
-    for count in FILES:
-        figures.update(found[f"file.{count}"].figures)
-    return figures
+    """Figure -> what each run has for it, in the order of the output."""
+    runs = {}
+    for name, outcomes in found.items():
+        blackouts = [outcome.blackout for outcome in outcomes]
+        if name in BLACKOUTS:
+            runs[f"{name}_vns"] = blackouts
+        for figure in outcomes[0].figures:
+            runs[figure] = [outcome.figures[figure] for outcome in outcomes]
+        if name in [f"memory.{size}" for size in MEBIBYTES]:
+            without = figures_.median([outcome.blackout for outcome in found["memory.0"]])
+            runs[f"{name}.blackout_vns"] = [one - without for one in blackouts]
+    return runs
 
 
 def report(found):
     """What goes into build/bench.json."""
-    figures = collect(found)
-    middle = next(outcome for name, outcome in found.items()
-                  if name.startswith("blackout.update.") and
-                  outcome.blackout == figures["blackout.update_vns"])
+    runs = collect(found)
+    figures = {name: figures_.median(values) for name, values in runs.items()}
+    middle = next(outcome for outcome in found["blackout.update"]
+                  if outcome.blackout == figures["blackout.update_vns"])
     dearest = figures_.dearest(figures_.phases(middle.timeline, middle.start, middle.end))
     return {**figures, "dearest": dearest,
-            "targets": figures_.targets(figures, runs(found), PARTICIPANTS), "meta": {
-                "unit": "virtual ns, 2 an instruction, idle time skipped",
-                "qemu": output([QEMU, "--version"]).splitlines()[0],
-                "icount": ICOUNT,
-                "kernels": {name: release_of(image(name)) for name in KERNELS},
-                "memory": MEMORY, "memory of memory.*": LARGE_MEMORY,
-                "runs": runs(found)}}
+            "targets": figures_.targets(
+                figures, {f"{name}_vns": runs[f"{name}_vns"] for name in BLACKOUTS},
+                PARTICIPANTS),
+            "meta": {"unit": "virtual ns, 2 an instruction, idle time skipped",
+                     "qemu": output([QEMU, "--version"]).splitlines()[0],
+                     "icount": ICOUNT,
+                     "kernels": {name: release_of(image(name)) for name in KERNELS},
+                     "memory": MEMORY, "memory of memory.*": LARGE_MEMORY,
+                     "runs": runs}}
 
 
 def show(result):
@@ -299,6 +297,7 @@ def show(result):
     say(f"\n{result['meta']['qemu']}, all figures in {result['meta']['unit']}\n")
     for line in figures_.table(result):
         say(line)
+    say(f"\nmedians of {RUNS} runs, and how far these are apart")
     say("\nthe ten dearest phases of the blackout of an update:")
     whole = result["blackout.update_vns"]
     for phase in result["dearest"]:

@@ -132,8 +132,8 @@ def targets(figures, runs, numbers):
 
 def table(result):
     """The figures of a report for people, a line each under a head."""
-    figures = {name: value for name, value in result.items() if name.endswith("_vns")}
-    width = max(map(len, figures))
-    return [f"{'':{width}}{'virtual ns':>18}{'virtual ms':>16}"] + \
-        [f"{name:{width}}{value:>18,}{value / 1e6:>16,.3f}"
-         for name, value in figures.items()]
+    runs = result["meta"]["runs"]
+    width = max(map(len, runs))
+    return [f"{'':{width}}{'virtual ns':>16}{'virtual ms':>13}{'spread':>11}"] + \
+        [f"{name:{width}}{result[name]:>16,}{result[name] / 1e6:>13,.3f}"
+         f"{spread(values):>11.3%}" for name, values in runs.items()]
