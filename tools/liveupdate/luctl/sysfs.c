@@ -27,6 +27,8 @@ char *luctl_path(const char *name)
 			    name);
 }
 
+#define LARGEST_PAGE	65536
+
 /* Read all of @fd; one byte more than @limit is read to see that there is more. */
 static int read_all(int fd, size_t limit, size_t room, char **data, size_t *size)
 {
@@ -84,12 +86,16 @@ int luctl_read_file(const char *path, size_t limit, void **data, size_t *size)
 	if (fd < 0)
 		return -errno;
 
-	/* What sysfs and procfs say about sizes is no more than a guess. */
-	if (!fstat(fd, &status) && S_ISREG(status.st_mode) && status.st_size >= (off_t)room)
-		room = (uint64_t)status.st_size > limit ? limit + 1 : (size_t)status.st_size + 1;
-
-	/* But not that it is much more than a page. */
-	err = room > limit ? -EFBIG : read_all(fd, limit, room, &text, size);
+	if (fstat(fd, &status) || !S_ISREG(status.st_mode))
+		status.st_size = 0;
+	/* sysfs calls every file a page long, whatever is in it. */
+	if (status.st_size > LARGEST_PAGE && (uint64_t)status.st_size > limit) {
+		err = -EFBIG;
+	} else {
+		if (status.st_size >= (off_t)room)
+			room = status.st_size + 1;
+		err = read_all(fd, limit, room, &text, size);
+	}
 	close(fd);
 	if (!err)
 		*data = text;
