@@ -12,7 +12,8 @@ blackout    from just before reboot(2), with the image loaded, to the first thin
             ours; update: a live update, from prepared. The same configuration but
             for the options of the series.
 subsystem   prepare and finish as who writes 1 sees them, freeze and restore as the
-            timeline has them, with so many test participants beside the usual ones
+            timeline has them, with so many test participants beside the usual ones;
+            freeze_walk: the freeze without the callbacks
 memory      the ioctls of a session for one memfd of so many MiB in pages of 4 KiB;
             blackout: what it adds to the blackout of an update
 file        the ioctls of a session for so many memfds of a page, all added up;
@@ -177,7 +178,9 @@ def subsystem(name, folder, size):
         for step in (tl.FREEZE, tl.RESTORE):
             costs[tl.STEP_NAMES[step]] = figures_.step_cost(timeline, step)
         costs["finish"] = machine.set("finish")
-    outcome.figures = {f"{name}.{step}_vns": costs[step] for step in figures_.STEPS}
+        costs["freeze_walk"] = figures_.walk_cost(timeline)
+    outcome.figures = {f"{name}.{step}_vns": costs[step]
+                       for step in (*figures_.STEPS, "freeze_walk")}
     return outcome
 
 

@@ -16,6 +16,9 @@ BLACKOUT = 1.02
 #: A participant costs no more than this much of what it costs among few.
 FLAT = 1.1
 
+#: Walking and recording a freeze takes no more than this part of the blackout.
+RECORDING = 0.01
+
 STEPS = ("prepare", "freeze", "restore", "finish")
 
 
@@ -34,6 +37,15 @@ def step_cost(timeline, step):
     if not costs:
         raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]}")
     return costs[-1]
+
+
+def walk_cost(timeline):
+    """Counts of the last freeze outside of the callbacks: what it takes to record it,
+    and the little that is done besides."""
+    frozen = [r for r in timeline if r.kind == tl.STEP and r.step == tl.FREEZE][-1]
+    calls = [r for r in timeline if r.kind == tl.CALLBACK and
+             frozen.start <= r.start and r.end <= frozen.end]
+    return frozen.end - frozen.start - sum(r.end - r.start for r in calls)
 
 
 def sessions_cost(timeline):
@@ -120,6 +132,10 @@ def targets(figures, runs, numbers):
     found.append({"target": f"blackout.update <= {BLACKOUT} x blackout.base_plain",
                   "measured": f"{ratio:.4f} x", "met": ratio <= BLACKOUT})
     few, some, many = numbers
+    part = figures[f"subsystem.{many}.freeze_walk_vns"] / figures["blackout.update_vns"]
+    found.append({"target": f"recording the freeze of {many} participants, and walking "
+                            f"them <= {RECORDING:.0%} of the blackout",
+                  "measured": f"{part:.3%}", "met": part <= RECORDING})
     for step in STEPS:
         low = marginal(figures, step, few, some)
         high = marginal(figures, step, few, many)

@@ -14,7 +14,7 @@ from ..timeline_format import (CALLBACK, FINISH, FREEZE, INITCALLS, KERNEL, MARK
 NAMES = (
     [f"blackout.{name}_vns" for name in ("base_plain", "plain", "update")] +
     [f"subsystem.{n}.{step}_vns" for n in (10, 100, 1000)
-     for step in ("prepare", "freeze", "restore", "finish")] +
+     for step in ("prepare", "freeze", "restore", "finish", "freeze_walk")] +
     [f"memory.{n}.{step}_vns" for n in (256, 1024)
      for step in ("preserve", "restore", "blackout")] +
     [f"file.{n}.{step}_vns" for n in (100, 1000)
@@ -59,7 +59,7 @@ def outcomes(**blackouts):
     found = {}
     for name in bench.machines():
         kind, number = name.split(".")
-        steps = {"subsystem": figures.STEPS, "memory": ("preserve", "restore"),
+        steps = {"subsystem": (*figures.STEPS, "freeze_walk"), "memory": ("preserve", "restore"),
                  "file": ("preserve", "freeze", "retrieve", "finish")}.get(kind)
         if kind == "blackout":
             found[name] = [outcome(one) for one in blackouts.get(number, (800, 800, 800))]
@@ -142,6 +142,16 @@ class Report(unittest.TestCase):
                 changed = {**costs, f"subsystem.1000.{step}_vns": thousand}
                 result = figures.targets(changed, {}, (10, 100, 1000))
                 self.assertEqual(verdict({"targets": result}, part), met, thousand)
+
+    def test_recording(self):
+        costs = bench.report(outcomes(update=(100000, 100000, 100000)))
+        for walk, met in ((1000, True), (1001, False)):
+            result = figures.targets({**costs, "subsystem.1000.freeze_walk_vns": walk}, {},
+                                     (10, 100, 1000))
+            self.assertEqual(verdict({"targets": result}, "recording"), met, walk)
+
+    def test_walk(self):
+        self.assertEqual(figures.walk_cost(TIMELINE), 15)
 
     def test_table(self):
         lines = figures.table({"a.long_vns": 1234567, "b_vns": 1000, "dearest": [],
