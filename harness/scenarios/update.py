@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Updates that work: by every way there is to ask for one."""
 
+import json
 import re
 
 from ..guest_control import LIVEUPDATE, TEST, host_path
@@ -174,8 +175,8 @@ def _free_kib(guest):
 
 @scenario("ten-updates", limit=300)
 def ten_updates(run):
-    """Ten updates in a row, each with its own data and session; the memory of
-    what was handed over comes back."""
+    """Ten updates in a row, each with its own data and session; the memory of what
+    was handed over comes back, and the timeline still tells of the latest ones."""
     guest = run.boot("a")
     kernels = "ab"
     free = []
@@ -196,6 +197,17 @@ def ten_updates(run):
         mine = free[first::2]
         run.check(f"memory that kernel {kernels[1 - first]} finds",
                   max(mine[:2]) - max(mine[-2:]) < 2048, f"free KiB: {mine}")
+    timeline = json.loads(guest.do("luctl timeline --json --list"))
+    told = timeline["updates"]
+    run.equal("updates that the timeline ends with", [one["number"] for one in told],
+              list(range(11 - len(told), 11)))
+    run.check("half of the timeline is full of updates", len(told) > 2, str(len(told)))
+    for one in told:
+        run.equal(f"update {one['number']}", (one["outcome"], one["credible"]),
+                  ("complete", True))
+        run.check(f"update {one['number']} has a gap", one["gap_ns"] > 0)
+    run.equal("damaged and dropped records", (timeline["damaged"], timeline["dropped"]),
+              (0, 0))
 
 
 def _with_cpus(run, count):
