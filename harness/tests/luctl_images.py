@@ -32,18 +32,23 @@ COMPRESSIONS = {
     "zstd": "zstd -22 --ultra",
 }
 
+QUICK = {
+    "lzma": "lzma -0",
+    "xz": "xz --check=crc32 --threads=1 --x86 --lzma2=dict=64KiB",
+    "zstd": "zstd -1 --zstd=windowLog=18",
+}
+
 
 @functools.lru_cache(maxsize=None)
 def compress(data, name, quick=False):
     """As cmd_gzip, cmd_bzip2_with_size and so on do it.
 
-    To be quick, tell zstd how little it is that it gets.
+    Or, to be quick in both directions, with a small window.
     """
-    command = COMPRESSIONS[name].split()
-    if quick and name == "zstd":
-        command.append(f"--stream-size={len(data)}")
-    packed = subprocess.run(command, input=data,
-                            check=True, stdout=subprocess.PIPE,
+    command = QUICK.get(name, COMPRESSIONS[name]) if quick else \
+        COMPRESSIONS[name]
+    packed = subprocess.run(command.split(), input=data, check=True,
+                            stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL).stdout
     if name != "gzip":
         packed += struct.pack("<I", len(data))
@@ -200,7 +205,7 @@ def zboot(image, compression):
     return bytes(head) + payload + tail
 
 
-def every_format():
+def every_format(quick=False):
     """{name: image} of the same kernel in each way that luctl reads."""
     content = notes(PCI, LOG)
     vmlinux = elf(content)
@@ -219,7 +224,8 @@ def every_format():
         "Image-nofirmware": arm64(content, firmware=False),
     }
     for name in COMPRESSIONS:
-        found[f"bzImage-{name}"] = bzimage(compress(vmlinux + RELOCS, name))
+        found[f"bzImage-{name}"] = bzimage(compress(vmlinux + RELOCS, name,
+                                                    quick))
         found[f"vmlinux.{name}"] = compress(vmlinux + RELOCS, name, True)
         found[f"Image.{name}"] = compress(image, name, True)
         found[f"vmlinuz-{name}.efi"] = zboot(image, name)
@@ -255,7 +261,7 @@ def odd_notes():
 
 def corpus():
     """{name: image}, what the fuzzer starts with."""
-    found = every_format()
+    found = every_format(quick=True)
     whole = dict(found)
     for name, image in whole.items():
         for part in (4, 2):
