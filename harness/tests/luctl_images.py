@@ -14,7 +14,7 @@ from pathlib import Path
 KHO = "kho-v4"
 TABLE = "luo-subsystems-v1"
 RELEASE = "7.3.4-next"
-BANNER = (f"Linux version {RELEASE} (build@host) (gcc (Debian) 12, GNU ld 2.40)"
+BANNER = (f"Linux version {RELEASE} (build@host) (gcc (Debian) 12, ld 2.40)"
           " #1 SMP\n\0").encode()
 
 #: (name, version, oldest, level, mandatory), what luctl_fixture.py runs.
@@ -265,7 +265,8 @@ def corpus():
     whole = dict(found)
     for name, image in whole.items():
         for part in (4, 2):
-            found[f"{name}-cut{part}"] = image[:len(image) * (part - 1) // part]
+            end = len(image) * (part - 1) // part
+            found[f"{name}-cut{part}"] = image[:end]
     for name, content in odd_notes().items():
         found[f"odd-{name}"] = elf(content)
     wrong = bytearray(elf(notes(PCI)))
