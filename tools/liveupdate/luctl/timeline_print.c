@@ -271,12 +271,17 @@ void timeline_print_update(const struct timeline *timeline, const struct timelin
 	print_notes(timeline, update);
 }
 
-/* A release, cut to what fits a column. */
-static const char *column(char *text, size_t size, const char *release)
+#define COLUMN_SIZE	26
+
+/* A release, cut in @text if it does not fit a column. */
+static const char *column(char *text, const char *release)
 {
-	snprintf(text, size, "%s", *release ? release : "-");
-	if (strlen(release) >= size)
-		strcpy(text + size - 4, "...");
+	if (!*release)
+		return "-";
+	if (strlen(release) < COLUMN_SIZE)
+		return release;
+	memcpy(text, release, COLUMN_SIZE - sizeof("..."));
+	strcpy(text + COLUMN_SIZE - sizeof("..."), "...");
 
 	return text;
 }
@@ -287,13 +292,13 @@ void timeline_print_list(const struct timeline *timeline)
 	       "outcome", "blackout");
 	for (size_t i = 0; i < timeline->count; i++) {
 		const struct timeline_update *update = &timeline->update[i];
-		char blackout[TIMELINE_TIME_SIZE] = "unknown", old[26], new[26];
+		char blackout[TIMELINE_TIME_SIZE] = "unknown";
+		char old[COLUMN_SIZE], new[COLUMN_SIZE];
 
 		if (update->blackout_known)
 			timeline_time(blackout, update->blackout_ns);
 		printf("%6u  %-25s  %-25s  %-14s  %10s\n", update->number,
-		       column(old, sizeof(old), update->old),
-		       column(new, sizeof(new), update->new), update->outcome,
+		       column(old, update->old), column(new, update->new), update->outcome,
 		       update->jumped ? blackout : "-");
 	}
 	print_notes(timeline, NULL);
