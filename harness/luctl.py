@@ -26,6 +26,6 @@ def _build():
         raise HarnessError("the tree is not assembled: run make tree")
     OUT.mkdir(parents=True, exist_ok=True)
     with locked(OUT / "lock", "luctl"):
-        logged(["make", "-C", SOURCE, f"O={OUT}", "STATIC=1", "CFLAGS=-O2"],
+        logged(["make", "-C", SOURCE, f"O={OUT}", "STATIC=1", "CFLAGS=-O2 -Werror"],
                paths.LOG / "luctl.log", "building luctl", env=environment())
     return OUT / "luctl"
