@@ -109,10 +109,15 @@ def _again(name, debug, first):
     """Runs a scenario that failed once more, alone, and says so.
 
     On a busy host a guest may be starved past every limit. What the kernel itself
-    complained of on the console is never tried again.
+    complained of on the console is never tried again. What the first attempt left,
+    the registers of a guest that hung among it, is kept in NAME.first.
     """
     what = SCENARIOS[name]
     shown = name + ("-debug" if debug else "")
+    folder = Run(what, debug=debug).folder
+    kept = folder.with_name(f"{folder.name}.first")
+    shutil.rmtree(kept, ignore_errors=True)
+    folder.rename(kept)
     result, reason, seconds = run_one(what, debug)
     with _print_lock:
         if result == "ok":
