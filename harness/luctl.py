@@ -9,7 +9,7 @@ from .kernel import environment
 from .run import HarnessError, locked, logged
 
 SOURCE = paths.TREE / "tools" / "liveupdate" / "luctl"
-OUT = paths.BUILD / "luctl"
+OUT = paths.BUILD / "luctl-static"
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -25,7 +25,7 @@ def _build():
     if not SOURCE.is_dir():
         raise HarnessError("the tree is not assembled: run make tree")
     OUT.mkdir(parents=True, exist_ok=True)
-    with locked(OUT / "lock", "luctl"):
+    with locked(OUT / "lock", "luctl for guests"):
         logged(["make", "-C", SOURCE, f"O={OUT}", "STATIC=1", "CFLAGS=-O2 -Werror"],
-               paths.LOG / "luctl.log", "building luctl", env=environment())
+               paths.LOG / "luctl-static.log", "building luctl", env=environment())
     return OUT / "luctl"
