@@ -140,6 +140,8 @@ void luo_kunit_exit(struct kunit *test)
 	if (!fixture)
 		return;
 
+	cancel_delayed_work_sync(&fixture->machine.invalidate);
+	cancel_delayed_work_sync(&fixture->next.invalidate);
 	luo_machine_finish(&fixture->next);
 	luo_machine_cancel(&fixture->next);
 	luo_machine_cancel(&fixture->machine);

@@ -85,9 +85,10 @@ struct luo_incoming {
  *	over a callback.
  * @registered: all participants by level, in order of registration.
  * @names: the same by name.
- * @progress_lock: protects @step, @name, @task and @failed_*. Innermost.
+ * @progress_lock: protects @step, @name, @part, @task and @failed_*. Innermost.
  * @step: step in progress.
  * @name: participant whose callback runs, empty if none does.
+ * @part: part of it that is worked on, or NULL.
  * @task: task that runs it.
  * @deadline: jiffies by which the walk must be through, valid if @watched.
  * @watched: the walk has a deadline.
@@ -97,6 +98,10 @@ struct luo_incoming {
  * @failed_step: step of the last failure.
  * @failed_name: participant of the last failure, may be empty.
  * @failed_errno: its error, 0 if nothing failed yet.
+ * @invalid_lock: protects @invalid_*. Innermost, taken with interrupts off.
+ * @invalid_name: participant whose data has become void.
+ * @invalid_errno: why; 0 if nothing that is prepared is void.
+ * @invalidate: cancels, once the machine is prepared and has @invalid_errno.
  *
  * There is one machine for the system; tests make their own.
  */
@@ -123,6 +128,7 @@ struct luo_machine {
 	spinlock_t progress_lock;	/* what follows */
 	enum luo_step step;
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	const char *part;
 	struct task_struct *task;
 	unsigned long deadline;
 	bool watched;
@@ -131,6 +137,11 @@ struct luo_machine {
 	enum luo_step failed_step;
 	char failed_name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 	int failed_errno;
+
+	spinlock_t invalid_lock;	/* what follows */
+	char invalid_name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	int invalid_errno;
+	struct delayed_work invalidate;
 };
 
 /* luo_state.c */
@@ -141,6 +152,8 @@ int luo_machine_rehearse(struct luo_machine *machine);
 int luo_machine_finish(struct luo_machine *machine);
 int luo_machine_freeze(struct luo_machine *machine, bool receives);
 void luo_machine_thaw(struct luo_machine *machine);
+void luo_machine_invalidate(struct luo_machine *machine,
+			    struct liveupdate_subsystem *subsystem, int error);
 int luo_machine_restore(struct luo_machine *machine, phys_addr_t header,
 			size_t size);
 
@@ -148,13 +161,24 @@ const char *luo_step_name(enum luo_step step);
 void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
 			const char *name);
 void luo_progress_leave(struct luo_machine *machine);
+enum luo_step luo_progress_part(struct luo_machine *machine, const char *name);
+ssize_t luo_progress_show(struct luo_machine *machine, char *buf);
 bool luo_progress_late(struct luo_machine *machine);
 void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 			  bool watched);
 void luo_transition_end(struct luo_machine *machine);
 void luo_fail(struct luo_machine *machine, enum luo_step step,
 	      const char *name, int error);
-struct kobject *luo_state_kobject(void);
+
+/* luo_parts.c */
+void luo_part_begin(struct luo_machine *machine, struct liveupdate_parts *parts,
+		    const char *name);
+void luo_part_account(struct liveupdate_parts *parts, u64 end, int error);
+int luo_part_end(struct luo_machine *machine, struct liveupdate_parts *parts,
+		 int error);
+void luo_parts_record(struct luo_machine *machine,
+		      struct liveupdate_subsystem *subsystem,
+		      const struct liveupdate_parts *parts);
 
 /* luo_subsystem.c; the table is laid out by include/asm-generic/vmlinux.lds.h */
 extern struct liveupdate_subsystem *__start_liveupdate_subsystems[];
@@ -173,6 +197,8 @@ int luo_subsystems_accept(struct luo_machine *machine,
 void luo_subsystems_restore(struct luo_machine *machine);
 void luo_subsystems_finish(struct luo_machine *machine);
 ssize_t luo_subsystems_show(struct luo_machine *machine, char **text);
+void __init luo_subsystems_abandon(const struct luo_subsystem_ser *records,
+				   unsigned int count);
 void __init luo_subsystems_add_builtin(struct luo_machine *machine);
 
 /* luo_test_participant.c */
@@ -187,6 +213,8 @@ static inline void luo_test_early_init(void) { }
 u64 luo_timeline_now(void);
 void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
 			   const char *name, u64 start, int error);
+void luo_timeline_parts(struct luo_machine *machine, enum luo_step step,
+			const char *name, const struct liveupdate_parts *parts);
 void luo_timeline_step(struct luo_machine *machine, enum luo_step step,
 		       u64 start, int error);
 void luo_timeline_begin(struct luo_machine *machine);
@@ -204,6 +232,9 @@ static inline u64 luo_timeline_now(void)
 static inline void luo_timeline_callback(struct luo_machine *machine,
 					 enum luo_step step, const char *name,
 					 u64 start, int error) { }
+static inline void luo_timeline_parts(struct luo_machine *machine,
+				      enum luo_step step, const char *name,
+				      const struct liveupdate_parts *parts) { }
 static inline void luo_timeline_step(struct luo_machine *machine,
 				     enum luo_step step, u64 start,
 				     int error) { }

@@ -225,7 +225,7 @@ static const BIN_ATTR_ADMIN_RO(shutdown_log, 0);
 
 static int __init luo_shutdown_log_init(void)
 {
-	struct kobject *kobj = luo_state_kobject();
+	struct kobject *kobj = liveupdate_kobject();
 	int err;
 
 	if (!kobj)

@@ -34,21 +34,34 @@
  *   callback cannot be interrupted. When time is up, the participant that runs
  *   is named with its stack in the log; once it returns the step is undone and
  *   fails with -ETIMEDOUT. One that never returns keeps the machine busy, and
- *   "transition" says who it is.
+ *   "transition" says who it is. A participant of many parts (luo_parts.c) is
+ *   told between two of them, and both messages name the part.
+ *
+ * Void preparations
+ *   What a participant prepared can become void without asking: a device is
+ *   pulled out. Whoever notices may hold any lock, so
+ *   liveupdate_invalidate() only takes a note, and a work item cancels the
+ *   whole preparation once the machine is prepared and at rest. A rehearsal, or
+ *   reboot(2) up to the point where it fails, comes first; it is up to the
+ *   participant to refuse its freeze. The note is dropped when a prepare begins
+ *   and when the machine is back in normal, so that it never hits a preparation
+ *   it was not meant for.
  *
  * Suspend and hibernation are refused unless the state is normal, and a prepare
  * is refused once they have begun.
  *
  * In the next kernel luo_state_early_init() looks for handed-over data right
  * after the sessions did, before any device is probed, also where live update
- * is switched off: then the data is reported and stays reserved.
+ * is switched off: then the data is reported and stays reserved, and built-in
+ * participants that could restore theirs make harmless what it describes.
  *
  * Lock order
  *   system_transition_mutex -> the chain of PM notifiers -> &luo_machine.lock ->
  *   what luo_subsystem.c documents. Those who start a transition only ever try
  *   for &luo_machine.lock. Those who wait for it are the end of a suspend, which
- *   cannot meet a transition, the thaw in reboot(2), and participants that
- *   register or unregister; they must not hold a lock that a callback takes.
+ *   cannot meet a transition, the thaw in reboot(2), the work item that cancels
+ *   what has become void, and participants that register or unregister; they
+ *   must not hold a lock that a callback takes.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -113,6 +126,7 @@ static void luo_watchdog(struct work_struct *work)
 	struct luo_machine *machine = container_of(to_delayed_work(work),
 						   struct luo_machine, watchdog);
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	char part[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 	struct task_struct *task;
 	enum luo_step step;
 
@@ -120,14 +134,16 @@ static void luo_watchdog(struct work_struct *work)
 		step = machine->step;
 		task = machine->task ? get_task_struct(machine->task) : NULL;
 		strscpy(name, machine->name);
+		strscpy(part, machine->part ?: "");
 	}
 	if (!task)
 		return;
 
 	/* What is undone already cannot be hurried. */
 	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE) {
-		pr_err("%s%s%s exceeds prepare_timeout_ms, to be undone when it returns\n",
-		       name, name[0] ? ": " : "", luo_step_name(step));
+		pr_err("%s%s%s%s%s exceeds prepare_timeout_ms, to be undone when it returns\n",
+		       name, name[0] ? ": " : "", part, part[0] ? ": " : "",
+		       luo_step_name(step));
 		sched_show_task(task);
 	}
 	put_task_struct(task);
@@ -147,6 +163,7 @@ void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
 	guard(spinlock)(&machine->progress_lock);
 	machine->step = step;
 	machine->task = current;
+	machine->part = NULL;
 	strscpy(machine->name, name);
 }
 
@@ -160,6 +177,47 @@ void luo_progress_leave(struct luo_machine *machine)
 {
 	guard(spinlock)(&machine->progress_lock);
 	machine->name[0] = '\0';
+	machine->part = NULL;
+}
+
+/**
+ * luo_progress_part() - the participant turns to one of its parts
+ * @machine: the machine
+ * @name: name of the part, valid until the next call, or NULL for none
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ * Return: the step in progress; LUO_STEP_NONE, and nothing happened, if the
+ * caller is not in a callback of this machine.
+ */
+enum luo_step luo_progress_part(struct luo_machine *machine, const char *name)
+{
+	/* Nobody else makes it current, or changes it while it is. */
+	if (READ_ONCE(machine->task) != current)
+		return LUO_STEP_NONE;
+
+	guard(spinlock)(&machine->progress_lock);
+	machine->part = name;
+
+	return machine->step;
+}
+
+/**
+ * luo_progress_show() - say what is in progress, as "transition" does
+ * @machine: the machine
+ * @buf: a page
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ * Return: bytes written.
+ */
+ssize_t luo_progress_show(struct luo_machine *machine, char *buf)
+{
+	guard(spinlock)(&machine->progress_lock);
+	if (machine->step == LUO_STEP_NONE)
+		return sysfs_emit(buf, "idle\n");
+
+	return sysfs_emit(buf, "%s%s%s%s%s\n", luo_step_name(machine->step),
+			  machine->name[0] ? " " : "", machine->name,
+			  machine->part ? " " : "", machine->part ?: "");
 }
 
 /**
@@ -224,6 +282,7 @@ void luo_transition_end(struct luo_machine *machine)
 	machine->step = LUO_STEP_NONE;
 	machine->task = NULL;
 	machine->name[0] = '\0';
+	machine->part = NULL;
 }
 
 /**
@@ -268,6 +327,8 @@ static void luo_announce_state(struct luo_machine *machine)
 
 /* Transitions. */
 
+static void luo_invalidated(struct work_struct *work);
+
 /**
  * luo_machine_init() - make a machine in state normal without participants
  * @machine: zeroed memory
@@ -286,6 +347,8 @@ void luo_machine_init(struct luo_machine *machine)
 	hash_init(machine->names);
 	spin_lock_init(&machine->progress_lock);
 	INIT_DELAYED_WORK(&machine->watchdog, luo_watchdog);
+	spin_lock_init(&machine->invalid_lock);
+	INIT_DELAYED_WORK(&machine->invalidate, luo_invalidated);
 }
 
 /*
@@ -306,6 +369,14 @@ static bool luo_may_start(struct luo_machine *machine,
 	       !mutex_is_locked(&system_transition_mutex);
 }
 
+static void luo_forget_invalid(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	guard(spinlock_irqsave)(&machine->invalid_lock);
+	machine->invalid_errno = 0;
+}
+
 static int luo_prepare(struct luo_machine *machine)
 {
 	int err;
@@ -315,6 +386,7 @@ static int luo_prepare(struct luo_machine *machine)
 	    !luo_may_start(machine, LIVEUPDATE_STATE_NORMAL))
 		return -EBUSY;
 
+	luo_forget_invalid(machine);
 	luo_transition_begin(machine, LUO_STEP_PREPARE, true);
 	luo_timeline_begin(machine);
 	err = luo_subsystems_prepare(machine);
@@ -350,6 +422,17 @@ int luo_machine_prepare(struct luo_machine *machine)
 }
 
 /* CANCEL and FINISH: what leads back to normal and cannot fail. */
+static void luo_return(struct luo_machine *machine, enum luo_step step,
+		       void (*walk)(struct luo_machine *machine))
+{
+	luo_transition_begin(machine, step, false);
+	walk(machine);
+	luo_timeline_end(machine);
+	luo_forget_invalid(machine);
+	luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
+	luo_transition_end(machine);
+}
+
 static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
 		   enum luo_step step,
 		   void (*walk)(struct luo_machine *machine))
@@ -361,11 +444,7 @@ static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
 		if (!luo_may_start(machine, state))
 			return -EBUSY;
 
-		luo_transition_begin(machine, step, false);
-		walk(machine);
-		luo_timeline_end(machine);
-		luo_set_state(machine, LIVEUPDATE_STATE_NORMAL);
-		luo_transition_end(machine);
+		luo_return(machine, step, walk);
 	}
 	luo_announce_state(machine);
 
@@ -384,6 +463,69 @@ int luo_machine_cancel(struct luo_machine *machine)
 {
 	return luo_end(machine, LIVEUPDATE_STATE_PREPARED, LUO_STEP_CANCEL,
 		       luo_subsystems_cancel);
+}
+
+static void luo_queue_invalid(struct luo_machine *machine, unsigned long delay)
+{
+	/* Unbound, because it waits for a transition. */
+	queue_delayed_work(system_dfl_wq, &machine->invalidate, delay);
+}
+
+/* Cancel what has become void. */
+static void luo_invalidated(struct work_struct *work)
+{
+	struct luo_machine *machine = container_of(to_delayed_work(work),
+						   struct luo_machine,
+						   invalidate);
+	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	int error;
+
+	scoped_guard(mutex, &machine->lock) {
+		/* If it is frozen, a thaw comes back to this. */
+		if (machine->state != LIVEUPDATE_STATE_PREPARED)
+			return;
+
+		scoped_guard(spinlock_irqsave, &machine->invalid_lock) {
+			error = machine->invalid_errno;
+			strscpy(name, machine->invalid_name);
+		}
+		if (!error)
+			return;
+
+		/* Not while devices are shut down, unless that fails. */
+		if (mutex_is_locked(&system_transition_mutex)) {
+			luo_queue_invalid(machine, HZ / 10);
+			return;
+		}
+
+		luo_fail(machine, LUO_STEP_PREPARE, name, error);
+		luo_return(machine, LUO_STEP_CANCEL, luo_subsystems_cancel);
+	}
+	luo_announce_state(machine);
+}
+
+/**
+ * luo_machine_invalidate() - what a participant prepared has become void
+ * @machine: the machine
+ * @subsystem: the participant
+ * @error: why, negative
+ *
+ * The machine goes back to normal as soon as it is prepared and nothing is in
+ * progress. Of several reasons the first is remembered. Nothing happens if
+ * nothing is prepared, or being prepared.
+ *
+ * Context: any. Takes &luo_machine.invalid_lock.
+ */
+void luo_machine_invalidate(struct luo_machine *machine,
+			    struct liveupdate_subsystem *subsystem, int error)
+{
+	scoped_guard(spinlock_irqsave, &machine->invalid_lock) {
+		if (!machine->invalid_errno) {
+			machine->invalid_errno = error;
+			strscpy(machine->invalid_name, subsystem->desc->name);
+		}
+	}
+	luo_queue_invalid(machine, 0);
 }
 
 /**
@@ -501,6 +643,8 @@ void luo_machine_thaw(struct luo_machine *machine)
 		luo_subsystems_thaw(machine);
 		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
 		luo_transition_end(machine);
+		/* What became void meanwhile, if anything did. */
+		luo_queue_invalid(machine, 0);
 	}
 	luo_announce_state(machine);
 }
@@ -591,6 +735,76 @@ enum liveupdate_state liveupdate_get_state(void)
 	return READ_ONCE(luo_machine.state);
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_get_state, "LIVEUPDATE");
+
+/**
+ * liveupdate_kobject() - /sys/kernel/liveupdate, for files of participants
+ *
+ * Context: late_initcall_sync or later.
+ * Return: the kobject, or NULL if live update is off.
+ */
+struct kobject *liveupdate_kobject(void)
+{
+	return luo_kobject;
+}
+
+/**
+ * liveupdate_invalidate() - what a participant prepared has become void
+ * @subsystem: the participant; its prepare has succeeded, its cancel was not
+ *	called
+ * @error: why, negative, for last_failed_errno
+ *
+ * All of the preparation is cancelled, once no transition is in progress any
+ * more; @subsystem is told by its cancel callback, as everybody is. Until then
+ * it refuses to freeze.
+ *
+ * Context: any.
+ */
+void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error)
+{
+	luo_machine_invalidate(&luo_machine, subsystem, error);
+}
+
+/**
+ * liveupdate_part_begin() - a part of a participant is about to be worked on
+ * @parts: the account, zeroed before the first part
+ * @name: name of the part, valid until liveupdate_part_end()
+ *
+ * Context: any in which a spinlock can be taken, except interrupts. Anywhere but
+ * in a callback of the participant only the account is kept.
+ */
+void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name)
+{
+	luo_part_begin(&luo_machine, parts, name);
+}
+
+/**
+ * liveupdate_part_end() - the work on the part is done
+ * @parts: the account, after liveupdate_part_begin()
+ * @error: what it ended with
+ *
+ * Context: as liveupdate_part_begin().
+ * Return: @error if it is not 0; -ETIMEDOUT if this is a prepare or freeze
+ * callback and time is up, so that the participant undoes its parts and returns
+ * that; otherwise 0.
+ */
+int liveupdate_part_end(struct liveupdate_parts *parts, int error)
+{
+	return luo_part_end(&luo_machine, parts, error);
+}
+
+/**
+ * liveupdate_parts_record() - write how long the parts took to the timeline
+ * @subsystem: the participant
+ * @parts: the account, after all parts
+ *
+ * Context: as liveupdate_part_begin(). Nothing is written anywhere but in a
+ * callback of the participant.
+ */
+void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
+			     const struct liveupdate_parts *parts)
+{
+	luo_parts_record(&luo_machine, subsystem, parts);
+}
 
 /**
  * liveupdate_register_subsystem() - register the participant of a module
@@ -735,16 +949,7 @@ static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
 static ssize_t transition_show(struct kobject *kobj,
 			       struct kobj_attribute *attr, char *buf)
 {
-	struct luo_machine *machine = &luo_machine;
-
-	guard(spinlock)(&machine->progress_lock);
-	if (machine->step == LUO_STEP_NONE)
-		return sysfs_emit(buf, "idle\n");
-	if (!machine->name[0])
-		return sysfs_emit(buf, "%s\n", luo_step_name(machine->step));
-
-	return sysfs_emit(buf, "%s %s\n", luo_step_name(machine->step),
-			  machine->name);
+	return luo_progress_show(&luo_machine, buf);
 }
 
 static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -892,17 +1097,6 @@ static const struct attribute_group luo_group = {
 	.bin_attrs = luo_bin_attrs,
 };
 
-/**
- * luo_state_kobject() - /sys/kernel/liveupdate, for further files
- *
- * Context: late_initcall_sync or later.
- * Return: the kobject, or NULL if live update is off.
- */
-struct kobject *luo_state_kobject(void)
-{
-	return luo_kobject;
-}
-
 static int __init luo_state_init(void)
 {
 	struct kobject *kobj;
@@ -949,6 +1143,7 @@ static int __init luo_report_unused(phys_addr_t header, size_t size)
 			records[i].version,
 			records[i].flags & LUO_SUBSYSTEM_SER_MANDATORY ?
 			"mandatory" : "optional", records[i].size);
+	luo_subsystems_abandon(records, count);
 
 	return 0;
 }

@@ -30,6 +30,8 @@
  *   3. FINISH calls everybody who restored, then disposes of what nobody
  *      claimed: an OPTIONAL blob is freed, a MANDATORY one stays reserved
  *      until the next boot. Plain values need no disposal.
+ *   Where live update is switched off nobody is registered, and built-in
+ *   participants abandon the records they could restore.
  *
  * Contexts
  *   Everything here may sleep. Callbacks run under &luo_machine.lock and under
@@ -677,5 +679,63 @@ void __init luo_subsystems_add_builtin(struct luo_machine *machine)
 			pr_err("%.*s: not registered: %pe\n",
 			       LIVEUPDATE_SUBSYSTEM_NAME_LEN,
 			       (*entry)->desc->name, ERR_PTR(err));
+	}
+}
+
+/* The built-in participant of a name, which nobody registered. */
+static struct liveupdate_subsystem *__init luo_find_builtin(const char *name)
+{
+	struct liveupdate_subsystem **entry;
+
+	for (entry = __start_liveupdate_subsystems;
+	     entry < __stop_liveupdate_subsystems; entry++) {
+		if (!luo_subsystem_check(*entry) &&
+		    !strcmp((*entry)->desc->name, name))
+			return *entry;
+	}
+
+	return NULL;
+}
+
+static void __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
+				   const struct luo_subsystem_ser *ser)
+{
+	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
+	struct liveupdate_data data = {
+		.value = ser->value,
+		.size = ser->size,
+	};
+
+	if (!subsystem->ops->abandon)
+		return;
+	if (ser->version < desc->oldest || ser->version > desc->version ||
+	    (ser->size && !luo_handed_over(ser->value, ser->size))) {
+		pr_warn("%s: cannot abandon version %u with [%u, %u]\n",
+			desc->name, ser->version, desc->oldest, desc->version);
+		return;
+	}
+	subsystem->ops->abandon(subsystem, &data);
+}
+
+/**
+ * luo_subsystems_abandon() - let built-in participants abandon their records
+ * @records: the records of the previous kernel, validated
+ * @count: their number
+ *
+ * In the order in which they would have been restored.
+ *
+ * Context: May sleep. At early_initcall, if live update is off.
+ */
+void __init luo_subsystems_abandon(const struct luo_subsystem_ser *records,
+				   unsigned int count)
+{
+	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
+		for (unsigned int i = count; i--; ) {
+			struct liveupdate_subsystem *subsystem =
+				luo_find_builtin(records[i].name);
+
+			if (subsystem && subsystem->desc->level == level)
+				luo_abandon_one(subsystem, &records[i]);
+		}
 	}
 }

@@ -16,6 +16,8 @@
  *	errno=N		with this error, 5 if not given
  *	slow=STEP	any callback sleeps; none: none does
  *	ms=N		for so long
+ *	parts=N		prepare and freeze go through N parts, "part-00001" and so
+ *			on; slow then is the part in the middle of them
  *	data=TEXT	text handed over; empty: a plain value instead
  *	version=N	version claimed
  *	oldest=N	oldest version claimed to be readable
@@ -28,6 +30,8 @@
  * what a participant costs apart from its own work. They are controlled like
  * the others but have no notes, so both kernels must be booted with the
  * parameter.
+ *
+ * Where live update is off, the log has "NAME: abandoned, N bytes" instead.
  *
  * Further files in debugfs: "calls" lists the latest callbacks, one
  * "STEP NAME ERRNO" a line; "received" what was handed over, one "NAME TEXT" a
@@ -85,12 +89,35 @@ to_participant(struct liveupdate_subsystem *subsystem)
 	return container_of(subsystem, struct luo_test_participant, subsystem);
 }
 
+/* Go through @count parts, of which the one in the middle takes @ms. */
+static int luo_test_walk_parts(struct liveupdate_subsystem *subsystem,
+			       unsigned int count, unsigned int ms)
+{
+	struct liveupdate_parts *parts __free(kfree) = kzalloc_obj(*parts);
+	char name[sizeof("part-4294967295")];
+	int err = 0;
+
+	if (!parts)
+		return -ENOMEM;
+
+	for (unsigned int i = 1; i <= count && !err; i++) {
+		snprintf(name, sizeof(name), "part-%05u", i);
+		liveupdate_part_begin(parts, name);
+		if (i == (count + 1) / 2)
+			msleep(ms);
+		err = liveupdate_part_end(parts, 0);
+	}
+	liveupdate_parts_record(subsystem, parts);
+
+	return err;
+}
+
 /* What every callback does: note the call, be slow, fail. */
 static int luo_test_call(struct liveupdate_subsystem *subsystem,
 			 const char *step, bool can_fail)
 {
 	struct luo_test_participant *participant = to_participant(subsystem);
-	unsigned int ms = 0;
+	unsigned int ms = 0, parts = 0;
 	int err = 0;
 
 	scoped_guard(mutex, &luo_test_lock) {
@@ -98,12 +125,16 @@ static int luo_test_call(struct liveupdate_subsystem *subsystem,
 
 		if (!strcmp(participant->slow, step))
 			ms = participant->slow_ms;
+		if (!strcmp(step, "prepare") || !strcmp(step, "freeze"))
+			parts = participant->parts;
 		if (can_fail && !strcmp(participant->fail, step))
 			err = -participant->fail_errno;
 		luo_test_calls[i].step = step;
 		luo_test_calls[i].error = err;
 		strscpy(luo_test_calls[i].name, participant->desc.name);
 	}
+	if (parts && !err)
+		return luo_test_walk_parts(subsystem, parts, ms);
 	if (ms)
 		msleep(ms);
 
@@ -199,6 +230,14 @@ void luo_test_finish(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_finish, "LIVEUPDATE");
 
+/* Of built-in participants only. */
+static void luo_test_abandon(struct liveupdate_subsystem *subsystem,
+			     const struct liveupdate_data *data)
+{
+	pr_info("%s: abandoned, %llu bytes\n", subsystem->desc->name,
+		data->size);
+}
+
 static const struct liveupdate_subsystem_ops luo_test_ops = {
 	.prepare	= luo_test_prepare,
 	.freeze		= luo_test_freeze,
@@ -206,6 +245,7 @@ static const struct liveupdate_subsystem_ops luo_test_ops = {
 	.cancel		= luo_test_cancel,
 	.restore	= luo_test_restore,
 	.finish		= luo_test_finish,
+	.abandon	= luo_test_abandon,
 };
 
 #define LUO_TEST_BUILTIN(_name, _level, _class)				\
@@ -228,6 +268,7 @@ static void luo_test_reset(struct luo_test_participant *participant)
 	participant->fail_errno = EIO;
 	participant->slow[0] = '\0';
 	participant->slow_ms = 0;
+	participant->parts = 0;
 	strscpy(participant->data,
 		participant->bulk ? "" : participant->desc.name);
 }
@@ -312,6 +353,8 @@ static int luo_test_set(struct luo_test_participant *participant,
 		participant->fail_errno = number;
 	else if (!strcmp(key, "ms"))
 		participant->slow_ms = number;
+	else if (!strcmp(key, "parts"))
+		participant->parts = number;
 	else if (!strcmp(key, "version") && number)
 		desc->version = number;
 	else if (!strcmp(key, "oldest") && number)

@@ -11,8 +11,9 @@
  * include/uapi/linux/liveupdate_timeline.h, and is a trace event, too.
  *
  * What is recorded
- *   Every callback and every step, by luo_subsystem.c. In the old kernel, once it
- *   is frozen: that the sessions are serialised (luo_core.c), the reboot
+ *   Every callback and every step, by luo_subsystem.c; how long the parts of a
+ *   participant took, and which were slowest, by luo_parts.c. In the old kernel,
+ *   once it is frozen: that the sessions are serialised (luo_core.c), the reboot
  *   notifiers ran (a notifier of the lowest priority), the devices are shut down
  *   (one of the last syscore operations), and the jump (a kmsg dumper, called
  *   right before machine_kexec(); those that registered later come behind it). In
@@ -166,6 +167,34 @@ void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
 		luo_timeline_append(machine->timeline,
 				    LIVEUPDATE_TIMELINE_CALLBACK, step, name,
 				    start, luo_timeline_now(), error);
+}
+
+/**
+ * luo_timeline_parts() - record the parts of a callback that is about to return
+ * @machine: the machine
+ * @step: the step
+ * @name: the participant
+ * @parts: the parts
+ *
+ * Context: in the callback.
+ */
+void luo_timeline_parts(struct luo_machine *machine, enum luo_step step,
+			const char *name, const struct liveupdate_parts *parts)
+{
+	struct luo_timeline *timeline = machine->timeline;
+	u64 now = luo_timeline_now();
+
+	if (!timeline)
+		return;
+
+	luo_timeline_append_parts(timeline, step, name, now - parts->sum, now,
+				  parts->count);
+	for (unsigned int i = 0; i < parts->nr_slowest; i++)
+		luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_PART, step,
+				    parts->slowest[i].name,
+				    parts->slowest[i].start,
+				    parts->slowest[i].end,
+				    parts->slowest[i].error);
 }
 
 /**
@@ -516,7 +545,7 @@ static const BIN_ATTR_RO(timeline, 0);
 
 static int __init luo_timeline_late_init(void)
 {
-	struct kobject *kobj = luo_state_kobject();
+	struct kobject *kobj = liveupdate_kobject();
 	int err;
 
 	luo_timeline_level_ended();

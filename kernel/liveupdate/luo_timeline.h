@@ -11,7 +11,7 @@
 
 #include "luo_machine.h"
 
-/* Slots that callbacks leave to all others, and that steps leave to the rest. */
+/* Slots that callbacks and parts leave to others, and that steps leave to the rest. */
 #define LUO_TIMELINE_RESERVED	64
 #define LUO_TIMELINE_STEPS	32
 
@@ -30,7 +30,8 @@
  * @used: slots that are taken, from the first on.
  * @undone: records from here on leave when the next update begins.
  * @rehearsed: records from here on leave when the update is rehearsed again.
- * @callbacks: callbacks of the step under way that are recorded.
+ * @shared: callbacks and parts of the step under way that are recorded.
+ * @parts: those of them that are parts.
  * @dropped: records for which there was no room.
  * @damaged: records that arrived damaged.
  * @generation: counts removals of records.
@@ -47,7 +48,8 @@ struct luo_timeline {
 	atomic_t used;
 	u32 undone;
 	u32 rehearsed;
-	u32 callbacks;
+	u32 shared;
+	u32 parts;
 	atomic_t dropped;
 	u32 damaged;
 	u32 generation;
@@ -69,6 +71,9 @@ void luo_timeline_append(struct luo_timeline *timeline,
 			 enum liveupdate_timeline_kind kind,
 			 enum luo_step step, const char *name,
 			 u64 start, u64 end, int error);
+void luo_timeline_append_parts(struct luo_timeline *timeline,
+			       enum luo_step step, const char *name,
+			       u64 start, u64 end, u32 count);
 u32 luo_timeline_complete(struct luo_timeline *timeline);
 ssize_t luo_timeline_read(struct luo_timeline *timeline, u64 frequency,
 			  u32 flags, char *buf, loff_t offset, size_t count);

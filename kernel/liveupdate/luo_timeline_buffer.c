@@ -14,9 +14,10 @@
  *
  * Room: luo_timeline_make_room() keeps the records of earlier updates in at most
  * half of the buffer; the oldest updates go first, and as a whole. What can come
- * in numbers has its share of the other half: callbacks of one step do not push
- * out those of the next, and whatever happens, some slots are left for steps and
- * for what comes only once. A record for which there is no room is counted.
+ * in numbers has its share of the other half: callbacks and parts of one step do
+ * not push out those of the next, parts take at most half of what a step has, and
+ * whatever happens, some slots are left for steps and for what comes only once. A
+ * record for which there is no room is counted.
  *
  * Reading what the previous kernel left believes nothing: luo_timeline_check()
  * refuses a head that is not as it was written, before anything is claimed;
@@ -157,7 +158,8 @@ static bool luo_timeline_record_valid(const struct luo_timeline_ser *ser,
 	       record->update && record->update <= ser->update &&
 	       record->kernel && record->kernel <= ser->kernel &&
 	       record->start <= record->end &&
-	       record->error <= 0 && record->error >= -MAX_ERRNO &&
+	       (record->kind == LIVEUPDATE_TIMELINE_PARTS ||
+		(record->error <= 0 && record->error >= -MAX_ERRNO)) &&
 	       luo_timeline_name_valid(record->name);
 }
 
@@ -203,7 +205,7 @@ static bool luo_timeline_take_slot(struct luo_timeline *timeline, u32 reserved,
 	return true;
 }
 
-/* How many callbacks of one step are recorded. */
+/* How many callbacks and parts of one step are recorded. */
 static u32 luo_timeline_share(const struct luo_timeline *timeline)
 {
 	u32 half = timeline->slots / 2;
@@ -212,23 +214,40 @@ static u32 luo_timeline_share(const struct luo_timeline *timeline)
 	       (half - LUO_TIMELINE_RESERVED) / LUO_TIMELINE_SHARES : 1;
 }
 
+/* Is there room for a callback or part in the share of the step under way? */
+static bool luo_timeline_take_share(struct luo_timeline *timeline, bool part)
+{
+	u32 share = luo_timeline_share(timeline);
+
+	if (timeline->shared >= share ||
+	    (part && timeline->parts >= share / 2)) {
+		atomic_inc(&timeline->dropped);
+		return false;
+	}
+	timeline->shared++;
+	timeline->parts += part;
+
+	return true;
+}
+
 static void luo_timeline_store(struct luo_timeline *timeline,
 			       struct liveupdate_timeline_record record)
 {
 	u32 reserved = 0, slot;
 
-	/* Callbacks and steps have the lock of the machine to themselves. */
+	/* Those of steps have the lock of the machine to themselves. */
 	switch (record.kind) {
 	case LIVEUPDATE_TIMELINE_CALLBACK:
-		if (timeline->callbacks >= luo_timeline_share(timeline)) {
-			atomic_inc(&timeline->dropped);
+	case LIVEUPDATE_TIMELINE_PARTS:
+	case LIVEUPDATE_TIMELINE_PART:
+		if (!luo_timeline_take_share(timeline, record.kind !=
+					     LIVEUPDATE_TIMELINE_CALLBACK))
 			return;
-		}
-		timeline->callbacks++;
 		reserved = LUO_TIMELINE_RESERVED;
 		break;
 	case LIVEUPDATE_TIMELINE_STEP:
-		timeline->callbacks = 0;
+		timeline->shared = 0;
+		timeline->parts = 0;
 		reserved = LUO_TIMELINE_STEPS;
 		break;
 	}
@@ -242,6 +261,29 @@ static void luo_timeline_store(struct luo_timeline *timeline,
 	/* Who finds the checksum finds the rest. */
 	smp_store_release(&timeline->records[slot].crc,
 			  luo_timeline_record_crc(record));
+}
+
+static void luo_timeline_write(struct luo_timeline *timeline,
+			       struct liveupdate_timeline_record record,
+			       const char *name)
+{
+	bool parts = record.kind == LIVEUPDATE_TIMELINE_PARTS;
+
+	/* Pairs with luo_timeline_start(). */
+	if (!smp_load_acquire(&timeline->recording))
+		return;
+
+	/* Counters of two processors need not agree to the last digit. */
+	record.end = max(record.start, record.end);
+	strscpy_pad(record.name, name);
+	luo_timeline_store(timeline, record);
+
+	/* Nobody can look at a trace of the jump. */
+	if (!irqs_disabled())
+		trace_liveupdate_record(record.kind, luo_step_name(record.step),
+					name, record.end - record.start,
+					parts ? 0 : record.error,
+					parts ? record.count : 0);
 }
 
 /**
@@ -263,24 +305,39 @@ void luo_timeline_append(struct luo_timeline *timeline,
 {
 	struct liveupdate_timeline_record record = {
 		.start	= start,
-		/* Counters of two processors need not agree to the last digit. */
-		.end	= max(start, end),
+		.end	= end,
 		.kind	= kind,
 		.step	= step,
 		.error	= error,
 	};
 
-	/* Pairs with luo_timeline_start(). */
-	if (!smp_load_acquire(&timeline->recording))
-		return;
+	luo_timeline_write(timeline, record, name);
+}
 
-	strscpy_pad(record.name, name);
-	luo_timeline_store(timeline, record);
+/**
+ * luo_timeline_append_parts() - record all parts of a callback together
+ * @timeline: the timeline; nothing is recorded if no update is under way
+ * @step: step they belong to
+ * @name: the participant
+ * @start: @end less the time they took
+ * @end: counter when they were done
+ * @count: number of them
+ *
+ * Context: in a callback.
+ */
+void luo_timeline_append_parts(struct luo_timeline *timeline,
+			       enum luo_step step, const char *name,
+			       u64 start, u64 end, u32 count)
+{
+	struct liveupdate_timeline_record record = {
+		.start	= start,
+		.end	= end,
+		.kind	= LIVEUPDATE_TIMELINE_PARTS,
+		.step	= step,
+		.count	= count,
+	};
 
-	/* Nobody can look at a trace of the jump. */
-	if (!irqs_disabled())
-		trace_liveupdate_record(kind, luo_step_name(step), name,
-					record.end - start, error);
+	luo_timeline_write(timeline, record, name);
 }
 
 /* Move to other memory, which holds @used records, with what is recorded now. */
@@ -295,7 +352,8 @@ static void luo_timeline_move(struct luo_timeline *timeline,
 	timeline->ser = ser;
 	timeline->records = (void *)(ser + 1);
 	timeline->slots = slots;
-	timeline->callbacks = 0;
+	timeline->shared = 0;
+	timeline->parts = 0;
 	atomic_set(&timeline->used, used);
 	for (u32 i = 0; i < count; i++)
 		luo_timeline_store(timeline, records[i]);

@@ -193,6 +193,66 @@ static void luo_timeline_full_test(struct kunit *test)
 			LIVEUPDATE_TIMELINE_MARK);
 }
 
+static void luo_timeline_test_parts(struct luo_timeline *timeline, u32 count)
+{
+	luo_timeline_append_parts(timeline, LUO_STEP_FREEZE, "many", 1, 9,
+				  count);
+	for (u32 i = 0; i < LIVEUPDATE_PARTS_SLOWEST; i++)
+		luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_PART,
+				    LUO_STEP_FREEZE, "part", 1, 9, 0);
+}
+
+/* Parts leave half of the share of their step to callbacks, and all of others. */
+static void luo_timeline_parts_test(struct kunit *test)
+{
+	struct luo_timeline_kunit *fixture = test->priv;
+	struct luo_timeline *timeline = &fixture->timeline;
+	u32 lost = LIVEUPDATE_PARTS_SLOWEST + 1 - LUO_TEST_SHARE / 2;
+	u32 used = 0, dropped = 0;
+
+	for (u32 step = 0; step < LUO_TIMELINE_SHARES; step++) {
+		luo_timeline_test_parts(timeline, U32_MAX);
+		KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline),
+				used + LUO_TEST_SHARE / 2);
+		KUNIT_EXPECT_EQ(test, timeline->records[used].kind,
+				LIVEUPDATE_TIMELINE_PARTS);
+		KUNIT_EXPECT_EQ(test, timeline->records[used].count, U32_MAX);
+		for (u32 i = 1; i < LUO_TEST_SHARE / 2; i++)
+			KUNIT_EXPECT_EQ(test, timeline->records[used + i].kind,
+					LIVEUPDATE_TIMELINE_PART);
+		for (u32 i = 0; i < LUO_TEST_SHARE; i++)
+			luo_timeline_test_fill(timeline, 1);
+		used += LUO_TEST_SHARE;
+		dropped += lost + LUO_TEST_SHARE / 2;
+		KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), used);
+		KUNIT_EXPECT_EQ(test, atomic_read(&timeline->dropped), dropped);
+		luo_timeline_test_fill(timeline, 2);
+		luo_timeline_test_expect(test, timeline, used++, 2, 1);
+	}
+
+	/* A step full of callbacks has no room for them. */
+	for (u32 i = 0; i < LUO_TEST_SHARE; i++)
+		luo_timeline_test_fill(timeline, 1);
+	luo_timeline_test_parts(timeline, 1);
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline),
+			used + LUO_TEST_SHARE);
+
+	/* Nor has a buffer in which only what is reserved is free. */
+	do {
+		luo_timeline_test_fill(timeline, 2);
+		used = luo_timeline_complete(timeline);
+		luo_timeline_test_parts(timeline, 1);
+	} while (luo_timeline_complete(timeline) > used);
+	KUNIT_EXPECT_GE(test, used, LUO_TEST_SLOTS - LUO_TIMELINE_RESERVED);
+	KUNIT_EXPECT_LE(test, used, LUO_TEST_SLOTS - LUO_TIMELINE_RESERVED + 1);
+
+	/* The next kernel takes them for what they are. */
+	luo_timeline_seal(timeline);
+	KUNIT_EXPECT_EQ(test, 0, luo_timeline_adopt(&fixture->next,
+						    fixture->mem));
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next), used);
+}
+
 static void luo_timeline_small_test(struct kunit *test)
 {
 	struct luo_timeline_kunit *fixture = test->priv;
@@ -355,7 +415,7 @@ static bool luo_timeline_damage(struct liveupdate_timeline_record *record,
 	case 0:
 		return false;
 	case 1:
-		record->kind = LIVEUPDATE_TIMELINE_INITCALLS + 1;
+		record->kind = LIVEUPDATE_TIMELINE_PART + 1;
 		return false;
 	case 2:
 		record->step = LIVEUPDATE_TIMELINE_FINISH + 1;
@@ -684,6 +744,7 @@ static void luo_timeline_race_test(struct kunit *test)
 static struct kunit_case luo_timeline_cases[] = {
 	KUNIT_CASE(luo_timeline_append_test),
 	KUNIT_CASE(luo_timeline_full_test),
+	KUNIT_CASE(luo_timeline_parts_test),
 	KUNIT_CASE(luo_timeline_small_test),
 	KUNIT_CASE(luo_timeline_round_trip_test),
 	KUNIT_CASE_SLOW(luo_timeline_flip_test),
@@ -824,8 +885,88 @@ static void luo_timeline_machine_test(struct kunit *test)
 	machine->timeline = NULL;
 }
 
+/* Two parts in each step; of those of the others nothing is recorded. */
+static void luo_timeline_part_hook(struct luo_kunit_participant *participant,
+				   enum luo_step step)
+{
+	struct luo_machine *machine = &participant->fixture->machine;
+	struct liveupdate_parts *parts = participant->context;
+	u64 start;
+
+	memset(parts, 0, sizeof(*parts));
+	luo_parts_record(machine, &participant->subsystem, parts);
+	luo_part_begin(machine, parts, "long");
+	start = parts->start;
+	while (luo_timeline_now() - start < 1000)
+		cpu_relax();
+	luo_part_end(machine, parts, -EIO);
+	parts->name = "short";
+	parts->start = luo_timeline_now();
+	luo_part_account(parts, parts->start + 1, 0);
+	luo_parts_record(machine, &participant->subsystem, parts);
+}
+
+static void luo_timeline_machine_parts_test(struct kunit *test)
+{
+	static const enum luo_step steps[] = {
+		LUO_STEP_PREPARE, LUO_STEP_FREEZE, LUO_STEP_THAW,
+		LUO_STEP_CANCEL,
+	};
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it;
+	struct luo_timeline *timeline;
+	u32 slot = 1;
+	void *mem;
+
+	timeline = kunit_kzalloc(test, sizeof(*timeline), GFP_KERNEL);
+	mem = kunit_kzalloc(test, LUO_TEST_BYTES, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, timeline);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	luo_timeline_init(timeline);
+	KUNIT_ASSERT_EQ(test, 0, luo_timeline_attach(timeline, mem,
+						     LUO_TEST_BYTES));
+	machine->timeline = timeline;
+	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_DEVICES);
+	it->hook = luo_timeline_part_hook;
+	it->context = kunit_kzalloc(test, sizeof(struct liveupdate_parts),
+				    GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, it->context);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	for (int i = 0; i < ARRAY_SIZE(steps); i++) {
+		const struct liveupdate_timeline_record *parts =
+			&timeline->records[slot];
+
+		luo_timeline_test_want(test, timeline, &slot,
+				       LIVEUPDATE_TIMELINE_PARTS, steps[i],
+				       "it", 2);
+		luo_timeline_test_want(test, timeline, &slot,
+				       LIVEUPDATE_TIMELINE_PART, steps[i],
+				       "long", -EIO);
+		luo_timeline_test_want(test, timeline, &slot,
+				       LIVEUPDATE_TIMELINE_PART, steps[i],
+				       "short", 0);
+		KUNIT_EXPECT_EQ(test, parts[0].end - parts[0].start,
+				parts[1].end - parts[1].start + 1);
+		luo_timeline_test_want(test, timeline, &slot,
+				       LIVEUPDATE_TIMELINE_CALLBACK, steps[i],
+				       "it", 0);
+		KUNIT_EXPECT_GE(test, parts[0].start, parts[3].start);
+		KUNIT_EXPECT_LE(test, parts[0].end, parts[3].end);
+		luo_timeline_test_want(test, timeline, &slot,
+				       LIVEUPDATE_TIMELINE_STEP, steps[i], "",
+				       0);
+	}
+	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), slot);
+	machine->timeline = NULL;
+}
+
 static struct kunit_case luo_timeline_machine_cases[] = {
 	KUNIT_CASE(luo_timeline_machine_test),
+	KUNIT_CASE(luo_timeline_machine_parts_test),
 	{}
 };
 

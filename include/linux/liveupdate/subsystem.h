@@ -57,6 +57,7 @@
 #include <linux/stringify.h>
 #include <linux/types.h>
 
+struct kobject;
 struct liveupdate_subsystem;
 struct module;
 
@@ -216,6 +217,10 @@ struct liveupdate_data {
  * @finish: Optional. The operator declared the update complete: free what only
  *	the hand-over needed. Called for each participant that restored. Cannot
  *	fail.
+ * @abandon: Optional. Live update is switched off in this kernel, but there is
+ *	data of a version that could be restored: make harmless what it
+ *	describes. The data stays reserved until the next boot. Called once,
+ *	instead of all others, at early_initcall time, for built-in participants.
  * @owner: module that holds the callbacks. It is pinned from prepare until
  *	cancel, and from restore until finish.
  *
@@ -239,6 +244,8 @@ struct liveupdate_subsystem_ops {
 		       struct liveupdate_data *data);
 	void (*finish)(struct liveupdate_subsystem *subsystem,
 		       struct liveupdate_data *data);
+	void (*abandon)(struct liveupdate_subsystem *subsystem,
+			const struct liveupdate_data *data);
 	struct module *owner;
 };
 
@@ -279,9 +286,50 @@ struct liveupdate_subsystem {
 	__UNIQUE_ID(liveupdate_subsystem)				\
 	__used __section("__liveupdate_subsystems") = &(_subsystem)
 
+/* How many of the slowest parts of a step are known by name. */
+#define LIVEUPDATE_PARTS_SLOWEST	16
+
+/**
+ * struct liveupdate_parts - how long the parts of a participant took in a step
+ * @count: number of parts.
+ * @sum: time they took together, in counts of the timeline.
+ * @max: time the slowest one took.
+ * @nr_slowest: number of entries in @slowest that are used.
+ * @slowest: the slowest of them, the slowest first.
+ * @slowest.name: name of the part, cut if it is too long.
+ * @slowest.start: when it began.
+ * @slowest.end: when it ended.
+ * @slowest.error: what it ended with.
+ *
+ * For a participant that consists of many parts, such as devices. It starts
+ * zeroed, wraps the work on each part in liveupdate_part_begin() and
+ * liveupdate_part_end(), and is recorded with liveupdate_parts_record().
+ */
+struct liveupdate_parts {
+	u32 count;
+	u64 sum;
+	u64 max;
+	unsigned int nr_slowest;
+	struct {
+		char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+		u64 start;
+		u64 end;
+		int error;
+	} slowest[LIVEUPDATE_PARTS_SLOWEST];
+	/* private: the part under way */
+	const char *name;
+	u64 start;
+};
+
 #ifdef CONFIG_LIVEUPDATE_SUBSYSTEMS
 
 enum liveupdate_state liveupdate_get_state(void);
+struct kobject *liveupdate_kobject(void);
+void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error);
+void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name);
+int liveupdate_part_end(struct liveupdate_parts *parts, int error);
+void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
+			     const struct liveupdate_parts *parts);
 
 int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem);
 void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem);

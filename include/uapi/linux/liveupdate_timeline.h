@@ -88,9 +88,16 @@ struct liveupdate_timeline_header {
  *	ones of the level "late";
  *	"userspace": process 1 starts to run its program.
  * @LIVEUPDATE_TIMELINE_INITCALLS: a level of initcalls; @name is its name.
+ * @LIVEUPDATE_TIMELINE_PARTS: the things, such as devices, that the participant
+ *	@name went through in its callback. There were @count of them, and
+ *	@end - @start is the time they took together. It comes before the record
+ *	of the callback and lies within its time.
+ * @LIVEUPDATE_TIMELINE_PART: one of these things; @name is its name. Up to 16 of
+ *	the slowest follow the record of all, the slowest first. They belong to
+ *	it up to the next record of a callback, of a step or of all parts.
  *
- * @step is one of &enum liveupdate_timeline_step for steps and callbacks, and
- * %LIVEUPDATE_TIMELINE_NONE for all others.
+ * @step is one of &enum liveupdate_timeline_step for steps, callbacks and parts,
+ * and %LIVEUPDATE_TIMELINE_NONE for all others.
  */
 enum liveupdate_timeline_kind {
 	LIVEUPDATE_TIMELINE_KERNEL	= 1,
@@ -98,6 +105,8 @@ enum liveupdate_timeline_kind {
 	LIVEUPDATE_TIMELINE_CALLBACK	= 3,
 	LIVEUPDATE_TIMELINE_MARK	= 4,
 	LIVEUPDATE_TIMELINE_INITCALLS	= 5,
+	LIVEUPDATE_TIMELINE_PARTS	= 6,
+	LIVEUPDATE_TIMELINE_PART	= 7,
 };
 
 /**
@@ -132,6 +141,7 @@ enum liveupdate_timeline_step {
  * @kind: one of &enum liveupdate_timeline_kind.
  * @step: one of &enum liveupdate_timeline_step.
  * @error: 0, or the negative error it ended with.
+ * @count: for %LIVEUPDATE_TIMELINE_PARTS, in the place of @error: their number.
  * @crc: CRC-32 (the polynomial of Ethernet, initial value and final inversion all
  *	ones) over the whole record with @crc taken as 0; never 0, a checksum of 0
  *	is stored as 1.
@@ -144,7 +154,10 @@ struct liveupdate_timeline_record {
 	__u16 kernel;
 	__u8 kind;
 	__u8 step;
-	__s32 error;
+	union {
+		__s32 error;
+		__u32 count;
+	};
 	__u32 crc;
 	char name[LIVEUPDATE_TIMELINE_NAME_LEN];
 };
