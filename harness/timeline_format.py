@@ -18,7 +18,7 @@ INVARIANT = 1
 HEADER = struct.Struct("=8sIIIIQIIII")
 RECORD = struct.Struct("=QQIHBBiI48s")
 
-KERNEL, STEP, CALLBACK, MARK, INITCALLS = range(1, 6)
+KERNEL, STEP, CALLBACK, MARK, INITCALLS, PARTS, PART = range(1, 8)
 NONE, PREPARE, CANCEL, FREEZE, THAW, RESTORE, FINISH = range(7)
 
 STEP_NAMES = {PREPARE: "prepare", CANCEL: "cancel", FREEZE: "freeze", THAW: "thaw",
@@ -47,7 +47,8 @@ class Header:
 
 @dataclasses.dataclass
 class Record:
-    """struct liveupdate_timeline_record, without its checksum."""
+    """struct liveupdate_timeline_record, without its checksum. The error of PARTS
+    is their number."""
     start: int
     end: int
     update: int
@@ -61,10 +62,15 @@ class Record:
         """The bytes of it; what is behind the known fields is not zero."""
         def bytes_with(crc):
             data = RECORD.pack(self.start, self.end, self.update, self.kernel,
-                               self.kind, self.step, self.error, crc,
+                               self.kind, self.step, signed(self.error), crc,
                                self.name.encode("latin-1"))
             return data.ljust(size, b"\xa5")
         return bytes_with(checksum(bytes_with(0)))
+
+
+def signed(number):
+    """A number of 32 bits as that of an error."""
+    return number - (1 << 32) if number >> 31 == 1 else number
 
 
 def checksum(data):

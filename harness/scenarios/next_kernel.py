@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Next kernels that cannot take everything, or anything, of what they are given."""
 
+import re
+
 from .. import paths
 from ..guest_control import ENABLED, LIVEUPDATE, host_path
 from ..run import HarnessError
@@ -42,12 +44,14 @@ def next_unpatched(run):
 @scenario("next-liveupdate-off")
 def next_liveupdate_off(run):
     """A next kernel with liveupdate=off still looks at what it was handed, says so,
-    and keeps it; the kernel after it is normal."""
+    and keeps it; participants abandon what they could read; the kernel after it is
+    normal."""
     guest = run.boot("a")
     hand_over_data(guest)
     run.prepare(guest)
     table = guest.participants()
-    run.load(guest, enabled="kho=on liveupdate=off")
+    run.load(guest, enabled="kho=on liveupdate=off",
+             extra='liveupdate_test.config="test-irq version=2,oldest=2"')
     run.jump(guest, state="none")
     log = guest.console(2)
     run.contains("console of kernel B", log,
@@ -55,6 +59,12 @@ def next_liveupdate_off(run):
     for name, (version, _, _, kind, size) in table.items():
         run.contains("console of kernel B", log,
                      f"{name}: version {version}, {kind}, {size} bytes")
+    abandoned = re.findall(r"(test-\S+): abandoned, (\d+) bytes", log)
+    run.equal("who abandoned its data, from provider to consumer", abandoned,
+              [(name, str(table[name][4])) for name in TEST_ORDER[::-1]
+               if name != "test-irq"])
+    run.contains("console of kernel B", log,
+                 "test-irq: cannot abandon version 1 with [2, 2]")
     run.load(guest, "a")
     run.jump(guest, "a", state="normal")
     run.equal("data received", guest.received(), {})

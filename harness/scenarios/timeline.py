@@ -212,6 +212,67 @@ def timeline_bounded(run):
     run.equal("damaged and dropped records", (header.damaged, header.dropped), (0, 0))
 
 
+def _check_parts(run, records, update, step, count, slow_ms, frequency):
+    """The parts of test-devices, in front of its callback; returns the slowest."""
+    calls = _of(records, update, tl.CALLBACK, step=step, name="test-devices")
+    parts = _one(run, records, update, tl.PARTS, step=step)
+    named = _of(records, update, tl.PART, step=step)
+    what = f"parts of {tl.STEP_NAMES[step]}"
+    run.equal(f"{what}: participant and number", (parts.name, parts.error),
+              ("test-devices", count))
+    at = records.index(parts)
+    run.equal(f"{what}: their place", records[at:at + 2 + len(named)],
+              [parts, *named, calls[0]])
+    run.equal(f"{what}: named", len({r.name for r in named}), min(count, 16))
+    took = [r.end - r.start for r in named]
+    run.equal(f"{what}: the slowest first", took, sorted(took, reverse=True))
+    run.check(f"{what}: together",
+              sum(took) <= parts.end - parts.start <= calls[0].end - calls[0].start,
+              f"{took}, {parts}, {calls[0]}")
+    run.check(f"{what}: the slowest",
+              took[0] / frequency >= slow_ms / 1000 * (1 - GUEST_TOLERANCE),
+              f"{took[0] / frequency * 1000:.1f} ms")
+    return named[0].name
+
+
+@scenario("timeline-parts", smp=2, expect=(r"Call Trace:",))
+def timeline_parts(run):
+    """A participant of many parts: the part under way is seen while it is, named when
+    it is late, and the slowest are in the timeline, also that of the next kernel."""
+    guest = run.boot("a")
+    many, few, late = 3000, 5, 2000
+    middle = f"part-{(many + 1) // 2:05}"
+
+    guest.configure(f"test-devices parts={many},slow=prepare,ms={late}")
+    run.equal("limit", guest.set("prepare_timeout_ms", 500), "")
+    guest.do(f"echo 1 > {LIVEUPDATE}/prepare & "
+             f"until grep -q part {LIVEUPDATE}/transition; do :; done; sleep 0.2; "
+             f"cat {LIVEUPDATE}/transition > /tmp/seen; wait")
+    run.equal("transition", guest.do("cat /tmp/seen"),
+              f"prepare test-devices {middle}")
+    run.state(guest, "normal")
+    run.last_failed(guest, "prepare", "test-devices", -110)
+    run.contains("console", guest.console(),
+                 f"test-devices: {middle}: prepare exceeds prepare_timeout_ms")
+    _, records = read_timeline(guest)
+    given_up = _one(run, records, 1, tl.PARTS, step=tl.PREPARE)
+    run.equal("parts until it gave up", given_up.error, (many + 1) // 2)
+
+    run.equal("no limit", guest.set("prepare_timeout_ms", 0), "")
+    guest.configure("test-devices slow=freeze,ms=300")
+    run.prepare(guest)
+    guest.configure(f"test-devices parts={few}")
+    run.load(guest)
+    run.jump(guest)
+    header, records = read_timeline(guest)
+    run.equal("damaged and dropped records", (header.damaged, header.dropped), (0, 0))
+    _check_parts(run, records, 2, tl.PREPARE, many, 0, header.frequency)
+    run.equal("slowest part of freeze",
+              _check_parts(run, records, 2, tl.FREEZE, few, 300, header.frequency),
+              "part-00003")
+    run.finish(guest)
+
+
 def _timeline_at(handover):
     return handover.record("timeline").value
 

@@ -203,9 +203,11 @@ class Signals(LuctlTest):
         with self.start("prepare") as process:
             while self.sysfs("transition") != "prepare pci":
                 time.sleep(0.01)
+            self.sysfs("transition", "prepare pci 0000:00:04.0\n")
             process.send_signal(signal.SIGINT)
             self.assertIn("when pci returns", process.stderr.readline())
-            self.assertEqual(self.sysfs("transition"), "prepare pci")
+            self.assertEqual(self.sysfs("transition"),
+                             "prepare pci 0000:00:04.0")
             self.assertIsNone(process.poll())
             process.stderr.read()
         self.assertEqual(process.returncode, INTERRUPTED)
@@ -273,12 +275,14 @@ class Status(LuctlTest):
         self.assertIn("newer than this luctl", text)
 
     def test_busy(self):
-        for line, step, name in (("freeze pci", "freeze", "pci"),
-                                 ("cancel", "cancel", None)):
+        for line, step, name, part in (
+                ("freeze pci", "freeze", "pci", None),
+                ("freeze pci 0000:00:04.0", "freeze", "pci", "0000:00:04.0"),
+                ("cancel", "cancel", None, None)):
             text, found = self.status(
                 lambda l=line: self.sysfs("transition", l + "\n"), "prepared")
             self.assertEqual(found["transition"],
-                             {"step": step, "participant": name})
+                             {"step": step, "participant": name, "part": part})
             self.assertRegex(text, rf"(?m)^transition +{line}$")
             self.assertRegex(text, "(?m)^next +try again")
 
@@ -336,7 +340,7 @@ class Status(LuctlTest):
     def test_bytes_that_are_no_text(self):
         def damaged():
             path = self.top / "sys/kernel/liveupdate/transition"
-            path.write_bytes(b"freeze \xff\xc3(\xed\xa0\x80\xf5 caf\xc3\xa9\n")
+            path.write_bytes(b"freeze \xff\xc3(\xed\xa0\x80\xf5-caf\xc3\xa9\n")
         self.reset()
         damaged()
         (found,) = self.luctl("status", "--json").objects()

@@ -12,8 +12,8 @@ import xml.etree.ElementTree as ElementTree
 from .. import timeline_format as tf
 from ..run import HarnessError
 from ..timeline_format import (CALLBACK, CANCEL, FINISH, FREEZE, INITCALLS,
-                               KERNEL, MARK, PREPARE, RESTORE, STEP, THAW,
-                               Record)
+                               KERNEL, MARK, PART, PARTS, PREPARE, RESTORE,
+                               STEP, THAW, Record)
 from .luctl_fixture import FAILED, OK, UNAVAILABLE, USAGE, LuctlTest
 
 LEVELS = ("early", "pure", "core", "postcore", "arch", "subsys", "fs",
@@ -533,7 +533,7 @@ class Damage(TimelineTest):
 
     def test_unknown_kinds(self):
         more = [Record(1, 2, 1, 1, kind, step)
-                for kind, step in ((0, 0), (6, 0), (255, 1), (STEP, 7),
+                for kind, step in ((0, 0), (8, 0), (255, 1), (STEP, 7),
                                    (CALLBACK, 255))]
         more.append(Record(1, 2, 1, 1, MARK, name="of-a-later-kernel"))
         found = self.json(tf.build(complete() + more))
@@ -618,6 +618,87 @@ class Damage(TimelineTest):
             bad[byte] ^= 0x81
             result = self.luctl("timeline", "--file", self.write(bytes(bad)))
             self.assertIn(result.status, (OK, FAILED), result)
+
+
+class Parts(TimelineTest):
+    """Participants that consist of many things."""
+
+    def parts(self, update, step, name, took, count=None, error=0):
+        """What a callback of such parts leaves, durations in us."""
+        start, now = update.now, update.now + sum(took) * US
+        update.records.append(Record(start, now, update.number, update.kernel,
+                                     PARTS, step, count or len(took), name))
+        for i, us in enumerate(sorted(took, reverse=True)[:16]):
+            update.records.append(Record(
+                start + i, start + i + us * US, update.number, update.kernel,
+                PART, step, error, f"{name}-{i}"))
+        update.now = now
+        update.add(CALLBACK, step, error, name, start=start)
+
+    def shown(self):
+        """An update with parts in several steps."""
+        update = Update().prepared()
+        self.parts(update, FREEZE, "devices", list(range(1, 101)), 2**32 - 1)
+        self.parts(update, FREEZE, "guests", [5, 7])
+        update.jumped()
+        self.parts(update, FINISH, "devices", [40], error=-5)
+        return update
+
+    def test_json(self):
+        parts = self.update(self.shown().records)["parts"]
+        self.assertEqual(
+            [(p["step"], p["participant"], p["kernel"], p["count"],
+              p["duration_ns"], len(p["slowest"])) for p in parts],
+            [("freeze", "devices", "old", 2**32 - 1, 5050 * US, 16),
+             ("freeze", "guests", "old", 2, 12 * US, 2),
+             ("finish", "devices", "new", 1, 40 * US, 1)])
+        self.assertEqual([p["name"] for p in parts[1]["slowest"]],
+                         ["guests-0", "guests-1"])
+        self.assertEqual([p["duration_ns"] for p in parts[0]["slowest"]],
+                         [us * US for us in range(100, 84, -1)])
+        self.assertEqual(parts[2]["slowest"][0]["error"], -5)
+        self.assertNotIn("error", parts[0])
+
+    def test_text(self):
+        data = tf.build(self.shown().records)
+        text = self.text(data)
+        self.assertIn("freeze of devices: 4294967295 in 5.050 ms\n", text)
+        self.assertRegex(text, r"(?m)^ +100\.0 us  devices-0$")
+        self.assertIn("devices-2", text)
+        self.assertNotIn("devices-3", text)
+        self.assertRegex(text, r"(?m)^  devices-0: .*EIO")
+        self.assertNotIn("Parts,", self.text(data, "--top=0"))
+        self.assertNotIn("Parts,", self.text(tf.build(complete())))
+
+    def test_nothing_else_changes(self):
+        """They are details of a callback and count once."""
+        update = self.shown()
+        without = [r for r in update.records if r.kind not in (PARTS, PART)]
+        found, other = self.update(update.records), self.update(without)
+        found["parts"] = other["parts"]
+        self.assertEqual(found, other)
+        self.text(tf.build(update.records), f"--svg={self.top}/svg")
+
+    def test_strays(self):
+        """Parts whose summary is lost do not go to somebody else."""
+        update = self.shown()
+        lost = [r for r in update.records if r.kind != PARTS or
+                r.name != "guests"]
+        found = self.update(lost)["parts"]
+        self.assertEqual([(p["step"], p["participant"], len(p["slowest"]))
+                          for p in found],
+                         [("freeze", "devices", 16), ("finish", "devices", 1)])
+        stray = [r for r in update.records if r.kind != PARTS]
+        self.assertEqual(self.update(stray)["parts"], [])
+
+    def test_damaged(self):
+        update = self.shown()
+        update.add(PARTS, FINISH, 0, "none")
+        update.add(PARTS, 0, 1, "no-step")
+        update.add(PART, FINISH, 1, "positive")
+        update.add(PART, 0, 0, "no-step")
+        data = self.json(tf.build(update.records))
+        self.assertEqual(data["damaged"], 4)
 
 
 class Files(TimelineTest):
@@ -710,7 +791,7 @@ class Schema(TimelineTest):
         self.assertEqual(set(update), {
             "number", "old", "new", "outcome", "credible", "blackout_ns",
             "gap_ns", "unaccounted_ns", "phases", "steps", "callbacks",
-            "dearest"})
+            "parts", "dearest"})
         time = {"kernel", "start_ns", "duration_ns"}
         for key, keys in {"phases": {"name", "blackout"},
                           "steps": {"step", "error"},

@@ -72,8 +72,8 @@ static void announce(const char *who)
 	if (!luctl_read_file(path, 4096, &transition, &size))
 		participant = strchr(transition, ' ');
 	if (participant) {
-		participant[strcspn(participant, "\n")] = '\0';
-		who = participant + 1;
+		who = ++participant;
+		participant[strcspn(participant, "\n ")] = '\0';
 	}
 	fprintf(stderr, "luctl: interrupt: will be undone when %s returns\n", who);
 	free(transition);

@@ -570,7 +570,9 @@ static void print_overview_json(struct overview *overview)
 		transition = json_object_new_object();
 		json_object_object_add(transition, "step",
 				       json_object_new_string(strsep(&name, " ")));
-		json_object_object_add(transition, "participant", text_or_null(name));
+		json_object_object_add(transition, "participant",
+				       text_or_null(strsep(&name, " ")));
+		json_object_object_add(transition, "part", text_or_null(name));
 	}
 	json_object_object_add(object, "state", json_object_new_string(overview->state));
 	json_object_object_add(object, "transition", transition);

@@ -199,17 +199,19 @@ static uint32_t record_crc(const unsigned char *data, size_t size)
 static bool record_is_known(const struct liveupdate_timeline_record *raw)
 {
 	return raw->kind >= LIVEUPDATE_TIMELINE_KERNEL &&
-	       raw->kind <= LIVEUPDATE_TIMELINE_INITCALLS &&
+	       raw->kind <= LIVEUPDATE_TIMELINE_PART &&
 	       raw->step < TIMELINE_NR_STEPS;
 }
 
 static bool record_is_right(const struct liveupdate_timeline_record *raw)
 {
+	bool parts = raw->kind == LIVEUPDATE_TIMELINE_PARTS;
 	bool has_step = raw->kind == LIVEUPDATE_TIMELINE_STEP ||
-			raw->kind == LIVEUPDATE_TIMELINE_CALLBACK;
+			raw->kind == LIVEUPDATE_TIMELINE_CALLBACK ||
+			raw->kind == LIVEUPDATE_TIMELINE_PART || parts;
 
 	return raw->end >= raw->start && raw->update && raw->kernel &&
-	       raw->error <= 0 && raw->error >= -MAX_ERRNO &&
+	       (parts ? raw->count : raw->error <= 0 && raw->error >= -MAX_ERRNO) &&
 	       memchr(raw->name, '\0', sizeof(raw->name)) && has_step == !!raw->step;
 }
 
@@ -263,8 +265,11 @@ static void read_records(struct timeline *timeline, const unsigned char *data)
 			.kernel = raw.kernel,
 			.kind = raw.kind,
 			.step = raw.step,
-			.error = raw.error,
 		};
+		if (raw.kind == LIVEUPDATE_TIMELINE_PARTS)
+			record->count = raw.count;
+		else
+			record->error = raw.error;
 		strcpy(record->name, raw.name);
 		clean_name(record->name);
 		used++;
@@ -320,6 +325,7 @@ static void drop_timeline(struct timeline *timeline)
 		free(update->phases.part);
 		free(update->steps.part);
 		free(update->callbacks.part);
+		free(update->details.part);
 		free(update->dearest.part);
 	}
 	free(timeline->update);

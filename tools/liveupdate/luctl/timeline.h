@@ -31,6 +31,7 @@ struct timeline_record {
 	uint8_t kind;
 	uint8_t step;
 	int32_t error;
+	uint32_t count;
 	char name[LIVEUPDATE_TIMELINE_NAME_LEN];
 };
 
@@ -59,6 +60,7 @@ enum timeline_side {
  * @start_ns: when it began.
  * @duration_ns: how long it took.
  * @error: 0, or the negative errno it ended with.
+ * @count: of all parts of a callback together, their number.
  */
 struct timeline_part {
 	char name[TIMELINE_NAME_SIZE];
@@ -71,6 +73,7 @@ struct timeline_part {
 	int64_t start_ns;
 	int64_t duration_ns;
 	int32_t error;
+	uint32_t count;
 };
 
 /* An array that grows. */
@@ -102,6 +105,8 @@ struct timeline_parts {
  * @phases: in the order of time.
  * @steps: in the order of their ends.
  * @callbacks: in the order of their ends.
+ * @details: what callbacks consist of: all parts of one together, which have a
+ *	@count and are named after the participant, and then its slowest ones.
  * @dearest: parts of the blackout, or of all if there was none; dearest first.
  */
 struct timeline_update {
@@ -124,6 +129,7 @@ struct timeline_update {
 	struct timeline_parts phases;
 	struct timeline_parts steps;
 	struct timeline_parts callbacks;
+	struct timeline_parts details;
 	struct timeline_parts dearest;
 };
 
@@ -168,7 +174,7 @@ void timeline_build_update(struct timeline_update *update, uint64_t frequency,
 /* "541.2 ms", four digits; @text has TIMELINE_TIME_SIZE bytes and is returned. */
 const char *timeline_time(char *text, int64_t ns);
 
-/* "restore of kvm" for a callback, else the name; to be freed. */
+/* "restore of kvm" for a callback or its parts, else the name; to be freed. */
 char *timeline_part_text(const struct timeline_part *part);
 
 /* What to know about the figures, a list that ends with NULL; @update may be NULL. */

@@ -529,6 +529,34 @@ static bool in_blackout(const struct builder *builder, const struct timeline_rec
 	       record->end <= userspace->counter;
 }
 
+/* The slowest parts belong to the last parts of their step, unless another callback ended. */
+static void add_details(struct builder *builder)
+{
+	struct timeline_parts *details = &builder->update->details;
+	const struct timeline_record *all = NULL;
+
+	for (size_t i = 0; i < builder->count; i++) {
+		const struct timeline_record *record = builder->records[i];
+		struct timeline_part *part;
+
+		if (record->kernel != builder->old && record->kernel != builder->new)
+			continue;
+		if (is_step(record) || is_callback(record))
+			all = NULL;
+		if (record->kind == LIVEUPDATE_TIMELINE_PARTS)
+			all = record;
+		else if (record->kind != LIVEUPDATE_TIMELINE_PART)
+			continue;
+		if (!all || all->step != record->step || all->kernel != record->kernel)
+			continue;
+		part = add_part(details);
+		part->blackout = in_blackout(builder, record);
+		snprintf(part->name, sizeof(part->name), "%s", record->name);
+		set_record(builder, part, record);
+		part->count = record->count;
+	}
+}
+
 static void add_records(struct builder *builder)
 {
 	struct timeline_update *update = builder->update;
@@ -614,5 +642,6 @@ void timeline_build_update(struct timeline_update *update, uint64_t frequency,
 	add_finish(&builder);
 	find_axis(update);
 	add_records(&builder);
+	add_details(&builder);
 	add_dearest(update);
 }

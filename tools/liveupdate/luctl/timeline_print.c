@@ -17,6 +17,9 @@
 
 #define BAR_WIDTH	24
 
+/* How many of the slowest parts of a callback are shown to people. */
+#define SLOWEST		3
+
 static const char *const side_names[] = {
 	[TIMELINE_OLD]		= "old",
 	[TIMELINE_NEW]		= "new",
@@ -50,7 +53,7 @@ const char *timeline_time(char *text, int64_t ns)
 
 char *timeline_part_text(const struct timeline_part *part)
 {
-	if (part->callback)
+	if (part->callback || part->count)
 		return luctl_format("%s of %s", timeline_step_names[part->step], part->name);
 
 	return luctl_format("%s", part->name);
@@ -217,9 +220,35 @@ static void print_dearest(const struct timeline_update *update, unsigned int top
 	}
 }
 
+static void print_details(const struct timeline_update *update, unsigned int top)
+{
+	unsigned int slowest = 0;
+
+	if (!top)
+		return;
+	for (size_t i = 0; i < update->details.count; i++) {
+		const struct timeline_part *part = &update->details.part[i];
+		char duration[TIMELINE_TIME_SIZE];
+		char *text;
+
+		timeline_time(duration, part->duration_ns);
+		if (part->count) {
+			text = timeline_part_text(part);
+			printf("%s  %s: %u in %s\n", i ? "" : "\nParts, and the slowest:\n",
+			       text, part->count, duration);
+			free(text);
+			slowest = 0;
+		} else if (slowest++ < SLOWEST) {
+			printf("  %10s  %s\n", duration, part->name);
+		}
+	}
+}
+
 static void print_failures(const struct timeline_update *update)
 {
-	const struct timeline_parts *sources[] = { &update->steps, &update->callbacks };
+	const struct timeline_parts *sources[] = {
+		&update->steps, &update->callbacks, &update->details,
+	};
 	bool any = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
@@ -267,6 +296,7 @@ void timeline_print_update(const struct timeline *timeline, const struct timelin
 	}
 	print_phases(update);
 	print_dearest(update, top);
+	print_details(update, top);
 	print_failures(update);
 	print_notes(timeline, update);
 }
@@ -330,7 +360,7 @@ static struct json_object *json_part(const struct timeline_part *part)
 {
 	struct json_object *object = json_object_new_object();
 
-	if (part->callback) {
+	if (part->callback || part->count) {
 		add_json(object, "step", json_object_new_string(timeline_step_names[part->step]));
 		add_json(object, "participant", json_object_new_string(part->name));
 	} else {
@@ -376,6 +406,28 @@ static struct json_object *json_records(const struct timeline_parts *parts)
 	return array;
 }
 
+static struct json_object *json_details(const struct timeline_parts *details)
+{
+	struct json_object *array = json_object_new_array(), *slowest = NULL;
+
+	for (size_t i = 0; i < details->count; i++) {
+		const struct timeline_part *part = &details->part[i];
+		struct json_object *object = json_part(part);
+
+		if (part->count) {
+			slowest = json_object_new_array();
+			add_json(object, "count", json_object_new_int64(part->count));
+			add_json(object, "slowest", slowest);
+			json_object_array_add(array, object);
+		} else {
+			add_json(object, "error", json_object_new_int(part->error));
+			json_object_array_add(slowest, object);
+		}
+	}
+
+	return array;
+}
+
 static struct json_object *json_dearest(const struct timeline_update *update, unsigned int top)
 {
 	struct json_object *array = json_object_new_array();
@@ -411,6 +463,7 @@ static struct json_object *json_update(const struct timeline_update *update, uns
 	add_json(object, "phases", json_phases(&update->phases));
 	add_json(object, "steps", json_records(&update->steps));
 	add_json(object, "callbacks", json_records(&update->callbacks));
+	add_json(object, "parts", json_details(&update->details));
 	add_json(object, "dearest", json_dearest(update, top));
 
 	return object;
