@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Devices in a live update: what the rest of the driver core calls, and what
+ * drivers/base/liveupdate*.c share. The idea is in liveupdate.c.
+ */
+
+#ifndef _BASE_LIVEUPDATE_H
+#define _BASE_LIVEUPDATE_H
+
+#include <linux/device.h>
+#include <linux/kho_block.h>
+#include <linux/list.h>
+#include <linux/liveupdate/device.h>
+#include <linux/mutex.h>
+
+struct kobject;
+struct module;
+
+#ifdef CONFIG_DEV_LIVEUPDATE
+
+#define DEVICE_LIVEUPDATE_REASON_LEN	96
+
+/**
+ * enum device_liveupdate_phase - how far a device of the set is
+ * @DEVICE_LIVEUPDATE_IDLE: not prepared.
+ * @DEVICE_LIVEUPDATE_PREPARED: prepare succeeded.
+ * @DEVICE_LIVEUPDATE_FROZEN: freeze succeeded.
+ * @DEVICE_LIVEUPDATE_LOST: taken away while it was in the set; cancelled.
+ */
+enum device_liveupdate_phase {
+	DEVICE_LIVEUPDATE_IDLE,
+	DEVICE_LIVEUPDATE_PREPARED,
+	DEVICE_LIVEUPDATE_FROZEN,
+	DEVICE_LIVEUPDATE_LOST,
+};
+
+/**
+ * enum device_liveupdate_fate - what becomes of a device that was handed over
+ * @DEVICE_LIVEUPDATE_ABSENT: it has not appeared.
+ * @DEVICE_LIVEUPDATE_INHERITED: it is there and waits for its driver.
+ * @DEVICE_LIVEUPDATE_RECLAIMED: its driver took it over.
+ * @DEVICE_LIVEUPDATE_QUARANTINED: it was made harmless.
+ * @DEVICE_LIVEUPDATE_RELEASED: it is an ordinary device again: its driver did not
+ *	ask for what was handed over, or was unbound since.
+ */
+enum device_liveupdate_fate {
+	DEVICE_LIVEUPDATE_ABSENT,
+	DEVICE_LIVEUPDATE_INHERITED,
+	DEVICE_LIVEUPDATE_RECLAIMED,
+	DEVICE_LIVEUPDATE_QUARANTINED,
+	DEVICE_LIVEUPDATE_RELEASED,
+};
+
+/**
+ * struct device_liveupdate_incoming - a record the previous kernel left
+ * @ser: the record.
+ * @hash: entry in &device_liveupdate_layer.buckets.
+ * @data: what the driver saved.
+ * @dev: the device, with a reference, or NULL.
+ * @fate: what becomes of it.
+ * @asked: probe() asked for @data.
+ * @damaged: nothing but the identity can be relied on.
+ *
+ * @dev and @fate change under &device_liveupdate_layer.lock. While there is a @dev,
+ * everything but @hash changes under its device_lock only.
+ */
+struct device_liveupdate_incoming {
+	struct device_liveupdate_ser ser;
+	struct hlist_node hash;
+	struct liveupdate_data data;
+	struct device *dev;
+	enum device_liveupdate_fate fate;
+	bool asked;
+	bool damaged;
+};
+
+/* Not a device in its own right, only kept alive for others? */
+static inline bool
+device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
+{
+	return !incoming->damaged &&
+	       incoming->ser.flags & DEVICE_LIVEUPDATE_SER_PATH;
+}
+
+/**
+ * struct device_liveupdate - what live update knows of a device
+ * @dev: the device.
+ * @lock: held over the callbacks of PREPARE to CANCEL and over changes of @phase.
+ * @requested: entry in &device_liveupdate_layer.requested, or empty.
+ * @member: entry in &device_liveupdate_layer.set, or empty.
+ * @hash: entry in the buckets that find double identities.
+ * @path: in the set only as part of the path of others.
+ * @phase: how far it is. Written under @lock.
+ * @id: its identity, valid while it is in the set.
+ * @index: position in the set.
+ * @parent: 1 + position of the nearest ancestor in the set, or 0.
+ * @ops: operations of the driver that was prepared; NULL on the path.
+ * @owner: module that is pinned from PREPARE until the device leaves the set.
+ * @data: what the driver saved.
+ * @ser: its record in the outgoing table, once that is written.
+ * @incoming: record of the previous kernel, until FINISH. Under device_lock.
+ * @attach: entry in the list of devices to be probed after FINISH, or empty.
+ *
+ * Allocated for devices that are requested, in the set or handed over, and only
+ * freed with the device, so that &device.liveupdate can be read without a lock.
+ * The lists and @id are protected by &device_liveupdate_layer.lock, and each entry
+ * holds a reference to the device.
+ */
+struct device_liveupdate {
+	struct device *dev;
+	struct mutex lock;	/* callbacks and @phase */
+	struct list_head requested;
+	struct list_head member;
+	struct hlist_node hash;
+	bool path;
+	enum device_liveupdate_phase phase;
+	struct device_liveupdate_id id;
+	u32 index;
+	u32 parent;
+	const struct dev_liveupdate_ops *ops;
+	struct module *owner;
+	struct liveupdate_data data;
+	struct device_liveupdate_ser *ser;
+	struct device_liveupdate_incoming *incoming;
+	struct list_head attach;
+};
+
+/**
+ * struct device_liveupdate_layer - the device layer, of which there is one
+ * @lock: protects what follows, except as noted. Innermost, never held over a
+ *	callback or while a device_lock is taken.
+ * @requested: devices that are requested, &device_liveupdate.requested.
+ * @nr_requested: number of them.
+ * @closed: PREPARE has begun: the set is closed, requests are refused.
+ * @set: devices of the prepare in effect, providers first. Changed only by the
+ *	step under way.
+ * @nr_set: number of them.
+ * @broken: a device of the set was lost.
+ * @blocks: outgoing table. Used only by the step under way.
+ * @parts: how long devices took in the step under way. Likewise.
+ * @incoming: records of the previous kernel, in table order; NULL if there are
+ *	none, or none that matters.
+ * @nr_incoming: number of them.
+ * @nr_lost: records that did not arrive.
+ * @nr_absent: those in @incoming whose device has not appeared.
+ * @nr_claimed: those in @incoming with a device.
+ * @buckets: the same by identity.
+ * @bucket_bits: binary logarithm of the number of @buckets.
+ * @awaiting: FINISH is still to come.
+ * @finishing: FINISH is under way.
+ * @failed_step: step of the last failure of a device, or NULL.
+ * @failed_bus: bus of that device.
+ * @failed_id: its identity, or its name if that is not known.
+ * @failed_errno: the error.
+ * @failed_reason: why, cut if it is too long.
+ */
+struct device_liveupdate_layer {
+	struct mutex lock;	/* what follows */
+	struct list_head requested;
+	unsigned int nr_requested;
+	bool closed;
+	struct list_head set;
+	unsigned int nr_set;
+	bool broken;
+	struct kho_block_set blocks;
+	struct liveupdate_parts parts;
+
+	struct device_liveupdate_incoming *incoming;
+	unsigned int nr_incoming;
+	unsigned int nr_lost;
+	unsigned int nr_absent;
+	unsigned int nr_claimed;
+	struct hlist_head *buckets;
+	unsigned int bucket_bits;
+	bool awaiting;
+	bool finishing;
+
+	const char *failed_step;
+	char failed_bus[DEVICE_LIVEUPDATE_BUS_LEN];
+	char failed_id[DEVICE_LIVEUPDATE_ID_LEN];
+	int failed_errno;
+	char failed_reason[DEVICE_LIVEUPDATE_REASON_LEN];
+};
+
+extern struct device_liveupdate_layer device_liveupdate_layer;
+
+/* liveupdate.c: what the driver core calls */
+int device_liveupdate_veto(struct device *dev, const struct device_driver *drv);
+void device_liveupdate_probed(struct device *dev, int ret);
+int device_liveupdate_may_change(struct device *dev);
+void device_liveupdate_shutdown_begins(void);
+bool device_liveupdate_shutdown(struct device *dev);
+void __device_liveupdate_notify(struct device *dev,
+				enum bus_notifier_event event);
+void device_liveupdate_release(struct device *dev);
+
+/**
+ * device_liveupdate_notify() - something happens to a device on a bus
+ * @dev: the device, with a bus
+ * @event: what, before it is told to the notifiers of the bus
+ *
+ * Context: that of the notifiers.
+ */
+static inline void device_liveupdate_notify(struct device *dev,
+					    enum bus_notifier_event event)
+{
+	if (dev->bus->liveupdate)
+		__device_liveupdate_notify(dev, event);
+}
+
+/* liveupdate.c: the set */
+struct device_liveupdate *device_liveupdate_get(struct device *dev);
+int device_liveupdate_identify(struct device *dev,
+			       struct device_liveupdate_id *id);
+int device_liveupdate_request(struct device *dev, bool on);
+void device_liveupdate_withdraw(struct device *dev);
+int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
+			     struct liveupdate_data *data);
+void device_liveupdate_thaw(struct liveupdate_subsystem *subsystem,
+			    struct liveupdate_data *data);
+void device_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+int device_liveupdate_fail(struct device *dev, const char *step, int error,
+			   const char *reason);
+
+/* liveupdate_incoming.c: the next kernel */
+void device_liveupdate_added(struct device *dev);
+void device_liveupdate_removed(struct device *dev);
+void device_liveupdate_unbound(struct device *dev);
+int device_liveupdate_may_adopt(struct device *dev,
+				const struct device_driver *drv);
+void device_liveupdate_settle(struct device *dev, int ret);
+int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+void device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			       const struct liveupdate_data *data);
+void device_liveupdate_flush(void);
+void device_liveupdate_forget(void);
+int device_liveupdate_forget_absent(void);
+void device_liveupdate_going_down(struct device *dev);
+#if IS_ENABLED(CONFIG_KUNIT)
+bool device_liveupdate_may_free(void);
+#endif
+
+/* liveupdate_handover.c: the format */
+bool device_liveupdate_handed_over(phys_addr_t phys, size_t size);
+void device_liveupdate_free(phys_addr_t phys);
+int device_liveupdate_alloc_table(struct liveupdate_data *data);
+void device_liveupdate_free_table(struct liveupdate_data *data);
+void device_liveupdate_write_table(const struct liveupdate_data *data);
+int device_liveupdate_read_table(const struct liveupdate_data *data);
+void device_liveupdate_release_table(const struct liveupdate_data *data);
+u32 device_liveupdate_hash(const char *id);
+bool device_liveupdate_string_valid(const char *string, size_t size);
+
+/* liveupdate_sysfs.c */
+void device_liveupdate_add_group(struct device *dev);
+void device_liveupdate_remove_group(struct device *dev);
+int device_liveupdate_sysfs_init(struct kobject *parent);
+
+#else /* CONFIG_DEV_LIVEUPDATE */
+
+static inline int device_liveupdate_veto(struct device *dev,
+					 const struct device_driver *drv)
+{
+	return 0;
+}
+
+static inline void device_liveupdate_probed(struct device *dev, int ret) { }
+
+static inline int device_liveupdate_may_change(struct device *dev)
+{
+	return 0;
+}
+
+static inline void device_liveupdate_shutdown_begins(void) { }
+
+static inline bool device_liveupdate_shutdown(struct device *dev)
+{
+	return false;
+}
+
+static inline void device_liveupdate_notify(struct device *dev,
+					    enum bus_notifier_event event) { }
+static inline void device_liveupdate_release(struct device *dev) { }
+
+#endif /* CONFIG_DEV_LIVEUPDATE */
+
+#endif /* _BASE_LIVEUPDATE_H */

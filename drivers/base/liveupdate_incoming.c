@@ -1,0 +1,812 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Devices that the previous kernel left running
+ *
+ * Concept
+ *   A device that was handed over runs, and may access memory on its own, before
+ *   this kernel knows that it is there. Until a driver that understands what was
+ *   saved has taken it over, nobody may touch it; and if nobody does, it must be
+ *   made harmless before any memory it may access is used for something else.
+ *
+ * Lifecycle of a record
+ *   1. Absent: RESTORE read the record, long before any device is probed.
+ *   2. Inherited: a device of that bus and identity appeared, and its bus agrees
+ *      that it is the same hardware below the same parent. From then on only a
+ *      driver with the right compatible string and version can be bound.
+ *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data.
+ *   4. Quarantined: the bus made the device harmless, once: at once if it is other
+ *      hardware, if the record is damaged, or if probe() failed for good; at FINISH
+ *      if nobody took it over; and in device_shutdown().
+ *      It has no driver until FINISH.
+ *   5. Released: it is an ordinary device again. Its driver did not ask for the data,
+ *      or was unbound.
+ *
+ *   FINISH calls the drivers of those that were reclaimed, quarantines those that were
+ *   not, frees what was saved for all of them, and lets devices that have no driver
+ *   be probed like any other, in this order. A device that has not appeared until
+ *   then may still run: its memory stays reserved until it does appear and is
+ *   quarantined, before anything is probed. Until then there is no other update,
+ *   because the memory would not be reserved in the kernel after it, unless the
+ *   operator says that such devices are gone.
+ *
+ *   Devices on the path of others have records, too, so that a bus knows them when it
+ *   finds them, but any driver may be bound to them.
+ *
+ *   With live update switched off, or if FINISH is over, a device is quarantined when
+ *   it appears. In the first case what was saved stays reserved until the next boot.
+ *
+ * Contexts
+ *   RESTORE and ABANDON run at early_initcall, FINISH under the lock of the state
+ *   machine, all others in the context of the notifiers of the bus or of a probe.
+ *   &device_liveupdate.incoming and what it leads to is protected by device_lock;
+ *   FINISH takes it for each device before the record goes away. So no probe may wait
+ *   for a participant to register, which waits for FINISH. The probes after FINISH
+ *   run from a work item, because FINISH is part of write(2).
+ *
+ *   A record lives as long as its device may lead to it or may still appear, and as
+ *   long as FINISH is to come or under way.
+ */
+
+#define pr_fmt(fmt) "liveupdate: devices: " fmt
+
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
+#include <linux/cleanup.h>
+#include <linux/init.h>
+#include <linux/liveupdate.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/workqueue.h>
+
+#include "base.h"
+
+/* Devices to be probed after FINISH. */
+static LIST_HEAD(device_liveupdate_attach_list);
+static DEFINE_SPINLOCK(device_liveupdate_attach_lock);
+
+static void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
+				       enum device_liveupdate_fate fate)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	guard(mutex)(&layer->lock);
+	incoming->fate = fate;
+}
+
+/* Make a device harmless that nobody takes over. */
+static void device_liveupdate_quarantine(struct device *dev,
+					 struct device_liveupdate_incoming *incoming,
+					 const char *reason)
+{
+	device_lock_assert(dev);
+
+	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
+	device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+	dev->bus->liveupdate->quarantine(dev);
+}
+
+static void device_liveupdate_free_records(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	lockdep_assert_held(&layer->lock);
+
+	kvfree(layer->incoming);
+	kvfree(layer->buckets);
+	layer->incoming = NULL;
+	layer->buckets = NULL;
+	layer->nr_incoming = 0;
+	layer->nr_lost = 0;
+	WRITE_ONCE(layer->nr_absent, 0);
+}
+
+/* Free the records when nobody can lead to them any more. */
+static void device_liveupdate_put_records(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	lockdep_assert_held(&layer->lock);
+
+	if (!layer->awaiting && !layer->finishing && !layer->nr_absent &&
+	    !layer->nr_claimed)
+		device_liveupdate_free_records();
+}
+
+/* The record has no device any more, and may be gone on return. */
+static void device_liveupdate_detach(struct device *dev,
+				     struct device_liveupdate_incoming *incoming,
+				     enum device_liveupdate_fate fate)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	device_lock_assert(dev);
+
+	scoped_guard(mutex, &layer->lock) {
+		if (dev->liveupdate)
+			dev->liveupdate->incoming = NULL;
+		incoming->dev = NULL;
+		incoming->fate = fate;
+		layer->nr_claimed--;
+		if (fate == DEVICE_LIVEUPDATE_ABSENT)
+			WRITE_ONCE(layer->nr_absent, layer->nr_absent + 1);
+		device_liveupdate_put_records();
+	}
+	put_device(dev);
+}
+
+/* With live update switched off, nothing is freed before the next boot. */
+VISIBLE_IF_KUNIT bool device_liveupdate_may_free(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_free);
+
+	return liveupdate_enabled();
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
+
+/* Free what the driver saved. The device does not use it any more. */
+static void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
+{
+	if (incoming->data.size &&
+	    device_liveupdate_handed_over(incoming->data.value, incoming->data.size))
+		device_liveupdate_free(incoming->data.value);
+	incoming->data = (struct liveupdate_data){};
+}
+
+/* When a device appears. */
+
+/* On success *@awaited says whether FINISH will see the device. */
+static struct device_liveupdate_incoming *
+device_liveupdate_claim_record(struct device *dev,
+			       const struct device_liveupdate_id *id, bool *awaited)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct device_liveupdate_incoming *incoming;
+	u32 hash = device_liveupdate_hash(id->id);
+
+	guard(mutex)(&layer->lock);
+
+	if (!layer->nr_absent)
+		return NULL;
+	hlist_for_each_entry(incoming, &layer->buckets[hash >> (32 - layer->bucket_bits)],
+			     hash) {
+		if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT ||
+		    strcmp(incoming->ser.id, id->id) ||
+		    strcmp(incoming->ser.bus, dev->bus->name))
+			continue;
+		incoming->dev = get_device(dev);
+		incoming->fate = DEVICE_LIVEUPDATE_INHERITED;
+		layer->nr_claimed++;
+		WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
+		*awaited = layer->awaiting;
+		return incoming;
+	}
+
+	return NULL;
+}
+
+static bool device_liveupdate_same(struct device *dev,
+				   const struct device_liveupdate_id *id,
+				   const struct device_liveupdate_incoming *incoming)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+	struct device_liveupdate_id handed;
+
+	memcpy(handed.id, incoming->ser.id, sizeof(handed.id));
+	memcpy(handed.fingerprint, incoming->ser.fingerprint,
+	       sizeof(handed.fingerprint));
+	if (bus->match)
+		return bus->match(dev, id, &handed);
+
+	return !memcmp(id->fingerprint, handed.fingerprint,
+		       sizeof(handed.fingerprint));
+}
+
+/* Is the nearest ancestor that was handed over the one it was below, and alive? */
+static bool
+device_liveupdate_same_parent(struct device *dev,
+			      const struct device_liveupdate_incoming *incoming)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	const struct device_liveupdate_incoming *above = NULL;
+	const struct device *parent;
+
+	guard(mutex)(&layer->lock);
+
+	for (parent = dev->parent; parent && !above; parent = parent->parent) {
+		const struct device_liveupdate *liveupdate =
+			READ_ONCE(parent->liveupdate);
+
+		if (liveupdate)
+			above = liveupdate->incoming;
+	}
+	if (!incoming->ser.parent)
+		return !above;
+	if (above != &layer->incoming[incoming->ser.parent - 1])
+		return false;
+
+	switch (above->fate) {
+	case DEVICE_LIVEUPDATE_INHERITED:
+	case DEVICE_LIVEUPDATE_RECLAIMED:
+		return true;
+	case DEVICE_LIVEUPDATE_RELEASED:
+		/* Whoever drives a bridge, it is one. */
+		return device_liveupdate_ser_path(above);
+	default:
+		return false;
+	}
+}
+
+/* Why a device cannot go on, or NULL if it can. */
+static const char *
+device_liveupdate_refusal(struct device *dev,
+			  const struct device_liveupdate_id *id,
+			  const struct device_liveupdate_incoming *incoming,
+			  bool awaited)
+{
+	if (incoming->damaged)
+		return "its record is damaged";
+	if (!awaited)
+		return "nobody is to take it over any more";
+	if (!device_liveupdate_same(dev, id, incoming))
+		return "it is other hardware than was handed over";
+	if (!device_liveupdate_same_parent(dev, incoming))
+		return "its parent is not the one it had, or not alive";
+	if (incoming->data.size &&
+	    !device_liveupdate_handed_over(incoming->data.value,
+					   incoming->data.size))
+		return "what its driver saved did not arrive";
+
+	return NULL;
+}
+
+/**
+ * device_liveupdate_added() - a device appears
+ * @dev: the device, on a bus with live update, not ready to be probed
+ *
+ * Context: May sleep. Takes device_lock of a device that was handed over.
+ */
+void device_liveupdate_added(struct device *dev)
+{
+	struct device_liveupdate_incoming *incoming;
+	struct device_liveupdate *liveupdate;
+	struct device_liveupdate_id id;
+	const char *reason;
+	bool awaited;
+
+	if (likely(!READ_ONCE(device_liveupdate_layer.nr_absent)))
+		return;
+	if (device_liveupdate_identify(dev, &id))
+		return;
+
+	guard(device)(dev);
+
+	incoming = device_liveupdate_claim_record(dev, &id, &awaited);
+	if (!incoming)
+		return;
+
+	reason = device_liveupdate_refusal(dev, &id, incoming, awaited);
+	liveupdate = device_liveupdate_get(dev);
+	if (liveupdate) {
+		scoped_guard(mutex, &device_liveupdate_layer.lock) {
+			liveupdate->id = id;
+			liveupdate->incoming = incoming;
+		}
+	} else {
+		/* Nothing can protect it from the wrong driver. */
+		reason = "out of memory";
+		awaited = false;
+	}
+
+	if (reason && device_liveupdate_ser_path(incoming)) {
+		dev_warn(dev, "liveupdate: not kept for the devices below it: %s\n",
+			 reason);
+		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+	} else if (reason) {
+		device_liveupdate_quarantine(dev, incoming, reason);
+	}
+	if (awaited) {
+		if (!device_liveupdate_ser_path(incoming))
+			device_liveupdate_add_group(dev);
+		return;
+	}
+
+	/* FINISH does not see it: it is an ordinary device from here on. */
+	if (device_liveupdate_may_free())
+		device_liveupdate_dispose(incoming);
+	device_liveupdate_detach(dev, incoming, DEVICE_LIVEUPDATE_RELEASED);
+}
+
+/* When a driver is bound. */
+
+/**
+ * device_liveupdate_may_adopt() - may this driver take the device over?
+ * @dev: a device that was handed over
+ * @drv: the driver, which matches
+ *
+ * Context: device_lock held.
+ * Return: 0 or -ENODEV, as device_liveupdate_veto().
+ */
+int device_liveupdate_may_adopt(struct device *dev,
+				const struct device_driver *drv)
+{
+	struct device_liveupdate_incoming *incoming = dev->liveupdate->incoming;
+	const struct dev_liveupdate_ops *ops = drv->liveupdate;
+	const struct device_liveupdate_ser *ser = &incoming->ser;
+
+	device_lock_assert(dev);
+
+	if (device_liveupdate_ser_path(incoming))
+		return 0;
+	if (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED)
+		return -ENODEV;
+	if (incoming->fate != DEVICE_LIVEUPDATE_INHERITED)
+		return 0;
+	/* What became of its parent since it appeared? */
+	if (!device_liveupdate_same_parent(dev, incoming)) {
+		device_liveupdate_quarantine(dev, incoming,
+					     "its parent is not alive");
+		return -ENODEV;
+	}
+	if (ops && ops->compatible &&
+	    !strncmp(ops->compatible, ser->compatible, sizeof(ser->compatible)) &&
+	    ser->version >= ops->oldest && ser->version <= ops->version)
+		return 0;
+
+	dev_notice(dev, "liveupdate: driver %s cannot take over %s version %u\n",
+		   drv->name, ser->compatible, ser->version);
+
+	return -ENODEV;
+}
+
+/**
+ * device_liveupdate_inherited() - does the device run since before this kernel?
+ * @dev: the device
+ *
+ * A bus learns it from %BUS_NOTIFY_ADD_DEVICE on, before any driver is probed.
+ *
+ * Context: device_lock held.
+ * Return: true if the previous kernel handed the device over, running, and nobody
+ * took it over or made it harmless yet; or if it is on the path of such devices.
+ */
+bool device_liveupdate_inherited(struct device *dev)
+{
+	const struct device_liveupdate *liveupdate = dev->liveupdate;
+
+	return liveupdate && liveupdate->incoming &&
+	       liveupdate->incoming->fate == DEVICE_LIVEUPDATE_INHERITED;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_inherited, "LIVEUPDATE");
+
+/**
+ * device_liveupdate_adopt() - take over what the driver saved in the last kernel
+ * @dev: the device
+ * @version: on success the version of the data, between &dev_liveupdate_ops.oldest
+ *	and &dev_liveupdate_ops.version
+ *
+ * For probe(). The device runs and is left as it is by those that take it over. If
+ * probe() succeeds afterwards it is reclaimed, if it fails for good the device is
+ * quarantined. -EPROBE_DEFER changes nothing.
+ *
+ * Context: probe(), with device_lock held.
+ * Return: the data, valid until the device is unbound or &dev_liveupdate_ops.finish
+ * returned, of which &liveupdate_data.size bytes can be read if it is a blob; what
+ * they say is for the driver to check. NULL if the device was not handed over: it
+ * is set up as ever.
+ */
+const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
+						      u32 *version)
+{
+	struct device_liveupdate_incoming *incoming;
+
+	device_lock_assert(dev);
+
+	if (!device_liveupdate_inherited(dev))
+		return NULL;
+	incoming = dev->liveupdate->incoming;
+	if (device_liveupdate_ser_path(incoming))
+		return NULL;
+	incoming->asked = true;
+	*version = incoming->ser.version;
+
+	return &incoming->data;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_adopt, "LIVEUPDATE");
+
+/**
+ * device_liveupdate_settle() - what became of a device that was probed?
+ * @dev: a device that was handed over
+ * @ret: as device_liveupdate_probed()
+ *
+ * Context: device_lock held.
+ */
+void device_liveupdate_settle(struct device *dev, int ret)
+{
+	struct device_liveupdate_incoming *incoming;
+
+	if (!device_liveupdate_inherited(dev))
+		return;
+	incoming = dev->liveupdate->incoming;
+	if (device_liveupdate_ser_path(incoming)) {
+		if (!ret)
+			device_liveupdate_set_fate(incoming,
+						   DEVICE_LIVEUPDATE_RECLAIMED);
+	} else if (abs(ret) == EPROBE_DEFER) {
+		incoming->asked = false;
+	} else if (ret) {
+		device_liveupdate_quarantine(dev, incoming, "its probe failed");
+	} else if (incoming->asked) {
+		dev_dbg(dev, "liveupdate: reclaimed\n");
+		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RECLAIMED);
+	} else {
+		dev_warn(dev, "liveupdate: its driver did not ask for what was handed over\n");
+		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RELEASED);
+	}
+}
+
+/**
+ * device_liveupdate_unbound() - the driver is about to be unbound
+ * @dev: the device
+ *
+ * Context: device_lock held.
+ */
+void device_liveupdate_unbound(struct device *dev)
+{
+	const struct device_liveupdate *liveupdate = dev->liveupdate;
+
+	if (liveupdate && liveupdate->incoming &&
+	    liveupdate->incoming->fate == DEVICE_LIVEUPDATE_RECLAIMED)
+		device_liveupdate_set_fate(liveupdate->incoming,
+					   DEVICE_LIVEUPDATE_RELEASED);
+}
+
+/**
+ * device_liveupdate_removed() - the device is gone, and has no driver
+ * @dev: the device
+ *
+ * If nobody took it over it may come back, running.
+ *
+ * Context: May sleep. Takes device_lock of a device that was handed over.
+ */
+void device_liveupdate_removed(struct device *dev)
+{
+	struct device_liveupdate_incoming *incoming;
+
+	if (!dev->liveupdate)
+		return;
+
+	guard(device)(dev);
+
+	incoming = dev->liveupdate->incoming;
+	if (incoming)
+		device_liveupdate_detach(dev, incoming,
+					 incoming->fate == DEVICE_LIVEUPDATE_INHERITED ?
+					 DEVICE_LIVEUPDATE_ABSENT :
+					 DEVICE_LIVEUPDATE_RELEASED);
+}
+
+/**
+ * device_liveupdate_shutdown_begins() - all devices are about to be shut down
+ *
+ * Makes harmless what runs and nobody took over, before others go.
+ *
+ * Context: May sleep. In device_shutdown(), while no probe runs.
+ */
+void device_liveupdate_shutdown_begins(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	for (unsigned int i = READ_ONCE(layer->nr_incoming); i--; ) {
+		struct device *dev __free(put_device) = NULL;
+
+		/* A FINISH that is still under way may free the records. */
+		scoped_guard(mutex, &layer->lock) {
+			if (i < layer->nr_incoming)
+				dev = get_device(layer->incoming[i].dev);
+		}
+		if (!dev)
+			continue;
+		guard(device)(dev);
+		if (dev->liveupdate && dev->liveupdate->incoming)
+			device_liveupdate_going_down(dev);
+	}
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown_begins);
+
+/**
+ * device_liveupdate_going_down() - a device that was handed over is shut down
+ * @dev: the device
+ *
+ * The next kernel does not know of it.
+ *
+ * Context: device_lock held.
+ */
+void device_liveupdate_going_down(struct device *dev)
+{
+	struct device_liveupdate_incoming *incoming = dev->liveupdate->incoming;
+
+	if (incoming->fate == DEVICE_LIVEUPDATE_INHERITED &&
+	    !device_liveupdate_ser_path(incoming))
+		device_liveupdate_quarantine(dev, incoming, "the system goes down");
+}
+
+/* The steps of the participant. */
+
+/**
+ * device_liveupdate_forget() - drop all records
+ *
+ * Context: May sleep. No device leads to a record.
+ */
+void device_liveupdate_forget(void)
+{
+	guard(mutex)(&device_liveupdate_layer.lock);
+	device_liveupdate_free_records();
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget);
+
+/**
+ * device_liveupdate_forget_absent() - devices that have not appeared are gone
+ *
+ * For an operator who knows it: if one of them still runs, it does so in memory that
+ * is used for something else from here on.
+ *
+ * Context: May sleep.
+ * Return: 0, or -EBUSY until FINISH is over.
+ */
+int device_liveupdate_forget_absent(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	guard(mutex)(&layer->lock);
+
+	if (layer->awaiting || layer->finishing)
+		return -EBUSY;
+
+	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
+		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
+
+		if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT ||
+		    hlist_unhashed(&incoming->hash))
+			continue;
+		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+		if (device_liveupdate_may_free())
+			device_liveupdate_dispose(incoming);
+	}
+	WRITE_ONCE(layer->nr_absent, 0);
+	device_liveupdate_put_records();
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_absent);
+
+/**
+ * device_liveupdate_restore() - RESTORE of the participant
+ * @subsystem: the participant
+ * @data: its data
+ *
+ * Context: May sleep. At early_initcall.
+ * Return: as device_liveupdate_read_table().
+ */
+int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	int err;
+
+	/* No device was requested. */
+	if (!data->size)
+		return 0;
+
+	err = device_liveupdate_read_table(data);
+	if (err)
+		return err;
+	device_liveupdate_release_table(data);
+	layer->awaiting = true;
+	pr_info("%u were handed over\n", layer->nr_incoming);
+	if (layer->nr_lost)
+		pr_err("%u records did not arrive, what they lead to stays reserved until the next boot\n",
+		       layer->nr_lost);
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_restore);
+
+/**
+ * device_liveupdate_abandon() - live update is off, but devices were handed over
+ * @subsystem: the participant
+ * @data: its data
+ *
+ * Context: May sleep. At early_initcall.
+ */
+void device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			       const struct liveupdate_data *data)
+{
+	int err;
+
+	if (!data->size)
+		return;
+
+	err = device_liveupdate_read_table(data);
+	if (err)
+		pr_alert("live update is off, and it is not known which devices run: %pe\n",
+			 ERR_PTR(err));
+	else
+		pr_warn("live update is off: %u that run are quarantined when they appear\n",
+			device_liveupdate_layer.nr_absent);
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_abandon);
+
+static struct device_liveupdate *device_liveupdate_attach_next(void)
+{
+	struct device_liveupdate *liveupdate;
+
+	guard(spinlock)(&device_liveupdate_attach_lock);
+	liveupdate = list_first_entry_or_null(&device_liveupdate_attach_list,
+					      struct device_liveupdate, attach);
+	if (liveupdate)
+		list_del_init(&liveupdate->attach);
+
+	return liveupdate;
+}
+
+static void device_liveupdate_attach_work(struct work_struct *work)
+{
+	struct device_liveupdate *liveupdate;
+
+	while ((liveupdate = device_liveupdate_attach_next())) {
+		struct device *dev = liveupdate->dev;
+		bool lock_parent = dev->parent && dev->type &&
+				   dev->type->need_parent_lock;
+
+		if (lock_parent)
+			device_lock(dev->parent);
+		device_initial_probe(dev);
+		if (lock_parent)
+			device_unlock(dev->parent);
+		put_device(dev);
+	}
+}
+
+static DECLARE_WORK(device_liveupdate_work, device_liveupdate_attach_work);
+
+static void device_liveupdate_attach_later(struct device_liveupdate *liveupdate)
+{
+	guard(spinlock)(&device_liveupdate_attach_lock);
+	if (list_empty(&liveupdate->attach)) {
+		get_device(liveupdate->dev);
+		list_add_tail(&liveupdate->attach, &device_liveupdate_attach_list);
+	}
+}
+
+/**
+ * device_liveupdate_flush() - wait until devices were probed after FINISH
+ *
+ * Context: May sleep.
+ */
+void device_liveupdate_flush(void)
+{
+	flush_work(&device_liveupdate_work);
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_flush);
+
+static struct device *
+device_liveupdate_get_device(struct device_liveupdate_incoming *incoming)
+{
+	guard(mutex)(&device_liveupdate_layer.lock);
+
+	return get_device(incoming->dev);
+}
+
+/* The record has served, unless its device may still appear. */
+static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct device *dev __free(put_device) =
+		device_liveupdate_get_device(incoming);
+
+	/* It is not known whose this is. */
+	if (hlist_unhashed(&incoming->hash))
+		return;
+
+	if (dev) {
+		guard(device)(dev);
+		/* Unless it was removed meanwhile. */
+		if (dev->liveupdate && dev->liveupdate->incoming == incoming) {
+			device_liveupdate_dispose(incoming);
+			device_liveupdate_detach(dev, incoming,
+						 DEVICE_LIVEUPDATE_RELEASED);
+			return;
+		}
+	}
+
+	guard(mutex)(&layer->lock);
+	if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT) {
+		device_liveupdate_dispose(incoming);
+	} else if (device_liveupdate_ser_path(incoming)) {
+		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+		WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
+	}
+}
+
+/* Returns true if the device has no driver and may get one. */
+static bool device_liveupdate_finish_one(struct device *dev,
+					 struct device_liveupdate_incoming *incoming)
+{
+	const struct dev_liveupdate_ops *ops;
+
+	guard(device)(dev);
+
+	/* Removed meanwhile. */
+	if (!dev->liveupdate || dev->liveupdate->incoming != incoming)
+		return false;
+
+	switch (incoming->fate) {
+	case DEVICE_LIVEUPDATE_RECLAIMED:
+		ops = dev->driver ? dev->driver->liveupdate : NULL;
+		if (!device_liveupdate_ser_path(incoming) && ops && ops->finish)
+			ops->finish(dev, &incoming->data);
+		break;
+	case DEVICE_LIVEUPDATE_INHERITED:
+		if (!device_liveupdate_ser_path(incoming))
+			device_liveupdate_quarantine(dev, incoming,
+						     "nobody took it over");
+		break;
+	default:
+		break;
+	}
+	if (dev->driver)
+		return false;
+
+	device_liveupdate_remove_group(dev);
+
+	return incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED && !dev->p->dead;
+}
+
+/**
+ * device_liveupdate_finish() - FINISH of the participant
+ * @subsystem: the participant
+ * @data: its data
+ *
+ * Context: May sleep. Lock of the state machine held.
+ */
+void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct liveupdate_parts *parts = &layer->parts;
+
+	/* From here on those that appear are made harmless at once. */
+	scoped_guard(mutex, &layer->lock) {
+		layer->awaiting = false;
+		layer->finishing = true;
+	}
+
+	memset(parts, 0, sizeof(*parts));
+	for (unsigned int i = layer->nr_incoming; i--; ) {
+		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
+		struct device *dev __free(put_device) =
+			device_liveupdate_get_device(incoming);
+
+		if (!dev)
+			continue;
+		liveupdate_part_begin(parts, dev_name(dev));
+		if (device_liveupdate_finish_one(dev, incoming))
+			device_liveupdate_attach_later(dev->liveupdate);
+		liveupdate_part_end(parts, 0);
+	}
+	liveupdate_parts_record(subsystem, parts);
+
+	for (unsigned int i = 0; i < layer->nr_incoming; i++)
+		device_liveupdate_drop(&layer->incoming[i]);
+	if (layer->nr_absent)
+		pr_warn("%u did not appear, what was saved for them stays reserved\n",
+			layer->nr_absent);
+
+	scoped_guard(mutex, &layer->lock) {
+		layer->finishing = false;
+		device_liveupdate_put_records();
+	}
+
+	schedule_work(&device_liveupdate_work);
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_finish);

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+/**
+ * DOC: Devices in a live update
+ *
+ * A device can be kept running while one kernel replaces another, if its bus and
+ * its driver know how. A bus says so with &struct bus_liveupdate_ops, a driver
+ * with &struct dev_liveupdate_ops; both are constant and named by one pointer in
+ * &struct bus_type and &struct device_driver. Devices that nobody asked for, and
+ * buses and drivers without these, are not touched in any way.
+ *
+ * The bus knows what a device is: how to find it again, whether it is still the
+ * same hardware, what it hangs on, and how to make it harmless. The driver knows
+ * what it does: what of its state the next kernel's driver needs. drivers/base/
+ * does the rest; its part is described in drivers/base/liveupdate.c.
+ *
+ * A driver in full::
+ *
+ *	static int frob_liveupdate_prepare(struct device *dev,
+ *					   struct liveupdate_data *data)
+ *	{
+ *		struct frob_state *state = liveupdate_data_alloc(data, sizeof(*state));
+ *		...
+ *	}
+ *
+ *	static const struct dev_liveupdate_ops frob_liveupdate_ops = {
+ *		.compatible	= "example,frob-queues",
+ *		.version	= 2,
+ *		.oldest		= 1,
+ *		.prepare	= frob_liveupdate_prepare,
+ *		.freeze		= frob_liveupdate_freeze,
+ *		...
+ *	};
+ *
+ *	static int frob_probe(struct device *dev)
+ *	{
+ *		const struct liveupdate_data *data;
+ *		u32 version;
+ *
+ *		data = device_liveupdate_adopt(dev, &version);
+ *		if (data)
+ *			return frob_take_over(dev, liveupdate_data_blob(data), version);
+ *		...
+ *	}
+ */
+
+#ifndef _LINUX_LIVEUPDATE_DEVICE_H
+#define _LINUX_LIVEUPDATE_DEVICE_H
+
+#include <linux/kho/abi/device.h>
+#include <linux/liveupdate/subsystem.h>
+#include <linux/types.h>
+
+struct device;
+
+/**
+ * struct device_liveupdate_id - which device this is
+ * @id: identity on its bus, terminated and padded with zeroes, printable without
+ *	white space. It must name the same hardware in the next kernel, so it
+ *	cannot contain a number that was given in the order of enumeration.
+ * @fingerprint: what tells this hardware from other hardware that may be found
+ *	at the same place, padded with zeroes: kind, revision, resources.
+ */
+struct device_liveupdate_id {
+	char id[DEVICE_LIVEUPDATE_ID_LEN];
+	u8 fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN];
+};
+
+/**
+ * struct bus_liveupdate_ops - what a bus does for live update
+ * @identify: Required. Fill in @id, which is zeroed. Must not write to the
+ *	device. May run before the device is bound.
+ * @match: Optional. In the next kernel: is the device, which identifies itself as
+ *	@id, the one that was handed over as @handed? @handed has the same
+ *	&device_liveupdate_id.id. Without it the fingerprints must be equal. Must
+ *	not write to the device.
+ * @supported: Optional. Can this device be preserved at all? If not, an error and
+ *	in *@reason why, a few words: "translated by an IOMMU". Called when a
+ *	device is requested, and for all when the set is closed.
+ * @is_bridge: Optional. Does the device only connect others? A bridge above a
+ *	preserved device is kept alive as part of its path; an ancestor that is
+ *	not a bridge is preserved. Without it no device is a bridge.
+ * @dependencies: Optional. Call @add with @context for every device, beyond
+ *	parents and the suppliers of managed device links, that @dev cannot do
+ *	without; return the first error of @add. What is said of ancestors
+ *	under @is_bridge holds for them, too.
+ * @prepare: Optional. Save what the bus knows of the device, whose driver is
+ *	prepared. An error undoes the whole step; @cancel is not called for the
+ *	device that failed.
+ * @freeze: Optional. Bring the device into the state in which it crosses the
+ *	jump; its driver is frozen. @thaw is not called for a device that failed.
+ * @thaw: Optional. Undo @freeze. Cannot fail.
+ * @cancel: Optional. Undo @prepare. Cannot fail.
+ * @keep_path: Optional. The device is on the path of a preserved one from now on
+ *	(@on) or no longer. Can fail only if @on.
+ * @quarantine: Required. In the next kernel: nobody takes the device over, make it
+ *	harmless. The device may be a bridge if its record was damaged. Whatever it
+ *	may access on its own, it must have stopped to do so on return, for that
+ *	memory is freed next. Called once.
+ * @shutdown_path: &bus_type.shutdown is called for a device on the path, too. It
+ *	finds out with device_liveupdate_on_path(), and leaves alive what the
+ *	devices below it need. If not set, such a device is not shut down.
+ *
+ * Context: All may sleep. @freeze and @thaw run in the blackout, without
+ * device_lock; they must not take it, nor a lock that is held while a device is
+ * removed. @identify, @supported, @is_bridge and @dependencies run with it or
+ * without; a driver that is bound stays so meanwhile. @prepare, @cancel, @keep_path
+ * and @quarantine run with device_lock held, except when a device is removed: then
+ * @thaw and @cancel run without it, while nothing else can happen to the device. No
+ * callback may remove a device. From @prepare to @cancel the device is kept awake
+ * as far as runtime power management goes.
+ */
+struct bus_liveupdate_ops {
+	int (*identify)(struct device *dev, struct device_liveupdate_id *id);
+	bool (*match)(struct device *dev, const struct device_liveupdate_id *id,
+		      const struct device_liveupdate_id *handed);
+	int (*supported)(struct device *dev, const char **reason);
+	bool (*is_bridge)(struct device *dev);
+	int (*dependencies)(struct device *dev,
+			    int (*add)(struct device *dependency, void *context),
+			    void *context);
+	int (*prepare)(struct device *dev);
+	int (*freeze)(struct device *dev);
+	void (*thaw)(struct device *dev);
+	void (*cancel)(struct device *dev);
+	int (*keep_path)(struct device *dev, bool on);
+	void (*quarantine)(struct device *dev);
+	bool shutdown_path;
+};
+
+/**
+ * struct dev_liveupdate_ops - what a driver does for live update
+ * @compatible: Required. What the saved data is compatible with, shorter than
+ *	%DEVICE_LIVEUPDATE_DRIVER_LEN, printable without white space. Only a driver
+ *	with the same string is allowed to take the device over. Not the name of
+ *	the driver, which may change.
+ * @version: version of the data that @prepare and @freeze write, 1 or more.
+ * @oldest: oldest version that probe() can take over, 1 to @version.
+ * @prepare: Optional. Save what can be saved while the device works, and leave in
+ *	@data what the next kernel needs: a blob (liveupdate_data_alloc()) or a
+ *	plain value. On failure @cancel is not called; what was left in @data is
+ *	freed.
+ * @freeze: Optional. Stop to submit work and bring the blob up to date. Neither it
+ *	nor a plain value can be replaced. @thaw is not called for a device that
+ *	failed.
+ * @thaw: Optional. Undo @freeze. Cannot fail.
+ * @cancel: Optional. Undo @prepare. Cannot fail. The blob is freed afterwards.
+ * @finish: Optional. In the next kernel, for a device that probe() took over: the
+ *	operator declared the update complete, the data is freed afterwards.
+ *
+ * There is no callback to take a device over: probe() does that, with
+ * device_liveupdate_adopt().
+ *
+ * Context: as &struct bus_liveupdate_ops; @finish runs with device_lock held.
+ */
+struct dev_liveupdate_ops {
+	const char *compatible;
+	u32 version;
+	u32 oldest;
+	int (*prepare)(struct device *dev, struct liveupdate_data *data);
+	int (*freeze)(struct device *dev, const struct liveupdate_data *data);
+	void (*thaw)(struct device *dev, const struct liveupdate_data *data);
+	void (*cancel)(struct device *dev, const struct liveupdate_data *data);
+	void (*finish)(struct device *dev, const struct liveupdate_data *data);
+};
+
+#ifdef CONFIG_DEV_LIVEUPDATE
+
+bool device_liveupdate_on_path(struct device *dev);
+bool device_liveupdate_inherited(struct device *dev);
+const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
+						      u32 *version);
+
+#else /* CONFIG_DEV_LIVEUPDATE */
+
+static inline bool device_liveupdate_on_path(struct device *dev)
+{
+	return false;
+}
+
+static inline bool device_liveupdate_inherited(struct device *dev)
+{
+	return false;
+}
+
+static inline const struct liveupdate_data *
+device_liveupdate_adopt(struct device *dev, u32 *version)
+{
+	return NULL;
+}
+
+#endif /* CONFIG_DEV_LIVEUPDATE */
+
+#endif /* _LINUX_LIVEUPDATE_DEVICE_H */
