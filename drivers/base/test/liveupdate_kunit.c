@@ -1,0 +1,3231 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Tests of the device layer of live update
+ *
+ * There is one device layer in a kernel, and these tests use it in both of its
+ * roles, without the state machine.
+ *
+ * The outgoing kernel
+ *   Devices of a bus of the tests are requested, and the steps of the participant
+ *   are called as the state machine calls them. Every callback is written to a log
+ *   of text, so that what happened and in which order is one string. A device
+ *   can be told to fail in a callback, or to do something else there.
+ *
+ * The jump
+ *   dlu_jump() copies table, blocks and blobs as they are when everything is frozen,
+ *   then thaws and cancels, and removes all devices. The copies are what the
+ *   incoming kernel finds, after a test has done damage to them.
+ *   device_liveupdate_handed_over() and device_liveupdate_free() are replaced for
+ *   the test: only the copies can be read, and only until they are freed, once.
+ *
+ * The incoming kernel
+ *   RESTORE reads the copies. Devices appear and are probed, and FINISH is called.
+ *
+ * Whatever a test leaves behind, also one that failed halfway, is undone by
+ * dlu_exit(). A test fails if the kernel warns meanwhile.
+ *
+ * A device of the tests saves a blob with its name in it, or a plain value. In logs
+ * each callback is " callback:device". "blob:device", "block0" and "table" say what
+ * was freed.
+ */
+
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/device.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/kthread.h>
+#include <linux/liveupdate.h>
+#include <linux/module.h>
+#include <linux/panic.h>
+#include <linux/seq_buf.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/xxhash.h>
+
+#include "../liveupdate.h"
+
+#define DLU_LOG_LEN		4096
+#define DLU_VALUE		0xfedcba9876543210ULL
+#define DLU_PER_BLOCK		((unsigned int)DEVICE_LIVEUPDATE_PER_BLOCK)
+
+/* Drivers; the first three are bits in &dlu_device.drivers. */
+enum dlu_driver {
+	DLU_ONE,
+	DLU_OTHER,
+	DLU_PLAIN,
+	DLU_SECOND,
+	DLU_FOREIGN,
+	DLU_NR_DRIVERS,
+};
+
+/**
+ * struct dlu_device - a device that does what the test says
+ * @dev: the device.
+ * @list: entry in &dlu.devices.
+ * @between: device without a bus between it and its parent, or NULL.
+ * @depends: what its bus says it depends on.
+ * @id: identity.
+ * @fingerprint: fingerprint.
+ * @drivers: drivers it matches.
+ * @bridge: it only connects others.
+ * @blob: it saves a blob.
+ * @silent: its driver does not ask for what was handed over.
+ * @defer: how often probe() is deferred.
+ * @unsupported: why it cannot be preserved, or NULL.
+ * @fail: callback that fails with -EIO.
+ * @hook_at: callback that calls @hook.
+ * @hook: called there.
+ * @context: for @hook.
+ * @received: what it was handed over.
+ * @text: the blob of that.
+ * @version: the version of that.
+ * @gone: it was removed by the test.
+ */
+struct dlu_device {
+	struct device dev;
+	struct list_head list;
+	struct device *between;
+	struct dlu_device *depends[2];
+	char id[DEVICE_LIVEUPDATE_ID_LEN];
+	char fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN];
+	unsigned long drivers;
+	bool bridge;
+	bool blob;
+	bool silent;
+	unsigned int defer;
+	const char *unsupported;
+	const char *fail;
+	const char *hook_at;
+	void (*hook)(struct dlu_device *dlu_dev);
+	struct dlu_device *context;
+	struct liveupdate_data received;
+	char text[DEVICE_LIVEUPDATE_ID_LEN];
+	u32 version;
+	bool gone;
+};
+
+/**
+ * struct dlu_memory - memory that was handed over
+ * @list: entry in &dlu.memory.
+ * @mem: where it is.
+ * @size: how long it is.
+ * @name: what the log calls it.
+ * @freed: the incoming kernel freed it.
+ */
+struct dlu_memory {
+	struct list_head list;
+	void *mem;
+	size_t size;
+	char name[DEVICE_LIVEUPDATE_ID_LEN + 8];
+	bool freed;
+};
+
+/**
+ * struct dlu - what every test starts with
+ * @test: the test.
+ * @root: what devices without another parent hang on.
+ * @devices: all devices, in the order in which they came.
+ * @data: data of the participant in the outgoing kernel.
+ * @handed: the same in the incoming kernel, from dlu_jump() on.
+ * @memory: memory that was handed over.
+ * @lock: protects @log.
+ * @log: callbacks that ran.
+ * @text: buffer of @log.
+ * @want: buffer of what it should be.
+ * @tainted: this kernel has warned before the test began.
+ * @rogue: number of frees of what was not handed over.
+ *
+ * Probes run in other threads, too, so that this is not in &kunit.priv alone.
+ */
+static struct dlu {
+	struct kunit *test;
+	struct device *root;
+	struct list_head devices;
+	struct liveupdate_data data;
+	struct liveupdate_data handed;
+	struct list_head memory;
+	struct mutex lock;	/* the log */
+	struct seq_buf log;
+	char text[DLU_LOG_LEN];
+	char want[DLU_LOG_LEN];
+	bool tainted;
+	unsigned int rogue;
+} *dlu;
+
+/* What the steps are called with; nobody looks into it outside of the machine. */
+static struct liveupdate_subsystem dlu_subsystem;
+
+static struct dlu_device *to_dlu_device(struct device *dev)
+{
+	return container_of(dev, struct dlu_device, dev);
+}
+
+#define dlu_log(...)							\
+	do {								\
+		guard(mutex)(&dlu->lock);				\
+		seq_buf_printf(&dlu->log, __VA_ARGS__);			\
+	} while (0)
+
+static void dlu_clear_log(void)
+{
+	guard(mutex)(&dlu->lock);
+	seq_buf_clear(&dlu->log);
+}
+
+/* Expects that this was logged since the last time, in as many parts as it takes. */
+#define dlu_expect(_test, ...)						\
+	dlu_expect_parts(_test, (const char *const []){ __VA_ARGS__, NULL })
+
+static void dlu_expect_parts(struct kunit *test, const char *const *parts)
+{
+	struct seq_buf want;
+
+	seq_buf_init(&want, dlu->want, DLU_LOG_LEN);
+	while (*parts)
+		seq_buf_puts(&want, *parts++);
+	scoped_guard(mutex, &dlu->lock) {
+		KUNIT_EXPECT_FALSE(test, seq_buf_has_overflowed(&dlu->log));
+		KUNIT_EXPECT_STREQ(test, seq_buf_str(&dlu->log),
+				   seq_buf_str(&want));
+	}
+	dlu_clear_log();
+}
+
+/* The bus and its drivers. */
+
+static int dlu_call(struct device *dev, const char *call)
+{
+	struct dlu_device *dlu_dev = to_dlu_device(dev);
+
+	dlu_log(" %s:%s", call, dev_name(dev));
+	if (dlu_dev->hook && !strcmp(dlu_dev->hook_at, call))
+		dlu_dev->hook(dlu_dev);
+
+	return dlu_dev->fail && !strcmp(dlu_dev->fail, call) ? -EIO : 0;
+}
+
+static int dlu_identify(struct device *dev, struct device_liveupdate_id *id)
+{
+	struct dlu_device *dlu_dev = to_dlu_device(dev);
+
+	memcpy(id->id, dlu_dev->id, sizeof(id->id));
+	memcpy(id->fingerprint, dlu_dev->fingerprint, sizeof(id->fingerprint));
+
+	/* Called too often for the log. */
+	return dlu_dev->fail && !strcmp(dlu_dev->fail, "identify") ? -EIO : 0;
+}
+
+/* The test may say so: the first character of the fingerprint is irrelevant. */
+static bool dlu_match(struct device *dev, const struct device_liveupdate_id *id,
+		      const struct device_liveupdate_id *handed)
+{
+	KUNIT_EXPECT_STREQ(dlu->test, id->id, handed->id);
+
+	return !memcmp(id->fingerprint + 1, handed->fingerprint + 1,
+		       sizeof(id->fingerprint) - 1);
+}
+
+static int dlu_supported(struct device *dev, const char **reason)
+{
+	struct dlu_device *dlu_dev = to_dlu_device(dev);
+
+	if (!dlu_dev->unsupported)
+		return 0;
+	*reason = dlu_dev->unsupported;
+
+	return -EPERM;
+}
+
+static bool dlu_is_bridge(struct device *dev)
+{
+	return to_dlu_device(dev)->bridge;
+}
+
+static int dlu_dependencies(struct device *dev,
+			    int (*add)(struct device *dependency, void *context),
+			    void *context)
+{
+	struct dlu_device *dlu_dev = to_dlu_device(dev);
+	int err = 0;
+
+	for (int i = 0; i < ARRAY_SIZE(dlu_dev->depends) && !err; i++)
+		if (dlu_dev->depends[i])
+			err = add(&dlu_dev->depends[i]->dev, context);
+
+	return err;
+}
+
+static int dlu_bus_prepare(struct device *dev)
+{
+	return dlu_call(dev, "bus-prepare");
+}
+
+static int dlu_bus_freeze(struct device *dev)
+{
+	return dlu_call(dev, "bus-freeze");
+}
+
+static void dlu_bus_thaw(struct device *dev)
+{
+	dlu_call(dev, "bus-thaw");
+}
+
+static void dlu_bus_cancel(struct device *dev)
+{
+	dlu_call(dev, "bus-cancel");
+}
+
+static int dlu_keep_path(struct device *dev, bool on)
+{
+	return dlu_call(dev, on ? "path-on" : "path-off");
+}
+
+static void dlu_quarantine(struct device *dev)
+{
+	dlu_call(dev, "quarantine");
+}
+
+static const struct bus_liveupdate_ops dlu_bus_ops_default = {
+	.identify	= dlu_identify,
+	.supported	= dlu_supported,
+	.is_bridge	= dlu_is_bridge,
+	.dependencies	= dlu_dependencies,
+	.prepare	= dlu_bus_prepare,
+	.freeze		= dlu_bus_freeze,
+	.thaw		= dlu_bus_thaw,
+	.cancel		= dlu_bus_cancel,
+	.keep_path	= dlu_keep_path,
+	.quarantine	= dlu_quarantine,
+};
+
+/* Tests may change it until they end. */
+static struct bus_liveupdate_ops dlu_bus_ops;
+
+static int dlu_prepare(struct device *dev, struct liveupdate_data *data)
+{
+	struct dlu_device *dlu_dev = to_dlu_device(dev);
+	char *blob;
+
+	if (dlu_dev->blob) {
+		blob = liveupdate_data_alloc(data, strlen(dlu_dev->id) + 1);
+		if (IS_ERR(blob))
+			return PTR_ERR(blob);
+		strscpy(blob, dlu_dev->id, data->size);
+	} else {
+		data->value = DLU_VALUE;
+	}
+
+	/* Fails late: what was allocated is freed for it. */
+	return dlu_call(dev, "prepare");
+}
+
+static int dlu_freeze(struct device *dev, const struct liveupdate_data *data)
+{
+	return dlu_call(dev, "freeze");
+}
+
+static void dlu_thaw(struct device *dev, const struct liveupdate_data *data)
+{
+	dlu_call(dev, "thaw");
+}
+
+static void dlu_cancel(struct device *dev, const struct liveupdate_data *data)
+{
+	KUNIT_EXPECT_EQ(dlu->test, to_dlu_device(dev)->blob, data->size != 0);
+	dlu_call(dev, "cancel");
+}
+
+static void dlu_finish(struct device *dev, const struct liveupdate_data *data)
+{
+	dlu_call(dev, "finish");
+}
+
+static int dlu_probe(struct device *dev)
+{
+	struct dlu_device *dlu_dev = to_dlu_device(dev);
+	const struct liveupdate_data *data;
+	int err;
+
+	err = dlu_call(dev, "probe");
+	if (err)
+		return err;
+	if (dlu_dev->defer) {
+		dlu_dev->defer--;
+		return -EPROBE_DEFER;
+	}
+	if (dlu_dev->silent)
+		return 0;
+
+	data = device_liveupdate_adopt(dev, &dlu_dev->version);
+	if (!data)
+		return 0;
+	dlu_dev->received = *data;
+	if (data->size)
+		strscpy(dlu_dev->text, liveupdate_data_blob(data));
+
+	return dlu_call(dev, "adopt");
+}
+
+static int dlu_remove(struct device *dev)
+{
+	dlu_call(dev, "remove");
+
+	return 0;
+}
+
+static int dlu_bus_match(struct device *dev, const struct device_driver *drv);
+
+static const struct bus_type dlu_bus = {
+	.name		= "liveupdate-kunit",
+	.match		= dlu_bus_match,
+	.probe		= dlu_probe,
+	.liveupdate	= &dlu_bus_ops,
+	.driver_override = true,
+};
+
+static const struct bus_type dlu_second_bus = {
+	.name		= "liveupdate-kunit-2",
+	.probe		= dlu_probe,
+	.liveupdate	= &dlu_bus_ops,
+};
+
+/* Knows nothing of live update. */
+static const struct bus_type dlu_foreign_bus = {
+	.name		= "liveupdate-kunit-f",
+	.probe		= dlu_probe,
+};
+
+static const struct class dlu_class = {
+	.name		= "liveupdate-kunit",
+};
+
+/* Tests may change it, as the above. */
+static struct dev_liveupdate_ops dlu_ops[DLU_PLAIN];
+
+static const struct dev_liveupdate_ops dlu_ops_default = {
+	.compatible	= "kunit,one",
+	.version	= 3,
+	.oldest		= 2,
+	.prepare	= dlu_prepare,
+	.freeze		= dlu_freeze,
+	.thaw		= dlu_thaw,
+	.cancel		= dlu_cancel,
+	.finish		= dlu_finish,
+};
+
+#define DLU_DRIVER(_name, _bus, _ops)					\
+	{								\
+		.name		= _name,				\
+		.owner		= THIS_MODULE,				\
+		.bus		= _bus,					\
+		.probe_type	= PROBE_FORCE_SYNCHRONOUS,		\
+		.remove		= dlu_remove,				\
+		.liveupdate	= _ops,					\
+	}
+
+static struct device_driver dlu_drivers[DLU_NR_DRIVERS] = {
+	[DLU_ONE] = DLU_DRIVER("dlu-one", &dlu_bus, &dlu_ops[DLU_ONE]),
+	[DLU_OTHER] = DLU_DRIVER("dlu-other", &dlu_bus, &dlu_ops[DLU_OTHER]),
+	[DLU_PLAIN] = DLU_DRIVER("dlu-plain", &dlu_bus, NULL),
+	[DLU_SECOND] = DLU_DRIVER("dlu-second", &dlu_second_bus, &dlu_ops[DLU_ONE]),
+	[DLU_FOREIGN] = DLU_DRIVER("dlu-foreign", &dlu_foreign_bus, NULL),
+};
+
+static bool dlu_registered[DLU_NR_DRIVERS];
+
+static int dlu_bus_match(struct device *dev, const struct device_driver *drv)
+{
+	int ret = device_match_driver_override(dev, drv);
+
+	if (ret >= 0)
+		return ret;
+
+	return !!(to_dlu_device(dev)->drivers & BIT(drv - dlu_drivers));
+}
+
+static int dlu_register(enum dlu_driver driver)
+{
+	int err = driver_register(&dlu_drivers[driver]);
+
+	dlu_registered[driver] = !err;
+
+	return err;
+}
+
+static void dlu_unregister(enum dlu_driver driver)
+{
+	if (dlu_registered[driver])
+		driver_unregister(&dlu_drivers[driver]);
+	dlu_registered[driver] = false;
+}
+
+static bool dlu_driven_by(const struct dlu_device *dlu_dev, enum dlu_driver driver)
+{
+	return dlu_dev->dev.driver == &dlu_drivers[driver];
+}
+
+/* Devices. */
+
+static void dlu_release(struct device *dev)
+{
+	kfree(to_dlu_device(dev));
+}
+
+static void dlu_release_between(struct device *dev)
+{
+	kfree(dev);
+}
+
+/* A device that does not exist yet. The test has a reference until it ends. */
+static struct dlu_device *dlu_new(struct kunit *test, const char *name,
+				  struct dlu_device *parent)
+{
+	struct dlu_device *dlu_dev = kzalloc_obj(*dlu_dev);
+
+	KUNIT_ASSERT_NOT_NULL(test, dlu_dev);
+	device_initialize(&dlu_dev->dev);
+	dlu_dev->dev.release = dlu_release;
+	dlu_dev->dev.bus = &dlu_bus;
+	dlu_dev->dev.parent = parent ? &parent->dev : dlu->root;
+	dlu_dev->drivers = BIT(DLU_ONE);
+	dlu_dev->blob = true;
+	dlu_dev->gone = true;
+	strscpy(dlu_dev->id, name);
+	strscpy(dlu_dev->fingerprint, name);
+	list_add_tail(&dlu_dev->list, &dlu->devices);
+	KUNIT_ASSERT_EQ(test, 0, dev_set_name(&dlu_dev->dev, "%s", name));
+
+	return dlu_dev;
+}
+
+static void dlu_add(struct kunit *test, struct dlu_device *dlu_dev)
+{
+	KUNIT_ASSERT_EQ(test, 0, device_add(&dlu_dev->dev));
+	dlu_dev->gone = false;
+}
+
+static struct dlu_device *dlu_make(struct kunit *test, const char *name,
+				   struct dlu_device *parent)
+{
+	struct dlu_device *dlu_dev = dlu_new(test, name, parent);
+
+	dlu_add(test, dlu_dev);
+
+	return dlu_dev;
+}
+
+/* A device that connects others. */
+static struct dlu_device *dlu_make_bridge(struct kunit *test, const char *name,
+					  struct dlu_device *parent)
+{
+	struct dlu_device *dlu_dev = dlu_new(test, name, parent);
+
+	dlu_dev->bridge = true;
+	dlu_dev->drivers = BIT(DLU_PLAIN);
+	dlu_add(test, dlu_dev);
+
+	return dlu_dev;
+}
+
+/* With a device without a bus in between, which may have a class. */
+static struct dlu_device *dlu_make_below(struct kunit *test, const char *name,
+					 struct dlu_device *parent,
+					 const struct class *class)
+{
+	struct dlu_device *dlu_dev = dlu_new(test, name, parent);
+	struct device *between = kzalloc_obj(*between);
+
+	KUNIT_ASSERT_NOT_NULL(test, between);
+	device_initialize(between);
+	between->release = dlu_release_between;
+	between->class = class;
+	between->parent = &parent->dev;
+	KUNIT_ASSERT_EQ(test, 0, dev_set_name(between, "above-%s", name));
+	KUNIT_ASSERT_EQ(test, 0, device_add(between));
+	dlu_dev->between = between;
+	dlu_dev->dev.parent = between;
+	dlu_add(test, dlu_dev);
+
+	return dlu_dev;
+}
+
+static struct dlu_device *dlu_make_foreign(struct kunit *test, const char *name,
+					   struct dlu_device *parent)
+{
+	struct dlu_device *dlu_dev = dlu_new(test, name, parent);
+
+	dlu_dev->dev.bus = &dlu_foreign_bus;
+	dlu_add(test, dlu_dev);
+
+	return dlu_dev;
+}
+
+/* On another bus that knows of live update, but with identity "a". */
+static struct dlu_device *dlu_make_second(struct kunit *test, const char *name)
+{
+	struct dlu_device *dlu_dev = dlu_new(test, name, NULL);
+
+	dlu_dev->dev.bus = &dlu_second_bus;
+	strscpy(dlu_dev->id, "a");
+	dlu_add(test, dlu_dev);
+
+	return dlu_dev;
+}
+
+static void dlu_del(struct dlu_device *dlu_dev)
+{
+	if (!dlu_dev->gone)
+		device_del(&dlu_dev->dev);
+	dlu_dev->gone = true;
+	if (dlu_dev->between)
+		device_unregister(dlu_dev->between);
+	dlu_dev->between = NULL;
+}
+
+/* All devices disappear, those below others first. */
+static void dlu_del_all(void)
+{
+	struct dlu_device *dlu_dev;
+
+	list_for_each_entry_reverse(dlu_dev, &dlu->devices, list)
+		dlu_del(dlu_dev);
+}
+
+static void dlu_request(struct kunit *test, struct dlu_device *dlu_dev)
+{
+	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&dlu_dev->dev, true));
+}
+
+/* Three devices in a row, of which the first one is a bridge. */
+struct dlu_chain {
+	struct dlu_device *bridge;
+	struct dlu_device *a;
+	struct dlu_device *b;
+};
+
+static struct dlu_chain dlu_make_chain(struct kunit *test)
+{
+	struct dlu_chain chain;
+
+	chain.bridge = dlu_make_bridge(test, "bridge", NULL);
+	chain.a = dlu_make(test, "a", chain.bridge);
+	chain.b = dlu_make(test, "b", chain.a);
+	chain.b->blob = false;
+
+	return chain;
+}
+
+/* The steps of the outgoing kernel. */
+
+static int dlu_do_prepare(void)
+{
+	return device_liveupdate_prepare(&dlu_subsystem, &dlu->data);
+}
+
+static int dlu_do_freeze(void)
+{
+	return device_liveupdate_freeze(&dlu_subsystem, &dlu->data);
+}
+
+static void dlu_do_thaw(void)
+{
+	device_liveupdate_thaw(&dlu_subsystem, &dlu->data);
+}
+
+static void dlu_do_cancel(void)
+{
+	device_liveupdate_cancel(&dlu_subsystem, &dlu->data);
+}
+
+/* Expects that nothing is left of a prepare. */
+static void dlu_expect_idle(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct dlu_device *dlu_dev;
+
+	KUNIT_EXPECT_FALSE(test, layer->closed);
+	KUNIT_EXPECT_FALSE(test, layer->broken);
+	KUNIT_EXPECT_TRUE(test, list_empty(&layer->set));
+	KUNIT_EXPECT_EQ(test, layer->nr_set, 0);
+	KUNIT_EXPECT_EQ(test, dlu->data.size, 0);
+	KUNIT_EXPECT_EQ(test, dlu->data.value, 0);
+	list_for_each_entry(dlu_dev, &dlu->devices, list) {
+		struct device_liveupdate *liveupdate = dlu_dev->dev.liveupdate;
+
+		if (!liveupdate)
+			continue;
+		KUNIT_EXPECT_TRUE(test, list_empty(&liveupdate->member));
+		KUNIT_EXPECT_EQ(test, liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
+		KUNIT_EXPECT_EQ(test, liveupdate->data.size, 0);
+		KUNIT_EXPECT_FALSE(test, mutex_is_locked(&liveupdate->lock));
+	}
+}
+
+/* Expects this set, providers first, with a slash behind those on the path. */
+static void dlu_expect_set(struct kunit *test, const char *want)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct device_liveupdate *liveupdate;
+	unsigned int nr_set = 0;
+
+	dlu_clear_log();
+	list_for_each_entry(liveupdate, &layer->set, member) {
+		dlu_log(" %s%s", dev_name(liveupdate->dev),
+			liveupdate->path ? "/" : "");
+		nr_set++;
+	}
+	dlu_expect(test, want);
+	KUNIT_EXPECT_EQ(test, layer->nr_set, nr_set);
+}
+
+/* Expects that the last failure is this one. */
+static void dlu_expect_failed(struct kunit *test, const char *step,
+			      const char *name, int error, const char *reason)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	KUNIT_ASSERT_NOT_NULL(test, layer->failed_step);
+	KUNIT_EXPECT_STREQ(test, layer->failed_step, step);
+	KUNIT_EXPECT_STREQ(test, layer->failed_id, name);
+	KUNIT_EXPECT_EQ(test, layer->failed_errno, error);
+	if (reason)
+		KUNIT_EXPECT_STREQ(test, layer->failed_reason, reason);
+}
+
+/* Expects that prepare fails and leaves nothing behind. */
+static void dlu_expect_refused(struct kunit *test, const char *name, int error,
+			       const char *reason)
+{
+	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), error);
+	dlu_expect_failed(test, "prepare", name, error, reason);
+	dlu_expect(test, "");
+	dlu_expect_idle(test);
+}
+
+/* The jump. */
+
+static struct dlu_memory *dlu_find_memory(phys_addr_t phys)
+{
+	struct dlu_memory *memory;
+
+	list_for_each_entry(memory, &dlu->memory, list)
+		if (virt_to_phys(memory->mem) == phys)
+			return memory;
+
+	return NULL;
+}
+
+static bool dlu_handed_over(phys_addr_t phys, size_t size)
+{
+	struct dlu_memory *memory = dlu_find_memory(phys);
+
+	return memory && !memory->freed && size <= memory->size;
+}
+
+static void dlu_free(phys_addr_t phys)
+{
+	struct dlu_memory *memory = dlu_find_memory(phys);
+
+	if (!memory || memory->freed) {
+		dlu->rogue++;
+		return;
+	}
+	memory->freed = true;
+	dlu_log(" %s", memory->name);
+}
+
+/* A copy of what the outgoing kernel left, at an address of its own. */
+static u64 dlu_copy(struct kunit *test, u64 phys, size_t size, const char *name)
+{
+	struct dlu_memory *memory;
+
+	memory = kunit_kzalloc(test, sizeof(*memory), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, memory);
+	memory->mem = kunit_kzalloc(test, size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, memory->mem);
+	memcpy(memory->mem, phys_to_virt(phys), size);
+	memory->size = size;
+	strscpy(memory->name, name);
+	list_add_tail(&memory->list, &dlu->memory);
+
+	return virt_to_phys(memory->mem);
+}
+
+static u32 dlu_checksum(const void *data, size_t size)
+{
+	return xxh64(data, size, 0);
+}
+
+static struct device_liveupdate_table_ser *dlu_table(void)
+{
+	return phys_to_virt(dlu->handed.value);
+}
+
+static struct kho_block_header_ser *dlu_block(unsigned int index)
+{
+	struct kho_block_header_ser *block = phys_to_virt(dlu_table()->records);
+
+	while (index--)
+		block = phys_to_virt(block->next);
+
+	return block;
+}
+
+static struct device_liveupdate_ser *dlu_ser(unsigned int index)
+{
+	struct device_liveupdate_ser *first =
+		(void *)(dlu_block(index / DLU_PER_BLOCK) + 1);
+
+	return first + index % DLU_PER_BLOCK;
+}
+
+/* Correct the checksums of what a test has changed. */
+static void dlu_seal(struct device_liveupdate_ser *ser)
+{
+	ser->identity_checksum = dlu_checksum(ser, 128);
+	ser->checksum = dlu_checksum(ser, 208);
+}
+
+static void dlu_seal_table(void)
+{
+	dlu_table()->checksum = 0;
+	dlu_table()->checksum = dlu_checksum(dlu_table(), 40);
+}
+
+/* Copy the blobs, and lead records and blocks to the copies. */
+static void dlu_copy_records(struct kunit *test)
+{
+	char name[DEVICE_LIVEUPDATE_ID_LEN + 8];
+
+	for (unsigned int i = 0; i < dlu_table()->count; i++) {
+		struct device_liveupdate_ser *ser;
+
+		if (!(i % DLU_PER_BLOCK)) {
+			u64 *from = i ? &dlu_block(i / DLU_PER_BLOCK - 1)->next :
+					&dlu_table()->records;
+
+			snprintf(name, sizeof(name), "block%u", i / DLU_PER_BLOCK);
+			*from = dlu_copy(test, *from, KHO_BLOCK_SIZE, name);
+		}
+		ser = dlu_ser(i);
+		KUNIT_EXPECT_EQ(test, ser->identity_checksum, dlu_checksum(ser, 128));
+		KUNIT_EXPECT_EQ(test, ser->checksum, dlu_checksum(ser, 208));
+		if (ser->flags & DEVICE_LIVEUPDATE_SER_BLOB) {
+			snprintf(name, sizeof(name), "blob:%s", ser->id);
+			ser->value = dlu_copy(test, ser->value, ser->size, name);
+			dlu_seal(ser);
+		}
+	}
+}
+
+/* From a prepared kernel to one where nothing has appeared yet. */
+static void dlu_jump(struct kunit *test)
+{
+	u32 checksum;
+
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	KUNIT_ASSERT_EQ(test, dlu->data.size,
+			sizeof(struct device_liveupdate_table_ser));
+	dlu->handed.size = dlu->data.size;
+	dlu->handed.value = dlu_copy(test, dlu->data.value, dlu->data.size, "table");
+	checksum = dlu_table()->checksum;
+	dlu_seal_table();
+	KUNIT_EXPECT_EQ(test, checksum, dlu_table()->checksum);
+	dlu_copy_records(test);
+	dlu_seal_table();
+
+	dlu_do_thaw();
+	dlu_do_cancel();
+	dlu_del_all();
+	dlu_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 0);
+	dlu_clear_log();
+}
+
+static int dlu_do_restore(void)
+{
+	return device_liveupdate_restore(&dlu_subsystem, &dlu->handed);
+}
+
+static void dlu_do_finish(void)
+{
+	device_liveupdate_finish(&dlu_subsystem, &dlu->handed);
+	device_liveupdate_flush();
+	wait_for_device_probe();
+}
+
+/* What device_shutdown() asks of every device. */
+static void dlu_go_down(void)
+{
+	struct dlu_device *dlu_dev;
+
+	list_for_each_entry_reverse(dlu_dev, &dlu->devices, list) {
+		guard(device)(&dlu_dev->dev);
+		KUNIT_EXPECT_FALSE(dlu->test,
+				   device_liveupdate_shutdown(&dlu_dev->dev));
+	}
+}
+
+/* The next kernel boots; so far only the table was read. */
+static void dlu_boot(struct kunit *test)
+{
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
+	dlu_clear_log();
+}
+
+/* Drop what restore read, so that it can be tried again. */
+static void dlu_unboot(void)
+{
+	struct dlu_memory *memory;
+
+	device_liveupdate_forget();
+	device_liveupdate_layer.awaiting = false;
+	list_for_each_entry(memory, &dlu->memory, list)
+		memory->freed = false;
+	dlu_clear_log();
+}
+
+/* Hands over one device, "a", which is driven by @driver. */
+static void dlu_jump_one(struct kunit *test, enum dlu_driver driver)
+{
+	struct dlu_device *a = dlu_new(test, "a", NULL);
+
+	a->drivers = BIT(driver);
+	dlu_add(test, a);
+	dlu_request(test, a);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+	dlu_boot(test);
+}
+
+static void dlu_jump_chain(struct kunit *test)
+{
+	dlu_request(test, dlu_make_chain(test).b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+}
+
+static enum device_liveupdate_fate dlu_fate(unsigned int index)
+{
+	return device_liveupdate_layer.incoming[index].fate;
+}
+
+#define dlu_expect_fate(_test, _index, _fate)				\
+	KUNIT_EXPECT_EQ(_test, dlu_fate(_index), DEVICE_LIVEUPDATE_##_fate)
+
+/* Fixture. */
+
+static int dlu_register_all(void)
+{
+	int err;
+
+	dlu->root = root_device_register("liveupdate-kunit");
+	if (IS_ERR(dlu->root))
+		return PTR_ERR(dlu->root);
+	for (int i = 0; i < DLU_NR_DRIVERS; i++) {
+		err = dlu_register(i);
+		if (err)
+			return err;
+	}
+
+	return 0;
+}
+
+static int dlu_init(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	if (!kho_is_enabled() || !device_liveupdate_may_free())
+		kunit_skip(test, "live update is off, boot with kho=on liveupdate=on");
+	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
+	    layer->nr_requested || layer->nr_incoming)
+		kunit_skip(test, "a live update is under way");
+
+	dlu = kunit_kzalloc(test, sizeof(*dlu), GFP_KERNEL);
+	if (!dlu)
+		return -ENOMEM;
+	dlu->test = test;
+	INIT_LIST_HEAD(&dlu->devices);
+	INIT_LIST_HEAD(&dlu->memory);
+	mutex_init(&dlu->lock);
+	seq_buf_init(&dlu->log, dlu->text, DLU_LOG_LEN);
+	dlu->tainted = test_taint(TAINT_WARN);
+	test->priv = dlu;
+
+	dlu_bus_ops = dlu_bus_ops_default;
+	for (int i = 0; i < DLU_PLAIN; i++)
+		dlu_ops[i] = dlu_ops_default;
+	dlu_ops[DLU_OTHER].compatible = "kunit,other";
+	dlu_drivers[DLU_ONE].probe_type = PROBE_FORCE_SYNCHRONOUS;
+
+	kunit_activate_static_stub(test, device_liveupdate_handed_over,
+				   dlu_handed_over);
+	kunit_activate_static_stub(test, device_liveupdate_free, dlu_free);
+
+	return dlu_register_all();
+}
+
+/* Leaves the layer as it was, wherever the test ended. */
+static void dlu_exit(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct dlu_device *dlu_dev, *tmp;
+
+	if (!test->priv)
+		return;
+
+	if (layer->closed) {
+		dlu_do_thaw();
+		dlu_do_cancel();
+	}
+	device_liveupdate_flush();
+	wait_for_device_probe();
+	dlu_del_all();
+	dlu_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&layer->requested));
+	for (unsigned int i = 0; i < layer->nr_incoming; i++)
+		KUNIT_EXPECT_PTR_EQ(test, layer->incoming[i].dev, NULL);
+	KUNIT_EXPECT_EQ(test, layer->nr_claimed, 0);
+	device_liveupdate_forget();
+	layer->awaiting = false;
+
+	for (int i = 0; i < DLU_NR_DRIVERS; i++)
+		dlu_unregister(i);
+	device_link_wait_removal();
+	list_for_each_entry_safe(dlu_dev, tmp, &dlu->devices, list) {
+		list_del(&dlu_dev->list);
+		if (dlu_dev->dev.liveupdate)
+			KUNIT_EXPECT_PTR_EQ(test, dlu_dev->dev.liveupdate->incoming,
+					    NULL);
+		KUNIT_EXPECT_EQ(test, kref_read(&dlu_dev->dev.kobj.kref), 1);
+		put_device(&dlu_dev->dev);
+	}
+	if (!IS_ERR_OR_NULL(dlu->root))
+		root_device_unregister(dlu->root);
+	KUNIT_EXPECT_EQ(test, dlu->rogue, 0);
+	KUNIT_EXPECT_EQ(test, test_taint(TAINT_WARN), dlu->tainted);
+}
+
+/* 1. Requests. */
+
+/**
+ * struct dlu_refusal - why a device cannot be requested
+ * @about: name of the case.
+ * @error: error.
+ * @reason: reason that is reported.
+ * @ops: what the driver says, or NULL for one without live update.
+ * @unbound: no driver is bound.
+ * @unsupported: reason of the bus.
+ * @fail: callback of the bus that fails.
+ * @id: what the bus says, or NULL.
+ */
+struct dlu_refusal {
+	const char *about;
+	int error;
+	const char *reason;
+	const struct dev_liveupdate_ops *ops;
+	bool unbound;
+	const char *unsupported;
+	const char *fail;
+	const char *id;
+};
+
+#define DLU_OPS(_compatible, _version, _oldest)				\
+	(&(const struct dev_liveupdate_ops) {				\
+		.compatible = _compatible, .version = _version,		\
+		.oldest = _oldest,					\
+	})
+#define DLU_BADLY	"its driver describes itself badly"
+#define DLU_NO_IDENTITY	"its bus cannot identify it"
+
+#define DLU_32		"0123456789abcdef0123456789abcdef"
+
+static const struct dlu_refusal dlu_refusals[] = {
+	{ "no driver", -EOPNOTSUPP, "no driver is bound", &dlu_ops_default,
+	  .unbound = true },
+	{ "driver without live update", -EOPNOTSUPP,
+	  "its driver has no live update" },
+	{ "no compatible", -EINVAL, DLU_BADLY, DLU_OPS(NULL, 1, 1) },
+	{ "empty compatible", -EINVAL, DLU_BADLY, DLU_OPS("", 1, 1) },
+	{ "space in compatible", -EINVAL, DLU_BADLY, DLU_OPS("kunit, one", 1, 1) },
+	{ "control in compatible", -EINVAL, DLU_BADLY, DLU_OPS("kunit\x7f", 1, 1) },
+	{ "no ASCII in compatible", -EINVAL, DLU_BADLY, DLU_OPS("kunit\xe9", 1, 1) },
+	{ "compatible too long", -EINVAL, DLU_BADLY,
+	  DLU_OPS(DLU_32 "0123456789abcdef", 1, 1) },
+	{ "version 0", -EINVAL, DLU_BADLY, DLU_OPS("kunit", 0, 0) },
+	{ "oldest 0", -EINVAL, DLU_BADLY, DLU_OPS("kunit", 1, 0) },
+	{ "oldest above version", -EINVAL, DLU_BADLY, DLU_OPS("kunit", 1, 2) },
+	{ "refused by the bus", -EPERM, "has a tail", &dlu_ops_default,
+	  .unsupported = "has a tail" },
+	{ "not identified", -EIO, DLU_NO_IDENTITY, &dlu_ops_default,
+	  .fail = "identify" },
+	{ "no identity", -EINVAL, DLU_NO_IDENTITY, &dlu_ops_default, .id = "" },
+	{ "space in identity", -EINVAL, DLU_NO_IDENTITY, &dlu_ops_default,
+	  .id = "a 1" },
+	{ "identity not terminated", -EINVAL, DLU_NO_IDENTITY, &dlu_ops_default,
+	  .id = DLU_32 DLU_32 },
+};
+
+static void dlu_refusal_desc(const struct dlu_refusal *refusal, char *desc)
+{
+	strscpy(desc, refusal->about, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(dlu_refusal, dlu_refusals, dlu_refusal_desc);
+
+/* Makes device "a" as the case says. */
+static struct dlu_device *dlu_make_refused(struct kunit *test,
+					   const struct dlu_refusal *refusal)
+{
+	struct dlu_device *a = dlu_new(test, "a", NULL);
+
+	if (refusal->ops) {
+		dlu_ops[DLU_ONE].compatible = refusal->ops->compatible;
+		dlu_ops[DLU_ONE].version = refusal->ops->version;
+		dlu_ops[DLU_ONE].oldest = refusal->ops->oldest;
+	} else {
+		a->drivers = BIT(DLU_PLAIN);
+	}
+	if (refusal->unbound)
+		a->drivers = 0;
+	a->unsupported = refusal->unsupported;
+	a->fail = refusal->fail;
+	if (refusal->id)
+		memcpy(a->id, refusal->id,
+		       min(strlen(refusal->id) + 1, sizeof(a->id)));
+	dlu_add(test, a);
+
+	return a;
+}
+
+static void dlu_request_refused_test(struct kunit *test)
+{
+	const struct dlu_refusal *refusal = test->param_value;
+	struct dlu_device *a = dlu_make_refused(test, refusal);
+
+	KUNIT_EXPECT_EQ(test, device_liveupdate_request(&a->dev, true),
+			refusal->error);
+	dlu_expect_failed(test, "request", "a", refusal->error, refusal->reason);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+}
+
+/* The same for a device that is only needed, which prepare finds out. */
+static void dlu_needed_refused_test(struct kunit *test)
+{
+	const struct dlu_refusal *refusal = test->param_value;
+	struct dlu_device *a = dlu_make_refused(test, refusal), *b;
+
+	b = dlu_new(test, "b", a);
+	b->drivers = BIT(DLU_OTHER);
+	dlu_add(test, b);
+	dlu_request(test, b);
+	dlu_clear_log();
+	/* What is not an identity is no name for the report. */
+	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), refusal->error);
+	KUNIT_EXPECT_STREQ(test, device_liveupdate_layer.failed_reason,
+			   refusal->reason);
+	dlu_expect(test, "");
+	dlu_expect_idle(test);
+}
+
+static void dlu_request_longest_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+
+	dlu_ops[DLU_ONE].compatible = DLU_32 "0123456789abcde";
+	strscpy(a->id, DLU_32 DLU_32);
+	KUNIT_EXPECT_EQ(test, strlen(a->id), DEVICE_LIVEUPDATE_ID_LEN - 1);
+	dlu_request(test, a);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+	KUNIT_EXPECT_STREQ(test, dlu_ser(0)->compatible, dlu_ops[DLU_ONE].compatible);
+	KUNIT_EXPECT_STREQ(test, dlu_ser(0)->id, a->id);
+}
+
+static void dlu_request_count_test(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	dlu_request(test, a);
+	dlu_request(test, a);
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	dlu_request(test, b);
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 2);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " b");
+	KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_request(&a->dev, true));
+	KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_request(&b->dev, false));
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	dlu_do_cancel();
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&b->dev, false));
+	dlu_expect_idle(test);
+
+	/* Nothing is requested: nothing is handed over. */
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+	KUNIT_EXPECT_EQ(test, dlu->data.size, 0);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+	KUNIT_EXPECT_FALSE(test, layer->awaiting);
+	dlu_do_thaw();
+	dlu_do_cancel();
+}
+
+static void dlu_request_withdrawn_test(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+
+	dlu_request(test, a);
+	dlu_request(test, b);
+	device_release_driver(&a->dev);
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_TRUE(test, list_empty(&a->dev.liveupdate->requested));
+	dlu_del(b);
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&layer->requested));
+	KUNIT_EXPECT_EQ(test, kref_read(&b->dev.kobj.kref), 1);
+
+	/* It is not requested again because a driver is bound again. */
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE],
+						      &a->dev));
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	dlu_request(test, a);
+	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+}
+
+static void dlu_same_identity_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+
+	strscpy(b->id, "a");
+	dlu_request(test, a);
+	dlu_request(test, b);
+	dlu_clear_log();
+	dlu_expect_refused(test, "a", -EEXIST,
+			   "its identity is that of another device");
+	strscpy(b->id, "b");
+	dlu_request(test, b);
+
+	/* On another bus it is another device. */
+	dlu_request(test, dlu_make_second(test, "c"));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a b c");
+}
+
+/* 2. The set. */
+
+static void dlu_set_test(struct kunit *test)
+{
+	struct dlu_device *bridge = dlu_make_bridge(test, "bridge", NULL);
+	struct dlu_device *bridge2 = dlu_make_bridge(test, "bridge2", NULL);
+	struct dlu_device *a = dlu_make(test, "a", bridge);
+	struct dlu_device *managed = dlu_make(test, "managed", bridge2);
+	struct dlu_device *stateless = dlu_make_foreign(test, "stateless", NULL);
+	struct dlu_device *sync = dlu_make_foreign(test, "sync", NULL);
+	struct dlu_device *needed = dlu_make(test, "needed", NULL);
+	struct dlu_device *b;
+
+	dlu_make(test, "sibling", bridge);
+	dlu_make_foreign(test, "other-sibling", NULL);
+	b = dlu_make_below(test, "b", a, &dlu_class);
+	b->depends[0] = needed;
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&b->dev, &managed->dev, 0));
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&b->dev, &stateless->dev,
+						    DL_FLAG_STATELESS));
+	/* There is no such link once a driver is bound. */
+	device_release_driver(&bridge2->dev);
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&bridge2->dev, &sync->dev,
+						    DL_FLAG_SYNC_STATE_ONLY));
+
+	dlu_request(test, b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " bridge/ bridge2/ a managed/ needed b");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 1);
+}
+
+static void dlu_set_chain_test(struct kunit *test)
+{
+	dlu_request(test, dlu_make_chain(test).b);
+	dlu_clear_log();
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect(test, " prepare:b bus-prepare:b prepare:a bus-prepare:a path-on:bridge");
+	dlu_expect_set(test, " bridge/ a b");
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	dlu_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a");
+	dlu_do_thaw();
+	dlu_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
+	dlu_do_cancel();
+	dlu_expect(test, " path-off:bridge bus-cancel:a cancel:a bus-cancel:b cancel:b");
+	dlu_expect_idle(test);
+}
+
+/* A bus and a driver with nothing but what is required. */
+static void dlu_set_spartan_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_bus_ops = (struct bus_liveupdate_ops) {
+		.identify	= dlu_identify,
+		.is_bridge	= dlu_is_bridge,
+		.quarantine	= dlu_quarantine,
+	};
+	dlu_ops[DLU_ONE] = (struct dev_liveupdate_ops) {
+		.compatible	= "kunit,one",
+		.version	= 1,
+		.oldest		= 1,
+	};
+	dlu_request(test, chain.b);
+	dlu_clear_log();
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " bridge/ a b");
+	dlu_jump(test);
+	KUNIT_EXPECT_EQ(test, dlu_ser(2)->value, 0);
+	dlu_boot(test);
+	dlu_make_chain(test);
+	dlu_clear_log();
+	dlu_do_finish();
+	dlu_expect(test, "");
+	dlu_bus_ops.is_bridge = NULL;
+}
+
+static void dlu_set_stops_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make_foreign(test, "a", NULL);
+	struct dlu_device *b = dlu_make_below(test, "b", a, NULL);
+
+	dlu_request(test, b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " b");
+}
+
+/* What is on the path and requested, or needed otherwise, is preserved. */
+static void dlu_set_both_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+	struct dlu_device *c = dlu_make(test, "c", NULL);
+
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &a->dev, 0));
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &b->dev, 0));
+	c->depends[0] = b;
+	dlu_request(test, c);
+	dlu_request(test, a);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a b c");
+	dlu_do_cancel();
+
+	/* In the other order, too: what comes later does not take it back. */
+	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&c->dev, false));
+	dlu_request(test, c);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a b c");
+	dlu_do_cancel();
+
+	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a/ b c");
+}
+
+static void dlu_set_cycle_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+
+	a->depends[0] = b;
+	b->depends[0] = a;
+	b->depends[1] = b;
+	dlu_request(test, b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a b");
+
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&b->dev, &a->dev, 0));
+	KUNIT_EXPECT_NULL(test, device_link_add(&a->dev, &b->dev, 0));
+}
+
+#define DLU_CHILD \
+	"has a driver, but is not requested although a device above it is preserved"
+
+static void dlu_set_child_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_new(test, "b", a);
+	struct dlu_device *c;
+
+	/* A child that nothing drives does not matter. */
+	b->drivers = 0;
+	dlu_add(test, b);
+	dlu_request(test, a);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a");
+	dlu_do_cancel();
+
+	KUNIT_ASSERT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_PLAIN],
+						      &b->dev));
+	dlu_clear_log();
+	dlu_expect_refused(test, "b", -EBUSY, DLU_CHILD);
+
+	/* One below a child that nothing drives matters as well. */
+	device_release_driver(&b->dev);
+	c = dlu_make(test, "grandchild", b);
+	dlu_clear_log();
+	dlu_expect_refused(test, "grandchild", -EBUSY, DLU_CHILD);
+	dlu_del(c);
+	dlu_del(b);
+	dlu_clear_log();
+
+	/* Nor does one below a bridge, which keeps others alive anyway. */
+	a->bridge = true;
+	c = dlu_make(test, "c", a);
+	dlu_make(test, "d", a);
+	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	dlu_request(test, c);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a/ c");
+	dlu_do_cancel();
+	dlu_clear_log();
+}
+
+static void dlu_set_class_child_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make_below(test, "b", a, &dlu_class);
+
+	dlu_request(test, a);
+	dlu_clear_log();
+	dlu_expect_refused(test, "b", -EBUSY, DLU_CHILD);
+	dlu_request(test, b);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a b");
+}
+
+#define DLU_NO_BUS "a preserved device needs it, but its bus has no live update"
+
+static void dlu_set_foreign_test(struct kunit *test)
+{
+	struct dlu_device *foreign = dlu_make_foreign(test, "foreign", NULL);
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", foreign);
+
+	dlu_request(test, b);
+	dlu_clear_log();
+	dlu_expect_refused(test, "foreign", -EOPNOTSUPP, DLU_NO_BUS);
+	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&b->dev, false));
+
+	dlu_request(test, a);
+	a->depends[1] = foreign;
+	dlu_expect_refused(test, "foreign", -EOPNOTSUPP, DLU_NO_BUS);
+	a->depends[1] = NULL;
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&a->dev, &foreign->dev, 0));
+	dlu_expect_refused(test, "foreign", -EOPNOTSUPP, DLU_NO_BUS);
+}
+
+/* 3. Order. */
+
+static void dlu_order_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", a);
+	struct dlu_device *c = dlu_make(test, "c", NULL);
+
+	/* The order of requests does not matter. */
+	dlu_request(test, b);
+	dlu_request(test, c);
+	dlu_request(test, a);
+	dlu_clear_log();
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect(test, " prepare:c bus-prepare:c prepare:b bus-prepare:b",
+		   " prepare:a bus-prepare:a");
+	dlu_do_cancel();
+	dlu_expect(test, " bus-cancel:a cancel:a bus-cancel:b cancel:b bus-cancel:c cancel:c");
+
+	/* Now a comes after c, and takes b along. */
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&a->dev, &c->dev, 0));
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect(test, " prepare:b bus-prepare:b prepare:a bus-prepare:a",
+		   " prepare:c bus-prepare:c");
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	dlu_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a freeze:c bus-freeze:c");
+	dlu_do_thaw();
+	dlu_expect(test, " bus-thaw:c thaw:c bus-thaw:a thaw:a bus-thaw:b thaw:b");
+	dlu_do_cancel();
+	dlu_expect(test, " bus-cancel:c cancel:c bus-cancel:a cancel:a bus-cancel:b cancel:b");
+
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+	KUNIT_EXPECT_STREQ(test, dlu_ser(0)->id, "c");
+	KUNIT_EXPECT_STREQ(test, dlu_ser(1)->id, "a");
+	KUNIT_EXPECT_STREQ(test, dlu_ser(2)->id, "b");
+	for (unsigned int i = 0; i < 3; i++) {
+		KUNIT_EXPECT_EQ(test, dlu_ser(i)->index, i);
+		KUNIT_EXPECT_EQ(test, dlu_ser(i)->parent, i == 2 ? 2 : 0);
+	}
+}
+
+/* A device must not come before what it is below. */
+static void dlu_order_moved_test(struct kunit *test)
+{
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+
+	dlu_request(test, b);
+	KUNIT_ASSERT_EQ(test, 0, device_move(&b->dev, &a->dev, DPM_ORDER_NONE));
+	dlu_clear_log();
+	dlu_expect_refused(test, "b", -EINVAL,
+			   "it was moved below a device that comes after it");
+	KUNIT_ASSERT_EQ(test, 0, device_move(&b->dev, dlu->root, DPM_ORDER_NONE));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " b");
+}
+
+/* 4. Failures. */
+
+/* The set of all these tests, providers first. */
+static const char *const dlu_failing[] = { "bridge", "a", "supplier", "b", "c" };
+static const bool dlu_failing_path[] = { true, false, true, false, false };
+
+/**
+ * struct dlu_failure - which callback fails
+ * @call: the callback.
+ * @index: the device.
+ */
+struct dlu_failure {
+	const char *call;
+	unsigned int index;
+};
+
+static const struct dlu_failure dlu_failures[] = {
+	{ "prepare", 1 }, { "prepare", 3 }, { "prepare", 4 },
+	{ "bus-prepare", 1 }, { "bus-prepare", 3 }, { "bus-prepare", 4 },
+	{ "path-on", 0 }, { "path-on", 2 },
+	{ "freeze", 1 }, { "freeze", 3 }, { "freeze", 4 },
+	{ "bus-freeze", 1 }, { "bus-freeze", 3 }, { "bus-freeze", 4 },
+};
+
+static void dlu_failure_desc(const struct dlu_failure *failure, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s of %s", failure->call,
+		 dlu_failing[failure->index]);
+}
+
+KUNIT_ARRAY_PARAM(dlu_failure, dlu_failures, dlu_failure_desc);
+
+static void dlu_want(struct seq_buf *want, const char *driver, const char *bus,
+		     const char *path, unsigned int i)
+{
+	if (dlu_failing_path[i] && path)
+		seq_buf_printf(want, " %s:%s", path, dlu_failing[i]);
+	else if (!dlu_failing_path[i])
+		seq_buf_printf(want, " %s:%s %s:%s", driver, dlu_failing[i],
+			       bus, dlu_failing[i]);
+}
+
+/* What happens if @failure does, in exactly this order. */
+static void dlu_want_failure(struct seq_buf *want, const struct dlu_failure *failure)
+{
+	const char *name = dlu_failing[failure->index];
+	bool frozen = strstr(failure->call, "freeze");
+	bool bus = !strncmp(failure->call, "bus-", 4);
+	unsigned int i;
+
+	for (i = ARRAY_SIZE(dlu_failing) - 1; i > failure->index; i--)
+		dlu_want(want, frozen ? "freeze" : "prepare",
+			 frozen ? "bus-freeze" : "bus-prepare",
+			 frozen ? NULL : "path-on", i);
+	if (bus)
+		seq_buf_printf(want, " %s:%s", failure->call + 4, name);
+	seq_buf_printf(want, " %s:%s", failure->call, name);
+	if (bus)
+		seq_buf_printf(want, " %s:%s", frozen ? "thaw" : "cancel", name);
+	for (i++; i < ARRAY_SIZE(dlu_failing); i++)
+		dlu_want(want, frozen ? "bus-thaw" : "bus-cancel",
+			 frozen ? "thaw" : "cancel",
+			 frozen ? NULL : "path-off", i);
+}
+
+static int dlu_references(void)
+{
+#ifdef MODULE
+	return module_refcount(THIS_MODULE);
+#else
+	return 0;
+#endif
+}
+
+/* How often a device is kept awake. */
+static int dlu_usage(const struct dlu_device *dlu_dev)
+{
+#ifdef CONFIG_PM
+	return atomic_read(&dlu_dev->dev.power.usage_count);
+#else
+	return 0;
+#endif
+}
+
+static struct dlu_device *dlu_make_failing(struct kunit *test, unsigned int index)
+{
+	struct dlu_device *dev[ARRAY_SIZE(dlu_failing)];
+
+	dev[0] = dlu_make_bridge(test, "bridge", NULL);
+	dev[1] = dlu_make(test, "a", dev[0]);
+	dev[2] = dlu_make(test, "supplier", NULL);
+	dev[3] = dlu_make(test, "b", dev[1]);
+	dev[4] = dlu_make(test, "c", NULL);
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&dev[4]->dev, &dev[2]->dev, 0));
+	dlu_request(test, dev[3]);
+	dlu_request(test, dev[4]);
+
+	return dev[index];
+}
+
+static void dlu_failure_test(struct kunit *test)
+{
+	const struct dlu_failure *failure = test->param_value;
+	struct dlu_device *failing = dlu_make_failing(test, failure->index);
+	int references = dlu_references();
+	int usage = dlu_usage(failing);
+	char text[512];
+	struct seq_buf want;
+
+	seq_buf_init(&want, text, sizeof(text));
+	dlu_want_failure(&want, failure);
+	KUNIT_ASSERT_FALSE(test, seq_buf_has_overflowed(&want));
+	failing->fail = failure->call;
+	if (strstr(failure->call, "freeze")) {
+		KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+		dlu_clear_log();
+		KUNIT_EXPECT_EQ(test, -EIO, dlu_do_freeze());
+		dlu_expect(test, seq_buf_str(&want));
+		dlu_expect_failed(test, "freeze", dlu_failing[failure->index], -EIO,
+				  NULL);
+		/* Everything is still prepared, and can be frozen. */
+		failing->fail = NULL;
+		KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+		dlu_do_thaw();
+		dlu_do_cancel();
+	} else {
+		dlu_clear_log();
+		KUNIT_EXPECT_EQ(test, -EIO, dlu_do_prepare());
+		dlu_expect(test, seq_buf_str(&want));
+		dlu_expect_failed(test, "prepare", dlu_failing[failure->index], -EIO,
+				  NULL);
+	}
+	dlu_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, dlu_references(), references);
+	KUNIT_EXPECT_EQ(test, dlu_usage(failing), usage);
+
+	failing->fail = NULL;
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_EXPECT_EQ(test, dlu_usage(failing), usage + IS_ENABLED(CONFIG_PM));
+	/* Each device of the set pins the module of its driver. */
+	if (references)
+		KUNIT_EXPECT_EQ(test, dlu_references(), references + 5);
+	dlu_do_cancel();
+	KUNIT_EXPECT_EQ(test, dlu_references(), references);
+	KUNIT_EXPECT_EQ(test, dlu_usage(failing), usage);
+}
+
+/* 5. The records. */
+
+static void dlu_round_trip_test(struct kunit *test)
+{
+	const struct device_liveupdate_incoming *incoming;
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	static const char *const names[] = { "bridge", "a", "b" };
+	u8 fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN];
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	memset(chain.a->fingerprint, 0xa5, sizeof(chain.a->fingerprint));
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+	KUNIT_EXPECT_STREQ(test, dlu_table()->compatible, "luo-devices-v1");
+	KUNIT_EXPECT_EQ(test, dlu_table()->count, 3);
+	KUNIT_EXPECT_EQ(test, dlu_block(0)->count, 3);
+	KUNIT_EXPECT_EQ(test, dlu_block(0)->next, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
+	dlu_expect(test, " block0 table");
+	KUNIT_EXPECT_TRUE(test, layer->awaiting);
+	KUNIT_EXPECT_EQ(test, layer->nr_lost, 0);
+	KUNIT_EXPECT_EQ(test, layer->nr_absent, 3);
+	KUNIT_ASSERT_EQ(test, layer->nr_incoming, 3);
+	for (unsigned int i = 0; i < 3; i++) {
+		memset(fingerprint, 0, sizeof(fingerprint));
+		strscpy(fingerprint, names[i]);
+		if (i == 1)
+			memset(fingerprint, 0xa5, sizeof(fingerprint));
+		incoming = &layer->incoming[i];
+		KUNIT_EXPECT_STREQ(test, incoming->ser.bus, "liveupdate-kunit");
+		KUNIT_EXPECT_STREQ(test, incoming->ser.id, names[i]);
+		KUNIT_EXPECT_MEMEQ(test, incoming->ser.fingerprint, fingerprint,
+				   sizeof(fingerprint));
+		KUNIT_EXPECT_EQ(test, incoming->ser.index, i);
+		KUNIT_EXPECT_EQ(test, incoming->ser.parent, i);
+		KUNIT_EXPECT_STREQ(test, incoming->ser.compatible,
+				   i ? "kunit,one" : "");
+		KUNIT_EXPECT_EQ(test, incoming->ser.version, i ? 3 : 0);
+		KUNIT_EXPECT_EQ(test, incoming->ser.reserved, 0);
+		KUNIT_EXPECT_FALSE(test, incoming->damaged);
+		dlu_expect_fate(test, i, ABSENT);
+	}
+	incoming = layer->incoming;
+	KUNIT_EXPECT_EQ(test, incoming[0].ser.flags, DEVICE_LIVEUPDATE_SER_PATH);
+	KUNIT_EXPECT_EQ(test, incoming[1].ser.flags, DEVICE_LIVEUPDATE_SER_BLOB);
+	KUNIT_EXPECT_EQ(test, incoming[2].ser.flags, 0);
+	KUNIT_EXPECT_EQ(test, incoming[0].data.value, 0);
+	KUNIT_EXPECT_EQ(test, incoming[1].data.size, 2);
+	KUNIT_EXPECT_EQ(test, incoming[2].data.value, DLU_VALUE);
+	KUNIT_EXPECT_EQ(test, incoming[2].data.size, 0);
+}
+
+#define DLU_MANY	45
+
+static void dlu_make_many(struct kunit *test, bool request)
+{
+	struct dlu_device *dlu_dev;
+	char name[8];
+
+	for (unsigned int i = 0; i < DLU_MANY; i++) {
+		snprintf(name, sizeof(name), "d%02u", i);
+		dlu_dev = dlu_make(test, name, NULL);
+		if (request)
+			dlu_request(test, dlu_dev);
+	}
+}
+
+static void dlu_jump_many(struct kunit *test)
+{
+	dlu_make_many(test, true);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+}
+
+static void dlu_many_test(struct kunit *test)
+{
+	unsigned int freed = 0;
+	struct dlu_memory *memory;
+	struct dlu_device *dlu_dev;
+
+	dlu_jump_many(test);
+	KUNIT_EXPECT_EQ(test, dlu_block(0)->count, DLU_PER_BLOCK);
+	KUNIT_EXPECT_EQ(test, dlu_block(2)->count, DLU_MANY - 2 * DLU_PER_BLOCK);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
+	dlu_expect(test, " block0 block1 block2 table");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, DLU_MANY);
+	dlu_make_many(test, false);
+	list_for_each_entry(dlu_dev, &dlu->devices, list)
+		if (!dlu_dev->gone)
+			KUNIT_EXPECT_STREQ(test, dlu_dev->text, dlu_dev->id);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	dlu_do_finish();
+	list_for_each_entry(memory, &dlu->memory, list)
+		freed += memory->freed;
+	KUNIT_EXPECT_EQ(test, freed, DLU_MANY + 4);
+	KUNIT_EXPECT_PTR_EQ(test, device_liveupdate_layer.incoming, NULL);
+	dlu_clear_log();
+}
+
+/* How the records of dlu_jump_chain() came through. */
+static void dlu_expect_records(struct kunit *test, unsigned int damaged,
+			       unsigned int lost, const char *what, size_t where)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	KUNIT_ASSERT_EQ(test, layer->nr_incoming, 3);
+	for (unsigned int i = 0; i < 3; i++) {
+		bool is_lost = hlist_unhashed(&layer->incoming[i].hash);
+
+		KUNIT_EXPECT_EQ_MSG(test, is_lost, !!(lost & BIT(i)),
+				    "record %u, %s %zu", i, what, where);
+		if (!is_lost)
+			KUNIT_EXPECT_EQ_MSG(test, layer->incoming[i].damaged,
+					    !!(damaged & BIT(i)),
+					    "record %u, %s %zu", i, what, where);
+	}
+	KUNIT_EXPECT_EQ(test, layer->nr_lost, hweight32(lost));
+	KUNIT_EXPECT_EQ(test, layer->nr_absent, 3 - hweight32(lost));
+}
+
+/* One flipped bit costs one record at most, and is never overlooked. */
+static void dlu_flip_record_test(struct kunit *test)
+{
+	u8 *byte;
+
+	dlu_jump_chain(test);
+	byte = (u8 *)dlu_ser(1);
+	for (size_t i = 0; i < sizeof(struct device_liveupdate_ser); i++) {
+		u8 mask = 1 << (i * 5 % 8);
+		/* With a damaged checksum nothing vouches for the identity. */
+		bool identity = i < offsetof(struct device_liveupdate_ser, flags);
+
+		byte[i] ^= mask;
+		KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
+		dlu_expect_records(test, identity ? 0 : BIT(1),
+				   identity ? BIT(1) : 0, "byte", i);
+		/* What it leads to is not known. */
+		KUNIT_EXPECT_EQ(test, device_liveupdate_layer.incoming[1].data.size, 0);
+		dlu_expect(test, identity ? " table" : " block0 table");
+		dlu_unboot();
+		byte[i] ^= mask;
+	}
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
+	dlu_expect_records(test, 0, 0, "intact", 0);
+}
+
+/* Expects that restore fails and does nothing. */
+static void dlu_expect_no_restore(struct kunit *test, int error)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	if (error)
+		KUNIT_EXPECT_EQ(test, dlu_do_restore(), error);
+	else
+		KUNIT_EXPECT_LT(test, dlu_do_restore(), 0);
+	KUNIT_EXPECT_PTR_EQ(test, layer->incoming, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, layer->buckets, NULL);
+	KUNIT_EXPECT_EQ(test, layer->nr_incoming, 0);
+	KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
+	KUNIT_EXPECT_FALSE(test, layer->awaiting);
+	dlu_expect(test, "");
+}
+
+static void dlu_flip_table_test(struct kunit *test)
+{
+	u8 *byte;
+
+	dlu_jump_chain(test);
+	byte = (u8 *)dlu_table();
+	for (size_t i = 0; i < sizeof(struct device_liveupdate_table_ser) * 8; i++) {
+		byte[i / 8] ^= 1 << i % 8;
+		dlu_expect_no_restore(test, 0);
+		byte[i / 8] ^= 1 << i % 8;
+	}
+	dlu_boot(test);
+	dlu_expect_records(test, 0, 0, "intact", 0);
+}
+
+/* Fields that are out of bounds although the checksum is right. */
+static void dlu_table_test(struct kunit *test)
+{
+	struct device_liveupdate_table_ser saved, *table;
+
+	dlu_jump_chain(test);
+	table = dlu_table();
+	saved = *table;
+
+	table->compatible[13] = '2';
+	dlu_seal_table();
+	dlu_expect_no_restore(test, -EPROTONOSUPPORT);
+	*table = saved;
+	table->compatible[23] = '2';
+	dlu_seal_table();
+	dlu_expect_no_restore(test, -EPROTONOSUPPORT);
+	*table = saved;
+	table->checksum++;
+	dlu_expect_no_restore(test, -EBADMSG);
+	*table = saved;
+	table->count = DEVICE_LIVEUPDATE_MAX + 1;
+	dlu_seal_table();
+	dlu_expect_no_restore(test, -EINVAL);
+	*table = saved;
+	table->count = 0;
+	dlu_seal_table();
+	dlu_expect_no_restore(test, -EINVAL);
+	*table = saved;
+	table->records = 0;
+	dlu_seal_table();
+	dlu_expect_no_restore(test, -EINVAL);
+	*table = saved;
+	dlu->handed.size--;
+	dlu_expect_no_restore(test, -EINVAL);
+	dlu->handed.size++;
+
+	/* More records than there are: no harm to those that there are. */
+	table->count = 1000;
+	dlu_seal_table();
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+	dlu_expect(test, " table");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 3);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 997);
+	dlu_unboot();
+
+	/* Fewer: what is behind is not looked at. */
+	table->count = 2;
+	dlu_seal_table();
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 2);
+	dlu_unboot();
+	table->count = 3;
+	table->records += sizeof(u64);
+	dlu_seal_table();
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 3);
+	dlu_expect(test, " table");
+}
+
+/* An empty table is a table. */
+static void dlu_empty_table_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	dlu_table()->count = 0;
+	dlu_table()->records = 0;
+	dlu_seal_table();
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+	dlu_expect(test, " table");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_incoming, 0);
+	dlu_do_finish();
+}
+
+/* Where a link of the chain leads. */
+static void dlu_link_test(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct kho_block_header_ser *first, *second;
+	u64 next;
+
+	dlu_jump_many(test);
+	first = dlu_block(0);
+	second = dlu_block(1);
+	next = first->next;
+	const u64 links[] = {
+		0, next + 8, next + KHO_BLOCK_SIZE, ~0ULL, virt_to_phys(first),
+		dlu_ser(0)->value, dlu->handed.value, second->next,
+	};
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(links); i++) {
+		first->next = links[i];
+		KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+		KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_PER_BLOCK);
+		KUNIT_EXPECT_EQ(test, layer->nr_lost, DLU_MANY - DLU_PER_BLOCK);
+		/* Whose the other blocks are is not known. */
+		dlu_expect(test, " table");
+		dlu_unboot();
+	}
+	first->next = next;
+
+	/* Their number is told by the table. */
+	first->count = 0;
+	second->count = ~0ULL;
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+	KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_MANY);
+	dlu_expect(test, " block0 block1 block2 table");
+}
+
+/* A block that was handed over, but is too short, is not read. */
+static void dlu_short_block_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	dlu_find_memory(dlu_table()->records)->size = KHO_BLOCK_SIZE - 1;
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 3);
+}
+
+/**
+ * struct dlu_field - a field of a record that is wrong under a checksum that is right
+ * @about: name of the case.
+ * @damage: does the damage.
+ * @lost: the record is lost, not just damaged.
+ */
+struct dlu_field {
+	const char *about;
+	void (*damage)(struct device_liveupdate_ser *ser);
+	bool lost;
+};
+
+#define DLU_FIELD(_name, _statement)					\
+	static void dlu_damage_##_name(struct device_liveupdate_ser *ser) \
+	{								\
+		_statement;						\
+	}
+
+DLU_FIELD(parent, ser->parent = ser->index + 1)
+DLU_FIELD(parent_max, ser->parent = U32_MAX)
+DLU_FIELD(flags, ser->flags |= BIT(2))
+DLU_FIELD(flags_max, ser->flags |= BIT(31))
+DLU_FIELD(reserved, ser->reserved = 1)
+DLU_FIELD(version, ser->version = 0)
+DLU_FIELD(no_blob, ser->flags &= ~DEVICE_LIVEUPDATE_SER_BLOB)
+DLU_FIELD(no_size, ser->size = 0)
+DLU_FIELD(path, ser->flags |= DEVICE_LIVEUPDATE_SER_PATH)
+DLU_FIELD(path_blob, ser->flags |= DEVICE_LIVEUPDATE_SER_PATH; ser->version = 0;
+	  memset(ser->compatible, 0, sizeof(ser->compatible)))
+DLU_FIELD(path_compatible, ser->flags = DEVICE_LIVEUPDATE_SER_PATH;
+	  ser->version = 0; ser->size = 0)
+DLU_FIELD(compatible_long, memset(ser->compatible, 'x', sizeof(ser->compatible)))
+DLU_FIELD(compatible_empty, ser->compatible[0] = 0)
+DLU_FIELD(compatible_space, ser->compatible[5] = ' ')
+DLU_FIELD(index, ser->index++)
+DLU_FIELD(bus_long, memset(ser->bus, 'x', sizeof(ser->bus)))
+DLU_FIELD(bus_empty, ser->bus[0] = 0)
+DLU_FIELD(bus_space, ser->bus[2] = ' ')
+DLU_FIELD(id_long, memset(ser->id, 'x', sizeof(ser->id)))
+DLU_FIELD(id_empty, ser->id[0] = 0)
+DLU_FIELD(id_control, ser->id[0] = '\n')
+
+static const struct dlu_field dlu_fields[] = {
+	{ "parent behind it", dlu_damage_parent },
+	{ "parent far behind", dlu_damage_parent_max },
+	{ "unknown flag", dlu_damage_flags },
+	{ "last flag", dlu_damage_flags_max },
+	{ "reserved", dlu_damage_reserved },
+	{ "version 0", dlu_damage_version },
+	{ "size without blob", dlu_damage_no_blob },
+	{ "blob without size", dlu_damage_no_size },
+	{ "path with version", dlu_damage_path },
+	{ "path with blob", dlu_damage_path_blob },
+	{ "path with compatible", dlu_damage_path_compatible },
+	{ "compatible not terminated", dlu_damage_compatible_long },
+	{ "compatible empty", dlu_damage_compatible_empty },
+	{ "space in compatible", dlu_damage_compatible_space },
+	{ "index", dlu_damage_index, true },
+	{ "bus not terminated", dlu_damage_bus_long, true },
+	{ "bus empty", dlu_damage_bus_empty, true },
+	{ "space in bus", dlu_damage_bus_space, true },
+	{ "identity not terminated", dlu_damage_id_long, true },
+	{ "identity empty", dlu_damage_id_empty, true },
+	{ "control in identity", dlu_damage_id_control, true },
+};
+
+static void dlu_field_desc(const struct dlu_field *field, char *desc)
+{
+	strscpy(desc, field->about, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(dlu_field, dlu_fields, dlu_field_desc);
+
+/* What becomes of the devices is looked at, too. */
+static void dlu_field_test(struct kunit *test)
+{
+	const struct dlu_field *field = test->param_value;
+
+	dlu_jump_chain(test);
+	field->damage(dlu_ser(1));
+	dlu_seal(dlu_ser(1));
+	dlu_boot(test);
+	dlu_expect_records(test, field->lost ? 0 : BIT(1), field->lost ? BIT(1) : 0,
+			   field->about, 0);
+
+	dlu_make_chain(test);
+	dlu_expect(test, field->lost ?
+		   " probe:bridge probe:a quarantine:b" :
+		   " probe:bridge quarantine:a quarantine:b");
+	dlu_do_finish();
+	/* What a damaged record leads to stays reserved. */
+	dlu_expect(test, field->lost ? " probe:b" : " probe:b probe:a");
+}
+
+static void dlu_damaged_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	dlu_ser(1)->size++;
+	dlu_boot(test);
+	dlu_make_chain(test);
+	dlu_expect(test, " probe:bridge quarantine:a quarantine:b");
+	dlu_do_finish();
+	dlu_expect(test, " probe:b probe:a");
+}
+
+/* Two records of the same device: neither can be relied on. */
+static void dlu_twins_test(struct kunit *test)
+{
+	struct dlu_device *c;
+
+	dlu_make_many(test, true);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+	strscpy_pad(dlu_ser(44)->id, dlu_ser(1)->id);
+	dlu_seal(dlu_ser(44));
+	dlu_boot(test);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 1);
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_layer.incoming[1].damaged);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.incoming[2].damaged);
+
+	c = dlu_make(test, "d01", NULL);
+	dlu_expect(test, " quarantine:d01");
+	dlu_do_finish();
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(c, DLU_ONE));
+	/* Whose blob it is cannot be told. */
+	dlu_expect(test, " probe:d01");
+}
+
+/* 6. Who may take a device over. */
+
+static void dlu_adopt_test(struct kunit *test)
+{
+	struct dlu_chain chain;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 3);
+	chain = dlu_make_chain(test);
+	dlu_expect(test, " probe:bridge probe:a adopt:a probe:b adopt:b");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, chain.a->version, 3);
+	KUNIT_EXPECT_STREQ(test, chain.a->text, "a");
+	KUNIT_EXPECT_EQ(test, chain.b->received.value, DLU_VALUE);
+	for (unsigned int i = 0; i < 3; i++)
+		dlu_expect_fate(test, i, RECLAIMED);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&chain.a->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&chain.bridge->dev));
+
+	dlu_do_finish();
+	dlu_expect(test, " finish:b finish:a blob:a");
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.awaiting);
+	KUNIT_EXPECT_PTR_EQ(test, device_liveupdate_layer.incoming, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(chain.a, DLU_ONE));
+
+	/* And it can be handed over again. */
+	dlu_request(test, chain.b);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " bridge/ a b");
+}
+
+/**
+ * struct dlu_taker - a driver that wants a device of version 3
+ * @about: name of the case.
+ * @compatible: its string, NULL if it says nothing.
+ * @version: its version.
+ * @oldest: the oldest that it reads.
+ * @may: it may have it.
+ */
+struct dlu_taker {
+	const char *about;
+	const char *compatible;
+	u32 version;
+	u32 oldest;
+	bool may;
+};
+
+static const struct dlu_taker dlu_takers[] = {
+	{ "just this version", "kunit,one", 3, 3, true },
+	{ "many versions", "kunit,one", U32_MAX, 1, true },
+	{ "only older", "kunit,one", 2, 1 },
+	{ "only newer", "kunit,one", 5, 4 },
+	{ "prefix", "kunit,on", 3, 3 },
+	{ "longer", "kunit,one2", 3, 3 },
+	{ "other", "kunit,two", 3, 3 },
+	{ "nothing", NULL, 3, 3 },
+};
+
+static void dlu_taker_desc(const struct dlu_taker *taker, char *desc)
+{
+	strscpy(desc, taker->about, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(dlu_taker, dlu_takers, dlu_taker_desc);
+
+static void dlu_expect_taken(struct kunit *test, struct dlu_device *a, bool taken)
+{
+	if (taken) {
+		dlu_expect(test, " probe:a adopt:a");
+		dlu_expect_fate(test, 0, RECLAIMED);
+		KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_ONE));
+	} else {
+		dlu_expect(test, "");
+		dlu_expect_fate(test, 0, INHERITED);
+		KUNIT_EXPECT_PTR_EQ(test, a->dev.driver, NULL);
+		KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&a->dev));
+	}
+}
+
+/* In all three ways in which a driver meets a device. */
+static void dlu_taker_test(struct kunit *test)
+{
+	const struct dlu_taker *taker = test->param_value;
+	struct device_driver *drv = &dlu_drivers[DLU_ONE];
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	dlu_ops[DLU_ONE].compatible = taker->compatible;
+	dlu_ops[DLU_ONE].version = taker->version;
+	dlu_ops[DLU_ONE].oldest = taker->oldest;
+
+	a = dlu_make(test, "a", NULL);
+	dlu_expect_taken(test, a, taker->may);
+	dlu_unregister(DLU_ONE);
+	dlu_del(a);
+	dlu_unboot();
+	dlu_boot(test);
+
+	a = dlu_make(test, "a", NULL);
+	dlu_expect(test, "");
+	KUNIT_ASSERT_EQ(test, 0, dlu_register(DLU_ONE));
+	dlu_expect_taken(test, a, taker->may);
+	dlu_del(a);
+	dlu_unboot();
+	dlu_boot(test);
+
+	a = dlu_new(test, "a", NULL);
+	a->drivers = 0;
+	dlu_add(test, a);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(drv, &a->dev),
+			taker->may ? 0 : -ENODEV);
+	dlu_expect_taken(test, a, taker->may);
+	a->drivers = BIT(DLU_ONE);
+
+	/* After finish, everybody may have it. */
+	dlu_do_finish();
+	dlu_expect(test, taker->may ? " finish:a blob:a" :
+				      " quarantine:a blob:a probe:a");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_ONE));
+}
+
+static void dlu_plain_driver_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->drivers = BIT(DLU_PLAIN);
+	dlu_add(test, a);
+	dlu_expect_taken(test, a, false);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlu_drivers[DLU_PLAIN], &a->dev),
+			-ENODEV);
+	dlu_expect_taken(test, a, false);
+}
+
+/* A driver that cannot have it does not keep the next one from it. */
+static void dlu_next_driver_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_OTHER);
+	a = dlu_new(test, "a", NULL);
+	a->drivers = BIT(DLU_ONE) | BIT(DLU_OTHER) | BIT(DLU_PLAIN);
+	dlu_add(test, a);
+	dlu_expect(test, " probe:a adopt:a");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_OTHER));
+	dlu_expect_fate(test, 0, RECLAIMED);
+}
+
+/* Expects that "a" is quarantined and nothing may drive it until finish. */
+static void dlu_expect_quarantined(struct kunit *test, struct dlu_device *a,
+				   const char *log)
+{
+	dlu_expect(test, log);
+	dlu_expect_fate(test, 0, QUARANTINED);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&a->dev));
+	KUNIT_EXPECT_PTR_EQ(test, a->dev.driver, NULL);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlu_drivers[DLU_ONE], &a->dev),
+			-ENODEV);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlu_drivers[DLU_PLAIN], &a->dev),
+			-ENODEV);
+	dlu_go_down();
+	dlu_expect(test, "");
+	dlu_do_finish();
+	dlu_expect(test, " blob:a probe:a");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_ONE));
+}
+
+static void dlu_fingerprint_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN - 1] = 1;
+	dlu_add(test, a);
+	dlu_expect_quarantined(test, a, " quarantine:a");
+}
+
+static void dlu_bus_match_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_bus_ops.match = dlu_match;
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->fingerprint[0] = 'x';
+	dlu_add(test, a);
+	dlu_expect_taken(test, a, true);
+	dlu_del(a);
+	dlu_unboot();
+	dlu_boot(test);
+
+	a = dlu_new(test, "a", NULL);
+	a->fingerprint[1] = 'x';
+	dlu_add(test, a);
+	dlu_expect_quarantined(test, a, " quarantine:a");
+}
+
+/* The blob was not handed over, or is shorter than the record says. */
+static void dlu_no_blob_test(struct kunit *test)
+{
+	struct dlu_memory *memory;
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	memory = dlu_find_memory(dlu_ser(0)->value);
+	memory->size--;
+	a = dlu_make(test, "a", NULL);
+	dlu_expect(test, " quarantine:a");
+	dlu_do_finish();
+	dlu_expect(test, " probe:a");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_ONE));
+}
+
+static void dlu_identity_test(struct kunit *test)
+{
+	struct dlu_device *other, *twin;
+
+	dlu_jump_one(test, DLU_ONE);
+
+	/* On another bus, and with another identity. */
+	dlu_make_second(test, "second");
+	dlu_expect(test, " probe:second");
+	other = dlu_new(test, "other", NULL);
+	strscpy(other->id, "aa");
+	dlu_add(test, other);
+	dlu_clear_log();
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&other->dev));
+
+	/* The name of the device does not matter; the first one gets it. */
+	other = dlu_new(test, "renamed", NULL);
+	strscpy(other->id, "a");
+	strscpy(other->fingerprint, "a");
+	dlu_add(test, other);
+	dlu_expect(test, " probe:renamed adopt:renamed");
+	twin = dlu_new(test, "twin", NULL);
+	strscpy(twin->id, "a");
+	strscpy(twin->fingerprint, "a");
+	dlu_add(test, twin);
+	dlu_expect(test, " probe:twin");
+	dlu_do_finish();
+	dlu_expect(test, " finish:renamed blob:a");
+}
+
+/* 6a. Parents. */
+
+enum dlu_parent {
+	DLU_PARENT_MISSING,
+	DLU_PARENT_NEW,
+	DLU_PARENT_GRANDPARENT,
+	DLU_PARENT_OTHER_HARDWARE,
+	DLU_PARENT_FAILED,
+	DLU_PARENT_RELEASED,
+	DLU_PARENT_UNBOUND,
+	DLU_PARENT_WAITING,
+	DLU_PARENT_BETWEEN,
+	DLU_NR_PARENTS,
+};
+
+static const char *const dlu_parents[DLU_NR_PARENTS] = {
+	[DLU_PARENT_MISSING] = "not there",
+	[DLU_PARENT_NEW] = "not handed over",
+	[DLU_PARENT_GRANDPARENT] = "handed over, but another",
+	[DLU_PARENT_OTHER_HARDWARE] = "other hardware",
+	[DLU_PARENT_FAILED] = "probe failed",
+	[DLU_PARENT_RELEASED] = "not taken over",
+	[DLU_PARENT_UNBOUND] = "taken over and unbound",
+	[DLU_PARENT_WAITING] = "waits for a driver",
+	[DLU_PARENT_BETWEEN] = "with a class device in between",
+};
+
+static const void *dlu_parent_gen(struct kunit *test, const void *prev, char *desc)
+{
+	const char *const *parent = prev;
+
+	parent = parent ? parent + 1 : dlu_parents;
+	if (parent == dlu_parents + DLU_NR_PARENTS)
+		return NULL;
+	strscpy(desc, *parent, KUNIT_PARAM_DESC_SIZE);
+
+	return parent;
+}
+
+/* "a" as the case says, and what "b" is below. */
+static struct dlu_device *dlu_make_parent(struct kunit *test, enum dlu_parent parent,
+					  struct dlu_device *bridge)
+{
+	struct dlu_device *a;
+
+	if (parent == DLU_PARENT_MISSING)
+		return NULL;
+	if (parent == DLU_PARENT_GRANDPARENT)
+		return bridge;
+	if (parent == DLU_PARENT_NEW)
+		return dlu_make(test, "new", NULL);
+
+	a = dlu_new(test, "a", bridge);
+	if (parent == DLU_PARENT_OTHER_HARDWARE)
+		a->fingerprint[0] = 'x';
+	if (parent == DLU_PARENT_FAILED)
+		a->fail = "probe";
+	a->silent = parent == DLU_PARENT_RELEASED;
+	if (parent == DLU_PARENT_WAITING)
+		a->drivers = 0;
+	dlu_add(test, a);
+	if (parent == DLU_PARENT_UNBOUND)
+		device_release_driver(&a->dev);
+
+	return a;
+}
+
+static void dlu_parent_test(struct kunit *test)
+{
+	enum dlu_parent parent = (const char *const *)test->param_value - dlu_parents;
+	bool may = parent == DLU_PARENT_WAITING || parent == DLU_PARENT_BETWEEN;
+	struct dlu_device *bridge, *above, *b;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	bridge = dlu_make_bridge(test, "bridge", NULL);
+	above = dlu_make_parent(test, parent, bridge);
+	dlu_clear_log();
+	if (parent == DLU_PARENT_BETWEEN)
+		b = dlu_make_below(test, "b", above, &dlu_class);
+	else
+		b = dlu_make(test, "b", above);
+	dlu_expect(test, may ? " probe:b adopt:b" : " quarantine:b");
+	KUNIT_EXPECT_EQ(test, dlu_driven_by(b, DLU_ONE), may);
+}
+
+static void dlu_path_parent_test(struct kunit *test)
+{
+	struct dlu_device *bridge;
+
+	/* A bridge that nothing drives, or not any more, is as good as any. */
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	bridge = dlu_make_bridge(test, "bridge", NULL);
+	device_release_driver(&bridge->dev);
+	dlu_clear_log();
+	dlu_expect_fate(test, 0, RELEASED);
+	dlu_make(test, "a", bridge);
+	dlu_expect(test, " probe:a adopt:a");
+	dlu_del_all();
+	dlu_unboot();
+
+	/* One that is other hardware did not keep anything alive. */
+	dlu_boot(test);
+	bridge = dlu_new(test, "bridge", NULL);
+	bridge->drivers = BIT(DLU_PLAIN);
+	bridge->fingerprint[0] = 'x';
+	dlu_add(test, bridge);
+	dlu_expect_fate(test, 0, QUARANTINED);
+	dlu_make(test, "a", bridge);
+	dlu_expect(test, " probe:bridge quarantine:a");
+}
+
+/* It waits for a driver, and meanwhile its parent fails. */
+static void dlu_parent_fails_later_test(struct kunit *test)
+{
+	struct dlu_device *a, *b;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	a = dlu_new(test, "a", dlu_make_bridge(test, "bridge", NULL));
+	a->drivers = 0;
+	a->fail = "probe";
+	dlu_add(test, a);
+	b = dlu_new(test, "b", a);
+	b->drivers = 0;
+	dlu_add(test, b);
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&b->dev));
+	dlu_clear_log();
+	KUNIT_EXPECT_EQ(test, -EIO, device_driver_attach(&dlu_drivers[DLU_ONE],
+							 &a->dev));
+	dlu_expect(test, " probe:a quarantine:a");
+	KUNIT_EXPECT_EQ(test, -ENODEV, device_driver_attach(&dlu_drivers[DLU_ONE],
+							    &b->dev));
+	dlu_expect(test, " quarantine:b");
+}
+
+/* A device that had no parent in the table must not have one. */
+static void dlu_no_parent_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+
+	dlu_request(test, a);
+	dlu_request(test, b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+	dlu_boot(test);
+	a = dlu_make(test, "a", NULL);
+	b = dlu_make(test, "b", a);
+	dlu_expect(test, " probe:a adopt:a quarantine:b");
+}
+
+/* 6b. Probes that do not go well. */
+
+static void dlu_probe_error_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->fail = "probe";
+	dlu_add(test, a);
+	a->fail = NULL;
+	dlu_expect_quarantined(test, a, " probe:a quarantine:a");
+}
+
+static void dlu_adopt_error_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->fail = "adopt";
+	dlu_add(test, a);
+	a->fail = NULL;
+	dlu_expect_quarantined(test, a, " probe:a adopt:a quarantine:a");
+}
+
+static void dlu_defer_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->defer = 1;
+	dlu_add(test, a);
+	dlu_expect(test, " probe:a");
+	dlu_expect_fate(test, 0, INHERITED);
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&a->dev));
+
+	/* A device that is bound makes the driver core try again. */
+	dlu_make_foreign(test, "foreign", NULL);
+	wait_for_device_probe();
+	KUNIT_EXPECT_STREQ(test, a->text, "a");
+	dlu_expect_fate(test, 0, RECLAIMED);
+	dlu_clear_log();
+	dlu_do_finish();
+	dlu_expect(test, " finish:a blob:a");
+}
+
+/* Asked, deferred, and then not asked: it is as if nobody had. */
+static void dlu_defer_forgets_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->drivers = 0;
+	dlu_add(test, a);
+	device_liveupdate_layer.incoming[0].asked = true;
+	a->defer = 1;
+	KUNIT_EXPECT_EQ(test, -EAGAIN, device_driver_attach(&dlu_drivers[DLU_ONE],
+							    &a->dev));
+	a->silent = true;
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE],
+						      &a->dev));
+	dlu_expect_fate(test, 0, RELEASED);
+	dlu_clear_log();
+}
+
+static void dlu_async_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	dlu_unregister(DLU_ONE);
+	dlu_drivers[DLU_ONE].probe_type = PROBE_PREFER_ASYNCHRONOUS;
+	a = dlu_make(test, "a", NULL);
+	KUNIT_ASSERT_EQ(test, 0, dlu_register(DLU_ONE));
+	wait_for_device_probe();
+	dlu_expect_taken(test, a, true);
+}
+
+static void dlu_silent_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->silent = true;
+	dlu_add(test, a);
+	dlu_expect(test, " probe:a");
+	dlu_expect_fate(test, 0, RELEASED);
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_ONE));
+	dlu_go_down();
+	dlu_do_finish();
+	dlu_expect(test, " blob:a");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_ONE));
+}
+
+/* 7. The end of the update. */
+
+/* "a" is taken over, "b" is not, "c" does not appear. */
+static struct dlu_device *dlu_boot_three(struct kunit *test)
+{
+	struct dlu_device *b;
+
+	dlu_request(test, dlu_make(test, "a", NULL));
+	dlu_request(test, dlu_make(test, "b", NULL));
+	dlu_request(test, dlu_make(test, "c", NULL));
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_jump(test);
+	dlu_boot(test);
+	dlu_make(test, "a", NULL);
+	b = dlu_new(test, "b", NULL);
+	b->drivers = BIT(DLU_PLAIN);
+	dlu_add(test, b);
+	dlu_expect(test, " probe:a adopt:a");
+
+	return b;
+}
+
+static void dlu_finish_test(struct kunit *test)
+{
+	struct dlu_device *b = dlu_boot_three(test), *c;
+
+	dlu_do_finish();
+	dlu_expect(test, " quarantine:b finish:a blob:a blob:b probe:b");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(b, DLU_PLAIN));
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.awaiting);
+	/* Nothing is done twice. */
+	dlu_go_down();
+	dlu_do_finish();
+	dlu_expect(test, "");
+
+	/* It may still run, in memory that nobody would hand over again. */
+	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), -EBUSY);
+	dlu_expect(test, "");
+	dlu_expect_idle(test);
+
+	/* Late, it is made harmless before anything else. */
+	c = dlu_make(test, "c", NULL);
+	dlu_expect(test, " quarantine:c blob:c probe:c");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_PTR_EQ(test, c->dev.liveupdate->incoming, NULL);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_claimed, 0);
+	KUNIT_EXPECT_NULL(test, device_liveupdate_layer.incoming);
+	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), 0);
+	dlu_do_cancel();
+	dlu_del(c);
+	dlu_make(test, "c", NULL);
+	dlu_expect(test, " remove:c probe:c");
+}
+
+/* An operator knows that it is gone. */
+static void dlu_forget_absent_test(struct kunit *test)
+{
+	dlu_boot_three(test);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_forget_absent(), -EBUSY);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
+	dlu_do_finish();
+	dlu_clear_log();
+	KUNIT_EXPECT_EQ(test, device_liveupdate_forget_absent(), 0);
+	dlu_expect(test, " blob:c");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_NULL(test, device_liveupdate_layer.incoming);
+	dlu_make(test, "c", NULL);
+	dlu_expect(test, " probe:c");
+	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), 0);
+}
+
+/* Without finish, before the system goes down. */
+static void dlu_reboot_test(struct kunit *test)
+{
+	dlu_boot_three(test);
+	device_liveupdate_shutdown_begins();
+	dlu_expect(test, " quarantine:b");
+	device_liveupdate_shutdown_begins();
+	dlu_go_down();
+	dlu_expect(test, "");
+}
+
+/* One that appears after device_shutdown() began. */
+static void dlu_reboot_late_test(struct kunit *test)
+{
+	device_liveupdate_shutdown_begins();
+	dlu_boot_three(test);
+	dlu_go_down();
+	dlu_expect(test, " quarantine:b");
+	dlu_go_down();
+	dlu_expect(test, "");
+}
+
+static void dlu_finish_path_test(struct kunit *test)
+{
+	struct dlu_device *bridge;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	bridge = dlu_new(test, "bridge", NULL);
+	bridge->drivers = 0;
+	dlu_add(test, bridge);
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&bridge->dev));
+	dlu_make(test, "b", dlu_make(test, "a", bridge));
+	dlu_clear_log();
+	device_liveupdate_shutdown_begins();
+	dlu_go_down();
+	/* A bridge is not quarantined, for there are others below it. */
+	dlu_do_finish();
+	dlu_expect(test, " finish:b finish:a blob:a");
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&bridge->dev));
+}
+
+static void dlu_finish_path_absent_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	dlu_do_finish();
+	dlu_expect(test, "");
+	/* Only those that may still run are waited for. */
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 2);
+	dlu_make_bridge(test, "bridge", NULL);
+	dlu_expect(test, " probe:bridge");
+}
+
+/* Who goes away without having been taken over may come back. */
+static void dlu_comes_back_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->drivers = 0;
+	dlu_add(test, a);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	dlu_del(a);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
+	KUNIT_EXPECT_EQ(test, kref_read(&a->dev.kobj.kref), 1);
+	dlu_expect_fate(test, 0, ABSENT);
+
+	a = dlu_make(test, "a", NULL);
+	dlu_expect(test, " probe:a adopt:a");
+	dlu_del(a);
+	dlu_expect(test, " remove:a");
+	dlu_expect_fate(test, 0, RELEASED);
+	dlu_make(test, "a", NULL);
+	dlu_expect(test, " probe:a");
+	dlu_do_finish();
+	dlu_expect(test, " blob:a");
+}
+
+static void dlu_unbound_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_make(test, "a", NULL);
+	device_release_driver(&a->dev);
+	dlu_expect(test, " probe:a adopt:a remove:a");
+	dlu_expect_fate(test, 0, RELEASED);
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_PLAIN],
+						      &a->dev));
+	dlu_expect(test, " probe:a");
+	dlu_do_finish();
+	dlu_expect(test, " blob:a");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_PLAIN));
+}
+
+/* 8. Devices that go away while they are prepared. */
+
+/**
+ * struct dlu_elsewhere - something to be done in a thread of its own
+ * @dlu_dev: the device.
+ * @remove: remove it, instead of unbinding it.
+ * @done: it is done.
+ */
+struct dlu_elsewhere {
+	struct dlu_device *dlu_dev;
+	bool remove;
+	struct completion done;
+};
+
+static int dlu_elsewhere_thread(void *context)
+{
+	struct dlu_elsewhere *elsewhere = context;
+
+	if (elsewhere->remove)
+		dlu_del(elsewhere->dlu_dev);
+	else
+		device_release_driver(&elsewhere->dlu_dev->dev);
+	complete(&elsewhere->done);
+
+	return 0;
+}
+
+/* Nobody removes a device in a callback, but others do at the same time. */
+static void dlu_elsewhere(struct dlu_device *dlu_dev, bool remove)
+{
+	struct dlu_elsewhere elsewhere = { .dlu_dev = dlu_dev, .remove = remove };
+	struct task_struct *thread;
+
+	init_completion(&elsewhere.done);
+	thread = kthread_run(dlu_elsewhere_thread, &elsewhere, "liveupdate_kunit");
+	if (IS_ERR(thread))
+		KUNIT_FAIL(dlu->test, "no thread");
+	else
+		wait_for_completion(&elsewhere.done);
+}
+
+static void dlu_unbind_hook(struct dlu_device *dlu_dev)
+{
+	dlu_dev->hook = NULL;
+	dlu_elsewhere(dlu_dev->context, false);
+}
+
+static void dlu_remove_hook(struct dlu_device *dlu_dev)
+{
+	dlu_dev->hook = NULL;
+	dlu_elsewhere(dlu_dev->context, true);
+}
+
+static void dlu_expect_broken(struct kunit *test)
+{
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_layer.broken);
+	dlu_expect_failed(test, "prepare", "b", -ENODEV,
+			  "it was removed or unbound while prepared");
+	KUNIT_EXPECT_EQ(test, dlu_do_freeze(), -ENODEV);
+	dlu_expect(test, "");
+	dlu_do_cancel();
+	dlu_expect(test, " path-off:bridge bus-cancel:a cancel:a");
+	dlu_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 0);
+}
+
+static void dlu_unbind_prepared_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+	int references = dlu_references();
+
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_clear_log();
+	device_release_driver(&chain.b->dev);
+	dlu_expect(test, " bus-cancel:b cancel:b remove:b");
+	dlu_expect_broken(test);
+	KUNIT_EXPECT_EQ(test, dlu_references(), references);
+
+	/* The next one is not affected. */
+	dlu_request(test, chain.a);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+}
+
+static void dlu_remove_prepared_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_clear_log();
+	dlu_del(chain.b);
+	dlu_expect(test, " bus-cancel:b cancel:b remove:b");
+	dlu_expect_broken(test);
+}
+
+static void dlu_remove_frozen_test(struct kunit *test)
+{
+	const struct device_liveupdate_ser *ser;
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	dlu_clear_log();
+	dlu_del(chain.b);
+	dlu_expect(test, " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b");
+	/* Its record is damaged, should it be too late to stop the jump. */
+	ser = chain.b->dev.liveupdate->ser;
+	KUNIT_ASSERT_NOT_NULL(test, ser);
+	KUNIT_EXPECT_STREQ(test, ser->id, "b");
+	KUNIT_EXPECT_NE(test, ser->checksum, dlu_checksum(ser, 208));
+	KUNIT_EXPECT_EQ(test, ser->identity_checksum, dlu_checksum(ser, 128));
+	ser = chain.a->dev.liveupdate->ser;
+	KUNIT_EXPECT_EQ(test, ser->checksum, dlu_checksum(ser, 208));
+	dlu_do_thaw();
+	dlu_expect(test, " bus-thaw:a thaw:a");
+	dlu_expect_broken(test);
+	KUNIT_EXPECT_NULL(test, chain.b->dev.liveupdate->ser);
+}
+
+static void dlu_unbind_path_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	dlu_clear_log();
+	device_release_driver(&chain.bridge->dev);
+	dlu_expect(test, " path-off:bridge remove:bridge");
+	dlu_do_thaw();
+	dlu_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
+	KUNIT_EXPECT_EQ(test, dlu_do_freeze(), -ENODEV);
+	dlu_do_cancel();
+	dlu_expect(test, " bus-cancel:a cancel:a bus-cancel:b cancel:b");
+}
+
+/* A device whose turn has not come is not cancelled, but missed. */
+static void dlu_remove_before_turn_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+
+	dlu_request(test, a);
+	dlu_request(test, b);
+	b->hook = dlu_remove_hook;
+	b->hook_at = "prepare";
+	b->context = a;
+	dlu_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_prepare());
+	dlu_expect(test, " prepare:b remove:a bus-prepare:b bus-cancel:b cancel:b");
+	dlu_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 1);
+}
+
+static void dlu_unbind_after_turn_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	chain.a->hook = dlu_unbind_hook;
+	chain.a->hook_at = "prepare";
+	chain.a->context = chain.b;
+	dlu_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_prepare());
+	dlu_expect(test, " prepare:b bus-prepare:b prepare:a bus-cancel:b cancel:b remove:b",
+		   " bus-prepare:a path-on:bridge",
+		   " path-off:bridge bus-cancel:a cancel:a");
+	dlu_expect_idle(test);
+}
+
+static void dlu_unbind_in_freeze_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	chain.b->hook = dlu_unbind_hook;
+	chain.b->hook_at = "freeze";
+	chain.b->context = chain.a;
+	dlu_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_freeze());
+	dlu_expect(test, " freeze:b bus-cancel:a cancel:a remove:a bus-freeze:b",
+		   " bus-thaw:b thaw:b");
+	dlu_do_cancel();
+	dlu_expect(test, " path-off:bridge bus-cancel:b cancel:b");
+}
+
+/* The last one in a freeze was frozen already when another went away. */
+static void dlu_unbind_frozen_in_freeze_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	chain.a->hook = dlu_unbind_hook;
+	chain.a->hook_at = "bus-freeze";
+	chain.a->context = chain.b;
+	dlu_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_freeze());
+	dlu_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a",
+		   " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b",
+		   " bus-thaw:a thaw:a");
+	dlu_expect_broken(test);
+}
+
+/* What userspace may do to what drives a device. */
+static void dlu_may_change_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+	struct dlu_device *other = dlu_make(test, "other", NULL);
+
+	dlu_request(test, chain.b);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_may_change(&chain.b->dev));
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	for (int frozen = 0; frozen < 2; frozen++) {
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_liveupdate_may_change(&chain.bridge->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_liveupdate_may_change(&chain.a->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_liveupdate_may_change(&chain.b->dev));
+		KUNIT_EXPECT_EQ(test, 0,
+				device_liveupdate_may_change(&other->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_set_driver_override(&chain.b->dev, "dlu-one"));
+		KUNIT_EXPECT_FALSE(test, device_has_driver_override(&chain.b->dev));
+		if (!frozen)
+			KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	}
+	KUNIT_EXPECT_EQ(test, 0, device_set_driver_override(&other->dev, "dlu-one"));
+	dlu_do_thaw();
+	dlu_do_cancel();
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_may_change(&chain.b->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_set_driver_override(&chain.b->dev, "dlu-one"));
+}
+
+static void dlu_late_child_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+	struct dlu_device *child, *below;
+
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_clear_log();
+	/* Below a bridge, and elsewhere, life goes on. */
+	dlu_make(test, "on-path", chain.bridge);
+	dlu_make(test, "other", NULL);
+	dlu_expect(test, " probe:on-path probe:other");
+	child = dlu_make(test, "child", chain.b);
+	below = dlu_make_below(test, "below", chain.a, &dlu_class);
+	KUNIT_EXPECT_EQ(test, -EAGAIN,
+			device_driver_attach(&dlu_drivers[DLU_PLAIN], &child->dev));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+	dlu_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a");
+	KUNIT_EXPECT_PTR_EQ(test, child->dev.driver, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, below->dev.driver, NULL);
+
+	dlu_do_thaw();
+	dlu_do_cancel();
+	wait_for_device_probe();
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(child, DLU_ONE));
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(below, DLU_ONE));
+}
+
+/* 9. Shutdown. */
+
+static void dlu_shutdown_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+	struct dlu_device *c = dlu_make_below(test, "c", chain.b, &dlu_class);
+	struct dlu_device *other = dlu_make(test, "other", NULL);
+
+	dlu_request(test, c);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.b->dev));
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	/* Other ways to go down than live update do not freeze anything. */
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.b->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.bridge->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(c->between));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_on_path(&chain.bridge->dev));
+
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&chain.a->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&chain.b->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&c->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(c->between));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&chain.bridge->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&other->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(dlu->root));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_on_path(&chain.bridge->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_on_path(&chain.a->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_on_path(&other->dev));
+
+	dlu_bus_ops.shutdown_path = true;
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.bridge->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&chain.a->dev));
+
+	dlu_do_thaw();
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.a->dev));
+}
+
+/* 10. Live update is off in the next kernel. */
+
+static bool dlu_may_not_free(void)
+{
+	return false;
+}
+
+static void dlu_abandon_test(struct kunit *test)
+{
+	struct dlu_chain chain;
+
+	dlu_jump_chain(test);
+	kunit_activate_static_stub(test, device_liveupdate_may_free,
+				   dlu_may_not_free);
+	device_liveupdate_abandon(&dlu_subsystem, &dlu->handed);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.awaiting);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 3);
+	chain = dlu_make_chain(test);
+	dlu_expect(test, " probe:bridge quarantine:a probe:a quarantine:b probe:b");
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(chain.a, DLU_ONE));
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
+	dlu_go_down();
+	dlu_expect(test, "");
+}
+
+static void dlu_abandon_damaged_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	dlu_ser(2)->value++;
+	device_liveupdate_abandon(&dlu_subsystem, &dlu->handed);
+	dlu_make_chain(test);
+	/* The stub is not needed: what a damaged record leads to is never freed. */
+	dlu_expect(test, " probe:bridge quarantine:a blob:a probe:a quarantine:b probe:b");
+	dlu_del_all();
+	dlu_unboot();
+
+	dlu_table()->checksum++;
+	device_liveupdate_abandon(&dlu_subsystem, &dlu->handed);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_incoming, 0);
+	dlu_make_chain(test);
+	dlu_expect(test, " probe:bridge probe:a probe:b");
+}
+
+/* 11. device_liveupdate_adopt() */
+
+static void dlu_adopt_null_test(struct kunit *test)
+{
+	struct dlu_device *bridge, *other;
+	u32 version = 7;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	other = dlu_make(test, "other", NULL);
+	dlu_expect(test, " probe:other");
+	bridge = dlu_new(test, "bridge", NULL);
+	bridge->drivers = 0;
+	dlu_add(test, bridge);
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&bridge->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&other->dev));
+
+	scoped_guard(device, &bridge->dev)
+		KUNIT_EXPECT_NULL(test, device_liveupdate_adopt(&bridge->dev,
+								&version));
+	scoped_guard(device, &other->dev)
+		KUNIT_EXPECT_NULL(test, device_liveupdate_adopt(&other->dev,
+								&version));
+	KUNIT_EXPECT_EQ(test, version, 7);
+}
+
+static const struct bus_type *const dlu_buses[] = {
+	&dlu_bus, &dlu_second_bus, &dlu_foreign_bus,
+};
+
+static int dlu_suite_init(struct kunit_suite *suite)
+{
+	unsigned int i;
+	int err;
+
+	err = class_register(&dlu_class);
+	if (err)
+		return err;
+	for (i = 0; i < ARRAY_SIZE(dlu_buses); i++) {
+		err = bus_register(dlu_buses[i]);
+		if (err)
+			goto err_bus;
+	}
+
+	return 0;
+
+err_bus:
+	while (i--)
+		bus_unregister(dlu_buses[i]);
+	class_unregister(&dlu_class);
+
+	return err;
+}
+
+static void dlu_suite_exit(struct kunit_suite *suite)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(dlu_buses); i++)
+		bus_unregister(dlu_buses[i]);
+	class_unregister(&dlu_class);
+}
+
+static struct kunit_case dlu_cases[] = {
+	KUNIT_CASE_PARAM(dlu_request_refused_test, dlu_refusal_gen_params),
+	KUNIT_CASE_PARAM(dlu_needed_refused_test, dlu_refusal_gen_params),
+	KUNIT_CASE(dlu_request_longest_test),
+	KUNIT_CASE(dlu_request_count_test),
+	KUNIT_CASE(dlu_request_withdrawn_test),
+	KUNIT_CASE(dlu_same_identity_test),
+	KUNIT_CASE(dlu_set_test),
+	KUNIT_CASE(dlu_set_chain_test),
+	KUNIT_CASE(dlu_set_spartan_test),
+	KUNIT_CASE(dlu_set_stops_test),
+	KUNIT_CASE(dlu_set_both_test),
+	KUNIT_CASE(dlu_set_cycle_test),
+	KUNIT_CASE(dlu_set_child_test),
+	KUNIT_CASE(dlu_set_class_child_test),
+	KUNIT_CASE(dlu_set_foreign_test),
+	KUNIT_CASE(dlu_order_test),
+	KUNIT_CASE(dlu_order_moved_test),
+	KUNIT_CASE_PARAM(dlu_failure_test, dlu_failure_gen_params),
+	KUNIT_CASE(dlu_round_trip_test),
+	KUNIT_CASE(dlu_many_test),
+	KUNIT_CASE(dlu_flip_record_test),
+	KUNIT_CASE(dlu_flip_table_test),
+	KUNIT_CASE(dlu_table_test),
+	KUNIT_CASE(dlu_empty_table_test),
+	KUNIT_CASE(dlu_link_test),
+	KUNIT_CASE(dlu_short_block_test),
+	KUNIT_CASE_PARAM(dlu_field_test, dlu_field_gen_params),
+	KUNIT_CASE(dlu_damaged_test),
+	KUNIT_CASE(dlu_twins_test),
+	KUNIT_CASE(dlu_adopt_test),
+	KUNIT_CASE_PARAM(dlu_taker_test, dlu_taker_gen_params),
+	KUNIT_CASE(dlu_plain_driver_test),
+	KUNIT_CASE(dlu_next_driver_test),
+	KUNIT_CASE(dlu_fingerprint_test),
+	KUNIT_CASE(dlu_bus_match_test),
+	KUNIT_CASE(dlu_no_blob_test),
+	KUNIT_CASE(dlu_identity_test),
+	KUNIT_CASE_PARAM(dlu_parent_test, dlu_parent_gen),
+	KUNIT_CASE(dlu_path_parent_test),
+	KUNIT_CASE(dlu_parent_fails_later_test),
+	KUNIT_CASE(dlu_no_parent_test),
+	KUNIT_CASE(dlu_probe_error_test),
+	KUNIT_CASE(dlu_adopt_error_test),
+	KUNIT_CASE(dlu_defer_test),
+	KUNIT_CASE(dlu_defer_forgets_test),
+	KUNIT_CASE(dlu_async_test),
+	KUNIT_CASE(dlu_silent_test),
+	KUNIT_CASE(dlu_finish_test),
+	KUNIT_CASE(dlu_forget_absent_test),
+	KUNIT_CASE(dlu_reboot_test),
+	KUNIT_CASE(dlu_reboot_late_test),
+	KUNIT_CASE(dlu_finish_path_test),
+	KUNIT_CASE(dlu_finish_path_absent_test),
+	KUNIT_CASE(dlu_comes_back_test),
+	KUNIT_CASE(dlu_unbound_test),
+	KUNIT_CASE(dlu_unbind_prepared_test),
+	KUNIT_CASE(dlu_remove_prepared_test),
+	KUNIT_CASE(dlu_remove_frozen_test),
+	KUNIT_CASE(dlu_unbind_path_test),
+	KUNIT_CASE(dlu_remove_before_turn_test),
+	KUNIT_CASE(dlu_unbind_after_turn_test),
+	KUNIT_CASE(dlu_unbind_in_freeze_test),
+	KUNIT_CASE(dlu_unbind_frozen_in_freeze_test),
+	KUNIT_CASE(dlu_may_change_test),
+	KUNIT_CASE(dlu_late_child_test),
+	KUNIT_CASE(dlu_shutdown_test),
+	KUNIT_CASE(dlu_abandon_test),
+	KUNIT_CASE(dlu_abandon_damaged_test),
+	KUNIT_CASE(dlu_adopt_null_test),
+	{}
+};
+
+static struct kunit_suite dlu_suite = {
+	.name = "device_liveupdate",
+	.suite_init = dlu_suite_init,
+	.suite_exit = dlu_suite_exit,
+	.init = dlu_init,
+	.exit = dlu_exit,
+	.test_cases = dlu_cases,
+};
+
+kunit_test_suite(dlu_suite);
+
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
+MODULE_IMPORT_NS("LIVEUPDATE");
+MODULE_DESCRIPTION("KUnit tests for devices in a live update");
+MODULE_LICENSE("GPL");
