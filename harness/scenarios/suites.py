@@ -3,8 +3,8 @@
 
 import re
 
-from .. import guest_programs
-from ..guest_control import host_path
+from .. import guest_programs, paths
+from ..guest_control import DEBUG, host_path
 from ..scenario_api import Failed, scenario
 from ..scenario_ktap import parse
 
@@ -34,6 +34,29 @@ def kunit(run):
               any(re.search(r"liveupdate|luo", suite.name) for suite in suites),
               str([suite.name for suite in suites]))
     run.state(guest, "normal")
+
+
+def _module(run, name):
+    """Path in the guest of a module of kernel A."""
+    found = sorted((paths.BUILD / f"modules-{run.kernel('a')}").rglob(f"{name}.ko"))
+    run.equal(f"modules called {name}", len(found), 1)
+    return host_path(found[0])
+
+
+@scenario("kunit-devices", kernels=("a",), smp=2, limit=200, debug=True)
+def kunit_devices(run):
+    """The KUnit suite of the device layer, as a module."""
+    guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1 "
+                               "kunit.filter_glob=device_liveupdate")
+    guest.do(f"insmod {_module(run, 'liveupdate_kunit')}", timeout=150)
+    report = parse(guest.read(f"{DEBUG}/kunit/device_liveupdate/results"))
+    run.equal("suites", [case.name for case in report.top()], ["device_liveupdate"])
+    run.equal("problems of the report", report.problems, [])
+    run.equal("failed tests", report.failures(), [])
+    run.equal("skipped tests", [case.name for case in report.cases if case.skipped], [])
+    run.checks += len(report.cases)
+    run.state(guest, "normal")
+    guest.do("rmmod liveupdate_kunit")
 
 
 def _selftest(run, guest, name, path):

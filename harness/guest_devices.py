@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Devices of the test bus in a guest, and their table as it lies in memory.
+
+The language that the devices are told in is described in
+drivers/base/test/liveupdate_test_bus.c.
+"""
+
+import dataclasses
+import struct
+
+from . import paths
+from .guest_control import DEBUG, LIVEUPDATE, GuestFailure, host_path
+from .guest_handover import BLOCK
+from .run import HarnessError
+
+MODULE = "liveupdate_test_bus"
+BUS = "liveupdate-test"
+FOREIGN = "liveupdate-test-foreign"
+CONTROL = f"{DEBUG}/{MODULE}"
+DEVICES = f"/sys/bus/{BUS}/devices"
+DRIVERS = f"/sys/bus/{BUS}/drivers"
+LISTS = f"{LIVEUPDATE}/devices"
+
+# What is called for a device in each step, in this order; and on the path.
+STEPS = {
+    "prepare": ("prepare", "bus-prepare"),
+    "freeze": ("freeze", "bus-freeze"),
+    "thaw": ("bus-thaw", "thaw"),
+    "cancel": ("bus-cancel", "cancel"),
+}
+PATH_STEPS = {"prepare": "path-on", "cancel": "path-off"}
+
+
+def expected(step, names, path=()):
+    """The calls of a step for these devices, all with 0."""
+    calls = []
+    for name in names:
+        if name not in path:
+            calls += [(call, name, "0") for call in STEPS[step]]
+        elif step in PATH_STEPS:
+            calls.append((PATH_STEPS[step], name, "0"))
+    return calls
+
+
+class Devices:
+    """The test bus of one guest, whichever kernel that runs."""
+
+    def __init__(self, run, guest):
+        self._run = run
+        self._guest = guest
+        self.log = f"{CONTROL}/calls"
+
+    def load(self, kernel, config="", **parameters):
+        """Loads the module: the bus, its drivers and the devices appear."""
+        name = self._run.kernel(kernel)
+        found = sorted((paths.BUILD / f"modules-{name}").rglob(f"{MODULE}.ko"))
+        if not found:
+            raise HarnessError(f"build/modules-{name} has no {MODULE}: run make kernel")
+        words = [f"{key}={value}" for key, value in parameters.items()]
+        if config:
+            words.append(f"config='\"{config}\"'")
+        self._guest.do(f"insmod {host_path(found[0])} {' '.join(words)}", timeout=60)
+
+    def tell(self, text):
+        """Tells bus and devices what to do."""
+        error = self._guest.write(f"{CONTROL}/config", text)
+        if error:
+            raise GuestFailure(f"the test bus refuses {text!r}: {error}")
+
+    def calls(self, *steps):
+        """Callbacks as (step, name, errno), all or those of some steps."""
+        text = self._guest.read(self.log)
+        calls = [tuple(line.split()) for line in text.splitlines()]
+        return [call for call in calls if not steps or call[0] in steps]
+
+    def received(self):
+        """Name -> (version, text) of what probe was handed over."""
+        text = self._guest.read(f"{CONTROL}/received")
+        lines = (line.split(" ", 2) for line in text.splitlines())
+        return {name: (int(version), rest) for name, version, rest in lines}
+
+    # -- one device ---------------------------------------------------------
+
+    def has_files(self, name, bus=BUS):
+        """Whether the device has files of live update."""
+        return self._guest.exists(f"/sys/bus/{bus}/devices/{name}/liveupdate")
+
+    def file(self, name, which):
+        """requested, preserved or reclaimed of a device."""
+        return self._guest.read(f"{DEVICES}/{name}/liveupdate/{which}")
+
+    def request(self, name, value=1):
+        """Writes requested; "" or the errno's name."""
+        return self._guest.write(f"{DEVICES}/{name}/liveupdate/requested", str(value))
+
+    def driver(self, name):
+        """Name of the driver that is bound, or ""."""
+        link = self._guest.run(f"readlink {DEVICES}/{name}/driver").out
+        return link.rsplit("/", 1)[-1]
+
+    def bind(self, driver, name, unbind=False):
+        """Writes bind or unbind of a driver; "" or the errno's name."""
+        return self._guest.write(f"{DRIVERS}/{driver}/{'un' if unbind else ''}bind", name)
+
+    # -- all devices --------------------------------------------------------
+
+    def listed(self, which):
+        """Identity -> device, or "-", of a file in /sys/kernel/liveupdate/devices."""
+        lines = self._guest.read(f"{LISTS}/{which}").splitlines()
+        table = {}
+        for line in lines[1:]:
+            bus, identity, device = line.split()
+            table[identity if bus == BUS else f"{bus}/{identity}"] = device
+        if int(lines[0]) != len(lines) - 1 or len(table) != len(lines) - 1:
+            raise GuestFailure(f"{which} of {lines[0]} devices lists {lines[1:]}")
+        return table
+
+    def count(self, which):
+        """The number in the first line of such a file."""
+        return int(self._guest.do(f"head -n 1 {LISTS}/{which}"))
+
+    def counts(self):
+        """The same of requested, preserved, reclaimed and unreclaimed."""
+        return tuple(self.count(which) for which in
+                     ("requested", "preserved", "reclaimed", "unreclaimed"))
+
+    def last_failed(self):
+        """step, bus, identity, errno and reason of the device that failed last."""
+        return tuple(self._guest.read(f"{LISTS}/last_failed").split(" ", 4))
+
+    # -- statements ---------------------------------------------------------
+
+    def check_calls(self, what, want, *steps):
+        """These calls and no others came, since the last clear, in this order."""
+        self._run.equal(f"calls of {what}", self.calls(*steps), list(want))
+
+    def failed(self, step, name, errno, reason, bus=BUS):
+        """The layer says that this device failed last."""
+        got = self.last_failed()
+        self._run.equal("the device that failed", got[:4], (step, bus, name, str(errno)))
+        self._run.contains("reason", got[4], reason)
+
+    def in_turn(self):
+        """No device was called at the wrong time, by any kernel."""
+        self._run.lacks("console", self._guest.console(), "out of turn")
+
+    def ordinary(self, name, driver=None):
+        """A device that a driver has, and that live update does not know."""
+        self._guest.do(f"until [ -e {DEVICES}/{name}/driver ]; do usleep 20000; done",
+                       timeout=10)
+        if driver:
+            self._run.equal(f"driver of {name}", self.driver(name), driver)
+        self._run.equal(f"{name} is reclaimed", self.file(name, "reclaimed"), "0")
+
+
+# -- the table in memory ------------------------------------------------------
+
+TABLE = struct.Struct("<24sIIQ")                                # device_liveupdate_table_ser
+RECORD = struct.Struct("<24s64s32sIIII48sIIQQI")                # device_liveupdate_ser
+PATH, BLOB = 1, 2
+ID, VERSION, VALUE, CHECK = 24, 184, 192, 208                     # offsets in a record
+COUNT, TABLE_CHECK, RECORDS = 24, 28, 32                          # offsets in the table
+
+
+def checksum(data):
+    """The lower half of XXH64 with the seed 0."""
+    mask = (1 << 64) - 1
+    primes = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
+              0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
+
+    def rotate(value, bits):
+        return (value << bits | value >> 64 - bits) & mask
+
+    def mix(value, lane):
+        return rotate((value + lane * primes[1]) & mask, 31) * primes[0] & mask
+
+    lanes = [(primes[0] + primes[1]) & mask, primes[1], 0, -primes[0] & mask]
+    at = 0
+    while len(data) - at >= 32:
+        for i in range(4):
+            lanes[i] = mix(lanes[i], int.from_bytes(data[at:at + 8], "little"))
+            at += 8
+    found = primes[4]
+    if at:
+        found = sum(map(rotate, lanes, (1, 7, 12, 18))) & mask
+        for lane in lanes:
+            found = ((found ^ mix(0, lane)) * primes[0] + primes[3]) & mask
+    found = (found + len(data)) & mask
+    for size, first, bits, second, third in ((8, None, 27, 0, 3), (4, 0, 23, 1, 2),
+                                             (1, 4, 11, 0, None)):
+        while len(data) - at >= size:
+            lane = int.from_bytes(data[at:at + size], "little")
+            found ^= mix(0, lane) if first is None else lane * primes[first] & mask
+            found = rotate(found, bits) * primes[second] & mask
+            found = (found + (0 if third is None else primes[third])) & mask
+            at += size
+    for bits, prime in ((33, 1), (29, 2), (32, None)):
+        found ^= found >> bits
+        found = found if prime is None else found * primes[prime] & mask
+    return found & 0xffffffff
+
+
+@dataclasses.dataclass
+class Record:
+    """One device in the table that is handed over."""
+    address: int
+    bus: str
+    id: str
+    fingerprint: bytes
+    index: int
+    parent: int
+    identity_checksum: int
+    flags: int
+    compatible: str
+    version: int
+    reserved: int
+    value: int
+    size: int
+    checksum: int
+
+
+class Table:
+    """The table of devices of a stopped guest, through that of the participants."""
+
+    def __init__(self, ram, handover):
+        self._ram = ram
+        self.address = handover.record("devices").value
+        compatible, self.count, self.checksum, self.first = TABLE.unpack(
+            ram.read(self.address, TABLE.size))
+        if not compatible.startswith(b"luo-devices-"):
+            raise HarnessError(f"no table of devices at {self.address:#x}")
+
+    def blocks(self):
+        """(address, number of records) of each block."""
+        address = self.first
+        while address:
+            following, count = BLOCK.unpack(self._ram.read(address, BLOCK.size))
+            yield address, count
+            address = following
+
+    def records(self):
+        """The records in their order."""
+        found = []
+        for block, count in self.blocks():
+            for i in range(count):
+                at = block + BLOCK.size + i * RECORD.size
+                fields = RECORD.unpack(self._ram.read(at, RECORD.size))
+                found.append(Record(at, *(
+                    field.split(b"\0")[0].decode() if number in (0, 1, 7) else field
+                    for number, field in enumerate(fields))))
+        return found
+
+    def record(self, identity):
+        """The record of one device."""
+        for record in self.records():
+            if record.id == identity:
+                return record
+        raise HarnessError(f"no record of {identity} in the table of devices")
+
+    def repair(self, record):
+        """Makes both checksums of a record right for what it holds now."""
+        identity = struct.pack("<I", checksum(self._ram.read(record.address, 128)))
+        self._ram.write(record.address + 128, identity)
+        whole = struct.pack("<I", checksum(self._ram.read(record.address, CHECK)))
+        self._ram.write(record.address + CHECK, whole)
+
+    def repair_head(self):
+        """Makes the checksum of the head right for what it holds now."""
+        head = bytearray(self._ram.read(self.address, TABLE.size))
+        head[TABLE_CHECK:TABLE_CHECK + 4] = bytes(4)
+        self._ram.write(self.address + TABLE_CHECK, struct.pack("<I", checksum(head)))
