@@ -18,6 +18,12 @@ memory      the ioctls of a session for one memfd of so many MiB in pages of 4 K
             blackout: what it adds to the blackout of an update
 file        the ioctls of a session for so many memfds of a page, all added up;
             freeze: from the end of freeze to sessions serialized
+device      so many devices of the test bus that do nothing in their callbacks, all
+            requested, of the largest number one in a hundred: the callbacks of the
+            participant "devices"; adopt: how much longer it takes devices to appear
+            and be probed in the next kernel than in the first; bytes: handed over
+            besides what drivers save
+boot        to the first thing that init does: base, and ours with all options
 
 Each figure is the median of three runs; those of a blackout have to agree. A table
 goes to the screen, the figures to build/bench.json. The status is 1 when a target is
@@ -36,7 +42,7 @@ import sys
 from . import guest, paths
 from . import bench_figures as figures_
 from . import timeline_format as tl
-from .guest_control import LIVEUPDATE, Rebooted
+from .guest_control import DEBUG, LIVEUPDATE, Rebooted, host_path
 from .progress import Progress
 from .qemu import QEMU, VM, image
 from .run import HarnessError, locked, output, save_json, say
@@ -56,11 +62,16 @@ LARGE_MEMORY = "4G"             # for what preserves much of it
 PARTICIPANTS = (10, 100, 1000)
 MEBIBYTES = (256, 1024)
 FILES = (100, 1000)
+#: Number of devices -> of how many one is requested.
+DEVICES = {1000: 1, 10000: 1, 100000: 100}
 
 PAGES_PER_MIB = 256
 SESSION = "bench"
 
 KERNELS = ("base", "bench", "many")
+
+TEST_BUS = "liveupdate-test"
+TEST_BUS_MODULE = "liveupdate_test_bus"
 
 OUT = paths.BUILD / "bench.json"
 
@@ -76,6 +87,7 @@ class Outcome:
     end: int
     figures: dict = dataclasses.field(default_factory=dict)
     timeline: list = dataclasses.field(default_factory=list)
+    boot: int = 0
 
     @property
     def blackout(self):
@@ -142,7 +154,8 @@ class Machine:
         self._run.equal("counters told before the jump", len(told), 1)
         if state != "none":
             self._run.nothing_failed(self.guest)
-        return Outcome(int(told[0]), self.guest.boots[-1].counter)
+        return Outcome(int(told[0]), self.guest.boots[-1].counter,
+                       boot=self.guest.boots[0].counter)
 
     def timeline(self):
         """The records of the timeline, of which none may be missing."""
@@ -213,6 +226,42 @@ def file(name, folder, size):
     return outcome
 
 
+def device(name, folder, size, every):
+    """The steps over so many devices, of which every so manieth is requested."""
+    module, = (paths.BUILD / "modules-many").rglob(f"{TEST_BUS_MODULE}.ko")
+    insert = f"insmod {host_path(module)}"
+    control = f"{DEBUG}/{TEST_BUS_MODULE}/config"
+    bulk = f'"bulk {size} driver=empty"'
+    devices = f"{LIVEUPDATE}/devices"
+    wanted = len(range(0, size, every))
+    with Machine(folder, "many", LARGE_MEMORY) as machine:
+        guest_ = machine.guest
+        guest_.do(insert)
+        fresh = machine.measure("write", control, bulk)["write"]
+        machine.equal("devices requested",
+                      machine.measure("request", TEST_BUS, every)["devices"], wanted)
+        machine.set("prepare")
+        table = int(guest_.read(f"{devices}/table_bytes"))
+        outcome = machine.jump("updated")
+        timeline = machine.timeline()
+        guest_.do(insert)
+        adopted = machine.measure("write", control, bulk)["write"]
+        machine.equal("devices reclaimed",
+                      int(guest_.do(f"head -n 1 {devices}/reclaimed")), wanted)
+        machine.set("finish")
+        machine.equal("devices left",
+                      int(guest_.do(f"head -n 1 {devices}/unreclaimed")), 0)
+        timeline += [record for record in machine.timeline()
+                     if record.step == tl.FINISH]
+    costs = {step: figures_.callback_cost(timeline, "devices", number)
+             for number, step in tl.STEP_NAMES.items() if step in figures_.STEPS}
+    costs["adopt"] = adopted - fresh
+    outcome.figures = {f"{name}.{step}_vns": costs[step]
+                       for step in (*figures_.STEPS, "adopt")}
+    outcome.figures[f"{name}.bytes"] = table
+    return outcome
+
+
 BLACKOUTS = {
     "blackout.base_plain": functools.partial(plain, kernel="base", state="none"),
     "blackout.plain": functools.partial(plain, kernel="bench", state="normal"),
@@ -228,6 +277,8 @@ def machines():
                                   ("file", FILES, file)):
         found.update({f"{kind}.{size}": functools.partial(function, size=size)
                       for size in sizes})
+    found.update({f"device.{size}": functools.partial(device, size=size, every=every)
+                  for size, every in DEVICES.items()})
     return found
 
 
@@ -273,6 +324,8 @@ def collect(found):
         if name in [f"memory.{size}" for size in MEBIBYTES]:
             without = figures_.median([outcome.blackout for outcome in found["memory.0"]])
             runs[f"{name}.blackout_vns"] = [one - without for one in blackouts]
+    for name, kernel in (("base", "base_plain"), ("series", "plain")):
+        runs[f"boot.{name}_vns"] = [one.boot for one in found[f"blackout.{kernel}"]]
     return runs
 
 
@@ -286,7 +339,7 @@ def report(found):
     return {**figures, "dearest": dearest,
             "targets": figures_.targets(
                 figures, {f"{name}_vns": runs[f"{name}_vns"] for name in BLACKOUTS},
-                PARTICIPANTS),
+                PARTICIPANTS) + figures_.device_targets(figures, DEVICES, FILES),
             "meta": {"unit": "virtual ns, 2 an instruction, idle time skipped",
                      "qemu": output([QEMU, "--version"]).splitlines()[0],
                      "icount": ICOUNT,

@@ -21,6 +21,15 @@ RECORDING = 0.01
 
 STEPS = ("prepare", "freeze", "restore", "finish")
 
+#: Prepare and restore of a device, as a part of what upstream's preserve and retrieve
+#: of a file take; freeze and finish of a device, in vns; bytes handed over for one.
+DEVICE_OF_FILE = 0.1
+DEVICE_VNS = 4000
+DEVICE_BYTES = 256
+
+#: A boot with all options takes no more than this much of one of the base.
+BOOT = 1.005
+
 
 def label(record):
     """What a reader knows a record by."""
@@ -36,6 +45,15 @@ def step_cost(timeline, step):
     costs = [r.end - r.start for r in timeline if r.kind == tl.STEP and r.step == step]
     if not costs:
         raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]}")
+    return costs[-1]
+
+
+def callback_cost(timeline, name, step):
+    """Counts that the last callback of a participant in a step took."""
+    costs = [r.end - r.start for r in timeline
+             if r.kind == tl.CALLBACK and r.step == step and r.name == name]
+    if not costs:
+        raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]} of {name}")
     return costs[-1]
 
 
@@ -143,6 +161,51 @@ def targets(figures, runs, numbers):
                                 f"{FLAT} x {few}..{some}",
                       "measured": f"{high:.0f} and {low:.0f} vns, {high / low:.3f} x",
                       "met": high <= FLAT * low})
+    return found
+
+
+def device_targets(figures, devices, files):
+    """The verdicts on devices and on the boot.
+
+    devices: number of devices -> of how many one is requested. What is said for each
+    is said for each that is requested, but prepare, which looks at all there are, is
+    also linear in those.
+    """
+    found = []
+    first, *others = devices
+    requested = {size: len(range(0, size, every)) for size, every in devices.items()}
+
+    def each(size, what):
+        return figures[f"device.{size}.{what}"] / requested[size]
+
+    def target(text, measured, met):
+        found.append({"target": text, "measured": measured, "met": met})
+
+    for size, every in devices.items():
+        for step, compared in (("prepare", "preserve"), ("restore", "retrieve")):
+            if step == "prepare" and every > 1:
+                continue
+            one = each(size, f"{step}_vns")
+            of_file = min(figures[f"file.{n}.{compared}_vns"] / n for n in files)
+            target(f"device.{size}.{step} for each <= {DEVICE_OF_FILE} x upstream's "
+                   f"{compared} of a file", f"{one:.0f} and {of_file:.0f} vns",
+                   one <= DEVICE_OF_FILE * of_file)
+        for step in ("freeze", "finish"):
+            one = each(size, f"{step}_vns")
+            target(f"device.{size}.{step} for each < {DEVICE_VNS} vns", f"{one:.0f} vns",
+                   one < DEVICE_VNS)
+        one = each(size, "bytes")
+        target(f"device.{size}.bytes for each <= {DEVICE_BYTES}", f"{one:.1f}",
+               one <= DEVICE_BYTES)
+    for size in others:
+        for step in STEPS:
+            ratio = each(size, f"{step}_vns") / each(first, f"{step}_vns")
+            if step == "prepare":
+                ratio /= devices[size]
+            target(f"device.{size}.{step} is linear: <= {FLAT} x device.{first}",
+                   f"{ratio:.3f} x", ratio <= FLAT)
+    ratio = figures["boot.series_vns"] / figures["boot.base_vns"]
+    target(f"boot.series <= {BOOT} x boot.base", f"{ratio:.4f} x", ratio <= BOOT)
     return found
 
 

@@ -10,10 +10,13 @@
  *	bench preserve NAME N PAGES	N memfds of so many pages into a session,
  *					which a process holds from then on
  *	bench retrieve NAME N PAGES	all of them, compared, and finish
+ *	bench request BUS EVERY		every so manieth device of a bus is requested to
+ *					survive; "devices" is their number, no count
  *
  * Each prints "WHAT COUNT" a line; of N ioctls the sum.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/reboot.h>
@@ -125,6 +128,42 @@ static int bench_retrieve(const char *name, unsigned long count, unsigned long p
 	return 0;
 }
 
+static int bench_request(const char *bus, unsigned long every)
+{
+	unsigned long long start, sum = 0;
+	unsigned long seen = 0, done = 0;
+	struct dirent *entry;
+	char path[512];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/sys/bus/%s/devices", bus);
+	dir = opendir(path);
+	if (!dir)
+		return report_errno(errno);
+	while ((entry = readdir(dir))) {
+		ssize_t n;
+		int fd;
+
+		if (entry->d_name[0] == '.' || seen++ % every)
+			continue;
+		snprintf(path, sizeof(path), "/sys/bus/%s/devices/%s/liveupdate/requested",
+			 bus, entry->d_name);
+		fd = open(path, O_WRONLY | O_CLOEXEC);
+		if (fd < 0)
+			return report_errno(errno);
+		start = counter();
+		n = write(fd, "1", 1);
+		sum += counter() - start;
+		if (n != 1)
+			return report_errno(errno);
+		close(fd);
+		done++;
+	}
+	closedir(dir);
+	printf("request %llu\ndevices %lu\n", sum, done);
+	return 0;
+}
+
 int verb_bench(int argc, char **argv)
 {
 	if (!strcmp(argv[1], "reboot"))
@@ -137,5 +176,7 @@ int verb_bench(int argc, char **argv)
 	if (!strcmp(argv[1], "retrieve") && argc == 5)
 		return bench_retrieve(argv[2], strtoul(argv[3], NULL, 10),
 				      strtoul(argv[4], NULL, 10));
+	if (!strcmp(argv[1], "request") && argc == 4)
+		return bench_request(argv[2], strtoul(argv[3], NULL, 10) ?: 1);
 	return 2;
 }

@@ -18,7 +18,11 @@ NAMES = (
     [f"memory.{n}.{step}_vns" for n in (256, 1024)
      for step in ("preserve", "restore", "blackout")] +
     [f"file.{n}.{step}_vns" for n in (100, 1000)
-     for step in ("preserve", "freeze", "retrieve", "finish")])
+     for step in ("preserve", "freeze", "retrieve", "finish")] +
+    [f"device.{n}.{what}" for n in (1000, 10000, 100000)
+     for what in ("prepare_vns", "freeze_vns", "restore_vns", "finish_vns", "adopt_vns",
+                  "bytes")] +
+    ["boot.base_vns", "boot.series_vns"])
 
 
 def record(start, end, kind, name="", step=NONE):
@@ -51,7 +55,7 @@ PHASES = [
 
 def outcome(blackout, **costs):
     """What a guest told whose blackout began at 200."""
-    return bench.Outcome(200, 200 + blackout, costs, TIMELINE)
+    return bench.Outcome(200, 200 + blackout, costs, TIMELINE, 1000)
 
 
 def outcomes(**blackouts):
@@ -61,7 +65,12 @@ def outcomes(**blackouts):
         kind, number = name.split(".")
         steps = {"subsystem": (*figures.STEPS, "freeze_walk"), "memory": ("preserve", "restore"),
                  "file": ("preserve", "freeze", "retrieve", "finish")}.get(kind)
-        if kind == "blackout":
+        if kind == "device":
+            many = int(number) // bench.DEVICES[int(number)]
+            found[name] = [outcome(900, **{f"{name}.{step}_vns": many * 4 for step in
+                                           (*figures.STEPS, "adopt")},
+                                   **{f"{name}.bytes": many * 200})] * 3
+        elif kind == "blackout":
             found[name] = [outcome(one) for one in blackouts.get(number, (800, 800, 800))]
         elif name == "memory.0":
             found[name] = [outcome(850)] * 3
@@ -104,7 +113,8 @@ class Report(unittest.TestCase):
 
     def test_names(self):
         result = bench.report(outcomes())
-        self.assertEqual([name for name in result if name.endswith("_vns")], NAMES)
+        self.assertEqual([name for name in result
+                          if name not in ("dearest", "targets", "meta")], NAMES)
         for name in NAMES:
             self.assertIs(type(result[name]), int, name)
         self.assertEqual(result["memory.256.blackout_vns"], 50)
@@ -149,6 +159,32 @@ class Report(unittest.TestCase):
             result = figures.targets({**costs, "subsystem.1000.freeze_walk_vns": walk}, {},
                                      (10, 100, 1000))
             self.assertEqual(verdict({"targets": result}, "recording"), met, walk)
+
+    def judge_devices(self, part, **changed):
+        costs = {name: 100000 if name.startswith("file") else value for name, value in
+                 bench.report(outcomes()).items()}
+        costs.update({name.replace("__", "."): value for name, value in changed.items()})
+        return verdict({"targets": figures.device_targets(
+            costs, bench.DEVICES, bench.FILES)}, part)
+
+    def test_devices(self):
+        for part, figure, good, bad in (
+                ("device.1000.prepare for", "device__1000__prepare_vns", 10000, 10001),
+                ("device.10000.restore for", "device__10000__restore_vns", 100000, 100001),
+                ("device.1000.freeze for", "device__1000__freeze_vns", 3999999, 4000000),
+                ("device.100000.finish for", "device__100000__finish_vns", 3999999, 4000000),
+                ("device.10000.bytes", "device__10000__bytes", 2560000, 2560001),
+                ("device.10000.freeze is", "device__10000__freeze_vns", 44000, 44001),
+                ("device.100000.restore is", "device__100000__restore_vns", 4400, 4401),
+                ("device.100000.prepare is", "device__100000__prepare_vns", 440000, 440100),
+                ("boot.series", "boot__series_vns", 1005, 1006)):
+            self.assertTrue(self.judge_devices(part, **{figure: good}), part)
+            self.assertFalse(self.judge_devices(part, **{figure: bad}), part)
+
+    def test_callback(self):
+        self.assertEqual(figures.callback_cost(TIMELINE, "x", FREEZE), 5)
+        with self.assertRaises(HarnessError):
+            figures.callback_cost(TIMELINE, "x", RESTORE)
 
     def test_walk(self):
         self.assertEqual(figures.walk_cost(TIMELINE), 15)
