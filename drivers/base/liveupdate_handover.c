@@ -127,15 +127,15 @@ u32 device_liveupdate_hash(const char *id)
  */
 bool device_liveupdate_string_valid(const char *string, size_t size)
 {
-	size_t len;
+	size_t len = 0;
 
-	/* There are thousands, hence not isgraph(). */
-	for (len = 0; len < size && string[len]; len++) {
-		if (string[len] < '!' || string[len] > '~')
+	/* One comparison a character, as there are thousands of strings. */
+	while ((u8)(string[len] - '!') <= '~' - '!') {
+		if (++len == size)
 			return false;
 	}
 
-	return len && len < size;
+	return len && !string[len];
 }
 
 /**
