@@ -42,7 +42,8 @@ import sys
 from . import guest, paths
 from . import bench_figures as figures_
 from . import timeline_format as tl
-from .guest_control import DEBUG, LIVEUPDATE, Rebooted, host_path
+from .guest_control import LIVEUPDATE, Rebooted
+from .guest_devices import BUS, CONTROL, LISTS, MODULE
 from .progress import Progress
 from .qemu import QEMU, VM, image
 from .run import HarnessError, locked, output, save_json, say
@@ -69,9 +70,6 @@ PAGES_PER_MIB = 256
 SESSION = "bench"
 
 KERNELS = ("base", "bench", "many")
-
-TEST_BUS = "liveupdate-test"
-TEST_BUS_MODULE = "liveupdate_test_bus"
 
 OUT = paths.BUILD / "bench.json"
 
@@ -135,6 +133,10 @@ class Machine:
         """Runs a verb of "guestctl bench"; {what: counts}."""
         text = self.guest.do(" ".join(map(str, ("guestctl", "bench", *words))), LIMIT)
         return {what: int(counts) for what, counts in map(str.split, text.splitlines())}
+
+    def module(self, name):
+        """Where the guest sees a module of its kernel."""
+        return self._run.module(self._kernel, name)
 
     def set(self, name):
         """Writes 1 to a file of /sys/kernel/liveupdate; what that took."""
@@ -228,32 +230,30 @@ def file(name, folder, size):
 
 def device(name, folder, size, every):
     """The steps over so many devices, of which every so manieth is requested."""
-    module, = (paths.BUILD / "modules-many").rglob(f"{TEST_BUS_MODULE}.ko")
-    insert = f"insmod {host_path(module)}"
-    control = f"{DEBUG}/{TEST_BUS_MODULE}/config"
+    control = f"{CONTROL}/config"
     bulk = f'"bulk {size} driver=empty"'
-    devices = f"{LIVEUPDATE}/devices"
     wanted = len(range(0, size, every))
     with Machine(folder, "many", LARGE_MEMORY) as machine:
         guest_ = machine.guest
+        insert = f"insmod {machine.module(MODULE)}"
         guest_.do(insert)
         fresh = machine.measure("write", control, bulk)["write"]
         machine.equal("devices requested",
-                      machine.measure("request", TEST_BUS, every)["devices"], wanted)
+                      machine.measure("request", BUS, every)["devices"], wanted)
         machine.set("prepare")
-        table = int(guest_.read(f"{devices}/table_bytes"))
+        table = int(guest_.read(f"{LISTS}/table_bytes"))
         outcome = machine.jump("updated")
         timeline = machine.timeline()
         guest_.do(insert)
         adopted = machine.measure("write", control, bulk)["write"]
         machine.equal("devices reclaimed",
-                      int(guest_.do(f"head -n 1 {devices}/reclaimed")), wanted)
+                      int(guest_.do(f"head -n 1 {LISTS}/reclaimed")), wanted)
         machine.set("finish")
         machine.equal("devices left",
-                      int(guest_.do(f"head -n 1 {devices}/unreclaimed")), 0)
+                      int(guest_.do(f"head -n 1 {LISTS}/unreclaimed")), 0)
         timeline += [record for record in machine.timeline()
                      if record.step == tl.FINISH]
-    costs = {step: figures_.callback_cost(timeline, "devices", number)
+    costs = {step: figures_.step_cost(timeline, number, "devices")
              for number, step in tl.STEP_NAMES.items() if step in figures_.STEPS}
     costs["adopt"] = adopted - fresh
     outcome.figures = {f"{name}.{step}_vns": costs[step]

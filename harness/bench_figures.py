@@ -40,20 +40,13 @@ def label(record):
     return f"{tl.STEP_NAMES.get(record.step, '')} {record.name}".strip()
 
 
-def step_cost(timeline, step):
-    """Counts that the last such step over all participants took."""
-    costs = [r.end - r.start for r in timeline if r.kind == tl.STEP and r.step == step]
-    if not costs:
-        raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]}")
-    return costs[-1]
-
-
-def callback_cost(timeline, name, step):
-    """Counts that the last callback of a participant in a step took."""
+def step_cost(timeline, step, participant=""):
+    """Counts that the last such step took, over all participants or for one."""
+    kind = tl.CALLBACK if participant else tl.STEP
     costs = [r.end - r.start for r in timeline
-             if r.kind == tl.CALLBACK and r.step == step and r.name == name]
+             if (r.kind, r.step, r.name) == (kind, step, participant)]
     if not costs:
-        raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]} of {name}")
+        raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]} {participant}")
     return costs[-1]
 
 

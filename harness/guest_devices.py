@@ -8,9 +8,8 @@ drivers/base/test/liveupdate_test_bus.c.
 import dataclasses
 import struct
 
-from . import paths
-from .guest_control import DEBUG, LIVEUPDATE, GuestFailure, host_path
-from .guest_handover import BLOCK
+from .guest_control import DEBUG, LIVEUPDATE, GuestFailure
+from .guest_handover import walk_blocks, walk_records
 from .run import HarnessError
 
 MODULE = "liveupdate_test_bus"
@@ -52,14 +51,11 @@ class Devices:
 
     def load(self, kernel, config="", **parameters):
         """Loads the module: the bus, its drivers and the devices appear."""
-        name = self._run.kernel(kernel)
-        found = sorted((paths.BUILD / f"modules-{name}").rglob(f"{MODULE}.ko"))
-        if not found:
-            raise HarnessError(f"build/modules-{name} has no {MODULE}: run make kernel")
         words = [f"{key}={value}" for key, value in parameters.items()]
         if config:
             words.append(f"config='\"{config}\"'")
-        self._guest.do(f"insmod {host_path(found[0])} {' '.join(words)}", timeout=60)
+        self._guest.do(f"insmod {self._run.module(kernel, MODULE)} {' '.join(words)}",
+                       timeout=60)
 
     def tell(self, text):
         """Tells bus and devices what to do."""
@@ -232,23 +228,13 @@ class Table:
 
     def blocks(self):
         """(address, number of records) of each block."""
-        address = self.first
-        while address:
-            following, count = BLOCK.unpack(self._ram.read(address, BLOCK.size))
-            yield address, count
-            address = following
+        return walk_blocks(self._ram, self.first)
 
     def records(self):
         """The records in their order."""
-        found = []
-        for block, count in self.blocks():
-            for i in range(count):
-                at = block + BLOCK.size + i * RECORD.size
-                fields = RECORD.unpack(self._ram.read(at, RECORD.size))
-                found.append(Record(at, *(
-                    field.split(b"\0")[0].decode() if number in (0, 1, 7) else field
-                    for number, field in enumerate(fields))))
-        return found
+        return [Record(at, *(field.split(b"\0")[0].decode() if number in (0, 1, 7) else field
+                             for number, field in enumerate(fields)))
+                for at, fields in walk_records(self._ram, self.first, RECORD)]
 
     def record(self, identity):
         """The record of one device."""

@@ -67,6 +67,22 @@ class Record:
     size: int
 
 
+def walk_blocks(ram, address):
+    """(address, number of records) of each block of a chain."""
+    while address:
+        following, count = BLOCK.unpack(ram.read(address, BLOCK.size))
+        yield address, count
+        address = following
+
+
+def walk_records(ram, address, layout):
+    """(address, fields) of each record of a chain of blocks."""
+    for block, count in walk_blocks(ram, address):
+        for i in range(count):
+            at = block + BLOCK.size + i * layout.size
+            yield at, layout.unpack(ram.read(at, layout.size))
+
+
 class Handover:
     """Header and table of a stopped guest, found through KHO's root tree."""
 
@@ -93,23 +109,10 @@ class Handover:
         """compatible, state, count, records, table_crc, header_crc."""
         return HEADER.unpack(self._ram.read(self.header, HEADER.size))
 
-    def _blocks(self):
-        """(address, number of records) of each block."""
-        address = self.read_header()[3]
-        while address:
-            following, count = BLOCK.unpack(self._ram.read(address, BLOCK.size))
-            yield address, count
-            address = following
-
     def records(self):
         """The table."""
-        found = []
-        for block, count in self._blocks():
-            for i in range(count):
-                at = block + BLOCK.size + i * RECORD.size
-                name, *rest = RECORD.unpack(self._ram.read(at, RECORD.size))
-                found.append(Record(at, name.split(b"\0")[0].decode(), *rest))
-        return found
+        return [Record(at, name.split(b"\0")[0].decode(), *rest) for at, (name, *rest) in
+                walk_records(self._ram, self.read_header()[3], RECORD)]
 
     def record(self, name):
         """The record of one participant."""
@@ -121,7 +124,7 @@ class Handover:
     def table_crc(self):
         """CRC-32 of the table as it is now."""
         crc = 0
-        for block, count in self._blocks():
+        for block, count in walk_blocks(self._ram, self.read_header()[3]):
             crc = zlib.crc32(self._ram.read(block, BLOCK.size + count * RECORD.size), crc)
         return crc
 

@@ -11,7 +11,7 @@ import struct
 import time
 
 from . import paths
-from .guest_control import APPEND, ENABLED, Guest
+from .guest_control import APPEND, ENABLED, Guest, host_path
 from .qemu import VM, image
 from .run import HarnessError
 
@@ -102,6 +102,14 @@ class Run:
     def image(self, name):
         """Path of kernel a, b or another."""
         return image(self.kernel(name))
+
+    def module(self, kernel, name):
+        """Where a guest sees a module of kernel a, b or another."""
+        build = f"modules-{self.kernel(kernel)}"
+        found = sorted((paths.BUILD / build).rglob(f"{name}.ko"))
+        if len(found) != 1:
+            raise HarnessError(f"build/{build} has {len(found)} {name}: run make kernel")
+        return host_path(found[0])
 
     def append(self, extra="", enabled=ENABLED, kaslr=False):
         """A kernel command line."""

@@ -3,23 +3,12 @@
 
 import re
 
-from .. import paths
-from ..guest_control import ENABLED, LIVEUPDATE, host_path
-from ..run import HarnessError
+from ..guest_control import ENABLED, LIVEUPDATE
 from ..scenario_api import scenario
 from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
                      size_of)
 
-MODULE = "liveupdate_test_workload.ko"
-
-
-def module_path(run, kernel):
-    """Where a guest finds the test module of a kernel."""
-    name = run.kernel(kernel)
-    found = sorted((paths.BUILD / f"modules-{name}").rglob(MODULE))
-    if not found:
-        raise HarnessError(f"build/modules-{name} has no {MODULE}: run make kernel")
-    return host_path(found[0])
+MODULE = "liveupdate_test_workload"
 
 
 @scenario("next-unpatched", kernels=("a", "base"))
@@ -185,7 +174,7 @@ def next_participant_absent(run):
 
 def _unclaimed(run, kind):
     guest = run.boot("a")
-    guest.do(f"insmod {module_path(run, 'a')} "
+    guest.do(f"insmod {run.module('a', MODULE)} "
              f"config='\"test-module class={kind},data=left_behind\"'")
     run.equal("class of test-module", guest.participants()["test-module"][2:4],
               ("workload", kind))
@@ -222,13 +211,13 @@ def late_module(run):
     """A participant in a module gets its data when the module is loaded in the next
     kernel, and is finished with the others."""
     guest = run.boot("a")
-    guest.do(f"insmod {module_path(run, 'a')} config='\"test-module data=here_you_are\"'")
+    guest.do(f"insmod {run.module('a', MODULE)} config='\"test-module data=here_you_are\"'")
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest)
     run.jump(guest)
     run.check("nothing was received yet", "test-module" not in guest.received())
-    guest.do(f"insmod {module_path(run, 'b')}")
+    guest.do(f"insmod {run.module('b', MODULE)}")
     run.equal("what test-module received", guest.received().get("test-module"),
               "here_you_are")
     run.equal("calls of test-module", [c for c in guest.calls() if c[1] == "test-module"],
@@ -249,7 +238,7 @@ def module_joins_later(run):
     prepare."""
     guest = run.boot("a")
     run.prepare(guest)
-    guest.do(f"insmod {module_path(run, 'a')}")
+    guest.do(f"insmod {run.module('a', MODULE)}")
     run.state(guest, "prepared")
     run.equal("rehearse", guest.set("rehearse", 1), "")
     run.equal("calls before the next prepare",

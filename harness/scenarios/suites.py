@@ -3,7 +3,7 @@
 
 import re
 
-from .. import guest_programs, paths
+from .. import guest_programs
 from ..guest_control import DEBUG, host_path
 from ..scenario_api import Failed, scenario
 from ..scenario_ktap import parse
@@ -36,19 +36,12 @@ def kunit(run):
     run.state(guest, "normal")
 
 
-def _module(run, name):
-    """Path in the guest of a module of kernel A."""
-    found = sorted((paths.BUILD / f"modules-{run.kernel('a')}").rglob(f"{name}.ko"))
-    run.equal(f"modules called {name}", len(found), 1)
-    return host_path(found[0])
-
-
 @scenario("kunit-devices", kernels=("a",), smp=2, limit=200, debug=True)
 def kunit_devices(run):
     """The KUnit suite of the device layer, as a module."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1 "
                                "kunit.filter_glob=device_liveupdate")
-    guest.do(f"insmod {_module(run, 'liveupdate_kunit')}", timeout=150)
+    guest.do(f"insmod {run.module('a', 'liveupdate_kunit')}", timeout=150)
     report = parse(guest.read(f"{DEBUG}/kunit/device_liveupdate/results"))
     run.equal("suites", [case.name for case in report.top()], ["device_liveupdate"])
     run.equal("problems of the report", report.problems, [])

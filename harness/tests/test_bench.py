@@ -182,9 +182,9 @@ class Report(unittest.TestCase):
             self.assertFalse(self.judge_devices(part, **{figure: bad}), part)
 
     def test_callback(self):
-        self.assertEqual(figures.callback_cost(TIMELINE, "x", FREEZE), 5)
+        self.assertEqual(figures.step_cost(TIMELINE, FREEZE, "x"), 5)
         with self.assertRaises(HarnessError):
-            figures.callback_cost(TIMELINE, "x", RESTORE)
+            figures.step_cost(TIMELINE, RESTORE, "x")
 
     def test_walk(self):
         self.assertEqual(figures.walk_cost(TIMELINE), 15)
