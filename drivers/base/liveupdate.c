@@ -210,6 +210,17 @@ static int device_liveupdate_check(struct device *dev, const char *step)
 	return device_liveupdate_ask_bus(dev, step);
 }
 
+/* The caller holds another reference to the device. */
+static void __device_liveupdate_withdraw(struct device_liveupdate *liveupdate)
+{
+	lockdep_assert_held(&device_liveupdate_layer.lock);
+
+	if (list_empty(&liveupdate->requested))
+		return;
+	list_del_init(&liveupdate->requested);
+	put_device(liveupdate->dev);
+}
+
 /**
  * device_liveupdate_request() - request that a device is preserved, or do not
  * @dev: a device with a bus that has live update, whose driver stays bound
@@ -251,17 +262,11 @@ int device_liveupdate_request(struct device *dev, bool on)
 		return -EBUSY;
 	if (on)
 		liveupdate->id = id;
-	if (on == !list_empty(&liveupdate->requested))
-		return 0;
-
-	if (on) {
+	if (!on) {
+		__device_liveupdate_withdraw(liveupdate);
+	} else if (list_empty(&liveupdate->requested)) {
 		get_device(dev);
 		list_add_tail(&liveupdate->requested, &layer->requested);
-		layer->nr_requested++;
-	} else {
-		list_del_init(&liveupdate->requested);
-		layer->nr_requested--;
-		put_device(dev);
 	}
 
 	return 0;
@@ -276,18 +281,13 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_request);
  */
 void device_liveupdate_withdraw(struct device *dev)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct device_liveupdate *liveupdate = dev->liveupdate;
 
 	if (!liveupdate)
 		return;
 
-	guard(mutex)(&layer->lock);
-	if (list_empty(&liveupdate->requested))
-		return;
-	list_del_init(&liveupdate->requested);
-	layer->nr_requested--;
-	put_device(dev);
+	guard(mutex)(&device_liveupdate_layer.lock);
+	__device_liveupdate_withdraw(liveupdate);
 }
 
 /* Closing the set. */
@@ -487,8 +487,7 @@ static int device_liveupdate_number(void)
 						      "it was moved below a device that comes after it");
 		liveupdate->parent = parent ? parent->index + 1 : 0;
 
-		bucket = &buckets[device_liveupdate_hash(liveupdate->id.id) >>
-				  (32 - bits)];
+		bucket = device_liveupdate_bucket(buckets, bits, liveupdate->id.id);
 		hlist_for_each_entry(twin, bucket, hash) {
 			if (twin->dev->bus == dev->bus &&
 			    !strcmp(twin->id.id, liveupdate->id.id))
@@ -972,8 +971,7 @@ void device_liveupdate_probed(struct device *dev, int ret)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 
-	if (dev->liveupdate && dev->liveupdate->incoming)
-		device_liveupdate_settle(dev, ret);
+	device_liveupdate_settle(dev, ret);
 
 	/* It may have been asked for before the one above it was in the set. */
 	if (ret || likely(!READ_ONCE(layer->closed)) || !device_liveupdate_stray(dev))

@@ -130,7 +130,6 @@ struct device_liveupdate {
  * @lock: protects what follows, except as noted. Innermost, never held over a
  *	callback or while a device_lock is taken.
  * @requested: devices that are requested, &device_liveupdate.requested.
- * @nr_requested: number of them.
  * @closed: PREPARE has begun: the set is closed, requests are refused.
  * @set: devices of the prepare in effect, providers first. Changed only by the
  *	step under way.
@@ -157,7 +156,6 @@ struct device_liveupdate {
 struct device_liveupdate_layer {
 	struct mutex lock;	/* what follows */
 	struct list_head requested;
-	unsigned int nr_requested;
 	bool closed;
 	struct list_head set;
 	unsigned int nr_set;
@@ -254,7 +252,10 @@ void device_liveupdate_free_table(struct liveupdate_data *data);
 void device_liveupdate_write_table(const struct liveupdate_data *data);
 int device_liveupdate_read_table(const struct liveupdate_data *data);
 void device_liveupdate_release_table(const struct liveupdate_data *data);
-u32 device_liveupdate_hash(const char *id);
+struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
+					    unsigned int bits, const char *id);
+struct device_liveupdate_incoming *
+device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id);
 bool device_liveupdate_string_valid(const char *string, size_t size);
 
 /* liveupdate_sysfs.c */

@@ -105,15 +105,41 @@ void device_liveupdate_free(phys_addr_t phys)
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_free);
 
 /**
- * device_liveupdate_hash() - hash of the identity of a device
+ * device_liveupdate_bucket() - where a device of an identity would be
+ * @buckets: a hash table by identity
+ * @bits: binary logarithm of the number of @buckets, 1 or more
  * @id: identity, terminated
  *
  * Context: any.
- * Return: the hash.
+ * Return: one of @buckets.
  */
-u32 device_liveupdate_hash(const char *id)
+struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
+					    unsigned int bits, const char *id)
 {
-	return hash_32(hashlen_hash(hashlen_string(NULL, id)), 32);
+	return &buckets[hash_32(hashlen_hash(hashlen_string(NULL, id)), bits)];
+}
+
+/**
+ * device_liveupdate_find() - look for a record of the previous kernel
+ * @bucket: device_liveupdate_bucket() of the records
+ * @bus: name of the bus, terminated
+ * @id: identity, terminated
+ *
+ * Context: &device_liveupdate_layer.lock held, or before others know the records.
+ * Return: the record, or NULL.
+ */
+struct device_liveupdate_incoming *
+device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id)
+{
+	struct device_liveupdate_incoming *incoming;
+
+	hlist_for_each_entry(incoming, bucket, hash) {
+		if (!strcmp(incoming->ser.id, id) &&
+		    !strcmp(incoming->ser.bus, bus))
+			return incoming;
+	}
+
+	return NULL;
 }
 
 /**
@@ -256,20 +282,6 @@ static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *s
 					      sizeof(ser->compatible));
 }
 
-static struct device_liveupdate_incoming *
-device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id)
-{
-	struct device_liveupdate_incoming *incoming;
-
-	hlist_for_each_entry(incoming, bucket, hash) {
-		if (!strcmp(incoming->ser.id, id) &&
-		    !strcmp(incoming->ser.bus, bus))
-			return incoming;
-	}
-
-	return NULL;
-}
-
 /* Enter one record. False if it is not known whose it is. */
 static bool device_liveupdate_read(const struct device_liveupdate_ser *ser,
 				   unsigned int index)
@@ -293,8 +305,8 @@ static bool device_liveupdate_read(const struct device_liveupdate_ser *ser,
 		return false;
 
 	incoming->damaged = !intact || !device_liveupdate_fields_valid(ser);
-	bucket = &layer->buckets[device_liveupdate_hash(ser->id) >>
-				 (32 - layer->bucket_bits)];
+	bucket = device_liveupdate_bucket(layer->buckets, layer->bucket_bits,
+					  ser->id);
 	twin = device_liveupdate_find(bucket, ser->bus, ser->id);
 	if (twin) {
 		twin->damaged = true;
@@ -355,7 +367,7 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 	if (!table.count)
 		return 0;
 
-	/* At least one bit, as a shift by 32 is not defined. */
+	/* At least one bit, as hash_32() cannot do with none. */
 	layer->bucket_bits = order_base_2(max(table.count, 2U));
 	layer->buckets = kvzalloc_objs(*layer->buckets, 1U << layer->bucket_bits);
 	layer->incoming = kvmalloc_objs(*layer->incoming, table.count);

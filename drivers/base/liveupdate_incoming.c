@@ -162,27 +162,25 @@ device_liveupdate_claim_record(struct device *dev,
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct device_liveupdate_incoming *incoming;
-	u32 hash = device_liveupdate_hash(id->id);
 
 	guard(mutex)(&layer->lock);
 
 	if (!layer->nr_absent)
 		return NULL;
-	hlist_for_each_entry(incoming, &layer->buckets[hash >> (32 - layer->bucket_bits)],
-			     hash) {
-		if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT ||
-		    strcmp(incoming->ser.id, id->id) ||
-		    strcmp(incoming->ser.bus, dev->bus->name))
-			continue;
-		incoming->dev = get_device(dev);
-		incoming->fate = DEVICE_LIVEUPDATE_INHERITED;
-		layer->nr_claimed++;
-		WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
-		*awaited = layer->awaiting;
-		return incoming;
-	}
+	incoming = device_liveupdate_find(device_liveupdate_bucket(layer->buckets,
+								   layer->bucket_bits,
+								   id->id),
+					  dev->bus->name, id->id);
+	if (!incoming || incoming->fate != DEVICE_LIVEUPDATE_ABSENT)
+		return NULL;
 
-	return NULL;
+	incoming->dev = get_device(dev);
+	incoming->fate = DEVICE_LIVEUPDATE_INHERITED;
+	layer->nr_claimed++;
+	WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
+	*awaited = layer->awaiting;
+
+	return incoming;
 }
 
 static bool device_liveupdate_same(struct device *dev,
@@ -415,7 +413,7 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_adopt, "LIVEUPDATE");
 
 /**
  * device_liveupdate_settle() - what became of a device that was probed?
- * @dev: a device that was handed over
+ * @dev: the device, handed over or not
  * @ret: as device_liveupdate_probed()
  *
  * Context: device_lock held.

@@ -30,17 +30,6 @@
 #define DEVICE_LIVEUPDATE_LINE_LEN	(DEVICE_LIVEUPDATE_BUS_LEN + \
 					 DEVICE_LIVEUPDATE_ID_LEN + 64)
 
-/* Returns 0 or 1, -EINVAL for anything but exactly that digit. */
-static int device_liveupdate_parse(const char *buf, size_t count)
-{
-	if (count == 2 && buf[1] == '\n')
-		count = 1;
-	if (count != 1 || (*buf != '0' && *buf != '1'))
-		return -EINVAL;
-
-	return *buf - '0';
-}
-
 static ssize_t requested_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
 {
@@ -57,7 +46,7 @@ static ssize_t requested_store(struct device *dev, struct device_attribute *attr
 
 	if (!capable(CAP_SYS_BOOT))
 		return -EPERM;
-	value = device_liveupdate_parse(buf, count);
+	value = liveupdate_parse_bool(buf, count);
 	if (value < 0)
 		return value;
 
@@ -325,7 +314,7 @@ static ssize_t forget_absent_store(struct kobject *kobj,
 
 	if (!capable(CAP_SYS_BOOT))
 		return -EPERM;
-	if (device_liveupdate_parse(buf, count) != 1)
+	if (liveupdate_parse_bool(buf, count) != 1)
 		return -EINVAL;
 
 	err = device_liveupdate_forget_absent();

@@ -929,8 +929,16 @@ static int luo_pm_register(void)
 
 /* sysfs */
 
-/* Returns 0 or 1, -EINVAL for anything but exactly that digit. */
-static int luo_parse_bool(const char *buf, size_t count)
+/**
+ * liveupdate_parse_bool() - what was written to a file of live update
+ * @buf: the text
+ * @count: its length in bytes
+ *
+ * Context: any.
+ * Return: 0 or 1; -EINVAL for anything but exactly that digit, with or without a
+ * line end.
+ */
+int liveupdate_parse_bool(const char *buf, size_t count)
 {
 	if (count == 2 && buf[1] == '\n')
 		count = 1;
@@ -959,7 +967,7 @@ static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (!capable(CAP_SYS_BOOT))
 		return -EPERM;
-	value = luo_parse_bool(buf, count);
+	value = liveupdate_parse_bool(buf, count);
 	if (value < 0)
 		return value;
 
@@ -976,7 +984,7 @@ static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
 
 	if (!capable(CAP_SYS_BOOT))
 		return -EPERM;
-	if (luo_parse_bool(buf, count) != 1)
+	if (liveupdate_parse_bool(buf, count) != 1)
 		return -EINVAL;
 
 	err = luo_machine_finish(&luo_machine);
@@ -992,7 +1000,7 @@ static ssize_t rehearse_store(struct kobject *kobj,
 
 	if (!capable(CAP_SYS_BOOT))
 		return -EPERM;
-	if (luo_parse_bool(buf, count) != 1)
+	if (liveupdate_parse_bool(buf, count) != 1)
 		return -EINVAL;
 
 	err = luo_machine_rehearse(&luo_machine);

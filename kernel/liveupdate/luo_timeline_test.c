@@ -806,13 +806,11 @@ static void luo_timeline_test_want_step(struct kunit *test,
 			timeline->records[begin + 1].end);
 }
 
-static void luo_timeline_machine_test(struct kunit *test)
+/* Give a machine a timeline to record in. */
+static struct luo_timeline *luo_timeline_of(struct kunit *test,
+					    struct luo_machine *machine)
 {
-	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *provider;
 	struct luo_timeline *timeline;
-	u32 slot = 1;
 	void *mem;
 
 	timeline = kunit_kzalloc(test, sizeof(*timeline), GFP_KERNEL);
@@ -823,6 +821,19 @@ static void luo_timeline_machine_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_timeline_attach(timeline, mem,
 						     LUO_TEST_BYTES));
 	machine->timeline = timeline;
+
+	return timeline;
+}
+
+static void luo_timeline_machine_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *provider;
+	struct luo_timeline *timeline;
+	u32 slot = 1;
+
+	timeline = luo_timeline_of(test, machine);
 	luo_kunit_add(test, machine, "consumer", LIVEUPDATE_LEVEL_WORKLOAD);
 	provider = luo_kunit_add(test, machine, "provider",
 				 LIVEUPDATE_LEVEL_MEMORY);
@@ -917,16 +928,8 @@ static void luo_timeline_machine_parts_test(struct kunit *test)
 	struct luo_kunit_participant *it;
 	struct luo_timeline *timeline;
 	u32 slot = 1;
-	void *mem;
 
-	timeline = kunit_kzalloc(test, sizeof(*timeline), GFP_KERNEL);
-	mem = kunit_kzalloc(test, LUO_TEST_BYTES, GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, timeline);
-	KUNIT_ASSERT_NOT_NULL(test, mem);
-	luo_timeline_init(timeline);
-	KUNIT_ASSERT_EQ(test, 0, luo_timeline_attach(timeline, mem,
-						     LUO_TEST_BYTES));
-	machine->timeline = timeline;
+	timeline = luo_timeline_of(test, machine);
 	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_DEVICES);
 	it->hook = luo_timeline_part_hook;
 	it->context = kunit_kzalloc(test, sizeof(struct liveupdate_parts),

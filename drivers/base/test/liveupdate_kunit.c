@@ -822,6 +822,11 @@ static void dlu_copy_records(struct kunit *test)
 	}
 }
 
+static size_t dlu_nr_requested(void)
+{
+	return list_count_nodes(&device_liveupdate_layer.requested);
+}
+
 /* From a prepared kernel to one where nothing has appeared yet. */
 static void dlu_jump(struct kunit *test)
 {
@@ -842,7 +847,7 @@ static void dlu_jump(struct kunit *test)
 	dlu_do_cancel();
 	dlu_del_all();
 	dlu_expect_idle(test);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 	dlu_clear_log();
 }
 
@@ -942,7 +947,7 @@ static int dlu_init(struct kunit *test)
 	if (!kho_is_enabled() || !device_liveupdate_may_free())
 		kunit_skip(test, "live update is off, boot with kho=on liveupdate=on");
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
-	    layer->nr_requested || layer->nr_incoming)
+	    dlu_nr_requested() || layer->nr_incoming)
 		kunit_skip(test, "a live update is under way");
 
 	dlu = kunit_kzalloc(test, sizeof(*dlu), GFP_KERNEL);
@@ -986,7 +991,7 @@ static void dlu_exit(struct kunit *test)
 	wait_for_device_probe();
 	dlu_del_all();
 	dlu_expect_idle(test);
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&layer->requested));
 	for (unsigned int i = 0; i < layer->nr_incoming; i++)
 		KUNIT_EXPECT_PTR_EQ(test, layer->incoming[i].dev, NULL);
@@ -1111,7 +1116,7 @@ static void dlu_request_refused_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, device_liveupdate_request(&a->dev, true),
 			refusal->error);
 	dlu_expect_failed(test, "request", "a", refusal->error, refusal->reason);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
 }
 
@@ -1155,23 +1160,23 @@ static void dlu_request_count_test(struct kunit *test)
 	struct dlu_device *b = dlu_make(test, "b", NULL);
 
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 	dlu_request(test, a);
 	dlu_request(test, a);
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 	dlu_request(test, b);
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 2);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 2);
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
 	dlu_expect_set(test, " b");
 	KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_request(&a->dev, true));
 	KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_request(&b->dev, false));
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 	dlu_do_cancel();
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&b->dev, false));
 	dlu_expect_idle(test);
 
@@ -1194,19 +1199,19 @@ static void dlu_request_withdrawn_test(struct kunit *test)
 	dlu_request(test, a);
 	dlu_request(test, b);
 	device_release_driver(&a->dev);
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 	KUNIT_EXPECT_TRUE(test, list_empty(&a->dev.liveupdate->requested));
 	dlu_del(b);
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&layer->requested));
 	KUNIT_EXPECT_EQ(test, kref_read(&b->dev.kobj.kref), 1);
 
 	/* It is not requested again because a driver is bound again. */
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE],
 						      &a->dev));
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 	dlu_request(test, a);
-	KUNIT_EXPECT_EQ(test, layer->nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 }
 
 static void dlu_same_identity_test(struct kunit *test)
@@ -1257,7 +1262,7 @@ static void dlu_set_test(struct kunit *test)
 	dlu_request(test, b);
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_expect_set(test, " bridge/ bridge2/ a managed/ needed b");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 }
 
 static void dlu_set_chain_test(struct kunit *test)
@@ -2795,7 +2800,7 @@ static void dlu_expect_broken(struct kunit *test)
 	dlu_do_cancel();
 	dlu_expect(test, " path-off:bridge bus-cancel:a cancel:a");
 	dlu_expect_idle(test);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 }
 
 static void dlu_unbind_prepared_test(struct kunit *test)
@@ -2886,7 +2891,7 @@ static void dlu_remove_before_turn_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_prepare());
 	dlu_expect(test, " prepare:b remove:a bus-prepare:b bus-cancel:b cancel:b");
 	dlu_expect_idle(test);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_requested, 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 }
 
 static void dlu_unbind_after_turn_test(struct kunit *test)

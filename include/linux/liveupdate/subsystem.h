@@ -325,6 +325,7 @@ struct liveupdate_parts {
 
 enum liveupdate_state liveupdate_get_state(void);
 struct kobject *liveupdate_kobject(void);
+int liveupdate_parse_bool(const char *buf, size_t count);
 void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error);
 void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name);
 int liveupdate_part_end(struct liveupdate_parts *parts, int error);
