@@ -133,9 +133,10 @@ int device_liveupdate_identify(struct device *dev,
 	err = dev->bus->liveupdate->identify(dev, id);
 	if (err)
 		return err;
-	if (!device_liveupdate_string_valid(id->id, sizeof(id->id)) ||
-	    !device_liveupdate_string_valid(dev->bus->name,
-					    DEVICE_LIVEUPDATE_BUS_LEN))
+	if (id->id[sizeof(id->id) - 1] ||
+	    !device_liveupdate_string_valid(id->id) ||
+	    strlen(dev->bus->name) >= DEVICE_LIVEUPDATE_BUS_LEN ||
+	    !device_liveupdate_string_valid(dev->bus->name))
 		return -EINVAL;
 
 	return 0;
@@ -176,8 +177,8 @@ int device_liveupdate_fail(struct device *dev, const char *step, int error,
 static bool device_liveupdate_driver_valid(const struct dev_liveupdate_ops *ops)
 {
 	return ops->compatible &&
-	       device_liveupdate_string_valid(ops->compatible,
-					      DEVICE_LIVEUPDATE_DRIVER_LEN) &&
+	       strlen(ops->compatible) < DEVICE_LIVEUPDATE_DRIVER_LEN &&
+	       device_liveupdate_string_valid(ops->compatible) &&
 	       ops->oldest && ops->oldest <= ops->version;
 }
 

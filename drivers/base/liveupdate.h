@@ -256,7 +256,7 @@ struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
 					    unsigned int bits, const char *id);
 struct device_liveupdate_incoming *
 device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id);
-bool device_liveupdate_string_valid(const char *string, size_t size);
+bool device_liveupdate_string_valid(const char *string);
 
 /* liveupdate_sysfs.c */
 void device_liveupdate_add_group(struct device *dev);

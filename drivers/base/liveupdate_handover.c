@@ -143,25 +143,27 @@ device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *i
 }
 
 /**
- * device_liveupdate_string_valid() - check a string of the format
- * @string: the string
- * @size: bytes there are
+ * device_liveupdate_string_valid() - check a string that is to be handed over
+ * @string: the string, terminated
  *
  * Context: any.
- * Return: true if @string is terminated, not empty, and printable without white
- * space.
+ * Return: true if @string is not empty, and printable without white space.
  */
-bool device_liveupdate_string_valid(const char *string, size_t size)
+bool device_liveupdate_string_valid(const char *string)
 {
-	size_t len = 0;
+	const char *end = string;
 
 	/* One comparison a character, as there are thousands of strings. */
-	while ((u8)(string[len] - '!') <= '~' - '!') {
-		if (++len == size)
-			return false;
-	}
+	while ((u8)(*end - '!') <= '~' - '!')
+		end++;
 
-	return len && !string[len];
+	return end > string && !*end;
+}
+
+/* The same of one that was handed over, and need not be terminated. */
+static bool device_liveupdate_field_valid(const char *field, size_t size)
+{
+	return !field[size - 1] && device_liveupdate_string_valid(field);
 }
 
 /**
@@ -278,8 +280,8 @@ static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *s
 	if (path)
 		return !blob && !ser->compatible[0];
 
-	return device_liveupdate_string_valid(ser->compatible,
-					      sizeof(ser->compatible));
+	return device_liveupdate_field_valid(ser->compatible,
+					     sizeof(ser->compatible));
 }
 
 /* Enter one record. False if it is not known whose it is. */
@@ -300,8 +302,8 @@ static bool device_liveupdate_read(const struct device_liveupdate_ser *ser,
 	    ser->identity_checksum != device_liveupdate_identity_checksum(ser))
 		return false;
 	if (ser->index != index ||
-	    !device_liveupdate_string_valid(ser->bus, sizeof(ser->bus)) ||
-	    !device_liveupdate_string_valid(ser->id, sizeof(ser->id)))
+	    !device_liveupdate_field_valid(ser->bus, sizeof(ser->bus)) ||
+	    !device_liveupdate_field_valid(ser->id, sizeof(ser->id)))
 		return false;
 
 	incoming->damaged = !intact || !device_liveupdate_fields_valid(ser);
