@@ -747,11 +747,18 @@ static void device_liveupdate_thaw_one(struct device_liveupdate *liveupdate)
 	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_PREPARED);
 }
 
-/*
- * A device of the set goes away, or its driver does. It is cancelled before that
- * goes on, the rest when whoever holds what locks is gone.
+/**
+ * device_liveupdate_lose() - a device cannot be preserved any more
+ * @dev: the device, in the set or not
+ * @reason: why, a few words
+ *
+ * A device of the set is cancelled before this returns, the whole update when those
+ * who hold what locks are gone. For buses: the device failed, or is to be reset.
+ *
+ * Context: May sleep. With device_lock or without; not from a callback of live
+ * update.
  */
-static void device_liveupdate_lost(struct device *dev)
+void device_liveupdate_lose(struct device *dev, const char *reason)
 {
 	struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
@@ -778,9 +785,14 @@ static void device_liveupdate_lost(struct device *dev)
 	if (liveupdate->ser)
 		liveupdate->ser->checksum = ~liveupdate->ser->checksum;
 
-	device_liveupdate_fail(dev, "prepare", -ENODEV,
-			       "it was removed or unbound while prepared");
+	device_liveupdate_fail(dev, "prepare", -ENODEV, reason);
 	liveupdate_invalidate(&device_liveupdate_subsystem, -ENODEV);
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_lose, "LIVEUPDATE");
+
+static void device_liveupdate_lost(struct device *dev)
+{
+	device_liveupdate_lose(dev, "it was removed or unbound while prepared");
 }
 
 /* The steps of the participant. */
@@ -1007,7 +1019,7 @@ int device_liveupdate_may_change(struct device *dev)
 		return 0;
 	}
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_change);
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_may_change, "LIVEUPDATE");
 
 static bool device_liveupdate_frozen(const struct device *dev)
 {

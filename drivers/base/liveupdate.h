@@ -185,7 +185,6 @@ extern struct device_liveupdate_layer device_liveupdate_layer;
 /* liveupdate.c: what the driver core calls */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv);
 void device_liveupdate_probed(struct device *dev, int ret);
-int device_liveupdate_may_change(struct device *dev);
 void device_liveupdate_shutdown_begins(void);
 bool device_liveupdate_shutdown(struct device *dev);
 void __device_liveupdate_notify(struct device *dev,
@@ -272,11 +271,6 @@ static inline int device_liveupdate_veto(struct device *dev,
 }
 
 static inline void device_liveupdate_probed(struct device *dev, int ret) { }
-
-static inline int device_liveupdate_may_change(struct device *dev)
-{
-	return 0;
-}
 
 static inline void device_liveupdate_shutdown_begins(void) { }
 

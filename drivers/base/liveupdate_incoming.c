@@ -155,6 +155,54 @@ static void device_liveupdate_dispose(struct device_liveupdate_incoming *incomin
 
 /* When a device appears. */
 
+/**
+ * device_liveupdate_awaited() - was a device handed over that is yet to appear?
+ * @bus: its bus
+ * @id: which device, or NULL for any of the bus
+ *
+ * For a bus that writes to a device before it adds it: this one may run. If other
+ * hardware is found at the same place there is no need for care; it is quarantined
+ * when it is added.
+ *
+ * Context: May sleep. From early_initcall on.
+ * Return: true if the previous kernel handed over such a device, with the same
+ * fingerprint, and it was not added yet.
+ */
+bool device_liveupdate_awaited(const struct bus_type *bus,
+			       const struct device_liveupdate_id *id)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	const struct device_liveupdate_incoming *incoming;
+
+	if (likely(!READ_ONCE(layer->nr_absent)))
+		return false;
+
+	guard(mutex)(&layer->lock);
+
+	if (!layer->nr_absent)
+		return false;
+	if (id) {
+		incoming = device_liveupdate_find(device_liveupdate_bucket(layer->buckets,
+									   layer->bucket_bits,
+									   id->id),
+						  bus->name, id->id);
+		return incoming && incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+		       !memcmp(incoming->ser.fingerprint, id->fingerprint,
+			       sizeof(id->fingerprint));
+	}
+
+	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
+		incoming = &layer->incoming[i];
+		if (!hlist_unhashed(&incoming->hash) &&
+		    incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+		    !strcmp(incoming->ser.bus, bus->name))
+			return true;
+	}
+
+	return false;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_awaited, "LIVEUPDATE");
+
 /* On success *@awaited says whether FINISH will see the device. */
 static struct device_liveupdate_incoming *
 device_liveupdate_claim_record(struct device *dev,
@@ -411,6 +459,14 @@ const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_adopt, "LIVEUPDATE");
 
+static void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	if (bus->settled)
+		bus->settled(dev, reclaimed);
+}
+
 /**
  * device_liveupdate_settle() - what became of a device that was probed?
  * @dev: the device, handed over or not
@@ -436,9 +492,11 @@ void device_liveupdate_settle(struct device *dev, int ret)
 	} else if (incoming->asked) {
 		dev_dbg(dev, "liveupdate: reclaimed\n");
 		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RECLAIMED);
+		device_liveupdate_tell_bus(dev, true);
 	} else {
 		dev_warn(dev, "liveupdate: its driver did not ask for what was handed over\n");
 		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RELEASED);
+		device_liveupdate_tell_bus(dev, false);
 	}
 }
 

@@ -51,6 +51,7 @@
 #include <linux/liveupdate/subsystem.h>
 #include <linux/types.h>
 
+struct bus_type;
 struct device;
 
 /**
@@ -97,6 +98,8 @@ struct device_liveupdate_id {
  *	harmless. The device may be a bridge if its record was damaged. Whatever it
  *	may access on its own, it must have stopped to do so on return, for that
  *	memory is freed next. Called once.
+ * @settled: Optional. In the next kernel: a driver was bound to the device and took
+ *	it over (@reclaimed), or set it up as ever. Not for devices on the path.
  * @shutdown_path: &bus_type.shutdown is called for a device on the path, too. It
  *	finds out with device_liveupdate_on_path(), and leaves alive what the
  *	devices below it need. If not set, such a device is not shut down.
@@ -104,8 +107,8 @@ struct device_liveupdate_id {
  * Context: All may sleep. @freeze and @thaw run in the blackout, without
  * device_lock; they must not take it, nor a lock that is held while a device is
  * removed. @identify, @supported, @is_bridge and @dependencies run with it or
- * without; a driver that is bound stays so meanwhile. @prepare, @cancel, @keep_path
- * and @quarantine run with device_lock held, except when a device is removed: then
+ * without; a driver that is bound stays so meanwhile. @prepare, @cancel, @keep_path,
+ * @quarantine and @settled run with device_lock held, except when a device is removed: then
  * @thaw and @cancel run without it, while nothing else can happen to the device. No
  * callback may remove a device. From @prepare to @cancel the device is kept awake
  * as far as runtime power management goes.
@@ -125,6 +128,7 @@ struct bus_liveupdate_ops {
 	void (*cancel)(struct device *dev);
 	int (*keep_path)(struct device *dev, bool on);
 	void (*quarantine)(struct device *dev);
+	void (*settled)(struct device *dev, bool reclaimed);
 	bool shutdown_path;
 };
 
@@ -166,14 +170,34 @@ struct dev_liveupdate_ops {
 
 #ifdef CONFIG_DEV_LIVEUPDATE
 
+int device_liveupdate_may_change(struct device *dev);
+void device_liveupdate_lose(struct device *dev, const char *reason);
 bool device_liveupdate_on_path(struct device *dev);
+bool device_liveupdate_awaited(const struct bus_type *bus,
+			       const struct device_liveupdate_id *id);
 bool device_liveupdate_inherited(struct device *dev);
 const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 						      u32 *version);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
+static inline int device_liveupdate_may_change(struct device *dev)
+{
+	return 0;
+}
+
+static inline void device_liveupdate_lose(struct device *dev, const char *reason)
+{
+}
+
 static inline bool device_liveupdate_on_path(struct device *dev)
+{
+	return false;
+}
+
+static inline bool
+device_liveupdate_awaited(const struct bus_type *bus,
+			  const struct device_liveupdate_id *id)
 {
 	return false;
 }

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: PCI live update
+ *
+ * Keeps PCI functions running while one kernel replaces another: the PCI side of
+ * drivers/base/liveupdate.c.
+ *
+ * Concept
+ *   An endpoint that is preserved stays what it is. It remains in D0, a bus master
+ *   at its address, with its BARs where they are, and goes on with its DMA while no
+ *   kernel runs. The bridges above it stay bus masters and keep their bus numbers
+ *   and windows. Its interrupts are masked in the function, where they are latched,
+ *   and reach the next kernel when its driver has set them up.
+ *
+ *   What cannot be kept that way is refused when it is requested, with the reason.
+ *
+ * Lifecycle in the old kernel
+ *   1. Requested: pci_liveupdate_supported() said yes.
+ *   2. Prepared: works as ever, but cannot be removed, reset or given virtual
+ *      functions through sysfs.
+ *   3. Frozen: MSI-X is enabled, but masked as a whole. MSI is masked, or disabled
+ *      if it has no mask bits. INTx is disabled.
+ *
+ * Lifecycle in the next kernel
+ *   1. pci_setup_device() recognizes the function by its address and fingerprint,
+ *      before anything is written to it, and sets &pci_dev.liveupdate_inherited.
+ *      Enumeration leaves out then what would disturb it. What it still writes, and
+ *      why, is listed in Documentation/PCI/liveupdate.rst.
+ *   2. It waits for its driver, which finds it as it was left. Setting up MSI-X
+ *      unmasks the function, and what was latched arrives. MSI may have been lost:
+ *      the driver gets one interrupt on each vector when it has taken over.
+ *   3. Or it is quarantined: no bus master any more, no interrupts, and reset, if
+ *      it can be on its own.
+ *
+ * Contexts
+ *   Those of &struct bus_liveupdate_ops. &pci_dev.liveupdate_inherited is written
+ *   by the scan of the bus and then under device_lock.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/interrupt.h>
+#include <linux/iommu.h>
+#include <linux/liveupdate/device.h>
+#include <linux/liveupdate/dma.h>
+#include <linux/kho/abi/pci.h>
+#include <linux/msi.h>
+#include <linux/pci.h>
+#include <linux/xxhash.h>
+
+#include "pci.h"
+#include "msi/msi.h"
+
+/* Which function it is. */
+
+static bool pci_liveupdate_is_bridge(const struct pci_dev *pdev)
+{
+	return pdev->hdr_type == PCI_HEADER_TYPE_BRIDGE;
+}
+
+static u64 pci_liveupdate_layout(struct pci_dev *pdev)
+{
+	/* From the first BAR to the upper halves of the I/O window. */
+	u32 registers[9] = {};
+	unsigned int count = 6;
+
+	if (pci_liveupdate_is_bridge(pdev))
+		count = ARRAY_SIZE(registers);
+	for (unsigned int i = 0; i < count; i++)
+		pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0 + i * 4,
+				      &registers[i]);
+
+	if (pci_liveupdate_is_bridge(pdev)) {
+		registers[(PCI_PRIMARY_BUS - PCI_BASE_ADDRESS_0) / 4] &=
+			~PCI_SEC_LATENCY_TIMER_MASK;
+		registers[(PCI_IO_BASE - PCI_BASE_ADDRESS_0) / 4] &= 0xffff;
+	}
+
+	return xxh64(registers, count * sizeof(*registers), 0);
+}
+
+/* Reads from hardware only, because it is called before @pdev is set up. */
+static void pci_liveupdate_describe(struct pci_dev *pdev,
+				    struct device_liveupdate_id *id)
+{
+	struct pci_liveupdate_fingerprint *fingerprint = (void *)id->fingerprint;
+	u16 flags;
+	u8 pos;
+
+	snprintf(id->id, sizeof(id->id), "%04x:%02x:%02x.%d",
+		 pci_domain_nr(pdev->bus), pdev->bus->number,
+		 PCI_SLOT(pdev->devfn), PCI_FUNC(pdev->devfn));
+
+	fingerprint->vendor = pdev->vendor;
+	fingerprint->device = pdev->device;
+	pci_read_config_dword(pdev, PCI_CLASS_REVISION, &fingerprint->class);
+	if (pdev->hdr_type == PCI_HEADER_TYPE_NORMAL)
+		pci_read_config_dword(pdev, PCI_SUBSYSTEM_VENDOR_ID,
+				      &fingerprint->subsystem);
+	fingerprint->header = pdev->hdr_type;
+	pos = pci_find_capability(pdev, PCI_CAP_ID_MSIX);
+	if (pos) {
+		pci_read_config_word(pdev, pos + PCI_MSIX_FLAGS, &flags);
+		fingerprint->msix = (flags & PCI_MSIX_FLAGS_QSIZE) + 1;
+	}
+	fingerprint->serial = pci_get_dsn(pdev);
+	fingerprint->layout = pci_liveupdate_layout(pdev);
+}
+
+static int pci_liveupdate_identify(struct device *dev,
+				   struct device_liveupdate_id *id)
+{
+	pci_liveupdate_describe(to_pci_dev(dev), id);
+
+	return 0;
+}
+
+static bool pci_liveupdate_bridge(struct device *dev)
+{
+	return pci_liveupdate_is_bridge(to_pci_dev(dev));
+}
+
+/* Whether it can be preserved. */
+
+static const char *pci_liveupdate_objection(struct pci_dev *pdev)
+{
+	u16 command;
+
+	if (pdev->hdr_type != PCI_HEADER_TYPE_NORMAL)
+		return "not an endpoint";
+	if (pdev->is_virtfn)
+		return "a virtual function";
+	if (pci_num_vf(pdev))
+		return "has virtual functions";
+	if (pdev->class >> 8 == PCI_CLASS_SERIAL_USB)
+		return "USB host controllers are reset by every kernel";
+	if (pdev->class >> 16 == PCI_BASE_CLASS_DISPLAY)
+		return "display controllers are set up by every kernel";
+	if (pdev->current_state != PCI_D0)
+		return "not in D0";
+	if (pdev->non_compliant_bars)
+		return "its BARs cannot be relied on";
+	if (device_iommu_mapped(&pdev->dev))
+		return "behind an IOMMU, which nobody preserves";
+	if (pdev->ats_enabled || pdev->pri_enabled || pdev->pasid_enabled)
+		return "uses ATS, PRI or PASID";
+#ifdef CONFIG_PCI_P2PDMA
+	if (rcu_access_pointer(pdev->p2pdma))
+		return "used for peer-to-peer DMA";
+#endif
+	if (!pdev->pin)
+		return NULL;
+	if (pdev->broken_intx_masking)
+		return "its INTx cannot be disabled";
+	if (pdev->msi_enabled || pdev->msix_enabled)
+		return NULL;
+
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+
+	return command & PCI_COMMAND_INTX_DISABLE ? NULL : "uses INTx";
+}
+
+static int pci_liveupdate_supported(struct device *dev, const char **reason)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+	const char *objection = pci_liveupdate_objection(pdev);
+
+	if (!objection)
+		return 0;
+	*reason = objection;
+
+	return -EOPNOTSUPP;
+}
+
+static int pci_liveupdate_keep_path(struct device *dev, bool on)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+	u16 command;
+
+	if (!on)
+		return 0;
+
+	/* No request of the devices below gets through otherwise. */
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+	if (pdev->current_state != PCI_D0 || !(command & PCI_COMMAND_MASTER))
+		return -EIO;
+
+	return 0;
+}
+
+/* Interrupts. */
+
+static void pci_liveupdate_update_word(struct pci_dev *pdev, int pos, u16 clear,
+				       u16 set)
+{
+	u16 old, new;
+
+	pci_read_config_word(pdev, pos, &old);
+	new = (old & ~clear) | set;
+	if (new != old)
+		pci_write_config_word(pdev, pos, new);
+}
+
+static void pci_liveupdate_mask_msix(struct pci_dev *pdev, bool on)
+{
+	pci_liveupdate_update_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
+				   on ? 0 : PCI_MSIX_FLAGS_MASKALL,
+				   on ? PCI_MSIX_FLAGS_MASKALL : 0);
+}
+
+/* Returns false if MSI has no mask bits. */
+static bool pci_liveupdate_write_msi_mask(struct pci_dev *pdev, u32 mask)
+{
+	u16 flags;
+
+	pci_read_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, &flags);
+	if (!(flags & PCI_MSI_FLAGS_MASKBIT))
+		return false;
+	pci_write_config_dword(pdev, pdev->msi_cap +
+			       (flags & PCI_MSI_FLAGS_64BIT ?
+				PCI_MSI_MASK_64 : PCI_MSI_MASK_32), mask);
+
+	return true;
+}
+
+static void pci_liveupdate_mask_msi(struct pci_dev *pdev)
+{
+	scoped_guard(raw_spinlock_irqsave, &pdev->msi_lock) {
+		if (pci_liveupdate_write_msi_mask(pdev, ~0U))
+			return;
+	}
+	pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
+				   PCI_MSI_FLAGS_ENABLE, 0);
+}
+
+static void pci_liveupdate_unmask_msi(struct pci_dev *pdev)
+{
+	struct msi_desc *desc;
+
+	guard(msi_descs_lock)(&pdev->dev);
+
+	desc = msi_first_desc(&pdev->dev, MSI_DESC_ASSOCIATED);
+	if (!desc)
+		return;
+	scoped_guard(raw_spinlock_irqsave, &pdev->msi_lock) {
+		if (pci_liveupdate_write_msi_mask(pdev, desc->pci.msi_mask))
+			return;
+	}
+	pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, 0,
+				   PCI_MSI_FLAGS_ENABLE);
+}
+
+/*
+ * What MSI would have told while it was disabled is lost, and a pending bit need not
+ * survive that MSI is set up anew. One interrupt too many does no harm, as the driver
+ * looks what there is to do.
+ */
+static void pci_liveupdate_replay_msi(struct pci_dev *pdev)
+{
+	struct msi_desc *desc;
+	int err;
+
+	guard(msi_descs_lock)(&pdev->dev);
+
+	msi_for_each_desc(desc, &pdev->dev, MSI_DESC_ASSOCIATED) {
+		for (unsigned int i = 0; i < desc->nvec_used; i++) {
+			err = irq_inject_interrupt(desc->irq + i);
+			/* Nobody waits for it, or one is on its way. */
+			if (err)
+				pci_dbg(pdev, "liveupdate: interrupt %u not replayed: %pe\n",
+					i, ERR_PTR(err));
+		}
+	}
+}
+
+static int pci_liveupdate_freeze(struct device *dev)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+	const char *reason = "what it may access is not preserved";
+	int err;
+
+	err = dma_liveupdate_check(dev, &reason);
+	if (err) {
+		pci_err(pdev, "liveupdate: cannot be frozen: %s\n", reason);
+		return err;
+	}
+
+	if (pdev->msix_enabled)
+		pci_liveupdate_mask_msix(pdev, true);
+	else if (pdev->msi_enabled)
+		pci_liveupdate_mask_msi(pdev);
+	pci_intx(pdev, 0);
+
+	return 0;
+}
+
+static void pci_liveupdate_thaw(struct device *dev)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+
+	if (pci_dev_is_disconnected(pdev))
+		return;
+
+	/* The others do without INTx, or were refused. */
+	if (pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
+		pci_intx(pdev, 1);
+	if (pdev->msix_enabled) {
+		pci_liveupdate_mask_msix(pdev, false);
+	} else if (pdev->msi_enabled) {
+		pci_liveupdate_unmask_msi(pdev);
+		pci_liveupdate_replay_msi(pdev);
+	}
+}
+
+/* In the next kernel. */
+
+static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+
+	pdev->liveupdate_inherited = 0;
+	if (reclaimed && pdev->msi_enabled)
+		pci_liveupdate_replay_msi(pdev);
+}
+
+static void pci_liveupdate_quarantine(struct device *dev)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+	int err;
+
+	pdev->liveupdate_inherited = 0;
+	if (pci_dev_is_disconnected(pdev))
+		return;
+
+	pci_clear_master(pdev);
+	/* Nothing passes a bridge any more. It must not be reset with what is below. */
+	if (pci_liveupdate_is_bridge(pdev))
+		return;
+
+	if (pdev->msi_cap)
+		pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
+					   PCI_MSI_FLAGS_ENABLE, 0);
+	if (pdev->msix_cap)
+		pci_liveupdate_update_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
+					   PCI_MSIX_FLAGS_ENABLE |
+					   PCI_MSIX_FLAGS_MASKALL, 0);
+	if (!pci_wait_for_pending_transaction(pdev))
+		pci_err(pdev, "liveupdate: its requests are still not answered\n");
+
+	/* Restores the configuration, without bus mastering. */
+	err = pci_reset_function_locked(pdev);
+	if (err == -ENOTTY)
+		pci_info(pdev, "liveupdate: has no reset of its own, only its DMA is off\n");
+	else if (err)
+		pci_err(pdev, "liveupdate: reset failed: %pe\n", ERR_PTR(err));
+}
+
+const struct bus_liveupdate_ops pci_liveupdate_ops = {
+	.identify	= pci_liveupdate_identify,
+	.supported	= pci_liveupdate_supported,
+	.is_bridge	= pci_liveupdate_bridge,
+	.freeze		= pci_liveupdate_freeze,
+	.thaw		= pci_liveupdate_thaw,
+	.keep_path	= pci_liveupdate_keep_path,
+	.quarantine	= pci_liveupdate_quarantine,
+	.settled	= pci_liveupdate_settled,
+	.shutdown_path	= true,
+};
+
+/**
+ * pci_liveupdate_recognize() - was this function handed over by the last kernel?
+ * @pdev: the function, of which address, IDs and header type are known
+ *
+ * Sets &pci_dev.liveupdate_inherited, before anything is written to the function.
+ *
+ * Context: May sleep. While the bus is scanned, before @pdev is added.
+ */
+void pci_liveupdate_recognize(struct pci_dev *pdev)
+{
+	struct device_liveupdate_id id = {};
+
+	if (!device_liveupdate_awaited(&pci_bus_type, NULL))
+		return;
+
+	pci_liveupdate_describe(pdev, &id);
+	pdev->liveupdate_inherited = device_liveupdate_awaited(&pci_bus_type, &id);
+}
+
+/**
+ * pci_liveupdate_fix_resources() - keep the BARs of a function where they are
+ * @pdev: the function, of which the BARs were read
+ *
+ * Context: any. While the bus is scanned.
+ */
+void pci_liveupdate_fix_resources(struct pci_dev *pdev)
+{
+	struct resource *res;
+
+	if (!pci_liveupdate_running(pdev))
+		return;
+
+	pci_dev_for_each_resource(pdev, res) {
+		if (res->flags)
+			res->flags |= IORESOURCE_PCI_FIXED;
+	}
+}
+
+/**
+ * pci_liveupdate_preserve_config() - must resources stay as they were found?
+ *
+ * Context: May sleep.
+ * Return: true if the last kernel handed over PCI functions that are yet to be found.
+ */
+bool pci_liveupdate_preserve_config(void)
+{
+	return device_liveupdate_awaited(&pci_bus_type, NULL);
+}
