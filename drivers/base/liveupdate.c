@@ -50,6 +50,7 @@
 
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
 
+#include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
 #include <linux/init.h>
@@ -1008,6 +1009,8 @@ void device_liveupdate_probed(struct device *dev, int ret)
 int device_liveupdate_may_change(struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_change, dev);
 
 	if (!liveupdate)
 		return 0;

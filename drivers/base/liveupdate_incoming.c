@@ -174,6 +174,8 @@ bool device_liveupdate_awaited(const struct bus_type *bus,
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	const struct device_liveupdate_incoming *incoming;
 
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_awaited, bus, id);
+
 	if (likely(!READ_ONCE(layer->nr_absent)))
 		return false;
 
