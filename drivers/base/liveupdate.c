@@ -883,6 +883,7 @@ int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 		return -EBUSY;
 	}
 
+	device_liveupdate_forget_harmless();
 	err = device_liveupdate_close();
 	if (!err && layer->nr_set)
 		err = device_liveupdate_alloc_table(data);
@@ -1045,6 +1046,34 @@ bool device_liveupdate_on_path(struct device *dev)
 	return device_liveupdate_frozen(dev) && dev->liveupdate->path;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_on_path, "LIVEUPDATE");
+
+/**
+ * device_liveupdate_outgoing_index() - which record is that of this device?
+ * @dev: the device
+ * @index: on success its position in the table of devices that is handed over
+ *
+ * For those who hand something over that belongs to a device: from the prepare
+ * of its driver on until its cancel returned.
+ *
+ * Context: May sleep. Takes &device_liveupdate_layer.lock.
+ * Return: 0; -ENOENT if the device is not preserved.
+ */
+int device_liveupdate_outgoing_index(struct device *dev, u32 *index)
+{
+	struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_outgoing_index, dev, index);
+
+	guard(mutex)(&device_liveupdate_layer.lock);
+
+	if (!device_liveupdate_in_set(liveupdate) || liveupdate->path ||
+	    READ_ONCE(liveupdate->phase) == DEVICE_LIVEUPDATE_LOST)
+		return -ENOENT;
+	*index = liveupdate->index;
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_outgoing_index, "LIVEUPDATE");
 
 /**
  * device_liveupdate_shutdown() - a device is about to be shut down

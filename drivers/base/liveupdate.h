@@ -145,6 +145,10 @@ struct device_liveupdate {
  * @nr_claimed: those in @incoming with a device.
  * @buckets: the same by identity.
  * @bucket_bits: binary logarithm of the number of @buckets.
+ * @harmless: bit for each record: its device cannot run unattended. Filled by FINISH
+ *	and kept until PREPARE, for participants that come after this one. Used only
+ *	by the step under way.
+ * @nr_harmless: number of bits.
  * @awaiting: FINISH is still to come.
  * @finishing: FINISH is under way.
  * @failed_step: step of the last failure of a device, or NULL.
@@ -170,6 +174,8 @@ struct device_liveupdate_layer {
 	unsigned int nr_claimed;
 	struct hlist_head *buckets;
 	unsigned int bucket_bits;
+	unsigned long *harmless;
+	unsigned int nr_harmless;
 	bool awaiting;
 	bool finishing;
 
@@ -237,6 +243,7 @@ void device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 			       const struct liveupdate_data *data);
 void device_liveupdate_flush(void);
 void device_liveupdate_forget(void);
+void device_liveupdate_forget_harmless(void);
 int device_liveupdate_forget_absent(void);
 void device_liveupdate_going_down(struct device *dev);
 #if IS_ENABLED(CONFIG_KUNIT)

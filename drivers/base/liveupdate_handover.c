@@ -32,6 +32,7 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
+#include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/hash.h>
 #include <linux/io.h>
@@ -369,15 +370,18 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 	if (!table.count)
 		return 0;
 
+	device_liveupdate_forget_harmless();
 	/* At least one bit, as hash_32() cannot do with none. */
 	layer->bucket_bits = order_base_2(max(table.count, 2U));
 	layer->buckets = kvzalloc_objs(*layer->buckets, 1U << layer->bucket_bits);
 	layer->incoming = kvmalloc_objs(*layer->incoming, table.count);
-	if (!layer->buckets || !layer->incoming) {
+	layer->harmless = bitmap_zalloc(table.count, GFP_KERNEL);
+	if (!layer->buckets || !layer->incoming || !layer->harmless) {
 		device_liveupdate_forget();
 		return -ENOMEM;
 	}
 	layer->nr_incoming = table.count;
+	layer->nr_harmless = table.count;
 
 	for (next = table.records; done < table.count; ) {
 		const struct kho_block_header_ser *block;

@@ -52,6 +52,7 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
+#include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/liveupdate.h>
@@ -470,6 +471,52 @@ static void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
 }
 
 /**
+ * device_liveupdate_incoming_index() - which record is that of this device?
+ * @dev: the device
+ * @index: on success its position in the table of devices that was handed over
+ *
+ * For those who take something over that belongs to a device: in its probe().
+ *
+ * Context: device_lock held.
+ * Return: 0; -ENOENT if the device was not handed over, is on the path of others, or
+ * was taken over or made harmless since.
+ */
+int device_liveupdate_incoming_index(struct device *dev, u32 *index)
+{
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_incoming_index, dev, index);
+
+	device_lock_assert(dev);
+
+	if (!device_liveupdate_inherited(dev) ||
+	    device_liveupdate_ser_path(dev->liveupdate->incoming))
+		return -ENOENT;
+	*index = dev->liveupdate->incoming->ser.index;
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_incoming_index, "LIVEUPDATE");
+
+/**
+ * device_liveupdate_harmless() - may what belongs to a device be freed?
+ * @index: its position in the table of devices that was handed over
+ *
+ * For the finish of participants on a later level than devices.
+ *
+ * Context: any, in FINISH.
+ * Return: true if the device was taken over, made harmless, or is an ordinary device
+ * again. False if it has not appeared, or if it is not known which one it is.
+ */
+bool device_liveupdate_harmless(u32 index)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_harmless, index);
+
+	return index < layer->nr_harmless && test_bit(index, layer->harmless);
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_harmless, "LIVEUPDATE");
+
+/**
  * device_liveupdate_settle() - what became of a device that was probed?
  * @dev: the device, handed over or not
  * @ret: as device_liveupdate_probed()
@@ -597,10 +644,26 @@ void device_liveupdate_going_down(struct device *dev)
  */
 void device_liveupdate_forget(void)
 {
+	device_liveupdate_forget_harmless();
+
 	guard(mutex)(&device_liveupdate_layer.lock);
 	device_liveupdate_free_records();
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget);
+
+/**
+ * device_liveupdate_forget_harmless() - nobody asks any more who is harmless
+ *
+ * Context: May sleep. Not in FINISH.
+ */
+void device_liveupdate_forget_harmless(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	bitmap_free(layer->harmless);
+	layer->harmless = NULL;
+	layer->nr_harmless = 0;
+}
 
 /**
  * device_liveupdate_forget_absent() - devices that have not appeared are gone
@@ -685,6 +748,7 @@ void device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 		return;
 
 	err = device_liveupdate_read_table(data);
+	device_liveupdate_forget_harmless();
 	if (err)
 		pr_alert("live update is off, and it is not known which devices run: %pe\n",
 			 ERR_PTR(err));
@@ -786,6 +850,17 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 	}
 }
 
+/* After all of the above: is it known what became of the device? */
+static bool
+device_liveupdate_settled(const struct device_liveupdate_incoming *incoming)
+{
+	guard(mutex)(&device_liveupdate_layer.lock);
+
+	return !hlist_unhashed(&incoming->hash) &&
+	       incoming->fate != DEVICE_LIVEUPDATE_ABSENT &&
+	       incoming->fate != DEVICE_LIVEUPDATE_INHERITED;
+}
+
 /* Returns true if the device has no driver and may get one. */
 static bool device_liveupdate_finish_one(struct device *dev,
 					 struct device_liveupdate_incoming *incoming)
@@ -854,8 +929,11 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 	}
 	liveupdate_parts_record(subsystem, parts);
 
-	for (unsigned int i = 0; i < layer->nr_incoming; i++)
+	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		device_liveupdate_drop(&layer->incoming[i]);
+		if (device_liveupdate_settled(&layer->incoming[i]))
+			__set_bit(i, layer->harmless);
+	}
 	if (layer->nr_absent)
 		pr_warn("%u did not appear, what was saved for them stays reserved\n",
 			layer->nr_absent);

@@ -47,6 +47,7 @@
 #ifndef _LINUX_LIVEUPDATE_DEVICE_H
 #define _LINUX_LIVEUPDATE_DEVICE_H
 
+#include <linux/errno.h>
 #include <linux/kho/abi/device.h>
 #include <linux/liveupdate/subsystem.h>
 #include <linux/types.h>
@@ -178,6 +179,9 @@ bool device_liveupdate_awaited(const struct bus_type *bus,
 bool device_liveupdate_inherited(struct device *dev);
 const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 						      u32 *version);
+int device_liveupdate_outgoing_index(struct device *dev, u32 *index);
+int device_liveupdate_incoming_index(struct device *dev, u32 *index);
+bool device_liveupdate_harmless(u32 index);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
@@ -211,6 +215,21 @@ static inline const struct liveupdate_data *
 device_liveupdate_adopt(struct device *dev, u32 *version)
 {
 	return NULL;
+}
+
+static inline int device_liveupdate_outgoing_index(struct device *dev, u32 *index)
+{
+	return -ENOENT;
+}
+
+static inline int device_liveupdate_incoming_index(struct device *dev, u32 *index)
+{
+	return -ENOENT;
+}
+
+static inline bool device_liveupdate_harmless(u32 index)
+{
+	return false;
 }
 
 #endif /* CONFIG_DEV_LIVEUPDATE */
