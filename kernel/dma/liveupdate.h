@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * DMA buffers in a live update: what kernel/dma/liveupdate*.c share. The idea is
+ * in liveupdate.c.
+ */
+
+#ifndef _KERNEL_DMA_LIVEUPDATE_H
+#define _KERNEL_DMA_LIVEUPDATE_H
+
+#include <linux/hashtable.h>
+#include <linux/kho/abi/dma.h>
+#include <linux/kho_block.h>
+#include <linux/list.h>
+#include <linux/liveupdate.h>
+#include <linux/mutex.h>
+
+#define DMA_LIVEUPDATE_HASH_BITS	10
+
+/**
+ * struct dma_liveupdate_incoming - a buffer that the previous kernel left
+ * @ser: its record.
+ * @hash: entry in &dma_liveupdate_layer.buckets, unless it is not known whose it is.
+ * @damaged: another record has the same device and tag.
+ * @folio: the memory, once it was restored and while nobody uses it.
+ * @buffer: who uses it, or NULL.
+ */
+struct dma_liveupdate_incoming {
+	struct dma_liveupdate_ser ser;
+	struct hlist_node hash;
+	bool damaged;
+	struct folio *folio;
+	struct dma_liveupdate_buffer *buffer;
+};
+
+/**
+ * struct dma_liveupdate_layer - all DMA buffers
+ * @lock: protects what follows. See the lock order in liveupdate.c.
+ * @buffers: all buffers by device, &dma_liveupdate_buffer.node.
+ * @preserved: those that are preserved, &dma_liveupdate_buffer.member.
+ * @nr_preserved: number of them.
+ * @closed: the table is written, nothing can be added.
+ * @broken: a buffer was taken out of the table since.
+ * @blocks: outgoing table.
+ * @incoming: records of the previous kernel until FINISH, or NULL.
+ * @nr_incoming: number of them.
+ * @nr_lost: those that cannot be relied on.
+ * @buckets: the others by device and tag.
+ * @bucket_bits: binary logarithm of the number of @buckets.
+ */
+struct dma_liveupdate_layer {
+	struct mutex lock;	/* what follows */
+	DECLARE_HASHTABLE(buffers, DMA_LIVEUPDATE_HASH_BITS);
+	struct list_head preserved;
+	unsigned int nr_preserved;
+	bool closed;
+	bool broken;
+	struct kho_block_set blocks;
+
+	struct dma_liveupdate_incoming *incoming;
+	unsigned int nr_incoming;
+	unsigned int nr_lost;
+	struct hlist_head *buckets;
+	unsigned int bucket_bits;
+};
+
+extern struct dma_liveupdate_layer dma_liveupdate_layer;
+
+/* liveupdate.c */
+int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
+			   struct liveupdate_data *data);
+int dma_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
+			  struct liveupdate_data *data);
+void dma_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
+			   struct liveupdate_data *data);
+int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
+			   struct liveupdate_data *data);
+void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
+			   struct liveupdate_data *data);
+void dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			    const struct liveupdate_data *data);
+#if IS_ENABLED(CONFIG_KUNIT)
+int dma_liveupdate_nr_mapped(struct device *dev);
+#endif
+
+/* liveupdate_handover.c: KHO, which the tests replace */
+int dma_liveupdate_keep_folio(struct folio *folio);
+void dma_liveupdate_drop_folio(struct folio *folio);
+bool dma_liveupdate_handed_over(phys_addr_t phys, size_t size);
+struct folio *dma_liveupdate_restore_folio(phys_addr_t phys);
+void dma_liveupdate_free_handed(phys_addr_t phys);
+
+/* liveupdate_handover.c: the format */
+int dma_liveupdate_alloc_table(struct liveupdate_data *data);
+void dma_liveupdate_free_table(struct liveupdate_data *data);
+void dma_liveupdate_write_table(const struct liveupdate_data *data);
+int dma_liveupdate_check_table(const struct liveupdate_data *data,
+			       struct dma_liveupdate_table_ser *table);
+int dma_liveupdate_read_table(const struct liveupdate_data *data);
+void dma_liveupdate_release_table(const struct liveupdate_data *data);
+struct dma_liveupdate_incoming *dma_liveupdate_find_incoming(u32 device, u32 tag);
+void dma_liveupdate_forget(void);
+
+#endif /* _KERNEL_DMA_LIVEUPDATE_H */
