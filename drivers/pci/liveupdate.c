@@ -166,10 +166,23 @@ static int pci_liveupdate_supported(struct device *dev, const char **reason)
 	const char *objection = pci_liveupdate_objection(pdev);
 
 	if (!objection)
-		return 0;
+		return dma_liveupdate_supported(dev, reason);
 	*reason = objection;
 
 	return -EOPNOTSUPP;
+}
+
+/* Drivers preserve their memory in their prepare, but what they map may change. */
+static int pci_liveupdate_check_dma(struct device *dev)
+{
+	const char *reason = "what it may access is not preserved";
+	int err;
+
+	err = dma_liveupdate_check(dev, &reason);
+	if (err)
+		dev_err(dev, "liveupdate: its DMA cannot go on: %s\n", reason);
+
+	return err;
 }
 
 static int pci_liveupdate_keep_path(struct device *dev, bool on)
@@ -276,14 +289,11 @@ static void pci_liveupdate_replay_msi(struct pci_dev *pdev)
 static int pci_liveupdate_freeze(struct device *dev)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
-	const char *reason = "what it may access is not preserved";
 	int err;
 
-	err = dma_liveupdate_check(dev, &reason);
-	if (err) {
-		pci_err(pdev, "liveupdate: cannot be frozen: %s\n", reason);
+	err = pci_liveupdate_check_dma(dev);
+	if (err)
 		return err;
-	}
 
 	if (pdev->msix_enabled)
 		pci_liveupdate_mask_msix(pdev, true);
@@ -359,6 +369,7 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
 	.supported	= pci_liveupdate_supported,
 	.is_bridge	= pci_liveupdate_bridge,
+	.prepare	= pci_liveupdate_check_dma,
 	.freeze		= pci_liveupdate_freeze,
 	.thaw		= pci_liveupdate_thaw,
 	.keep_path	= pci_liveupdate_keep_path,
