@@ -99,7 +99,8 @@ class VM:
     _running = set()
 
     def __init__(self, folder, kernel, append, *, memory="1G", smp=1, limit=120,
-                 ram_file=False, trace=(), icount=None, gdb=False, initrd=None):
+                 ram_file=False, trace=(), icount=None, gdb=False, initrd=None,
+                 devices=()):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.kernel = pathlib.Path(kernel)
@@ -107,6 +108,7 @@ class VM:
         self.memory, self.smp, self.limit = memory, smp, limit
         self.icount = icount
         self.trace = (*TRACE, *trace)
+        self.devices = tuple(devices)
         self.initrd = initrd or guest.build()
         self.serial_log = self.folder / "serial.log"
         self._ram_path = self.folder / "ram" if ram_file else None
@@ -138,8 +140,8 @@ class VM:
                    f"multidevs=remap,path={guest.SHARE}",
                    "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
                    "-kernel", str(self.kernel), "-initrd", str(self.initrd),
-                   "-append", self.append,
-                   "-D", str(self.folder / "trace.log")]
+                   "-append", self.append, *self.devices,
+                   "-msg", "timestamp=on", "-D", str(self.folder / "trace.log")]
         for event in self.trace:
             command += ["-trace", f"enable={event}"]
         if self._ram_path:
@@ -293,6 +295,16 @@ class VM:
         except QMPError as error:
             text = str(error)
         (self.folder / "registers").write_text(text)
+
+    def write_physical(self, address, data):
+        """Writes to a physical address, a device's registers among them, while the
+        machine is stopped for it."""
+        gdb = self._connect(lambda: Gdb(self._sockets / "gdb"))
+        try:
+            gdb.write_physical(address, data)
+            gdb.detach()
+        finally:
+            gdb.close()
 
     def stop_at(self, address, trigger, timeout=60):
         """Runs `trigger()`, then stops the machine when a CPU gets to `address`.

@@ -103,6 +103,12 @@ class Gdb:
         registers = bytes.fromhex(self.command("g"))
         return struct.unpack_from("<Q", registers, RIP_AT)[0]
 
+    def write_physical(self, address, data):
+        """Writes to a physical address in one access, be it memory or a device."""
+        self._accepted("Qqemu.PhyMemMode:1")
+        self._accepted(f"M{address:x},{len(data):x}:{data.hex()}")
+        self._accepted("Qqemu.PhyMemMode:0")
+
     def detach(self):
         """Lets the guest run and ends the connection."""
         self.command("D")

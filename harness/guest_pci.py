@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: GPL-2.0
+"""PCI devices of a guest: how QEMU is told of them, and the two sample drivers.
+
+What the drivers show in sysfs is described in
+Documentation/driver-api/liveupdate-edu.rst.
+"""
+
+import hashlib
+import os
+
+from .guest_control import LIVEUPDATE, GuestFailure
+from .pci_host import PciHost
+from .pci_trace import EVENTS
+
+EDU, IVSHMEM = "liveupdate_edu", "liveupdate_ivshmem"
+DRIVERS = "/sys/bus/pci/drivers"
+BUFFER = 4096
+# edu takes the machine down with more than 2048 bytes, or with the last of its own.
+TRANSFER = 2048
+PARTS = ((0, 2048), (2048, 2032))
+END = 4080
+DISK_BLOCK = 64 << 10
+DISK_BLOCKS = 256
+
+
+class Machine:
+    """The PCI devices of a machine, as arguments for QEMU.
+
+    Without the ACPI kind of hotplug, slots are the kernel's own business.
+    """
+
+    def __init__(self):
+        self._arguments = ["-global", "edu.dma_mask=0xffffffff", "-global",
+                           "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
+        self._slot = 0x10               # others have the first ones
+        self._chassis = 0
+
+    def arguments(self):
+        """The arguments."""
+        return list(self._arguments)
+
+    def device(self, driver, name, bus="pcie.0", **properties):
+        """Any device; directly on the root bus each has a slot of its own."""
+        words = [driver, f"id={name}", f"bus={bus}"]
+        if bus == "pcie.0":
+            words.append(f"addr={self._slot:#x}")
+            self._slot += 1
+        words += [f"{key.replace('_', '-')}={value}" for key, value in properties.items()]
+        self._arguments += ["-device", ",".join(words)]
+        return self
+
+    def edu(self, name, bus="pcie.0"):
+        """An edu device."""
+        return self.device("edu", name, bus)
+
+    def ivshmem(self, name, server, bus="pcie.0"):
+        """The device of an ivshmem server."""
+        self._arguments += ["-chardev", f"socket,id={name}.server,path={server.path}"]
+        return self.device("ivshmem-doorbell", name, bus, chardev=f"{name}.server",
+                           vectors=server.vectors)
+
+    def _numbers(self):
+        self._chassis += 1
+        return {"chassis": self._chassis, "slot": self._chassis}
+
+    def port(self, name, bus="pcie.0"):
+        """A root port, which is a slot."""
+        return self.device("pcie-root-port", name, bus, **self._numbers())
+
+    def switch(self, name, bus):
+        """A switch with one port, NAME.down."""
+        self.device("x3130-upstream", name, bus)
+        return self.device("xio3130-downstream", f"{name}.down", name, **self._numbers())
+
+    def disk(self, name, path, bus="pcie.0"):
+        """A virtio disk in a file of the host."""
+        self._arguments += ["-drive", f"id={name}.file,if=none,format=raw,file={path},"
+                            "cache=writeback"]
+        return self.device("virtio-blk-pci", name, bus, drive=f"{name}.file")
+
+
+def pattern(name, size=BUFFER):
+    """Bytes that nothing else holds, the same for the same name."""
+    parts = (hashlib.sha256(f"{name} {number}".encode()).digest()
+             for number in range((size + 31) // 32))
+    return b"".join(parts)[:size]
+
+
+def boot(run, machine, kernel="a", extra="dma_debug=off", **options):
+    """A machine with these devices; (guest, host)."""
+    options.setdefault("trace", EVENTS)
+    guest = run.boot(kernel, extra=extra, devices=machine.arguments(), **options)
+    return guest, PciHost(guest.vm)
+
+
+class Device:
+    """A device with a sample driver, seen from the guest; QEMU says where it is."""
+
+    module = None
+
+    def __init__(self, run, guest, host, name):
+        self._run, self._guest, self._host = run, guest, host
+        self.name = name
+        self.function = host.function(name)
+
+    @property
+    def identity(self):
+        """Its name on the bus, by which it is handed over."""
+        return f"0000:{self.function.name}"
+
+    def load(self, kernel, *parameters):
+        """Loads its driver."""
+        load(self._run, self._guest, kernel, self.module, *parameters)
+
+    def file(self, name):
+        """A file of its folder in sysfs."""
+        return self._guest.read(f"{self.function.path}/{name}")
+
+    def shown(self, name):
+        """What the sample driver shows."""
+        return self.file(f"{self.module}/{name}")
+
+    def has(self, name):
+        """Whether it has such a file."""
+        return self._guest.exists(f"{self.function.path}/{name}")
+
+    def write(self, name, text):
+        """One write to such a file; "" or the errno's name."""
+        return self._guest.write(f"{self.function.path}/{name}", text)
+
+    def driver(self):
+        """Name of the driver that is bound, or ""."""
+        link = self._guest.run(f"readlink {self.function.path}/driver").out
+        return link.rsplit("/", 1)[-1]
+
+    def bind(self, driver=None, unbind=False):
+        """Writes bind or unbind of a driver; "" or the errno's name."""
+        verb = "unbind" if unbind else "bind"
+        return self._guest.write(f"{DRIVERS}/{driver or self.module}/{verb}", self.identity)
+
+    def request(self, value=1):
+        """Writes requested; "" or the errno's name."""
+        return self.write("liveupdate/requested", str(value))
+
+    def status(self):
+        """requested, preserved and reclaimed."""
+        return tuple(self.file(f"liveupdate/{name}")
+                     for name in ("requested", "preserved", "reclaimed"))
+
+    def registers(self):
+        """Command register and base addresses, as they are now."""
+        return self._host.command(self.function), self._host.bars(self.function)
+
+
+class EduDevice(Device):
+    """An edu device."""
+
+    module = EDU
+
+    def fill(self, data):
+        """Overwrites the buffer."""
+        self._guest.put("/run/pattern", data)
+        self._guest.do(f"cat /run/pattern > {self.function.path}/{EDU}/buffer")
+
+    def buffer(self):
+        """What the driver says the buffer holds."""
+        result = self._guest.run(f"cat {self.function.path}/{EDU}/buffer")
+        if not result.ok:
+            raise GuestFailure(f"buffer of {self.name}: {result.out}")
+        return result.data
+
+    def command(self, direction, offset=0, length=TRANSFER):
+        """A shell command that starts a transfer."""
+        return (f"echo {direction} {offset} {length} > "
+                f"{self.function.path}/{EDU}/transfer")
+
+    def start(self, direction, offset=0, length=TRANSFER):
+        """Starts a transfer; "" or the errno's name."""
+        return self.write(f"{EDU}/transfer", f"{direction} {offset} {length}")
+
+    def idle(self):
+        """Waits until no transfer is in flight."""
+        self._guest.do(f"until [ \"$(cat {self.function.path}/{EDU}/in_flight)\" = none ]; "
+                       "do usleep 10000; done", timeout=10)
+
+    def transfer(self, direction, offset=0, length=TRANSFER):
+        """A whole transfer."""
+        error = self.start(direction, offset, length)
+        if error:
+            raise GuestFailure(f"{direction} {offset} {length} of {self.name}: {error}")
+        self.idle()
+
+    def count(self, name):
+        """completed, interrupts or adopted."""
+        return int(self.shown(name))
+
+    def store(self, data):
+        """Puts all but the last bytes into the device's own memory."""
+        self.fill(data)
+        for part in PARTS:
+            self.transfer("to", *part)
+
+    def check_works(self, name):
+        """Bytes go to the device and come back, the device interrupts, the memory in
+        between is that of the driver: its file and the host read the same."""
+        run, what = self._run, f"{self.name} {name}"
+        there, here = pattern(f"{what} there"), pattern(f"{what} here")
+        before = self.count("completed"), self.count("interrupts")
+        self.store(there)
+        self.fill(here)
+        self.transfer("from", *PARTS[0])
+        run.check(f"{what}: half comes back",
+                  self.buffer() == there[:TRANSFER] + here[TRANSFER:])
+        self.transfer("from", *PARTS[1])
+        run.check(f"{what}: all comes back", self.buffer() == there[:END] + here[END:])
+        memory = self._host.edu(self.function).memory
+        run.equal(f"{what}: what the host reads there",
+                  self._host.read(memory, 64), there[TRANSFER:TRANSFER + 64])
+        run.equal(f"{what}: transfers", self.count("completed") - before[0], 4)
+        run.check(f"{what}: interrupts", self.count("interrupts") - before[1] >= 4)
+
+
+class IvshmemDevice(Device):
+    """An ivshmem-doorbell device."""
+
+    module = IVSHMEM
+
+    def __init__(self, run, guest, host, name, server):
+        super().__init__(run, guest, host, name)
+        self.server = server
+
+    def interrupts(self):
+        """Interrupts per vector as the driver says."""
+        lines = self.shown("interrupts").splitlines()
+        return tuple(int(line.split()[1]) for line in lines)
+
+    def ring(self, vector, what):
+        """Rings once; exactly one interrupt has to come."""
+        before = self.server.counts()
+        self.server.ring(vector)
+        self.settle()
+        want = tuple(count + (number == vector) for number, count in enumerate(before))
+        self._run.equal(f"interrupts of {self.name} {what}", self.server.counts(), want)
+
+    def settle(self):
+        """Lets interrupts that are on their way arrive: the guest answers twice."""
+        self._guest.do("usleep 20000")
+        self._guest.do("true")
+
+
+def load(run, guest, kernel, module, *parameters):
+    """Loads a sample driver."""
+    guest.do(f"insmod {run.module(kernel, module)} {' '.join(parameters)}", timeout=60)
+
+
+# -- the neighbour --------------------------------------------------------------
+
+class Disk:
+    """A disk under load that is verified: block N holds nothing but its number.
+
+    The guest writes block after block past its cache, reads each back, and tells how
+    far it is. The host looks into the file: what was told must be there. A wrong
+    byte, wherever it comes from, ends the load.
+    """
+
+    def __init__(self, folder):
+        self.path = folder / "disk"
+        with open(self.path, "wb") as file:
+            file.truncate(DISK_BLOCKS * DISK_BLOCK)
+        self._next = 0
+        self._job = None
+
+    @staticmethod
+    def _block(number):
+        line = f"block {number:09d}\n".encode()         # 16 bytes
+        return line * (DISK_BLOCK // len(line))
+
+    def start(self, guest):
+        """Starts the load in this kernel, behind what is there."""
+        guest.put("/run/load", (
+            f"i={self._next}\nwhile :; do\n"
+            f"n=$((i % {DISK_BLOCKS})); s=$(printf 'block %09d' $i)\n"
+            f"yes \"$s\" | head -c {DISK_BLOCK} > /run/want\n"
+            f"dd if=/run/want of=/dev/vda bs={DISK_BLOCK} seek=$n oflag=direct "
+            "conv=notrunc status=none || { echo write $i failed; exit 1; }\n"
+            f"dd if=/dev/vda of=/run/got bs={DISK_BLOCK} skip=$n count=1 iflag=direct "
+            "status=none || { echo read $i failed; exit 1; }\n"
+            "cmp /run/want /run/got || { echo block $i differs; exit 1; }\n"
+            "i=$((i + 1)); echo $i > /run/load.new; mv /run/load.new /run/load.done\n"
+            "usleep 10000\ndone\n"), 0o755)
+        self._job = guest.start("sh /run/load")
+        guest.do("until [ -s /run/load.done ]; do usleep 20000; done", timeout=20)
+
+    def check(self, run, guest, running=True):
+        """The load goes on, and all it told is in the file."""
+        if running:
+            run.equal("load of the disk ended", guest.exists(f"{self._job}.status"), False)
+            run.equal("complaints of the load", guest.output(self._job), "")
+            self._next = int(guest.read("/run/load.done"))
+        first = max(0, self._next - DISK_BLOCKS + 2)
+        with open(self.path, "rb") as file:
+            bad = [number for number in range(first, self._next)
+                   if os.pread(file.fileno(), DISK_BLOCK, number % DISK_BLOCKS * DISK_BLOCK)
+                   != self._block(number)]
+        run.equal("wrong blocks on the disk", bad, [])
+        run.check("the disk was under load", self._next > 0)
+
+
+# -- the lists ------------------------------------------------------------------
+
+def listed(guest, which):
+    """Identity -> device of the PCI devices in a list of the device layer."""
+    lines = guest.read(f"{LIVEUPDATE}/devices/{which}").splitlines()[1:]
+    table = {}
+    for line in lines:
+        bus, identity, device = line.split()
+        table[identity if bus == "pci" else f"{bus}/{identity}"] = device
+    return table
+
+
+def last_failed(guest):
+    """step, bus, identity, errno and reason of the device that failed last."""
+    return tuple(guest.read(f"{LIVEUPDATE}/devices/last_failed").split(" ", 4))
