@@ -86,10 +86,9 @@ def pattern(name, size=BUFFER):
     return b"".join(parts)[:size]
 
 
-def boot(run, machine, kernel="a", extra="dma_debug=off", **options):
+def boot(run, machine, kernel="a", **options):
     """A machine with these devices; (guest, host)."""
-    options.setdefault("trace", EVENTS)
-    guest = run.boot(kernel, extra=extra, devices=machine.arguments(), **options)
+    guest = run.boot(kernel, devices=machine.arguments(), trace=EVENTS, **options)
     return guest, PciHost(guest.vm)
 
 

@@ -181,11 +181,12 @@ class PciHost:
         data = self.read(function.bars[1] + 16 * vector, 16)
         return (int.from_bytes(data[:8], "little"), int.from_bytes(data[8:12], "little"))
 
-    def pending(self, function, vector):
-        """Whether an interrupt of an ivshmem device is latched."""
+    def pending(self, function):
+        """Vectors of an ivshmem device of which an interrupt is latched."""
         at = self.config(function, self.capability(function, pt.MSIX) + 8)
         data = self.read(function.bars[at & 7] + (at & ~7), 8)
-        return bool(int.from_bytes(data, "little") >> vector & 1)
+        bits = int.from_bytes(data, "little")
+        return {vector for vector in range(64) if bits >> vector & 1}
 
     def processors(self):
         """(instruction pointer, privilege, halted) of each processor."""

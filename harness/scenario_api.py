@@ -111,13 +111,15 @@ class Run:
             raise HarnessError(f"build/{build} has {len(found)} {name}: run make kernel")
         return host_path(found[0])
 
-    def append(self, extra="", enabled=ENABLED, kaslr=False):
-        """A kernel command line."""
+    def append(self, extra="", enabled=ENABLED, kaslr=False, dma_debug=False):
+        """A kernel command line; what dma_debug costs, all but one do without."""
         words = (APPEND, "" if kaslr else "nokaslr", enabled,
+                 "" if dma_debug else "dma_debug=off",
                  DEBUG_APPEND if self.debug else "", extra)
         return " ".join(word for word in words if word)
 
-    def boot(self, kernel="a", extra="", enabled=ENABLED, kaslr=False, **options):
+    def boot(self, kernel="a", extra="", enabled=ENABLED, kaslr=False, dma_debug=False,
+             **options):
         """Starts a machine with this kernel and waits until it is up."""
         number = len(self.guests) + 1
         folder = self.folder if number == 1 else self.folder / f"vm{number}"
@@ -127,7 +129,7 @@ class Run:
                     "ram_file": self.what.ram_file, "gdb": self.what.gdb, **options}
         if self.debug:
             settings["memory"] = DEBUG_MEMORY
-        vm = VM(folder, self.image(kernel), self.append(extra, enabled, kaslr),
+        vm = VM(folder, self.image(kernel), self.append(extra, enabled, kaslr, dma_debug),
                 **settings)
         guest = Guest(vm, self._on_event, slow)
         self.guests.append(guest)

@@ -1,0 +1,444 @@
+# SPDX-License-Identifier: GPL-2.0
+"""PCI functions that run through an update: their DMA, their bridges, their peace.
+
+The host is the witness: QEMU's registers and its record of config accesses, the
+memory of the guest as the host maps it, the instruction pointers of its processors.
+"""
+
+import re
+import time
+
+from .. import pci_trace as pt
+from ..guest_control import split_boots
+from ..guest_pci import (BUFFER, TRANSFER, Disk, EduDevice, Machine, boot, last_failed,
+                         listed, pattern)
+from ..scenario_api import Failed, release_of, scenario
+
+WATCHED = {"ram_file": True, "gdb": True}
+
+
+# -- the jump -------------------------------------------------------------------
+
+def request(run, *devices):
+    """Requests devices; it has to work."""
+    for device in devices:
+        run.equal(f"request of {device.name}", device.request(), "")
+
+
+def at_jump(run, guest, look, before=""):
+    """Runs `before` and reboot(2), and stops when the old kernel has done all it does.
+
+    `look(gdb)` is called while the machine stands still there; then it goes on.
+    """
+    address = int(guest.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
+    command = f"{before}; exec guestctl reboot kexec" if before else "guestctl reboot kexec"
+    run.step("stop at the jump")
+    gdb = guest.vm.stop_at(address, lambda: guest.send(command))
+    found = look(gdb)
+    gdb.detach()
+    return found
+
+
+def arrive(run, guest, kernel="b", state="updated"):
+    """The next kernel comes up."""
+    result = guest.wait_boot()
+    run.equal("release after the jump", result.release, release_of(run.image(kernel)))
+    run.state(guest, state)
+
+
+def no_kernel_runs(run, guest, host, what):
+    """No processor is in a kernel: each is halted, or privileged below 4 GiB, where no
+    kernel is mapped, and the next kernel printed nothing yet."""
+    boots = len(guest.boots)
+    for number, (pointer, level, halted) in enumerate(host.processors()):
+        run.check(f"{what}: processor {number} is in no kernel, at {pointer:#x}",
+                  halted or (level == 0 and pointer < 1 << 32))
+    run.equal(f"{what}: kernels that said anything",
+              len(split_boots(guest.vm.serial())), boots)
+
+
+def landing(run, guest, host, address, before, timeout=20):
+    """Waits until memory is not as before, and stops the machine to see who runs then;
+    the bytes there."""
+    ram, end = guest.vm.ram, time.monotonic() + timeout
+    while ram.read(address, 8) == before[:8]:
+        if time.monotonic() > end:
+            raise Failed(f"no DMA reached {address:#x} within {timeout} s")
+    with host.stopped():
+        no_kernel_runs(run, guest, host, "when the DMA lands")
+        return ram.read(address, len(before))
+
+
+# -- what has to hold of every function and bridge ------------------------------
+
+class Watch:
+    """What the record has to say of functions between two moments."""
+
+    def __init__(self, run, host, devices=(), bridges=()):
+        self._run, self._host = run, host
+        self._functions = [device.function for device in devices]
+        self._bridges = [host.function(name) for name in bridges]
+        self.start = host.trace.now()
+        self._before = {function: (host.command(function), host.bars(function))
+                        for function in self._functions}
+        self._windows = {bridge: self._window(bridge) for bridge in self._bridges}
+
+    def _window(self, bridge):
+        """Bus numbers and windows, without secondary status and latency."""
+        config = {offset: self._host.config(bridge, offset)
+                  for offset in (0x18, 0x1C, 0x20, 0x24, 0x28, 0x2C, 0x30)}
+        config[0x18] &= 0xFFFFFF
+        config[0x1C] &= 0xFFFF
+        return config
+
+    def check(self):
+        """Nothing was reset, and no DMA was stopped, moved or cut off."""
+        run, events = self._run, self._host.trace.events(self.start)
+        for function, (command, bars) in self._before.items():
+            name = f"{function.id} at {function.name}"
+            run.equal(f"{name}: bus mastering off", pt.without_master(events, function.name),
+                      [])
+            run.equal(f"{name}: base addresses", pt.bar_complaints(
+                events, function.name, bars, command), [])
+            run.equal(f"{name}: base addresses now", self._host.bars(function), bars)
+            run.check(f"{name}: bus master now", self._host.command(function) & pt.MASTER)
+        run.equal("devices that were reset", pt.resets(events, "edu", "ivshmem-doorbell"), [])
+        for bridge in self._bridges:
+            name = f"{bridge.id} at {bridge.name}"
+            run.equal(f"{name}: bus mastering off", pt.without_master(events, bridge.name), [])
+            run.equal(f"{name}: resets of its bus", pt.bridge_resets(events, bridge.name), [])
+            run.equal(f"{name}: bus numbers and windows", self._window(bridge),
+                      self._windows[bridge])
+            run.check(f"{name}: bus master now", self._host.command(bridge) & pt.MASTER)
+
+
+def check_frozen_msi(run, host, device):
+    """At the jump: a bus master, INTx off, and MSI, which has no mask bits, too."""
+    command = host.command(device.function)
+    run.check(f"{device.name} at the jump is a bus master", command & pt.MASTER)
+    run.check(f"{device.name} at the jump has INTx off", command & pt.INTX_DISABLE)
+    run.equal(f"{device.name} at the jump has MSI off",
+              host.message_control(device.function, pt.MSI) & pt.MSI_ENABLE, 0)
+
+
+# -- a transfer that is in flight over the jump ---------------------------------
+
+class Flight:
+    """A transfer of one edu device that begins in one kernel and is found by the next.
+
+    What is in memory before, what comes out of the device, and what the buffer holds
+    of neither, are all different, so that no transfer at all shows.
+    """
+
+    def __init__(self, run, guest, host, edu, name):
+        self._run, self._guest, self._host, self.edu = run, guest, host, edu
+        self.there, self.here = pattern(f"{name} there"), pattern(f"{name} here")
+        self.after = self.there[:TRANSFER] + self.here[TRANSFER:]
+        edu.store(self.there)
+        edu.fill(self.here)
+        self.completed = edu.count("completed")
+        self.memory = None
+
+    def begin(self):
+        """The shell command."""
+        return self.edu.command("from")
+
+    def look(self, gdb):
+        """The old kernel is through: the transfer is in flight, its target as before."""
+        run, name, function = self._run, self.edu.name, self.edu.function
+        dma = self._host.edu(function)
+        self.memory = dma.memory
+        if run.debug and not dma.running:
+            # This kernel takes longer than the transfer. The host begins it anew.
+            self._guest.vm.ram.write(self.memory, self.here[:TRANSFER])
+            gdb.write_physical(function.bars[0] + 0x98, (7).to_bytes(4, "little"))
+            dma = self._host.edu(function)
+        run.check(f"{name}: the transfer is in flight at the jump", dma.running)
+        run.equal(f"{name}: bytes of the transfer", dma.count, TRANSFER)
+        run.check(f"{name}: the memory is as it was at the jump",
+                  self._guest.vm.ram.read(self.memory, BUFFER) == self.here)
+
+    def lands(self):
+        """It lands while no kernel runs."""
+        got = landing(self._run, self._guest, self._host, self.memory, self.here)
+        self._run.check(f"{self.edu.name}: what landed while no kernel ran",
+                        got == self.after)
+
+    def found(self):
+        """The next kernel's driver finds it, in the same memory, without a transfer of
+        its own; it had one interrupt, which the device could not send."""
+        run, edu = self._run, self.edu
+        edu.idle()
+        run.equal(f"{edu.name}: adopted", edu.shown("adopted"), "1")
+        run.equal(f"{edu.name}: reclaimed", edu.status(), ("0", "1", "1"))
+        run.equal(f"{edu.name}: interrupts of the next kernel", edu.count("interrupts"), 1)
+        run.equal(f"{edu.name}: transfers completed", edu.count("completed"),
+                  self.completed + 1)
+        run.check(f"{edu.name}: what the driver finds", edu.buffer() == self.after)
+        run.equal(f"{edu.name}: what is there",
+                  self._guest.vm.ram.read(self.memory, BUFFER) == self.after, True)
+
+
+def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=()):
+    """An update with a transfer in flight; up to the state updated, all adopted."""
+    flight = Flight(run, guest, host, edu, name)
+    watch = Watch(run, host, (edu, *others), bridges)
+    run.prepare(guest)
+    run.load(guest, kernel)
+
+    def look(gdb):
+        flight.look(gdb)
+        check_frozen_msi(run, host, edu)
+        for bridge in bridges:
+            run.check(f"{bridge} at the jump is a bus master",
+                      host.command(host.function(bridge)) & pt.MASTER)
+    at_jump(run, guest, look, flight.begin())
+    flight.lands()
+    arrive(run, guest, kernel)
+    run.check("the device is in the list of those that are awaited",
+              edu.identity in listed(guest, "unreclaimed"))
+    edu.load(kernel)
+    flight.found()
+    return watch
+
+
+def with_edu(run, machine, name="edu0", **options):
+    """Kernel A with a machine whose edu device has its driver."""
+    guest, host = boot(run, machine, **options)
+    edu = EduDevice(run, guest, host, name)
+    edu.load("a")
+    run.equal("driver", edu.driver(), "liveupdate_edu")
+    run.equal(f"{edu.name}: adopted in the first kernel", edu.shown("adopted"), "0")
+    return guest, host, edu
+
+
+@scenario("pci-dma-blackout", debug=True, **WATCHED)
+def pci_dma_blackout(run):
+    """DMA that began before the jump lands while no kernel runs, where it was to, and the
+    next kernel's driver finds it; beside it a disk is under load that is verified. Fails
+    without: the skip in device_shutdown() and with pci_clear_master() in it (no DMA
+    lands), preserved buffers (adoption fails, wrong bytes), pci_liveupdate_recognize()
+    (not adopted), the replay of MSI (the transfer is never completed)."""
+    disk = Disk(run.folder)
+    guest, host, edu = with_edu(run, Machine().edu("edu0").disk("disk0", disk.path))
+    edu.check_works("before")
+    run.equal("files of a device whose driver has no live update",
+              guest.exists(f"{host.function('disk0').path}/liveupdate"), False)
+    request(run, edu)
+    disk.start(guest)
+    disk.check(run, guest)
+    watch = fly(run, guest, host, edu, "blackout")
+    disk.check(run, guest, running=False)
+    disk.start(guest)
+    edu.check_works("after")
+    run.finish(guest)
+    watch.check()
+    run.equal("status after finish", edu.status(), ("0", "0", "0"))
+    edu.check_works("after finish")
+    disk.check(run, guest)
+    run.lacks("console", guest.console(2), "quarantined")
+
+
+@scenario("pci-root-port", smp=2, **WATCHED)
+def pci_root_port(run):
+    """The same behind a root port, which stays a bus master with its numbers and windows
+    from prepare on. QEMU lets DMA pass a port that is none, so its command register is
+    what is looked at. Fails without: the condition at pci_clear_master() in
+    pci_device_shutdown(), keep_path, preserve_config."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    request(run, edu)
+    watch = fly(run, guest, host, edu, "root port", ("port0",))
+    run.finish(guest)
+    edu.check_works("after")
+    watch.check()
+
+
+@scenario("pci-switch", **WATCHED)
+def pci_switch(run):
+    """The same behind a switch: three bridges in a row, and a device beside it below the
+    same root port that nobody asked for, which is shut down as ever."""
+    machine = Machine().port("port0").switch("switch0", "port0") \
+        .edu("edu0", "switch0.down").port("port1").edu("other0", "port1")
+    guest, host, edu = with_edu(run, machine)
+    request(run, edu)
+    other, start = host.function("other0"), host.trace.now()
+    watch = fly(run, guest, host, edu, "switch", ("port0", "switch0", "switch0.down"))
+    watch.check()
+    events = host.trace.events(start)
+    run.check("the other device stopped to be a bus master",
+              pt.without_master(events, other.name))
+    run.check("so did the port that only it needs",
+              pt.without_master(events, host.function("port1").name))
+    run.finish(guest)
+    edu.check_works("after")
+    watch.check()
+
+
+@scenario("pci-unrequested", **WATCHED)
+def pci_unrequested(run):
+    """Of two equal devices one is requested. The other is shut down as ever: no bus master
+    any more, its transfer does not land, and the next kernel has it as new. Fails if the
+    skip in device_shutdown() covers more than it must."""
+    guest, host, edu = with_edu(run, Machine().edu("edu0").edu("plain0"))
+    plain = EduDevice(run, guest, host, "plain0")
+    request(run, edu)
+    flight = Flight(run, guest, host, edu, "requested")
+    plain.store(pattern("plain there"))
+    plain.fill(pattern("plain here"))
+    watch = Watch(run, host, (edu,))
+    run.prepare(guest)
+    run.equal("preserved", (edu.status()[1], plain.status()[1]), ("1", "0"))
+    run.load(guest)
+
+    def look(gdb):
+        flight.look(gdb)
+        run.equal("the other at the jump is no bus master",
+                  host.command(plain.function) & pt.MASTER, 0)
+    at_jump(run, guest, look, flight.begin())
+    flight.lands()
+    arrive(run, guest)
+    edu.load("b")
+    flight.found()
+    run.equal("the other: adopted", plain.shown("adopted"), "0")
+    run.equal("the other: transfers", plain.count("completed"), 0)
+    run.finish(guest)
+    watch.check()
+    plain.check_works("in the next kernel")
+
+
+# -- what is refused, and the way back ------------------------------------------
+
+@scenario("pci-cancel", **WATCHED)
+def pci_cancel(run):
+    """prepare and cancel, twice, leave devices as they were, and a kexec after it is a
+    plain one: they are shut down, the next kernel has them as new. Fails without cancel in
+    PCI or DMA (buffers stay preserved, removal stays refused)."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    request(run, edu)
+    for number in range(2):
+        watch = Watch(run, host, (edu,), ("port0",))
+        run.prepare(guest)
+        edu.check_works(f"prepared {number}")
+        run.equal("start in prepared", edu.start("from"), "")
+        run.cancel(guest)
+        edu.idle()
+        edu.check_works(f"cancelled {number}")
+        watch.check()
+    run.equal("unbind", edu.bind(unbind=True), "")
+    run.equal("bind", edu.bind(), "")
+    run.load(guest)
+    start = host.trace.now()
+    edu.store(pattern("gone"))
+    run.jump(guest, state="normal")
+    run.check("it was shut down", pt.without_master(host.trace.events(start),
+                                                    edu.function.name))
+    edu.load("b")
+    run.equal("adopted", edu.shown("adopted"), "0")
+    edu.check_works("as new")
+
+
+@scenario("pci-locked", kernels=("a",), **WATCHED)
+def pci_locked(run):
+    """In prepared nobody unbinds, removes or resets a preserved function or a bridge
+    above it, and a rescan leaves both alone. Fails without the tests in pci-sysfs.c,
+    pci_reset_function(), pci_bus_resettable() and the notifier of the device layer."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    port = host.function("port0")
+    request(run, edu)
+    run.check("it could be reset", edu.has("reset"))
+    run.prepare(guest)
+    watch = Watch(run, host, (edu,), ("port0",))
+    for name, value in (("remove", "1"), ("reset", "1"), ("driver_override", "vfio-pci")):
+        run.equal(f"{name} of the function", edu.write(name, value), "EBUSY")
+    run.equal("unbind of the function", edu.bind(unbind=True), "EBUSY")
+    run.equal("rmmod", guest.run("rmmod liveupdate_edu").ok, False)
+    for name in ("remove", "reset_subordinate"):
+        if guest.exists(f"{port.path}/{name}"):
+            run.equal(f"{name} of the port", guest.write(f"{port.path}/{name}", "1"), "EBUSY")
+    run.equal("unbind of the port", guest.write("/sys/bus/pci/drivers/pcieport/unbind",
+                                                f"0000:{port.name}"), "EBUSY")
+    for path in ("/sys/bus/pci", port.path):
+        run.equal(f"rescan of {path}", guest.write(f"{path}/rescan", "1"), "")
+    run.check("it is there", edu.has("liveupdate"))
+    edu.check_works("in prepared")
+    watch.check()
+    run.cancel(guest)
+    run.step("and all of it can be done again")
+    start = host.trace.now()
+    run.equal("reset", edu.write("reset", "1"), "")
+    run.check("it was reset", pt.resets(host.trace.events(start), "edu"))
+    run.equal("remove", edu.write("remove", "1"), "")
+    run.equal("rescan", guest.write("/sys/bus/pci/rescan", "1"), "")
+    run.equal("driver", edu.driver(), "liveupdate_edu")
+
+
+@scenario("pci-freeze-failure", debug=True, smp=2, **WATCHED)
+def pci_freeze_failure(run):
+    """Someone else's freeze fails after the device was frozen, with a transfer in flight
+    that ends in between: thaw gives MSI back, the driver hears of it, all works, and the
+    next attempt succeeds. Fails without thaw in PCI or its replay of MSI."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    request(run, edu)
+    flight = Flight(run, guest, host, edu, "thawed")
+    watch = Watch(run, host, (edu,), ("port0",))
+    run.prepare(guest)
+    run.load(guest)
+    guest.configure("test-irq slow=freeze,ms=300;test-memory fail=freeze,errno=16")
+    result = guest.run(f"{flight.begin()}; guestctl reboot kexec")
+    run.contains("reboot(2)", result.out, "EBUSY")
+    run.state(guest, "prepared")
+    run.last_failed(guest, "freeze", "test-memory", -16)
+    edu.idle()
+    run.check("what landed", edu.buffer() == flight.after)
+    run.equal("transfers", edu.count("completed"), flight.completed + 1)
+    control = pt.control(host.trace.events(watch.start), edu.function.name,
+                         host.capability(edu.function, pt.MSI))
+    run.equal("MSI off and on", [value & pt.MSI_ENABLE for value in control], [0, 1])
+    edu.check_works("thawed")
+    guest.configure("test-irq slow=none;test-memory fail=none")
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    edu.check_works("rehearsed")
+    watch.check()
+    run.jump(guest)
+    edu.load("b")
+    run.equal("adopted", edu.shown("adopted"), "1")
+    run.finish(guest)
+    edu.check_works("in the next kernel")
+    watch.check()
+
+
+@scenario("pci-dma-unpreserved", kernels=("a",), **WATCHED)
+def pci_dma_unpreserved(run):
+    """A device that may reach a page which is not preserved: dma-debug knows, and freeze
+    is refused with the device and the reason, nothing is frozen, the device works; without
+    that page it can be frozen. Fails without dma_liveupdate_check() in freeze."""
+    guest, host = boot(run, Machine().edu("edu0"), dma_debug=True)
+    edu = EduDevice(run, guest, host, "edu0")
+    run.check("dma-debug is on", "DMA-API: debugging enabled" in guest.console())
+    edu.load("a", "stray=1")
+    request(run, edu)
+    run.prepare(guest)
+    run.load(guest)
+    watch = Watch(run, host, (edu,))
+    for error in (guest.refused_jump(), guest.set("rehearse", 1)):
+        run.check("freeze is refused", error not in ("", "ok"), error)
+        run.state(guest, "prepared")
+        step, bus, identity, number, reason = last_failed(guest)
+        run.equal("who failed", (step, bus, identity), ("freeze", "pci", edu.identity))
+        run.check("why", int(number) < 0 and reason, f"{number} {reason}")
+    run.contains("console", guest.console(), f"{edu.identity}: liveupdate")
+    run.equal("MSI was left alone", pt.disabled(
+        host.trace.events(watch.start), edu.function.name,
+        host.capability(edu.function, pt.MSI), pt.MSI_ENABLE), [])
+    edu.check_works("after the refusal")
+    run.cancel(guest)
+    guest.do("rmmod liveupdate_edu")
+    edu.load("a")
+    request(run, edu)
+    run.prepare(guest)
+    run.equal("rehearse without the page", guest.set("rehearse", 1), "")
+    edu.check_works("without the page")
+    run.cancel(guest)
+    run.lacks("console", guest.console(), "DMA-API: exceeded")
+    found = re.findall(r"DMA-API: .*(?:device driver|cacheline)", guest.console())
+    run.equal("complaints of dma-debug", found, [])

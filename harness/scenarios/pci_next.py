@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: GPL-2.0
+"""PCI functions that the next kernel does not take over, or that it cannot."""
+
+import json
+import struct
+
+from .. import pci_trace as pt
+from ..guest_control import host_path
+from ..guest_devices import VERSION, Table
+from ..guest_handover import Handover, walk_records
+from ..guest_pci import (DRIVERS, IVSHMEM, TRANSFER, EduDevice, IvshmemDevice, Machine,
+                         last_failed, listed, load, pattern)
+from ..ivshmem import Ivshmem
+from ..pci_host import EDU_DEVICE
+from ..scenario_api import release_of, scenario
+from .devices import wait_normal
+from .luctl import NO_GO, luctl
+from .luctl import update as luctl_update
+from .pci import (WATCHED, Flight, Watch, arrive, at_jump, request, with_edu)
+
+# Memory below 1 MiB that no kernel uses once it is up, for DMA that must not be.
+LOW = 0x2000
+DMA_RECORD = struct.Struct("<QQIIIIII")         # struct dma_liveupdate_ser
+DMA_TABLE = struct.Struct("<16sIIQ")            # struct dma_liveupdate_table_ser
+
+
+def provoke(guest, host, function, address=LOW):
+    """The host makes edu write to memory, as if it still had something to do; whether
+    that changed anything. The device's own memory must not hold what is there."""
+    before = guest.vm.ram.read(address, 64)
+    base = function.bars[0]
+    for register, value in ((0x80, EDU_DEVICE), (0x88, address), (0x90, 64), (0x98, 3)):
+        guest.vm.write_physical(base + register, value.to_bytes(8, "little"))
+    guest.do("usleep 200000")
+    if host.edu(function).running:
+        guest.do("usleep 500000")
+    return guest.vm.ram.read(address, 64) != before
+
+
+def check_quarantined(run, guest, host, start, device, reason, boot_number=2):
+    """Bus mastering went off in that kernel, it was said why, and DMA goes nowhere."""
+    run.contains("console", guest.console(boot_number),
+                 f"{device.identity}: liveupdate: quarantined: {reason}")
+    run.check(f"{device.name}: bus mastering was switched off", pt.without_master(
+        host.trace.events(start), device.function.name))
+
+
+def check_harmless(run, guest, host, device):
+    """DMA of a function that is no bus master goes nowhere."""
+    run.equal(f"{device.name} is no bus master",
+              host.command(device.function) & pt.MASTER, 0)
+    if host.command(device.function) & pt.MEMORY:
+        run.equal(f"{device.name}: DMA that the host provokes lands",
+                  provoke(guest, host, device.function), False)
+
+
+@scenario("pci-missing-driver", debug=True, **WATCHED)
+def pci_missing_driver(run):
+    """Nobody takes two running functions over, and a driver that is not compatible gets
+    none of them. finish switches bus mastering off, resets the one that can be reset on
+    its own, frees the memory afterwards, and DMA goes nowhere then; the driver that comes
+    later has them as new. Fails without quarantine in PCI, or if it comes after the
+    memory is freed."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0")
+                                .edu("edu1"))
+    other = EduDevice(run, guest, host, "edu1")
+    request(run, edu, other)
+    other.store(pattern("other"))
+    flight = Flight(run, guest, host, edu, "nobody")
+    run.prepare(guest)
+    run.load(guest)
+    at_jump(run, guest, flight.look, flight.begin())
+    flight.lands()
+    arrive(run, guest)
+    start = host.trace.now()
+    load(run, guest, "b", IVSHMEM)
+    guest.do(f"echo 1234 11e8 > {DRIVERS}/{IVSHMEM}/new_id || true")
+    for device in (edu, other):
+        run.check(f"bind of {device.name} to another driver",
+                  device.bind(IVSHMEM) != "" and device.driver() == "")
+        run.contains("console", guest.console(2), f"{device.identity}: liveupdate: driver "
+                     f"{IVSHMEM} cannot take over sample,edu version 1")
+    run.equal("bus mastering until finish", pt.without_master(
+        host.trace.events(start), edu.function.name), [])
+    run.check("the memory is reserved until finish",
+              guest.vm.ram.read(flight.memory, TRANSFER) == flight.after[:TRANSFER])
+    run.equal("unreclaimed", set(listed(guest, "unreclaimed")),
+              {edu.identity, other.identity})
+    guest.do(f"echo 1234 11e8 > {DRIVERS}/{IVSHMEM}/remove_id")
+    run.finish(guest)
+    for device in (edu, other):
+        check_quarantined(run, guest, host, start, device, "nobody took it over")
+    run.equal("resets", len(pt.resets(host.trace.events(start), "edu")), 1)
+    check_harmless(run, guest, host, other)
+    guest.do(f"rmmod {IVSHMEM}")
+    edu.load("b")
+    for device in (edu, other):
+        run.equal(f"{device.name}: adopted", device.shown("adopted"), "0")
+        device.check_works("as new")
+    request(run, edu, other)
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("pci-unreclaimed-kexec", **WATCHED)
+def pci_unreclaimed_kexec(run):
+    """A plain kexec in updated: the function that nobody took over is no bus master any
+    more before the jump, the one that was taken over is shut down as ever; the third
+    kernel has both as new. Fails if only finish quarantines."""
+    with Ivshmem() as server:
+        machine = Machine().edu("edu0").port("port0").ivshmem("ivshmem0", server, "port0")
+        guest, host, edu = with_edu(run, machine)
+        other = IvshmemDevice(run, guest, host, "ivshmem0", server)
+        other.load("a")
+        request(run, edu, other)
+        run.update(guest)
+        edu.load("b")
+        run.equal("adopted", (edu.shown("adopted"), other.driver()), ("1", ""))
+        server.ring(3)
+        run.load(guest, "a")
+        start, counts = host.trace.now(), server.counts()
+
+        def look(_gdb):
+            for device in (edu, other):
+                run.equal(f"{device.name} at the jump is no bus master",
+                          host.command(device.function) & pt.MASTER, 0)
+        at_jump(run, guest, look)
+        arrive(run, guest, "a", state="normal")
+        check_quarantined(run, guest, host, start, other, "the system goes down")
+        run.lacks("console", guest.console(2), f"{edu.identity}: liveupdate: quarantined")
+        edu.load("a")
+        other.load("a")
+        for device in (edu, other):
+            run.equal(f"{device.name}: adopted", device.shown("adopted"), "0")
+        edu.check_works("as new")
+        run.equal("interrupts of the time before", server.counts(), counts)
+        other.ring(3, "as new")
+
+
+@scenario("pci-unplugged", smp=2, debug=True, **WATCHED)
+def pci_unplugged(run):
+    """In the blackout one device is pulled out, another replaced by something else, a third
+    by one of its own kind; the fourth stays. The first is missed, those that came are not
+    taken for what was there and can do no DMA, the fourth is taken over. Fails without the
+    fingerprint of PCI."""
+    machine = Machine()
+    for number in range(3):
+        machine.port(f"port{number}").edu(f"edu{number}", f"port{number}")
+    guest, host, edu = with_edu(run, machine.edu("edu3"), "edu3")
+    gone = [EduDevice(run, guest, host, f"edu{number}") for number in range(3)]
+    request(run, edu, *gone)
+    flight = Flight(run, guest, host, edu, "stays")
+    watch = Watch(run, host, (edu,))
+    run.prepare(guest)
+    run.load(guest)
+
+    def look(gdb):
+        flight.look(gdb)
+        for number in range(3):
+            port = host.function(f"port{number}")
+            host.unplug(port, f"edu{number}")
+            if number:
+                host.plug(port, "pci-testdev" if number == 1 else "edu", f"new{number}")
+    at_jump(run, guest, look, flight.begin())
+    flight.lands()
+    arrive(run, guest)
+    for number in (1, 2):
+        run.contains("console", guest.console(2), f"{gone[number].identity}: liveupdate: "
+                     "quarantined: it is other hardware")
+    edu.load("b")
+    flight.found()
+    run.equal("devices that are missed", {
+        identity: device for identity, device in listed(guest, "unreclaimed").items()
+        if device == "-"}, {gone[0].identity: "-"})
+    run.equal("devices taken over", set(listed(guest, "reclaimed")), {edu.identity})
+    for number in (1, 2):
+        run.equal(f"new{number} is no bus master",
+                  host.command(host.function(f"new{number}")) & pt.MASTER, 0)
+    run.finish(guest)
+    watch.check()
+    edu.check_works("after")
+    run.contains("console at finish", guest.console(2), "devices: 1 did not appear")
+    run.equal("prepare while one may run", guest.set("prepare", 1), "EBUSY")
+    run.equal("forget_absent", guest.set("devices/forget_absent", 1), "")
+    request(run, edu)
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("pci-unplugged-prepared", smp=2, **WATCHED)
+def pci_unplugged_prepared(run):
+    """A device is pulled out in prepared: it is cancelled at once, then all others without
+    anybody asking, no jump meanwhile; an update of what is left works, with a transfer in
+    flight. Fails if removal of a prepared function is not told to the device layer."""
+    machine = Machine().port("port0").edu("edu0", "port0").edu("edu1")
+    guest, host, lost = with_edu(run, machine)
+    edu = EduDevice(run, guest, host, "edu1")
+    request(run, edu, lost)
+    run.prepare(guest)
+    run.load(guest)
+    run.step("pull it out")
+    host.unplug(host.function("port0"), "edu0")
+    guest.do(f"until ! [ -e {lost.function.path} ]; do usleep 20000; done", timeout=20)
+    wait_normal(guest)
+    step, bus, identity, number, _ = last_failed(guest)
+    run.equal("the device that failed", (step, bus, identity, number),
+              ("prepare", "pci", lost.identity, "-19"))
+    run.equal("preserved", listed(guest, "preserved"), {})
+    run.equal("requested", set(listed(guest, "requested")), {edu.identity})
+    edu.check_works("when the other is gone")
+    flight = Flight(run, guest, host, edu, "left")
+    watch = Watch(run, host, (edu,))
+    run.prepare(guest)
+    at_jump(run, guest, flight.look, flight.begin())
+    flight.lands()
+    arrive(run, guest)
+    edu.load("b")
+    flight.found()
+    run.finish(guest)
+    watch.check()
+
+
+@scenario("pci-damaged", **WATCHED)
+def pci_damaged(run):
+    """At the jump the record of one function and that of another's buffer are damaged: both
+    are quarantined, one when it appears and one when its driver fails, and the third, with
+    a transfer in flight, is taken over. Fails without the checksums."""
+    machine = Machine().edu("edu0").edu("edu1").port("port0").edu("edu2", "port0")
+    guest, host, edu = with_edu(run, machine)
+    record, buffer = (EduDevice(run, guest, host, name) for name in ("edu1", "edu2"))
+    request(run, edu, record, buffer)
+    for device in (record, buffer):
+        device.store(pattern(device.name))
+    flight = Flight(run, guest, host, edu, "undamaged")
+    memory = host.edu(buffer.function).memory & ~0xFFF
+    run.prepare(guest)
+    run.load(guest)
+    ram = guest.vm.ram
+
+    def harm(gdb):
+        flight.look(gdb)
+        handover = Handover(ram)
+        at = Table(ram, handover).record(record.identity).address + VERSION
+        handover.flip(at)
+        table = handover.record("dma").value
+        first = DMA_TABLE.unpack(ram.read(table, DMA_TABLE.size))[3]
+        found = [at for at, fields in walk_records(ram, first, DMA_RECORD)
+                 if fields[0] == memory]
+        run.equal("records of the buffer", len(found), 1)
+        handover.flip(found[0] + 24)                    # its order
+    at_jump(run, guest, harm, flight.begin())
+    start = host.trace.now()
+    flight.lands()
+    arrive(run, guest)
+    check_quarantined(run, guest, host, start, record, "its record is damaged")
+    edu.load("b")
+    flight.found()
+    check_quarantined(run, guest, host, start, buffer, "its probe failed")
+    for device in (record, buffer):
+        check_harmless(run, guest, host, device)
+    run.equal("devices taken over", set(listed(guest, "reclaimed")), {edu.identity})
+    run.finish(guest)
+    edu.check_works("after")
+    record.check_works("as new")
+
+
+@scenario("pci-off", **WATCHED)
+def pci_off(run):
+    """A next kernel with liveupdate=off: the function is no bus master any more when it
+    appears, the memory it wrote to until then is reserved; the driver has it as new."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    request(run, edu)
+    flight = Flight(run, guest, host, edu, "off")
+    run.prepare(guest)
+    run.load(guest, enabled="kho=on liveupdate=off")
+    at_jump(run, guest, flight.look, flight.begin())
+    start = host.trace.now()
+    flight.lands()
+    arrive(run, guest, state="none")
+    check_quarantined(run, guest, host, start, edu, "nobody is to take it over any more")
+    run.check("what landed is left alone",
+              guest.vm.ram.read(flight.memory, TRANSFER) == flight.after[:TRANSFER])
+    edu.load("b")
+    run.equal("adopted", edu.shown("adopted"), "0")
+    edu.check_works("as new")
+
+
+@scenario("pci-plain-kexec", **WATCHED)
+def pci_plain_kexec(run):
+    """From prepared: an image of kexec_load(2) is refused, and nothing was frozen; what the
+    function does goes on. Fails if the bus is frozen before the image is looked at."""
+    guest, host, edu = with_edu(run, Machine().edu("edu0"))
+    request(run, edu)
+    run.prepare(guest)
+    watch = Watch(run, host, (edu,))
+    guest.do(f"kexec -c -l {host_path(run.image('b'))} --initrd=/host/guest/initrd "
+             f"--command-line='{run.append()}'", timeout=60)
+    run.equal("start", edu.start("from"), "")
+    run.equal("reboot(2)", guest.refused_jump(), "EINVAL")
+    run.state(guest, "prepared")
+    edu.idle()
+    edu.check_works("after the refusal")
+    run.equal("MSI was left alone", pt.disabled(
+        host.trace.events(watch.start), edu.function.name,
+        host.capability(edu.function, pt.MSI), pt.MSI_ENABLE), [])
+    watch.check()
+    guest.do("guestctl kexec-unload")
+    run.load(guest)
+    run.jump(guest)
+    edu.load("b")
+    run.equal("adopted", edu.shown("adopted"), "1")
+    run.finish(guest)
+
+
+@scenario("pci-crash", memory="2G", ram_file=True, expect=(
+    r"Kernel panic - not syncing: sysrq triggered crash", r"Call Trace:"))
+def pci_crash(run):
+    """A crash from prepared, with a transfer in flight: the crash kernel starts as ever,
+    inherits nothing, is not written to, and its driver has the device as new."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"),
+                                extra="crashkernel=256M kho_scratch=16M,64M,256M")
+    request(run, edu)
+    edu.store(pattern("there"))
+    edu.fill(pattern("here"))
+    memory = host.edu(edu.function).memory & ~0xFFF
+    run.prepare(guest)
+    guest.do(f"kexec -s -p {host_path(run.image('b'))} --initrd=/host/guest/initrd "
+             f"--command-line='{run.append('maxcpus=1 reset_devices')}'", timeout=60)
+    result = guest.jump(command=f"{edu.command('from')}; echo c > /proc/sysrq-trigger")
+    run.equal("crash kernel", (result.number, result.release),
+              (2, release_of(run.image("b"))))
+    run.check("the crash kernel is not updated", guest.state() in ("none", "normal"),
+              guest.state())
+    run.check("it sees the old memory", guest.exists("/proc/vmcore"))
+    run.check("the transfer went where it was to", guest.vm.ram.read(memory, TRANSFER) ==
+              pattern("there")[:TRANSFER])
+    edu.load("b")
+    run.equal("adopted", edu.shown("adopted"), "0")
+    edu.check_works("in the crash kernel")
+
+
+@scenario("pci-next-unpatched", kernels=("a", "base"), **WATCHED)
+def pci_next_unpatched(run):
+    """The unpatched base as next kernel. luctl refuses it. Jumped into all the same, it
+    leaves bus mastering on; what protects its memory is that KHO keeps what the function
+    may reach reserved: DMA of the function lands there even when all else is filled, and
+    spoils nothing. Fails if a buffer is not preserved."""
+    guest, host, edu = with_edu(run, Machine().edu("edu0"))
+    request(run, edu)
+    report = json.loads(luctl(run, guest, f"check --json {host_path(run.image('base'))}",
+                              NO_GO))
+    run.equal("verdict of luctl", report["verdict"], "no-go")
+    luctl(run, guest, luctl_update(run, image=host_path(run.image("base"))), NO_GO)
+    run.state(guest, "normal")
+    flight = Flight(run, guest, host, edu, "unpatched")
+    run.prepare(guest)
+    run.load(guest, "base")
+    at_jump(run, guest, flight.look, flight.begin())
+    flight.lands()
+    arrive(run, guest, "base", state="none")
+    run.check("the function is still a bus master, which nobody can help",
+              host.command(edu.function) & pt.MASTER)
+    guest.do("mkdir -p /tmp/full; mount -t tmpfs -o size=90% none /tmp/full; "
+             "kib=$(awk '/^MemAvailable/ { print $2 - 65536 }' /proc/meminfo); "
+             "yes full | head -c ${kib}k > /tmp/full/data; md5sum /tmp/full/data > /tmp/sum",
+             timeout=120)
+    run.check("what landed is left alone", guest.vm.ram.read(flight.memory, TRANSFER) ==
+              flight.after[:TRANSFER])
+    guest.vm.ram.write(flight.memory, bytes(64))
+    run.check("DMA of the function lands", provoke(guest, host, edu.function, flight.memory))
+    run.check("where it was to", guest.vm.ram.read(flight.memory, 64) == flight.there[:64])
+    run.equal("memory of the kernel", guest.run("md5sum -c /tmp/sum").ok, True)
+
+
+@scenario("pci-next-kho-off", kernels=("a", "b"), **WATCHED)
+def pci_next_kho_off(run):
+    """A next kernel with kho=off would be given nothing and reserve nothing, with bus
+    mastering on. luctl refuses to make such an update, and nothing was touched."""
+    guest, host, edu = with_edu(run, Machine().edu("edu0"))
+    request(run, edu)
+    watch = Watch(run, host, (edu,))
+    command = luctl_update(run).replace("kho=on", "kho=off")
+    run.check("kho=off is on the command line", "kho=off" in command, command)
+    luctl(run, guest, command, NO_GO)
+    luctl(run, guest, f"{command} --allow-loss", NO_GO)
+    run.state(guest, "normal")
+    run.equal("requested", set(listed(guest, "requested")), {edu.identity})
+    watch.check()
+    run.step("and a plain kexec into it, which nobody prepared")
+    run.load(guest, enabled="kho=off liveupdate=on")
+    at_jump(run, guest, lambda gdb: run.equal(
+        "bus mastering", host.command(edu.function) & pt.MASTER, 0))
+    arrive(run, guest, state="none")
+    edu.load("b")
+    edu.check_works("as new")
