@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: What tests of live update do to PCI functions behind their drivers
+ *
+ * A module that makes of a function what its driver would never do, by the name it
+ * has in sysfs, as in "0000:00:10.0". For test kernels only.
+ *
+ * Parameters
+ *   stray=FUNCTION	a page that nobody preserves is mapped for it, as long as
+ *			the module is loaded
+ *   consumer=FUNCTION supplier=FUNCTION
+ *			a managed device link, until the driver of the consumer is
+ *			unbound
+ */
+
+#include <linux/cleanup.h>
+#include <linux/device.h>
+#include <linux/dma-mapping.h>
+#include <linux/gfp.h>
+#include <linux/init.h>
+#include <linux/module.h>
+#include <linux/pci.h>
+
+static char *stray;
+module_param(stray, charp, 0400);
+MODULE_PARM_DESC(stray, "Function that may access a page which nobody preserves");
+
+static char *consumer, *supplier;
+module_param(consumer, charp, 0400);
+MODULE_PARM_DESC(consumer, "Function that cannot do without another one");
+module_param(supplier, charp, 0400);
+MODULE_PARM_DESC(supplier, "The other one");
+
+static struct device *test_pci_device;
+static struct page *test_pci_page;
+static dma_addr_t test_pci_dma;
+
+static struct device *test_pci_find(const char *name)
+{
+	return bus_find_device_by_name(&pci_bus_type, NULL, name);
+}
+
+static int test_pci_link(void)
+{
+	struct device *from __free(put_device) = test_pci_find(consumer);
+	struct device *to __free(put_device) = test_pci_find(supplier);
+
+	if (!from || !to)
+		return -ENODEV;
+
+	return device_link_add(from, to, DL_FLAG_AUTOREMOVE_CONSUMER) ? 0 : -EINVAL;
+}
+
+static int test_pci_map(void)
+{
+	struct device *dev __free(put_device) = test_pci_find(stray);
+
+	if (!dev)
+		return -ENODEV;
+	test_pci_page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!test_pci_page)
+		return -ENOMEM;
+
+	test_pci_dma = dma_map_page(dev, test_pci_page, 0, PAGE_SIZE,
+				    DMA_FROM_DEVICE);
+	if (dma_mapping_error(dev, test_pci_dma)) {
+		__free_page(test_pci_page);
+		return -EIO;
+	}
+	test_pci_device = no_free_ptr(dev);
+
+	return 0;
+}
+
+static int __init test_pci_init(void)
+{
+	int err;
+
+	if (consumer || supplier) {
+		if (!consumer || !supplier)
+			return -EINVAL;
+		err = test_pci_link();
+		if (err)
+			return err;
+	}
+
+	return stray ? test_pci_map() : 0;
+}
+module_init(test_pci_init);
+
+static void __exit test_pci_exit(void)
+{
+	if (!test_pci_device)
+		return;
+	dma_unmap_page(test_pci_device, test_pci_dma, PAGE_SIZE, DMA_FROM_DEVICE);
+	put_device(test_pci_device);
+	__free_page(test_pci_page);
+}
+module_exit(test_pci_exit);
+
+MODULE_DESCRIPTION("PCI functions in tests of live update");
+MODULE_LICENSE("GPL");
