@@ -13,6 +13,7 @@ from .pci_host import PciHost
 from .pci_trace import EVENTS
 
 EDU, IVSHMEM = "liveupdate_edu", "liveupdate_ivshmem"
+HELPER = "liveupdate_test_pci"
 DRIVERS = "/sys/bus/pci/drivers"
 BUFFER = 4096
 # edu takes the machine down with more than 2048 bytes, or with the last of its own.
@@ -274,19 +275,25 @@ class Disk:
         line = f"block {number:09d}\n".encode()         # 16 bytes
         return line * (DISK_BLOCK // len(line))
 
+    @staticmethod
+    def script(first, disk="/dev/vda", folder="/run"):
+        """The load, as a shell has it."""
+        return (
+            f"i={first}\nwhile :; do\n"
+            f"n=$((i % {DISK_BLOCKS})); s=$(printf 'block %09d' $i)\n"
+            f"yes \"$s\" | head -c {DISK_BLOCK} > {folder}/want\n"
+            f"dd if={folder}/want of={disk} bs={DISK_BLOCK} seek=$n oflag=direct "
+            "conv=notrunc status=none || { echo write $i failed; exit 1; }\n"
+            f"dd if={disk} of={folder}/got bs={DISK_BLOCK} skip=$n count=1 iflag=direct "
+            "status=none || { echo read $i failed; exit 1; }\n"
+            f"cmp {folder}/want {folder}/got || {{ echo block $i differs; exit 1; }}\n"
+            f"i=$((i + 1)); echo $i > {folder}/load.new\n"
+            f"mv {folder}/load.new {folder}/load.done\n"
+            "usleep 10000\ndone\n")
+
     def start(self, guest):
         """Starts the load in this kernel, behind what is there."""
-        guest.put("/run/load", (
-            f"i={self._next}\nwhile :; do\n"
-            f"n=$((i % {DISK_BLOCKS})); s=$(printf 'block %09d' $i)\n"
-            f"yes \"$s\" | head -c {DISK_BLOCK} > /run/want\n"
-            f"dd if=/run/want of=/dev/vda bs={DISK_BLOCK} seek=$n oflag=direct "
-            "conv=notrunc status=none || { echo write $i failed; exit 1; }\n"
-            f"dd if=/dev/vda of=/run/got bs={DISK_BLOCK} skip=$n count=1 iflag=direct "
-            "status=none || { echo read $i failed; exit 1; }\n"
-            "cmp /run/want /run/got || { echo block $i differs; exit 1; }\n"
-            "i=$((i + 1)); echo $i > /run/load.new; mv /run/load.new /run/load.done\n"
-            "usleep 10000\ndone\n"), 0o755)
+        guest.put("/run/load", self.script(self._next), 0o755)
         self._job = guest.start("sh /run/load")
         guest.do("until [ -s /run/load.done ]; do usleep 20000; done", timeout=20)
 
@@ -296,7 +303,7 @@ class Disk:
             run.equal("load of the disk ended", guest.exists(f"{self._job}.status"), False)
             run.equal("complaints of the load", guest.output(self._job), "")
             self._next = int(guest.read("/run/load.done"))
-        first = max(0, self._next - DISK_BLOCKS + 2)
+        first = max(0, self._next - DISK_BLOCKS + 16)    # it goes on meanwhile
         with open(self.path, "rb") as file:
             bad = [number for number in range(first, self._next)
                    if os.pread(file.fileno(), DISK_BLOCK, number % DISK_BLOCKS * DISK_BLOCK)

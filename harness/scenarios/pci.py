@@ -5,13 +5,11 @@ The host is the witness: QEMU's registers and its record of config accesses, the
 memory of the guest as the host maps it, the instruction pointers of its processors.
 """
 
-import re
 import time
 
 from .. import pci_trace as pt
 from ..guest_control import split_boots
-from ..guest_pci import (BUFFER, TRANSFER, Disk, EduDevice, Machine, boot, last_failed,
-                         listed, pattern)
+from ..guest_pci import BUFFER, TRANSFER, Disk, EduDevice, Machine, boot, listed, pattern
 from ..scenario_api import Failed, release_of, scenario
 
 WATCHED = {"ram_file": True, "gdb": True}
@@ -405,40 +403,3 @@ def pci_freeze_failure(run):
     run.finish(guest)
     edu.check_works("in the next kernel")
     watch.check()
-
-
-@scenario("pci-dma-unpreserved", kernels=("a",), **WATCHED)
-def pci_dma_unpreserved(run):
-    """A device that may reach a page which is not preserved: dma-debug knows, and freeze
-    is refused with the device and the reason, nothing is frozen, the device works; without
-    that page it can be frozen. Fails without dma_liveupdate_check() in freeze."""
-    guest, host = boot(run, Machine().edu("edu0"), dma_debug=True)
-    edu = EduDevice(run, guest, host, "edu0")
-    run.check("dma-debug is on", "DMA-API: debugging enabled" in guest.console())
-    edu.load("a", "stray=1")
-    request(run, edu)
-    run.prepare(guest)
-    run.load(guest)
-    watch = Watch(run, host, (edu,))
-    for error in (guest.refused_jump(), guest.set("rehearse", 1)):
-        run.check("freeze is refused", error not in ("", "ok"), error)
-        run.state(guest, "prepared")
-        step, bus, identity, number, reason = last_failed(guest)
-        run.equal("who failed", (step, bus, identity), ("freeze", "pci", edu.identity))
-        run.check("why", int(number) < 0 and reason, f"{number} {reason}")
-    run.contains("console", guest.console(), f"{edu.identity}: liveupdate")
-    run.equal("MSI was left alone", pt.disabled(
-        host.trace.events(watch.start), edu.function.name,
-        host.capability(edu.function, pt.MSI), pt.MSI_ENABLE), [])
-    edu.check_works("after the refusal")
-    run.cancel(guest)
-    guest.do("rmmod liveupdate_edu")
-    edu.load("a")
-    request(run, edu)
-    run.prepare(guest)
-    run.equal("rehearse without the page", guest.set("rehearse", 1), "")
-    edu.check_works("without the page")
-    run.cancel(guest)
-    run.lacks("console", guest.console(), "DMA-API: exceeded")
-    found = re.findall(r"DMA-API: .*(?:device driver|cacheline)", guest.console())
-    run.equal("complaints of dma-debug", found, [])

@@ -294,7 +294,6 @@ def pci_msi_contract(run):
             run.check("the transfer is in flight", run.debug or
                       host.edu(busy.function).running)
         at_jump(run, guest, look, busy.command("from"))
-        wait_console(guest, INIT, 1)
         arrive(run, guest)
         run.check("the transfer is over", not host.edu(busy.function).running)
         events = host.trace.events(watch.start)

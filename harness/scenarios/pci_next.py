@@ -137,7 +137,7 @@ def pci_unreclaimed_kexec(run):
         other.ring(3, "as new")
 
 
-@scenario("pci-unplugged", smp=2, debug=True, **WATCHED)
+@scenario("pci-unplugged", smp=2, **WATCHED)
 def pci_unplugged(run):
     """In the blackout one device is pulled out, another replaced by something else, a third
     by one of its own kind; the fourth stays. The first is missed, those that came are not

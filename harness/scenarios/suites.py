@@ -36,20 +36,39 @@ def kunit(run):
     run.state(guest, "normal")
 
 
-@scenario("kunit-devices", kernels=("a",), smp=2, limit=200, debug=True)
-def kunit_devices(run):
-    """The KUnit suite of the device layer, as a module."""
-    guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1 "
-                               "kunit.filter_glob=device_liveupdate")
-    guest.do(f"insmod {run.module('a', 'liveupdate_kunit')}", timeout=150)
-    report = parse(guest.read(f"{DEBUG}/kunit/device_liveupdate/results"))
-    run.equal("suites", [case.name for case in report.top()], ["device_liveupdate"])
+def _suite(run, name, module=None):
+    """One KUnit suite, built in or a module; all of it has to run and to pass."""
+    guest = run.boot("a", extra=f"kunit.enable=1 kunit.autorun=1 kunit.filter_glob={name}")
+    if module:
+        guest.do(f"insmod {run.module('a', module)}", timeout=150)
+    report = parse(guest.read(f"{DEBUG}/kunit/{name}/results"))
+    run.equal("suites", [case.name for case in report.top()], [name])
     run.equal("problems of the report", report.problems, [])
     run.equal("failed tests", report.failures(), [])
     run.equal("skipped tests", [case.name for case in report.cases if case.skipped], [])
     run.checks += len(report.cases)
     run.state(guest, "normal")
-    guest.do("rmmod liveupdate_kunit")
+    if module:
+        guest.do(f"rmmod {module}")
+
+
+@scenario("kunit-devices", kernels=("a",), smp=2, limit=200, debug=True)
+def kunit_devices(run):
+    """The KUnit suite of the device layer, as a module."""
+    _suite(run, "device_liveupdate", "liveupdate_kunit")
+
+
+@scenario("kunit-pci", kernels=("a",), smp=2, limit=200, debug=True)
+def kunit_pci(run):
+    """The KUnit suite of PCI: a host bridge whose functions are arrays of bytes, MSI with
+    mask bits among them, which no device of QEMU has."""
+    _suite(run, "liveupdate-pci")
+
+
+@scenario("kunit-dma", kernels=("a",), smp=2, limit=200, debug=True)
+def kunit_dma(run):
+    """The KUnit suite of DMA buffers."""
+    _suite(run, "dma_liveupdate")
 
 
 def _selftest(run, guest, name, path):

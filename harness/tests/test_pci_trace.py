@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
 """Questions to what QEMU recorded, asked of recorded text."""
 
+import os
 import pathlib
+import signal
+import subprocess
 import tempfile
 import threading
 import time
 import unittest
 
+from .. import paths
 from .. import pci_trace as pt
-from ..guest_pci import Machine, pattern
+from ..guest_pci import DISK_BLOCK, Disk, Machine, pattern
 from ..run import HarnessError
+from ..scenario_api import Run, Scenario
 
 # Recorded with QEMU 7.2: an enumeration that asks for the size of a base address
 # with decoding off and bus mastering kept, MSI-X masked and unmasked, a bus reset.
@@ -161,6 +166,53 @@ class Description(unittest.TestCase):
         self.assertEqual(len(pattern("a", 100)), 100)
         self.assertEqual(pattern("a"), pattern("a"))
         self.assertNotIn(pattern("b")[:32], pattern("a"))
+
+
+class Load(unittest.TestCase):
+    """What runs on a disk beside the devices tells the truth, and finds a wrong byte."""
+
+    class Guest:
+        """What Disk needs of a guest."""
+
+        def __init__(self, folder):
+            self.folder = folder
+
+        def exists(self, _path):
+            """The job has no status."""
+            return False
+
+        def output(self, _job):
+            """It complained of nothing."""
+            return ""
+
+        def read(self, _path):
+            """How far it is."""
+            return (self.folder / "load.done").read_text()
+
+    def test_load(self):
+        paths.BUILD.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=paths.BUILD) as name:
+            folder = pathlib.Path(name)
+            disk = Disk(folder)
+            child = subprocess.Popen(["busybox", "sh", "-c",
+                                      Disk.script(0, disk.path, folder)],
+                                     start_new_session=True, stdout=subprocess.DEVNULL,
+                                     stderr=subprocess.DEVNULL)
+            end = time.monotonic() + 10
+            done = folder / "load.done"
+            while time.monotonic() < end and not (done.exists() and
+                                                  int(done.read_text() or 0) > 3):
+                time.sleep(0.02)
+            run = Run(Scenario("none", "", None), folder=folder)
+            disk.check(run, self.Guest(folder))
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            self.assertGreater(run.checks, 3)
+            with open(disk.path, "r+b") as file:
+                file.seek(DISK_BLOCK + 5)
+                file.write(b"!")
+            with self.assertRaises(HarnessError):
+                disk.check(run, None, running=False)
 
 
 if __name__ == "__main__":
