@@ -295,11 +295,12 @@ static int pci_liveupdate_freeze(struct device *dev)
 	if (err)
 		return err;
 
+	/* First, as a function may assert INTx as soon as MSI is disabled. */
+	pci_intx(pdev, 0);
 	if (pdev->msix_enabled)
 		pci_liveupdate_mask_msix(pdev, true);
 	else if (pdev->msi_enabled)
 		pci_liveupdate_mask_msi(pdev);
-	pci_intx(pdev, 0);
 
 	return 0;
 }
@@ -311,15 +312,15 @@ static void pci_liveupdate_thaw(struct device *dev)
 	if (pci_dev_is_disconnected(pdev))
 		return;
 
-	/* The others do without INTx, or were refused. */
-	if (pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
-		pci_intx(pdev, 1);
 	if (pdev->msix_enabled) {
 		pci_liveupdate_mask_msix(pdev, false);
 	} else if (pdev->msi_enabled) {
 		pci_liveupdate_unmask_msi(pdev);
 		pci_liveupdate_replay_msi(pdev);
 	}
+	/* The others do without INTx, or were refused. */
+	if (pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
+		pci_intx(pdev, 1);
 }
 
 /* In the next kernel. */
