@@ -26,7 +26,8 @@ class Function:
     slot: int
     number: int
     ids: tuple
-    bars: dict                          # number -> address, of those that are decoded
+    # number -> address, of those that are decoded
+    bars: dict = dataclasses.field(compare=False)
 
     @property
     def name(self):
