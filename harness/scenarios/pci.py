@@ -14,6 +14,11 @@ from ..scenario_api import Failed, release_of, scenario
 
 WATCHED = {"ram_file": True, "gdb": True}
 
+# 8 ns an instruction. edu needs 100 ms for a transfer, the old kernel about 2 million
+# instructions from there to the jump and the decompressor 20 million; on a busy host a
+# clock of its own would be through before the jump. Kernels with more checks are not.
+STEADY = "shift=3"
+
 
 # -- the jump -------------------------------------------------------------------
 
@@ -200,9 +205,9 @@ def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=()):
     return watch
 
 
-def with_edu(run, machine, name="edu0", **options):
+def with_edu(run, machine, name="edu0", icount=STEADY, **options):
     """Kernel A with a machine whose edu device has its driver."""
-    guest, host = boot(run, machine, **options)
+    guest, host = boot(run, machine, icount=icount, **options)
     edu = EduDevice(run, guest, host, name)
     edu.load("a")
     run.equal("driver", edu.driver(), "liveupdate_edu")
@@ -311,7 +316,7 @@ def pci_cancel(run):
     """prepare and cancel, twice, leave devices as they were, and a kexec after it is a
     plain one: they are shut down, the next kernel has them as new. Fails without cancel in
     PCI or DMA (buffers stay preserved, removal stays refused)."""
-    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"), icount=None)
     request(run, edu)
     for number in range(2):
         watch = Watch(run, host, (edu,), ("port0",))
@@ -340,7 +345,7 @@ def pci_locked(run):
     """In prepared nobody unbinds, removes or resets a preserved function or a bridge
     above it, and a rescan leaves both alone. Fails without the tests in pci-sysfs.c,
     pci_reset_function(), pci_bus_resettable() and the notifier of the device layer."""
-    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"), icount=None)
     port = host.function("port0")
     request(run, edu)
     run.check("it could be reset", edu.has("reset"))
@@ -375,7 +380,7 @@ def pci_freeze_failure(run):
     """Someone else's freeze fails after the device was frozen, with a transfer in flight
     that ends in between: thaw gives MSI back, the driver hears of it, all works, and the
     next attempt succeeds. Fails without thaw in PCI or its replay of MSI."""
-    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"), icount=None)
     request(run, edu)
     flight = Flight(run, guest, host, edu, "thawed")
     watch = Watch(run, host, (edu,), ("port0",))

@@ -16,7 +16,7 @@ from ..guest_control import split_boots
 from ..guest_pci import Disk, EduDevice, IvshmemDevice, Machine, boot, pattern
 from ..ivshmem import Ivshmem
 from ..scenario_api import Failed, scenario
-from .pci import WATCHED, Watch, arrive, at_jump, check_frozen_msi, request
+from .pci import STEADY, WATCHED, Watch, arrive, at_jump, check_frozen_msi, request
 
 NOBODY, OLD = 0x3F, 0x71                # a processor, and a vector there
 MESSAGE = 0xFEE00000 | NOBODY << 12
@@ -273,7 +273,7 @@ def pci_msi_contract(run):
     replay of MSI, or with one for MSI-X, too."""
     with Ivshmem() as server:
         machine = Machine().edu("edu0").edu("edu1").ivshmem("ivshmem0", server)
-        guest, host = boot(run, machine)
+        guest, host = boot(run, machine, icount=STEADY)
         busy, idle = (EduDevice(run, guest, host, name) for name in ("edu0", "edu1"))
         bell = IvshmemDevice(run, guest, host, "ivshmem0", server)
         busy.load("a")

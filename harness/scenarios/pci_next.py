@@ -120,7 +120,7 @@ def pci_unreclaimed_kexec(run):
     kernel has both as new. Fails if only finish quarantines."""
     with Ivshmem() as server:
         machine = Machine().edu("edu0").port("port0").ivshmem("ivshmem0", server, "port0")
-        guest, host, edu = with_edu(run, machine)
+        guest, host, edu = with_edu(run, machine, icount=None)
         other = IvshmemDevice(run, guest, host, "ivshmem0", server)
         other.load("a")
         request(run, edu, other)
@@ -302,7 +302,7 @@ def pci_off(run):
 def pci_plain_kexec(run):
     """From prepared: an image of kexec_load(2) is refused, and nothing was frozen; what the
     function does goes on. Fails if the bus is frozen before the image is looked at."""
-    guest, host, edu = with_edu(run, Machine().edu("edu0"))
+    guest, host, edu = with_edu(run, Machine().edu("edu0"), icount=None)
     request(run, edu)
     run.prepare(guest)
     watch = Watch(run, host, (edu,))
@@ -330,7 +330,7 @@ def pci_plain_kexec(run):
 def pci_crash(run):
     """A crash from prepared, with a transfer in flight: the crash kernel starts as ever,
     inherits nothing, is not written to, and its driver has the device as new."""
-    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"),
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"), icount=None,
                                 extra="crashkernel=256M kho_scratch=16M,64M,256M")
     request(run, edu)
     edu.store(pattern("there"))
@@ -384,7 +384,7 @@ def pci_next_unpatched(run):
 def pci_next_kho_off(run):
     """A next kernel with kho=off would be given nothing and reserve nothing, with bus
     mastering on. luctl refuses to make such an update, and nothing was touched."""
-    guest, host, edu = with_edu(run, Machine().edu("edu0"))
+    guest, host, edu = with_edu(run, Machine().edu("edu0"), icount=None)
     request(run, edu)
     watch = Watch(run, host, (edu,))
     command = luctl_update(run).replace("kho=on", "kho=off")

@@ -67,8 +67,8 @@ def kunit_pci(run):
 
 @scenario("kunit-dma", kernels=("a",), smp=2, limit=200, debug=True)
 def kunit_dma(run):
-    """The KUnit suite of DMA buffers."""
-    _suite(run, "dma_liveupdate")
+    """The KUnit suite of DMA buffers, as a module."""
+    _suite(run, "dma_liveupdate", "dma_liveupdate_kunit")
 
 
 def _selftest(run, guest, name, path):
