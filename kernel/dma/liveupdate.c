@@ -71,7 +71,6 @@
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/iommu-dma.h>
-#include <linux/kexec_handover.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -188,7 +187,7 @@ static struct folio *dma_liveupdate_alloc_folio(struct device *dev,
 		phys = PFN_PHYS(folio_pfn(folio));
 		if (dma_liveupdate_reaches(dev, phys, size,
 					   phys_to_dma(dev, phys)) &&
-		    !kho_scratch_overlap(phys, size))
+		    !dma_liveupdate_in_scratch(phys, size))
 			return folio;
 		folio_put(folio);
 	}
@@ -433,6 +432,15 @@ int dma_liveupdate_preserve(struct dma_liveupdate_buffer *buffer)
 }
 EXPORT_SYMBOL_NS_GPL(dma_liveupdate_preserve, "LIVEUPDATE");
 
+/* The update cannot go on. */
+VISIBLE_IF_KUNIT void dma_liveupdate_invalidate(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_invalidate);
+
+	liveupdate_invalidate(&dma_liveupdate_subsystem, -ENODEV);
+}
+EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_invalidate);
+
 /* Do not keep a buffer any more. True if that breaks the update. */
 static bool dma_liveupdate_withdraw(struct dma_liveupdate_buffer *buffer)
 {
@@ -500,7 +508,7 @@ void dma_liveupdate_free(struct dma_liveupdate_buffer *buffer)
 	scoped_guard(mutex, &dma_liveupdate_layer.lock) {
 		if (dma_liveupdate_withdraw(buffer)) {
 			dev_err(dev, "liveupdate: a preserved DMA buffer was freed\n");
-			liveupdate_invalidate(&dma_liveupdate_subsystem, -ENODEV);
+			dma_liveupdate_invalidate();
 		}
 		hash_del(&buffer->node);
 		dma_liveupdate_unmap(buffer, dev);
@@ -625,7 +633,6 @@ int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 			return err;
 		dma_liveupdate_write_table(data);
 	}
-	layer->broken = false;
 	layer->closed = true;
 
 	return 0;

@@ -79,10 +79,12 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 void dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 			    const struct liveupdate_data *data);
 #if IS_ENABLED(CONFIG_KUNIT)
+void dma_liveupdate_invalidate(void);
 int dma_liveupdate_nr_mapped(struct device *dev);
 #endif
 
 /* liveupdate_handover.c: KHO, which the tests replace */
+bool dma_liveupdate_in_scratch(phys_addr_t phys, size_t size);
 int dma_liveupdate_keep_folio(struct folio *folio);
 void dma_liveupdate_drop_folio(struct folio *folio);
 bool dma_liveupdate_handed_over(phys_addr_t phys, size_t size);

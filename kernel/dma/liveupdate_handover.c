@@ -30,6 +30,7 @@
 #include <linux/hash.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
+#include <linux/kho/abi/device.h>
 #include <linux/lockdep.h>
 #include <linux/log2.h>
 #include <linux/mm.h>
@@ -54,6 +55,22 @@ static u32 dma_liveupdate_checksum(const struct dma_liveupdate_ser *ser)
 {
 	return xxh64(ser, offsetof(typeof(*ser), checksum), 0);
 }
+
+/**
+ * dma_liveupdate_in_scratch() - will the next kernel use this memory to boot?
+ * @phys: physical address
+ * @size: size of the memory there
+ *
+ * Context: any.
+ * Return: true if some of it is in the scratch memory of KHO.
+ */
+bool dma_liveupdate_in_scratch(phys_addr_t phys, size_t size)
+{
+	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_in_scratch, phys, size);
+
+	return kho_scratch_overlap(phys, size);
+}
+EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_in_scratch);
 
 /**
  * dma_liveupdate_keep_folio() - keep memory for the next kernel
@@ -272,7 +289,7 @@ static bool dma_liveupdate_fields_valid(const struct dma_liveupdate_ser *ser)
 	return ser->order <= MAX_PAGE_ORDER && !ser->reserved &&
 	       ser->device < DEVICE_LIVEUPDATE_MAX &&
 	       IS_ALIGNED(ser->phys, PAGE_SIZE << ser->order) &&
-	       !kho_scratch_overlap(ser->phys, PAGE_SIZE << ser->order);
+	       !dma_liveupdate_in_scratch(ser->phys, PAGE_SIZE << ser->order);
 }
 
 /* Enter one record. */

@@ -3111,6 +3111,131 @@ static void dlu_adopt_null_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, version, 7);
 }
 
+/* 12. What other participants ask. */
+
+/* "b" is the last of the chain, wherever it is called. */
+static void dlu_hook_outgoing_index(struct dlu_device *dlu_dev)
+{
+	u32 index = 7;
+
+	KUNIT_EXPECT_EQ(dlu->test, 0,
+			device_liveupdate_outgoing_index(&dlu_dev->dev, &index));
+	KUNIT_EXPECT_EQ(dlu->test, index, 2);
+}
+
+static void dlu_outgoing_index_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+	u32 index = 7;
+
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			device_liveupdate_outgoing_index(&chain.b->dev, &index));
+	dlu_request(test, chain.b);
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			device_liveupdate_outgoing_index(&chain.b->dev, &index));
+	chain.b->hook = dlu_hook_outgoing_index;
+	chain.b->hook_at = "prepare";
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			device_liveupdate_outgoing_index(&chain.bridge->dev,
+							 &index));
+	KUNIT_EXPECT_EQ(test, index, 7);
+	KUNIT_EXPECT_EQ(test, 0,
+			device_liveupdate_outgoing_index(&chain.a->dev, &index));
+	KUNIT_EXPECT_EQ(test, index, 1);
+	chain.b->hook_at = "cancel";
+	dlu_do_cancel();
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			device_liveupdate_outgoing_index(&chain.b->dev, &index));
+
+	/* Also if it is cancelled because it goes away. */
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_del(chain.b);
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			device_liveupdate_outgoing_index(&chain.b->dev, &index));
+}
+
+static void dlu_hook_incoming_index(struct dlu_device *dlu_dev)
+{
+	u32 index = 7;
+
+	KUNIT_EXPECT_EQ(dlu->test, 0,
+			device_liveupdate_incoming_index(&dlu_dev->dev, &index));
+	KUNIT_EXPECT_EQ(dlu->test, index, 1);
+}
+
+static int dlu_incoming_index(struct dlu_device *dlu_dev, u32 *index)
+{
+	guard(device)(&dlu_dev->dev);
+
+	return device_liveupdate_incoming_index(&dlu_dev->dev, index);
+}
+
+static void dlu_incoming_index_test(struct kunit *test)
+{
+	struct dlu_device *bridge, *a, *other;
+	u32 index = 7;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	other = dlu_make(test, "other", NULL);
+	KUNIT_EXPECT_EQ(test, -ENOENT, dlu_incoming_index(other, &index));
+	bridge = dlu_new(test, "bridge", NULL);
+	bridge->drivers = 0;
+	dlu_add(test, bridge);
+	KUNIT_EXPECT_EQ(test, -ENOENT, dlu_incoming_index(bridge, &index));
+	KUNIT_EXPECT_EQ(test, index, 7);
+
+	a = dlu_new(test, "a", bridge);
+	a->hook = dlu_hook_incoming_index;
+	a->hook_at = "adopt";
+	dlu_add(test, a);
+	dlu_expect(test, " probe:other probe:a adopt:a");
+	/* It is no more than what it is now. */
+	KUNIT_EXPECT_EQ(test, -ENOENT, dlu_incoming_index(a, &index));
+}
+
+static void dlu_expect_harmless(struct kunit *test, unsigned long harmless)
+{
+	for (u32 i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ_MSG(test, device_liveupdate_harmless(i),
+				    !!(harmless & BIT(i)), "record %u", i);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_harmless(U32_MAX));
+}
+
+static void dlu_harmless_test(struct kunit *test)
+{
+	struct dlu_device *bridge, *a;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	bridge = dlu_make_bridge(test, "bridge", NULL);
+	a = dlu_make(test, "a", bridge);
+	dlu_expect_harmless(test, 0);
+	/* The records of the others are gone, or may go at any time. */
+	dlu_do_finish();
+	dlu_expect_harmless(test, BIT(0) | BIT(1));
+	dlu_del(a);
+	dlu_expect_harmless(test, BIT(0) | BIT(1));
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_forget_absent());
+	dlu_expect_harmless(test, BIT(0) | BIT(1));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_harmless(test, 0);
+}
+
+static void dlu_harmless_quarantined_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	/* Damaged: it is known whose the one is, but not the other. */
+	dlu_ser(1)->size++;
+	dlu_ser(2)->id[0] ^= 1;
+	dlu_boot(test);
+	dlu_make_chain(test);
+	dlu_expect(test, " probe:bridge quarantine:a probe:b");
+	dlu_do_finish();
+	dlu_expect_harmless(test, BIT(0) | BIT(1));
+}
+
 static const struct bus_type *const dlu_buses[] = {
 	&dlu_bus, &dlu_second_bus, &dlu_foreign_bus,
 };
@@ -3216,6 +3341,10 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_abandon_test),
 	KUNIT_CASE(dlu_abandon_damaged_test),
 	KUNIT_CASE(dlu_adopt_null_test),
+	KUNIT_CASE(dlu_outgoing_index_test),
+	KUNIT_CASE(dlu_incoming_index_test),
+	KUNIT_CASE(dlu_harmless_test),
+	KUNIT_CASE(dlu_harmless_quarantined_test),
 	{}
 };
 
