@@ -519,7 +519,10 @@ static void plu_enable_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
 	KUNIT_EXPECT_TRUE(test, plu_config(PLU_PLAIN_MSI, PCI_COMMAND, 2) &
 				PCI_COMMAND_INTX_DISABLE);
+	/* As after a probe that was deferred. */
 	pci_disable_device(pdev);
+	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_PLAIN_MSI, PCI_COMMAND,
+					   PCI_COMMAND_MASTER, false));
 
 	/* Its driver did not take it over. */
 	pci_liveupdate_ops.settled(&pdev->dev, false);
@@ -528,6 +531,8 @@ static void plu_enable_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI, PCI_COMMAND, 2) &
 				 PCI_COMMAND_INTX_DISABLE);
 	pci_disable_device(pdev);
+	KUNIT_EXPECT_TRUE(test, plu_wrote(PLU_PLAIN_MSI, PCI_COMMAND,
+					  PCI_COMMAND_MASTER, false));
 }
 
 /* Identity. */
