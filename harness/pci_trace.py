@@ -19,6 +19,7 @@ from .run import HarnessError
 # Config space
 COMMAND, BARS, ROM = 0x04, range(0x10, 0x28, 4), 0x30
 IO, MEMORY, MASTER, INTX_DISABLE = 0x1, 0x2, 0x4, 0x400
+ABSENT = 0xFFFF                                  # what a function that is not there reads
 BRIDGE_CONTROL, BUS_RESET = 0x3E, 0x40
 MSI, EXPRESS, MSIX = 0x05, 0x10, 0x11           # capabilities
 MSI_ENABLE = 0x1

@@ -98,6 +98,14 @@ class Gdb:
         if answer[:1] not in ("S", "T"):
             raise GdbError(f"stopped with {answer}, not by a breakpoint")
 
+    def run_to(self, address, timeout=60):
+        """Runs until a CPU gets to `address`, in whatever kernel."""
+        self.set_breakpoint(address)
+        self.resume(timeout)
+        if self.pc() != address:
+            raise GdbError(f"stopped at {self.pc():#x}, expected {address:#x}")
+        self.clear_breakpoint(address)
+
     def pc(self):
         """The instruction pointer of the CPU that stopped."""
         registers = bytes.fromhex(self.command("g"))

@@ -849,7 +849,7 @@ static void plu_get_msi(struct kunit *test, struct pci_dev *pdev,
 	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
 	KUNIT_ASSERT_EQ(test, 1, pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSI));
 	KUNIT_ASSERT_EQ(test, 0, request_irq(pci_irq_vector(pdev, 0), plu_interrupt,
-					     0, "liveupdate-kunit", interrupt));
+					     0, "pci_liveupdate", interrupt));
 }
 
 static void plu_put_msi(struct pci_dev *pdev, struct plu_interrupt *interrupt)
@@ -1070,7 +1070,7 @@ static struct kunit_case plu_cases[] = {
 };
 
 static struct kunit_suite plu_suite = {
-	.name		= "liveupdate-pci",
+	.name		= "pci_liveupdate",
 	.init		= plu_init,
 	.exit		= plu_exit,
 	.test_cases	= plu_cases,

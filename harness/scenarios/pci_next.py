@@ -80,8 +80,7 @@ def pci_missing_driver(run):
     flight = Flight(run, guest, host, edu, "nobody")
     run.prepare(guest)
     run.load(guest)
-    at_jump(run, guest, flight.look, flight.begin())
-    flight.lands()
+    at_jump(run, guest, flight.look, flight.begin(), flight)
     arrive(run, guest)
     start = host.trace.now()
     load(run, guest, "b", IVSHMEM)
@@ -174,8 +173,7 @@ def pci_unplugged(run):
             if number:
                 host.plug(port, "pci-testdev" if number == 1 else "edu", f"new{number}")
         watch.start = host.trace.now()          # a device that is new is reset, too
-    at_jump(run, guest, look, flight.begin())
-    flight.lands()
+    at_jump(run, guest, look, flight.begin(), flight)
     arrive(run, guest)
     for number in (1, 2):
         run.contains("console", guest.console(2), f"{gone[number].identity}: liveupdate: "
@@ -187,8 +185,10 @@ def pci_unplugged(run):
         if device == "-"}, {gone[0].identity: "-"})
     run.equal("devices taken over", set(listed(guest, "reclaimed")), {edu.identity})
     for number in (1, 2):
-        run.equal(f"new{number} is no bus master",
-                  host.command(host.function(f"new{number}")) & pt.MASTER, 0)
+        # The port may see that its card was changed, and switch the slot off and on.
+        command = host.command(host.function(f"new{number}"))
+        run.check(f"new{number} is no bus master",
+                  command == pt.ABSENT or not command & pt.MASTER, f"{command:#x}")
     run.finish(guest)
     watch.check()
     edu.check_works("after")
@@ -224,8 +224,7 @@ def pci_unplugged_prepared(run):
     flight = Flight(run, guest, host, edu, "left")
     watch = Watch(run, host, (edu,))
     run.prepare(guest)
-    at_jump(run, guest, flight.look, flight.begin())
-    flight.lands()
+    at_jump(run, guest, flight.look, flight.begin(), flight)
     arrive(run, guest)
     edu.load("b")
     flight.found()
@@ -261,9 +260,8 @@ def pci_damaged(run):
                  if fields[0] == memory]
         run.equal("records of the buffer", len(found), 1)
         handover.flip(found[0] + 24)                    # its order
-    at_jump(run, guest, harm, flight.begin())
+    at_jump(run, guest, harm, flight.begin(), flight)
     start = host.trace.now()
-    flight.lands()
     arrive(run, guest)
     check_quarantined(run, guest, host, start, record, "its record is damaged")
     edu.load("b")
@@ -286,9 +284,8 @@ def pci_off(run):
     flight = Flight(run, guest, host, edu, "off")
     run.prepare(guest)
     run.load(guest, enabled="kho=on liveupdate=off")
-    at_jump(run, guest, flight.look, flight.begin())
+    at_jump(run, guest, flight.look, flight.begin(), flight)
     start = host.trace.now()
-    flight.lands()
     arrive(run, guest, state="none")
     check_quarantined(run, guest, host, start, edu, "nobody is to take it over any more")
     run.check("what landed is left alone",
@@ -368,8 +365,7 @@ def pci_next_unpatched(run):
     flight = Flight(run, guest, host, edu, "unpatched")
     run.prepare(guest)
     run.load(guest, "base")
-    at_jump(run, guest, flight.look, flight.begin())
-    flight.lands()
+    at_jump(run, guest, flight.look, flight.begin(), flight, "base")
     arrive(run, guest, "base", state="none")
     run.check("the function is still a bus master, which nobody can help",
               host.command(edu.function) & pt.MASTER)

@@ -76,8 +76,7 @@ def pci_link(run):
             flight.look(gdb)
             server.ring(5)
         counts = server.counts()
-        at_jump(run, guest, look, flight.begin())
-        flight.lands()
+        at_jump(run, guest, look, flight.begin(), flight)
         arrive(run, guest)
         controls = {(edu.function.name, host.capability(edu.function, pt.MSI) + 2),
                     (bell.function.name, host.capability(bell.function, pt.MSIX) + 2)}
