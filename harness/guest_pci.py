@@ -170,9 +170,8 @@ class EduDevice(Device):
         return result.data
 
     def command(self, direction, offset=0, length=TRANSFER):
-        """A shell command that starts a transfer."""
-        return (f"echo {direction} {offset} {length} > "
-                f"{self.function.path}/{EDU}/transfer")
+        """The file and the text that start a transfer, for "guestctl reboot"."""
+        return f"{self.function.path}/{EDU}/transfer '{direction} {offset} {length}'"
 
     def start(self, direction, offset=0, length=TRANSFER):
         """Starts a transfer; "" or the errno's name."""

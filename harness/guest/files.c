@@ -43,8 +43,7 @@ static size_t unescape(char *s)
 	return out - s;
 }
 
-/* One open, one write; the errno, or 0. */
-static int write_once(const char *path, const void *data, size_t len)
+int write_once(const char *path, const void *data, size_t len)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	int err = 0;

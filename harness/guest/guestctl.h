@@ -64,6 +64,9 @@ int memfd_make(const char *name, size_t bytes, size_t step);
 int memfd_compare(const char *name, int fd, size_t bytes, size_t step, char *why,
 		  size_t len);
 
+/* One open, one write; the errno, or 0. */
+int write_once(const char *path, const void *data, size_t len);
+
 /* Verbs: argv[0] is the verb; they return the exit status. */
 int verb_write(int argc, char **argv);
 int verb_read(int argc, char **argv);

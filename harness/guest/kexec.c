@@ -83,10 +83,15 @@ int verb_reboot(int argc, char **argv)
 		{ "suspend", LINUX_REBOOT_CMD_SW_SUSPEND },
 	};
 
-	(void)argc;
 	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
 		if (strcmp(argv[1], how[i].name))
 			continue;
+		if (argc == 4) {
+			int err = write_once(argv[2], argv[3], strlen(argv[3]));
+
+			if (err)
+				return report_errno(err);
+		}
 		if (!syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
 			     how[i].cmd, NULL)) {
 			printf("ok\n");

@@ -34,7 +34,7 @@ static const struct verb verbs[] = {
 	{ "kexec-load", verb_kexec_load, 3, "KERNEL INITRD|- CMDLINE: kexec_file_load(2)" },
 	{ "kexec-load-jump", verb_kexec_load_jump, 0, ": an image that would jump back" },
 	{ "kexec-unload", verb_kexec_unload, 0, ": drop the loaded image" },
-	{ "reboot", verb_reboot, 1, "kexec|restart|poweroff|halt: reboot(2), without ceremony" },
+	{ "reboot", verb_reboot, 1, "kexec|restart|poweroff|halt [FILE TEXT]: write, then reboot(2)" },
 	{ "session", verb_session, 2, "create|verify|check|add|drop NAME ...: /dev/liveupdate sessions" },
 	{ "setuid", verb_setuid, 2, "UID CMD...: run CMD as UID, no groups" },
 	{ "dropcap", verb_dropcap, 2, "NUMBER CMD...: run CMD as root without one capability" },
