@@ -4,6 +4,8 @@
 import re
 
 from .. import paths
+from ..guest_pci import EduDevice, IvshmemDevice, Machine, boot, listed
+from ..ivshmem import Ivshmem
 from ..scenario_api import scenario
 
 ROW = re.compile(r"^\| `(?P<name>[^`]+)` \| (?P<level>\w+) \|")
@@ -28,3 +30,31 @@ def readme_table(run):
     run.equal("bytes of the shutdown log",
               guest.participants()["shutdown-log"][4], int(size[1]) << 10)
     run.cancel(guest)
+
+
+@scenario("readme-devices", kernels=("a",))
+def readme_devices(run):
+    """The drivers that the README names, and no others, keep their device running, and
+    the buses it names are theirs."""
+    text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    row = next(row for row in text.splitlines() if row.startswith("| `devices` |"))
+    drivers = set(re.findall(r"`(liveupdate_\w+)`", row))
+    sources = {path.stem for path in (paths.ROOT / "samples/liveupdate").glob("*.c")}
+    run.equal("drivers of the README and in samples/liveupdate", drivers, sources)
+    with Ivshmem() as server:
+        guest, host = boot(run, Machine().edu("edu0").ivshmem("ivshmem0", server))
+        devices = (EduDevice(run, guest, host, "edu0"),
+                   IvshmemDevice(run, guest, host, "ivshmem0", server))
+        for device in devices:
+            run.equal(f"before {device.module} is loaded", device.has("liveupdate"), False)
+            device.load("a")
+            run.equal(f"request of the device of {device.module}", device.request(), "")
+        run.equal("drivers of the README and tried", drivers,
+                  {device.driver() for device in devices})
+        run.prepare(guest)
+        run.equal("preserved", set(listed(guest, "preserved")),
+                  {device.identity for device in devices})
+        buses = {line.split()[0] for line in guest.read(
+            "/sys/kernel/liveupdate/devices/preserved").splitlines()[1:]}
+        run.equal("buses of the README", set(re.findall(r"buses: `(\w+)`", row)), buses)
+        run.cancel(guest)
