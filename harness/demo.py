@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The main job, shown as it happens: python3 -m harness.demo.
 
-luctl replaces a kernel by another one through kexec; that one comes up updated, is
-finished and is normal again. Everything shown was read from the guest, and any
-deviation from what has to happen ends the demonstration with status 1. The picture
-of the timeline is build/timeline.svg.
+luctl replaces a kernel by another one through kexec, while one device goes on with its
+DMA and another keeps the interrupts that it gets; the next kernel comes up updated,
+takes both over, is finished and is normal again. What is said of the devices the host
+saw: in memory, in their registers, and in memory that it shares with one of them. The
+rest was read from the guest. Any deviation from what has to happen ends the
+demonstration with status 1. The picture of the timeline is build/timeline.svg.
 """
 
 import argparse
@@ -16,12 +18,16 @@ import time
 from . import guest, paths
 from .guest import GUEST_INITRD
 from .guest_control import LIVEUPDATE, Rebooted, host_path
+from .guest_pci import TRANSFER, EduDevice, IvshmemDevice, Machine, boot, pattern
+from .ivshmem import Ivshmem
+from .qemu_gdb import Gdb
 from .run import HarnessError
 from .scenario_api import Failed, Run, Scenario, release_of
 from .scenario_checks import splats
 
 PICTURE = paths.BUILD / "timeline.svg"
 
+VECTOR = 3      # of the interrupt that is sent while no kernel runs
 CALM = 0.3      # seconds between steps that would otherwise be too fast to read
 
 COLOURS = {"state": "1;32", "kernel": "1;36", "command": "1;33", "quote": "2",
@@ -65,7 +71,8 @@ class Demo:
     def __init__(self, screen):
         self._screen = screen
         self._seen = []
-        what = Scenario("demo", "the main job, shown", None, smp=2, limit=120)
+        what = Scenario("demo", "the main job, shown", None, smp=2, limit=180,
+                        ram_file=True, gdb=True)
         self._run = Run(what, paths.BUILD / "demo", on_event=self._event)
 
     def _event(self, text):
@@ -101,16 +108,85 @@ class Demo:
     def _failures(self, machine):
         self._run.nothing_failed(machine)
 
+    def _at_work(self, machine, host, server):
+        """The old kernel's drivers, and what their devices do: (edu, ivshmem)."""
+        screen, run = self._screen, self._run
+        edu = EduDevice(run, machine, host, "edu0")
+        bell = IvshmemDevice(run, machine, host, "ivshmem0", server)
+        for device in (edu, bell):
+            device.load("a")
+            self._command(machine, f"echo 1 > {device.function.path}/liveupdate/requested")
+            run.equal(f"requested of {device.name}", device.status()[0], "1")
+        edu.store(pattern(edu.name))
+        bell.ring(VECTOR, "in the old kernel")
+        machine.do(f"guestctl stream {edu.command('from')} >/dev/null 2>&1 &")
+        screen.say(f"{edu.identity}, behind a root port, fills memory of its driver by DMA, "
+                   "again and again;")
+        screen.say(f"{bell.identity} counted the interrupt that the host sent")
+        return edu, bell
+
+    def _jump(self, machine, command, edu, bell, server):
+        """The update, up to the next kernel; what the devices do in between."""
+        screen, run, ram = self._screen, self._run, machine.vm.ram
+        address = int(machine.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
+        here, there = bytes(TRANSFER), pattern(edu.name)[:TRANSFER]
+        gdb = machine.vm.stop_at(address, lambda: machine.send(command),
+                                 meanwhile=lambda: machine.pump(0.05))
+        screen.say("the host stops the machine: the old kernel has done all it will ever do")
+        memory = edu.hold(gdb, here).memory
+        ram.write(memory, here)
+        run.equal("memory of the transfer", ram.read(memory, TRANSFER), here)
+        screen.say("a transfer is in flight; the host blanks the memory that it goes to, rings "
+                   "the other device, and lets go")
+        counts = server.counts()
+        server.ring(VECTOR)
+        begin = run.symbol("b", "start_kernel")
+        gdb.run_to(begin)
+        run.equal("memory where the next kernel begins", ram.read(memory, TRANSFER), there)
+        run.equal("interrupts that anybody counted", server.counts(), counts)
+        screen.say(f"the host stops it where the next kernel begins: all {TRANSFER} bytes are "
+                   "there, written while no kernel ran")
+        gdb.detach()
+        return machine.wait_boot(), counts
+
+    def _taken_over(self, machine, edu, bell, server, counts):
+        """The next kernel's drivers have the devices as they were."""
+        screen, run = self._screen, self._run
+        run.equal("interrupts before there is a driver", server.counts(), counts)
+        for device in (edu, bell):
+            device.load("b")
+            run.equal(f"{device.name}: adopted", device.shown("adopted"), "1")
+            run.equal(f"{device.name}: reclaimed", device.status()[2], "1")
+        bell.settle()
+        want = [count + (vector == VECTOR) for vector, count in enumerate(counts)]
+        run.equal("interrupts when there is one", list(server.counts()), want)
+        edu.idle()
+        run.equal("what the driver finds", edu.buffer()[:TRANSFER],
+                  pattern(edu.name)[:TRANSFER])
+        resets = [event for event in machine.vm.qmp.events if event["event"] == "RESET"]
+        run.equal("resets of the machine", resets, [])
+        screen.say("the drivers took both devices over as they were: one found what its "
+                   "device had written,")
+        screen.say("the other got the interrupt of the time when nobody listened, once")
+
     def play(self):
         """Shows it all; raises when something is not as it has to be."""
+        with Ivshmem() as server:
+            self._play(server)
+
+    def _play(self, server):
         screen, run = self._screen, self._run
         screen.title("The old kernel")
-        machine = run.boot("a")
+        machine, host = boot(run, Machine().port("port0").edu("edu0", "port0")
+                             .ivshmem("ivshmem0", server))
         old = self._kernel(machine)
         self._follow(machine)
         self._command(machine, "luctl status")
         machine.do("guestctl session create demo-guest-memory 32")
         screen.say("a tenant keeps 32 MiB in a session of its own")
+
+        screen.title("Two devices at work")
+        edu, bell = self._at_work(machine, host, server)
 
         screen.title("Can the next kernel read what it will be handed?")
         image = host_path(run.image("b"))
@@ -119,17 +195,17 @@ class Demo:
         screen.title("The update: check, load, prepare, rehearse, sync, jump")
         command = (f"luctl update {image} --initrd {GUEST_INITRD} --reuse-cmdline --now")
         screen.say(screen.paint("command", f"# {command}"))
-        boot = machine.jump(command=f"{command} | guestctl events luctl")
-        resets = [event for event in machine.vm.qmp.events if event["event"] == "RESET"]
-        run.equal("resets of the machine", resets, [])
+        came, counts = self._jump(machine, f"{command} | guestctl events luctl", edu, bell,
+                                  server)
         screen.say("another kernel is up; the machine was not reset, its firmware did not "
                    "run")
 
         screen.title("The new kernel")
         new = self._kernel(machine)
         run.equal("the new kernel", new, release_of(run.image("b")))
-        run.check("another kernel runs", old != new and boot.number == 2, new)
+        run.check("another kernel runs", old != new and came.number == 2, new)
         self._follow(machine)
+        self._taken_over(machine, edu, bell, server, counts)
         self._failures(machine)
         screen.say("what the old kernel printed on its way down, read from the new one:")
         log = machine.attribute("shutdown_log")
@@ -142,6 +218,9 @@ class Demo:
         screen.title("Finish")
         self._command(machine, "luctl finish")
         run.state(machine, "normal")
+        edu.check_works("after the update")
+        bell.ring(VECTOR, "after the update")
+        screen.say("both devices work, as the host sees")
         self._failures(machine)
         self._settle(machine)
         run.equal("states as they were entered", self._seen, self.STATES)

@@ -9,7 +9,7 @@ import hashlib
 import os
 
 from .guest_control import LIVEUPDATE, GuestFailure
-from .pci_host import PciHost
+from .pci_host import EDU_COMMAND, EDU_FROM, EDU_IRQ, EDU_RUN, PciHost
 from .pci_trace import EVENTS
 
 EDU, IVSHMEM = "liveupdate_edu", "liveupdate_ivshmem"
@@ -176,6 +176,19 @@ class EduDevice(Device):
     def start(self, direction, offset=0, length=TRANSFER):
         """Starts a transfer; "" or the errno's name."""
         return self.write(f"{EDU}/transfer", f"{direction} {offset} {length}")
+
+    def hold(self, gdb, before):
+        """The machine stands still with a transfer from the device in flight. If its
+        100 ms were over already, on a busy host, the host puts `before` back and
+        begins the same transfer anew. The registers."""
+        dma = self._host.edu(self.function)
+        if not dma.running:
+            self._guest.vm.ram.write(dma.memory, before)
+            command = EDU_RUN | EDU_FROM | EDU_IRQ
+            gdb.write_physical(self.function.bars[0] + EDU_COMMAND,
+                               command.to_bytes(4, "little"))
+            dma = self._host.edu(self.function)
+        return dma
 
     def idle(self):
         """Waits until no transfer is in flight."""

@@ -16,6 +16,7 @@ from .run import HarnessError
 
 ECAM = 0xB0000000                       # where the firmware of a q35 puts it
 _EDU_DMA = (0x80, 0x88, 0x90, 0x98)
+EDU_COMMAND = _EDU_DMA[3]
 EDU_DEVICE = 0x40000                    # where edu's own buffer is, for its DMA
 EDU_RUN, EDU_FROM, EDU_IRQ = 1, 2, 4    # bits of its command register
 

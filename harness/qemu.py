@@ -306,18 +306,25 @@ class VM:
         finally:
             gdb.close()
 
-    def stop_at(self, address, trigger, timeout=60):
+    def stop_at(self, address, trigger, timeout=60, meanwhile=None):
         """Runs `trigger()`, then stops the machine when a CPU gets to `address`.
 
         Returns the Gdb connection of the stopped machine; detach() lets it go on.
         The breakpoint is set while the guest is stopped and idle, so nothing is
         missed; `trigger` must not wait for what comes after the breakpoint.
+        `meanwhile()` is called again and again until then, and must not wait long.
         """
         gdb = self._connect(lambda: Gdb(self._sockets / "gdb"))
         try:
             gdb.set_breakpoint(address)
             trigger()
-            gdb.resume(timeout)
+            gdb.go()
+            end = time.monotonic() + timeout
+            while not gdb.stopped(0 if meanwhile else timeout):
+                if time.monotonic() > end:
+                    raise MachineError(f"{address:#x} was not reached within {timeout} s")
+                if meanwhile:
+                    meanwhile()
             if gdb.pc() != address:
                 raise MachineError(f"stopped at {gdb.pc():#x}, expected {address:#x}")
             gdb.clear_breakpoint(address)

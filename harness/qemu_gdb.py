@@ -5,6 +5,7 @@ Connecting stops the guest; detaching lets it run. While it is stopped its
 virtual time stands still.
 """
 
+import select
 import socket
 import struct
 import time
@@ -93,10 +94,22 @@ class Gdb:
 
     def resume(self, timeout):
         """Runs until something stops the guest."""
+        self.go()
+        if not self.stopped(timeout):
+            raise GdbError("no answer in time")
+
+    def go(self):
+        """Lets the guest run; stopped() tells when something stops it."""
         self._send("c")
-        answer = self._receive(timeout)
+
+    def stopped(self, timeout):
+        """Waits so long for the guest to stop; False if it still runs."""
+        if not self._input and not select.select([self._socket], [], [], timeout)[0]:
+            return False
+        answer = self._receive()
         if answer[:1] not in ("S", "T"):
             raise GdbError(f"stopped with {answer}, not by a breakpoint")
+        return True
 
     def run_to(self, address, timeout=60):
         """Runs until a CPU gets to `address`, in whatever kernel."""

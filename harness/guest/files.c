@@ -76,6 +76,19 @@ int verb_write(int argc, char **argv)
 	return 0;
 }
 
+int verb_stream(int argc, char **argv)
+{
+	int err;
+
+	(void)argc;
+	for (;;) {
+		err = write_once(argv[1], argv[2], strlen(argv[2]));
+		if (err && err != EBUSY)
+			return report_errno(err);
+		usleep(200);
+	}
+}
+
 /* Reads all of @fd from the start into @buf, a terminating 0 behind it. */
 static ssize_t read_from_start(int fd, char *buf, size_t size)
 {

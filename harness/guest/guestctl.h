@@ -72,6 +72,7 @@ int verb_write(int argc, char **argv);
 int verb_read(int argc, char **argv);
 int verb_poll(int argc, char **argv);
 int verb_follow(int argc, char **argv);
+int verb_stream(int argc, char **argv);
 int verb_race(int argc, char **argv);
 int verb_event(int argc, char **argv);
 int verb_uevent(int argc, char **argv);

@@ -27,6 +27,7 @@ static const struct verb verbs[] = {
 	{ "read", verb_read, 1, "FILE: contents, or the errno" },
 	{ "poll", verb_poll, 2, "FILE MS: wait for POLLPRI on a sysfs file, print what it holds then" },
 	{ "follow", verb_follow, 2, "FILE MS [LABEL]: report every value of a sysfs file to the host" },
+	{ "stream", verb_stream, 2, "FILE STRING: write again as soon as it is not EBUSY, for ever" },
 	{ "race", verb_race, 3, "N FILE STRING...: N processes write at once, in turn each STRING" },
 	{ "event", verb_event, 1, "TEXT: send TEXT to the host" },
 	{ "events", verb_events, 1, "LABEL: send each line of standard input to the host" },

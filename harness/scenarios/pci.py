@@ -155,14 +155,9 @@ class Flight:
 
     def look(self, gdb):
         """The old kernel is through: the transfer is in flight, its target as before."""
-        run, name, function = self._run, self.edu.name, self.edu.function
-        dma = self._host.edu(function)
+        run, name = self._run, self.edu.name
+        dma = self.edu.hold(gdb, self.here[:TRANSFER])
         self.memory = dma.memory
-        if not dma.running:
-            # Its 100 ms were over, on a busy host. The host begins it anew.
-            self._guest.vm.ram.write(self.memory, self.here[:TRANSFER])
-            gdb.write_physical(function.bars[0] + 0x98, (7).to_bytes(4, "little"))
-            dma = self._host.edu(function)
         run.check(f"{name}: the transfer is in flight at the jump", dma.running)
         run.equal(f"{name}: bytes of the transfer", dma.count, TRANSFER)
         run.check(f"{name}: the memory is as it was at the jump",
