@@ -132,6 +132,7 @@ class Demo:
         here, there = bytes(TRANSFER), pattern(edu.name)[:TRANSFER]
         gdb = machine.vm.stop_at(address, lambda: machine.send(command),
                                  meanwhile=lambda: machine.pump(0.05))
+        self._settle(machine)
         screen.say("the host stops the machine: the old kernel has done all it will ever do")
         memory = edu.hold(gdb, here).memory
         ram.write(memory, here)
