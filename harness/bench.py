@@ -23,6 +23,9 @@ device      so many devices of the test bus that do nothing in their callbacks, 
             participant "devices"; adopt: how much longer it takes devices to appear
             and be probed in the next kernel than in the first; bytes: handed over
             besides what drivers save
+pci         for one of so many edu devices with an idle driver of samples/: save: prepare
+            and freeze of the participants "devices" and "dma"; restore: restore of both,
+            and how much longer probe() takes than in the first kernel; finish
 boot        to the first thing that init does: base, and ours with all options
 
 Each figure is the median of three runs; those of a blackout have to agree. A table
@@ -44,6 +47,7 @@ from . import bench_figures as figures_
 from . import timeline_format as tl
 from .guest_control import LIVEUPDATE, Rebooted
 from .guest_devices import BUS, CONTROL, LISTS, MODULE
+from .guest_pci import DRIVERS, EDU, Machine as PciMachine
 from .progress import Progress
 from .qemu import QEMU, VM, image
 from .run import HarnessError, locked, output, save_json, say
@@ -65,6 +69,7 @@ MEBIBYTES = (256, 1024)
 FILES = (100, 1000)
 #: Number of devices -> of how many one is requested.
 DEVICES = {1000: 1, 10000: 1, 100000: 100}
+FUNCTIONS = (16,)
 
 PAGES_PER_MIB = 256
 SESSION = "bench"
@@ -96,16 +101,18 @@ class Outcome:
 class Machine:
     """One guest of the benchmark, from its first kernel to its second."""
 
-    def __init__(self, folder, kernel, memory=MEMORY, extra=""):
+    def __init__(self, folder, kernel, memory=MEMORY, extra="", devices=()):
         what = Scenario("bench", "", None, memory=memory, limit=LIMIT)
         self._run = Run(what, paths.BUILD / "bench" / folder)
+        self._devices = devices
         self._kernel, self._extra = kernel, f"quiet {extra}".strip()
         self.guest = None
 
     def __enter__(self):
         shutil.rmtree(self._run.folder, ignore_errors=True)
         try:
-            self.guest = self._run.boot(self._kernel, self._extra, icount=ICOUNT)
+            self.guest = self._run.boot(self._kernel, self._extra, icount=ICOUNT,
+                                        devices=self._devices)
             self._check_counter()
         except BaseException:
             self._run.close()
@@ -262,6 +269,46 @@ def device(name, folder, size, every):
     return outcome
 
 
+def _probes(machine):
+    """Loads the driver of edu and probes each device; what probe() took for all."""
+    guest_ = machine.guest
+    guest_.do("echo 0 > /sys/bus/pci/drivers_autoprobe")
+    guest_.do(f"insmod {machine.module(EDU)}")
+    found = guest_.do("grep -l 0x11e8 /sys/bus/pci/devices/*/device").split()
+    names = [path.split("/")[-2] for path in found]
+    return names, sum(machine.measure("write", f"{DRIVERS}/{EDU}/bind", name)["write"]
+                      for name in names)
+
+
+def pci(name, folder, size):
+    """The steps over so many PCI functions, and their probes, for one of them."""
+    functions = PciMachine()
+    for number in range(size):
+        functions.edu(f"edu{number}")
+    both = ("devices", "dma")
+    with Machine(folder, "many", devices=functions.arguments()) as machine:
+        names, fresh = _probes(machine)
+        machine.equal("functions", len(names), size)
+        for one in names:
+            machine.guest.do(f"echo 1 > /sys/bus/pci/devices/{one}/liveupdate/requested")
+        machine.set("prepare")
+        outcome = machine.jump("updated")
+        timeline = machine.timeline()
+        _, adopted = _probes(machine)
+        machine.equal("functions reclaimed",
+                      int(machine.guest.do(f"head -n 1 {LISTS}/reclaimed")), size)
+        machine.set("finish")
+        timeline += [record for record in machine.timeline() if record.step == tl.FINISH]
+
+    def cost(*steps):
+        return sum(figures_.step_cost(timeline, step, who) for step in steps for who in both)
+    outcome.figures = {f"{name}.{what}_vns": round(counts / size) for what, counts in (
+        ("save", cost(tl.PREPARE, tl.FREEZE)),
+        ("restore", cost(tl.RESTORE) + adopted - fresh),
+        ("finish", cost(tl.FINISH)))}
+    return outcome
+
+
 BLACKOUTS = {
     "blackout.base_plain": functools.partial(plain, kernel="base", state="none"),
     "blackout.plain": functools.partial(plain, kernel="bench", state="normal"),
@@ -274,7 +321,8 @@ def machines():
     found = dict(BLACKOUTS)
     for kind, sizes, function in (("subsystem", PARTICIPANTS, subsystem),
                                   ("memory", (*MEBIBYTES, 0), memory),
-                                  ("file", FILES, file)):
+                                  ("file", FILES, file),
+                                  ("pci", FUNCTIONS, pci)):
         found.update({f"{kind}.{size}": functools.partial(function, size=size)
                       for size in sizes})
     found.update({f"device.{size}": functools.partial(device, size=size, every=every)

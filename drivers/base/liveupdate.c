@@ -748,18 +748,11 @@ static void device_liveupdate_thaw_one(struct device_liveupdate *liveupdate)
 	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_PREPARED);
 }
 
-/**
- * device_liveupdate_lose() - a device cannot be preserved any more
- * @dev: the device, in the set or not
- * @reason: why, a few words
- *
- * A device of the set is cancelled before this returns, the whole update when those
- * who hold what locks are gone. For buses: the device failed, or is to be reset.
- *
- * Context: May sleep. With device_lock or without; not from a callback of live
- * update.
+/*
+ * A device of the set is lost. It is cancelled before that goes on, the rest when
+ * whoever holds what locks is gone.
  */
-void device_liveupdate_lose(struct device *dev, const char *reason)
+static void device_liveupdate_lose_outgoing(struct device *dev, const char *reason)
 {
 	struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
@@ -789,11 +782,31 @@ void device_liveupdate_lose(struct device *dev, const char *reason)
 	device_liveupdate_fail(dev, "prepare", -ENODEV, reason);
 	liveupdate_invalidate(&device_liveupdate_subsystem, -ENODEV);
 }
+
+/**
+ * device_liveupdate_lose() - a device cannot run through an update any more
+ * @dev: the device, in the set, handed over, or neither
+ * @reason: why, a few words
+ *
+ * For buses: the device failed, or is about to be reset. One of the set is cancelled
+ * before this returns, the whole update when those who hold what locks are gone. One
+ * that was handed over and runs counts as quarantined from here on, and the caller
+ * sees to it that it is harmless.
+ *
+ * Context: May sleep. device_lock held; not from a callback of live update.
+ */
+void device_liveupdate_lose(struct device *dev, const char *reason)
+{
+	device_lock_assert(dev);
+
+	device_liveupdate_lose_incoming(dev, reason);
+	device_liveupdate_lose_outgoing(dev, reason);
+}
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_lose, "LIVEUPDATE");
 
 static void device_liveupdate_lost(struct device *dev)
 {
-	device_liveupdate_lose(dev, "it was removed or unbound while prepared");
+	device_liveupdate_lose_outgoing(dev, "it was removed or unbound while prepared");
 }
 
 /* The steps of the participant. */

@@ -232,6 +232,7 @@ int device_liveupdate_fail(struct device *dev, const char *step, int error,
 void device_liveupdate_added(struct device *dev);
 void device_liveupdate_removed(struct device *dev);
 void device_liveupdate_unbound(struct device *dev);
+void device_liveupdate_lose_incoming(struct device *dev, const char *reason);
 int device_liveupdate_may_adopt(struct device *dev,
 				const struct device_driver *drv);
 void device_liveupdate_settle(struct device *dev, int ret);

@@ -56,6 +56,7 @@
 #include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/liveupdate.h>
+#include <linux/pm_runtime.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
@@ -73,6 +74,14 @@ static void device_liveupdate_set_fate(struct device_liveupdate_incoming *incomi
 
 	guard(mutex)(&layer->lock);
 	incoming->fate = fate;
+}
+
+static void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	if (bus->settled)
+		bus->settled(dev, reclaimed);
 }
 
 /* Make a device harmless that nobody takes over. */
@@ -133,6 +142,7 @@ static void device_liveupdate_detach(struct device *dev,
 			WRITE_ONCE(layer->nr_absent, layer->nr_absent + 1);
 		device_liveupdate_put_records();
 	}
+	pm_runtime_put(dev);
 	put_device(dev);
 }
 
@@ -334,6 +344,9 @@ void device_liveupdate_added(struct device *dev)
 	if (!incoming)
 		return;
 
+	/* It must not fall asleep while nobody drives it. */
+	pm_runtime_get_noresume(dev);
+
 	reason = device_liveupdate_refusal(dev, &id, incoming, awaited);
 	liveupdate = device_liveupdate_get(dev);
 	if (liveupdate) {
@@ -351,6 +364,7 @@ void device_liveupdate_added(struct device *dev)
 		dev_warn(dev, "liveupdate: not kept for the devices below it: %s\n",
 			 reason);
 		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+		device_liveupdate_tell_bus(dev, false);
 	} else if (reason) {
 		device_liveupdate_quarantine(dev, incoming, reason);
 	}
@@ -462,14 +476,6 @@ const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_adopt, "LIVEUPDATE");
 
-static void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
-{
-	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
-
-	if (bus->settled)
-		bus->settled(dev, reclaimed);
-}
-
 /**
  * device_liveupdate_incoming_index() - which record is that of this device?
  * @dev: the device
@@ -563,6 +569,26 @@ void device_liveupdate_unbound(struct device *dev)
 	    liveupdate->incoming->fate == DEVICE_LIVEUPDATE_RECLAIMED)
 		device_liveupdate_set_fate(liveupdate->incoming,
 					   DEVICE_LIVEUPDATE_RELEASED);
+}
+
+/**
+ * device_liveupdate_lose_incoming() - the device does not run any more
+ * @dev: the device, handed over or not
+ * @reason: why
+ *
+ * Whoever says so makes it harmless.
+ *
+ * Context: device_lock held.
+ */
+void device_liveupdate_lose_incoming(struct device *dev, const char *reason)
+{
+	struct device_liveupdate_incoming *incoming;
+
+	if (!device_liveupdate_inherited(dev))
+		return;
+	incoming = dev->liveupdate->incoming;
+	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
+	device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
 }
 
 /**
@@ -834,6 +860,8 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 		guard(device)(dev);
 		/* Unless it was removed meanwhile. */
 		if (dev->liveupdate && dev->liveupdate->incoming == incoming) {
+			if (device_liveupdate_ser_path(incoming))
+				device_liveupdate_tell_bus(dev, false);
 			device_liveupdate_dispose(incoming);
 			device_liveupdate_detach(dev, incoming,
 						 DEVICE_LIVEUPDATE_RELEASED);

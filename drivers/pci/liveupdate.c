@@ -24,18 +24,19 @@
  *
  * Lifecycle in the next kernel
  *   1. pci_setup_device() recognizes the function by its address and fingerprint,
- *      before anything is written to it, and sets &pci_dev.liveupdate_inherited.
- *      Enumeration leaves out then what would disturb it. What it still writes, and
+ *      before anything is written to it. pci_liveupdate_inherited() is true then,
+ *      and enumeration leaves out what would disturb it. What it still writes, and
  *      why, is listed in Documentation/PCI/liveupdate.rst.
  *   2. It waits for its driver, which finds it as it was left. Setting up MSI-X
  *      unmasks the function, and what was latched arrives. MSI may have been lost:
  *      the driver gets one interrupt on each vector when it has taken over.
  *   3. Or it is quarantined: no bus master any more, no interrupts, and reset, if
- *      it can be on its own.
+ *      it can be on its own. Until either of both it cannot be reset through sysfs.
+ *      If the PCI core recovers it from an error, it is not taken over any more.
  *
  * Contexts
- *   Those of &struct bus_liveupdate_ops. &pci_dev.liveupdate_inherited is written
- *   by the scan of the bus and then under device_lock.
+ *   Those of &struct bus_liveupdate_ops. What pci_liveupdate_inherited() returns is
+ *   changed by the scan of the bus and then under device_lock.
  */
 
 #include <linux/cleanup.h>
@@ -79,7 +80,10 @@ static u64 pci_liveupdate_layout(struct pci_dev *pdev)
 	return xxh64(registers, count * sizeof(*registers), 0);
 }
 
-/* Reads from hardware only, because it is called before @pdev is set up. */
+/*
+ * Reads from hardware only, because it is called before @pdev is set up and because
+ * quirks change what is in there.
+ */
 static void pci_liveupdate_describe(struct pci_dev *pdev,
 				    struct device_liveupdate_id *id)
 {
@@ -91,13 +95,14 @@ static void pci_liveupdate_describe(struct pci_dev *pdev,
 		 pci_domain_nr(pdev->bus), pdev->bus->number,
 		 PCI_SLOT(pdev->devfn), PCI_FUNC(pdev->devfn));
 
-	fingerprint->vendor = pdev->vendor;
-	fingerprint->device = pdev->device;
+	pci_read_config_word(pdev, PCI_VENDOR_ID, &fingerprint->vendor);
+	pci_read_config_word(pdev, PCI_DEVICE_ID, &fingerprint->device);
 	pci_read_config_dword(pdev, PCI_CLASS_REVISION, &fingerprint->class);
-	if (pdev->hdr_type == PCI_HEADER_TYPE_NORMAL)
+	pci_read_config_byte(pdev, PCI_HEADER_TYPE, &fingerprint->header);
+	fingerprint->header &= PCI_HEADER_TYPE_MASK;
+	if (fingerprint->header == PCI_HEADER_TYPE_NORMAL)
 		pci_read_config_dword(pdev, PCI_SUBSYSTEM_VENDOR_ID,
 				      &fingerprint->subsystem);
-	fingerprint->header = pdev->hdr_type;
 	pos = pci_find_capability(pdev, PCI_CAP_ID_MSIX);
 	if (pos) {
 		pci_read_config_word(pdev, pos + PCI_MSIX_FLAGS, &flags);
@@ -124,6 +129,7 @@ static bool pci_liveupdate_bridge(struct device *dev)
 
 static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 {
+	const struct device *above = pci_find_host_bridge(pdev->bus)->dev.parent;
 	u16 command;
 
 	if (pdev->hdr_type != PCI_HEADER_TYPE_NORMAL)
@@ -134,12 +140,14 @@ static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 		return "has virtual functions";
 	if (pdev->class >> 8 == PCI_CLASS_SERIAL_USB)
 		return "USB host controllers are reset by every kernel";
-	if (pdev->class >> 16 == PCI_BASE_CLASS_DISPLAY)
+	if (pdev->class >> 16 == PCI_BASE_CLASS_DISPLAY || pci_is_vga(pdev))
 		return "display controllers are set up by every kernel";
 	if (pdev->current_state != PCI_D0)
 		return "not in D0";
 	if (pdev->non_compliant_bars)
 		return "its BARs cannot be relied on";
+	if (above && above->driver)
+		return "its host bridge has a driver, which shuts it down";
 	if (device_iommu_mapped(&pdev->dev))
 		return "behind an IOMMU, which nobody preserves";
 	if (pdev->ats_enabled || pdev->pri_enabled || pdev->pasid_enabled)
@@ -152,6 +160,8 @@ static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 		return NULL;
 	if (pdev->broken_intx_masking)
 		return "its INTx cannot be disabled";
+	if (pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
+		return "its MSI stops when INTx is disabled";
 	if (pdev->msi_enabled || pdev->msix_enabled)
 		return NULL;
 
@@ -183,6 +193,19 @@ static int pci_liveupdate_check_dma(struct device *dev)
 		dev_err(dev, "liveupdate: its DMA cannot go on: %s\n", reason);
 
 	return err;
+}
+
+static int pci_liveupdate_prepare(struct device *dev)
+{
+	/* It may have been asleep when that was asked. */
+	const char *objection = pci_liveupdate_objection(to_pci_dev(dev));
+
+	if (objection) {
+		dev_err(dev, "liveupdate: %s\n", objection);
+		return -EOPNOTSUPP;
+	}
+
+	return pci_liveupdate_check_dma(dev);
 }
 
 static int pci_liveupdate_keep_path(struct device *dev, bool on)
@@ -221,32 +244,21 @@ static void pci_liveupdate_mask_msix(struct pci_dev *pdev, bool on)
 				   on ? PCI_MSIX_FLAGS_MASKALL : 0);
 }
 
-/* Returns false if MSI has no mask bits. */
-static bool pci_liveupdate_write_msi_mask(struct pci_dev *pdev, u32 mask)
+static void pci_liveupdate_write_msi(struct pci_dev *pdev,
+				     const struct msi_desc *desc, bool on)
 {
-	u16 flags;
+	guard(raw_spinlock_irqsave)(&pdev->msi_lock);
 
-	pci_read_config_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, &flags);
-	if (!(flags & PCI_MSI_FLAGS_MASKBIT))
-		return false;
-	pci_write_config_dword(pdev, pdev->msi_cap +
-			       (flags & PCI_MSI_FLAGS_64BIT ?
-				PCI_MSI_MASK_64 : PCI_MSI_MASK_32), mask);
-
-	return true;
+	if (desc->pci.msi_attrib.can_mask)
+		pci_write_config_dword(pdev, desc->pci.mask_pos,
+				       on ? desc->pci.msi_mask : ~0U);
+	else
+		pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
+					   on ? 0 : PCI_MSI_FLAGS_ENABLE,
+					   on ? PCI_MSI_FLAGS_ENABLE : 0);
 }
 
 static void pci_liveupdate_mask_msi(struct pci_dev *pdev)
-{
-	scoped_guard(raw_spinlock_irqsave, &pdev->msi_lock) {
-		if (pci_liveupdate_write_msi_mask(pdev, ~0U))
-			return;
-	}
-	pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
-				   PCI_MSI_FLAGS_ENABLE, 0);
-}
-
-static void pci_liveupdate_unmask_msi(struct pci_dev *pdev)
 {
 	struct msi_desc *desc;
 
@@ -255,12 +267,27 @@ static void pci_liveupdate_unmask_msi(struct pci_dev *pdev)
 	desc = msi_first_desc(&pdev->dev, MSI_DESC_ASSOCIATED);
 	if (!desc)
 		return;
-	scoped_guard(raw_spinlock_irqsave, &pdev->msi_lock) {
-		if (pci_liveupdate_write_msi_mask(pdev, desc->pci.msi_mask))
-			return;
-	}
-	pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS, 0,
-				   PCI_MSI_FLAGS_ENABLE);
+	pci_liveupdate_write_msi(pdev, desc, false);
+
+	/* Whoever handled one meanwhile may have moved it, and undone that. */
+	for (unsigned int i = 0; i < desc->nvec_used; i++)
+		synchronize_hardirq(desc->irq + i);
+	pci_liveupdate_write_msi(pdev, desc, false);
+}
+
+/* Returns true if interrupts may have been lost. */
+static bool pci_liveupdate_unmask_msi(struct pci_dev *pdev)
+{
+	struct msi_desc *desc;
+
+	guard(msi_descs_lock)(&pdev->dev);
+
+	desc = msi_first_desc(&pdev->dev, MSI_DESC_ASSOCIATED);
+	if (!desc)
+		return false;
+	pci_liveupdate_write_msi(pdev, desc, true);
+
+	return !desc->pci.msi_attrib.can_mask;
 }
 
 /*
@@ -314,24 +341,63 @@ static void pci_liveupdate_thaw(struct device *dev)
 
 	if (pdev->msix_enabled) {
 		pci_liveupdate_mask_msix(pdev, false);
-	} else if (pdev->msi_enabled) {
-		pci_liveupdate_unmask_msi(pdev);
+	} else if (pdev->msi_enabled && pci_liveupdate_unmask_msi(pdev)) {
 		pci_liveupdate_replay_msi(pdev);
 	}
-	/* The others do without INTx, or were refused. */
-	if (pdev->dev_flags & PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG)
-		pci_intx(pdev, 1);
+	/* INTx was off before, or the function would have been refused. */
 }
 
 /* In the next kernel. */
 
+/* Switch MSI or MSI-X off that the previous kernel left on. */
+static void pci_liveupdate_disable_msi(struct pci_dev *pdev)
+{
+	if (pdev->msi_cap && !pdev->msi_enabled)
+		pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
+					   PCI_MSI_FLAGS_ENABLE, 0);
+	if (pdev->msix_cap && !pdev->msix_enabled)
+		pci_liveupdate_update_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
+					   PCI_MSIX_FLAGS_ENABLE |
+					   PCI_MSIX_FLAGS_MASKALL, 0);
+}
+
 static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
+	bool in_use = pdev->msi_enabled || pdev->msix_enabled;
 
-	pdev->liveupdate_inherited = 0;
+	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+	if (pci_liveupdate_is_bridge(pdev))
+		return;
+
+	/* Whoever took it over without any may still set them up. */
+	if (in_use || !reclaimed)
+		pci_liveupdate_disable_msi(pdev);
+	if (!in_use && !reclaimed)
+		pci_intx(pdev, 1);
 	if (reclaimed && pdev->msi_enabled)
 		pci_liveupdate_replay_msi(pdev);
+}
+
+/*
+ * While the bus is scanned it is not known who else is on it, and hotplug holds locks
+ * that the reset of a slot needs. What is left then is a reset that the function does.
+ */
+static int pci_liveupdate_reset(struct pci_dev *pdev)
+{
+	int err;
+
+	if (!pci_dev_binding_disallowed(pdev))
+		return pci_reset_function_locked(pdev);
+
+	err = pci_save_state(pdev);
+	if (err)
+		return err;
+	err = pcie_reset_flr(pdev, PCI_RESET_DO_RESET);
+	if (!err)
+		pci_restore_state(pdev);
+
+	return err;
 }
 
 static void pci_liveupdate_quarantine(struct device *dev)
@@ -339,7 +405,7 @@ static void pci_liveupdate_quarantine(struct device *dev)
 	struct pci_dev *pdev = to_pci_dev(dev);
 	int err;
 
-	pdev->liveupdate_inherited = 0;
+	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 	if (pci_dev_is_disconnected(pdev))
 		return;
 
@@ -348,20 +414,18 @@ static void pci_liveupdate_quarantine(struct device *dev)
 	if (pci_liveupdate_is_bridge(pdev))
 		return;
 
-	if (pdev->msi_cap)
-		pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
-					   PCI_MSI_FLAGS_ENABLE, 0);
-	if (pdev->msix_cap)
-		pci_liveupdate_update_word(pdev, pdev->msix_cap + PCI_MSIX_FLAGS,
-					   PCI_MSIX_FLAGS_ENABLE |
-					   PCI_MSIX_FLAGS_MASKALL, 0);
+	/* A probe that failed may have enabled it. */
+	pci_intx(pdev, 0);
+	pci_liveupdate_disable_msi(pdev);
 	if (!pci_wait_for_pending_transaction(pdev))
 		pci_err(pdev, "liveupdate: its requests are still not answered\n");
 
 	/* Restores the configuration, without bus mastering. */
-	err = pci_reset_function_locked(pdev);
+	pci_cfg_access_lock(pdev);
+	err = pci_liveupdate_reset(pdev);
+	pci_cfg_access_unlock(pdev);
 	if (err == -ENOTTY)
-		pci_info(pdev, "liveupdate: has no reset of its own, only its DMA is off\n");
+		pci_info(pdev, "liveupdate: cannot be reset on its own, only its DMA is off\n");
 	else if (err)
 		pci_err(pdev, "liveupdate: reset failed: %pe\n", ERR_PTR(err));
 }
@@ -370,7 +434,7 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
 	.supported	= pci_liveupdate_supported,
 	.is_bridge	= pci_liveupdate_bridge,
-	.prepare	= pci_liveupdate_check_dma,
+	.prepare	= pci_liveupdate_prepare,
 	.freeze		= pci_liveupdate_freeze,
 	.thaw		= pci_liveupdate_thaw,
 	.keep_path	= pci_liveupdate_keep_path,
@@ -383,7 +447,7 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
  * pci_liveupdate_recognize() - was this function handed over by the last kernel?
  * @pdev: the function, of which address, IDs and header type are known
  *
- * Sets &pci_dev.liveupdate_inherited, before anything is written to the function.
+ * Makes pci_liveupdate_inherited() true, before anything is written to the function.
  *
  * Context: May sleep. While the bus is scanned, before @pdev is added.
  */
@@ -395,7 +459,8 @@ void pci_liveupdate_recognize(struct pci_dev *pdev)
 		return;
 
 	pci_liveupdate_describe(pdev, &id);
-	pdev->liveupdate_inherited = device_liveupdate_awaited(&pci_bus_type, &id);
+	if (device_liveupdate_awaited(&pci_bus_type, &id))
+		set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 }
 
 /**
@@ -406,13 +471,10 @@ void pci_liveupdate_recognize(struct pci_dev *pdev)
  */
 void pci_liveupdate_fix_resources(struct pci_dev *pdev)
 {
-	struct resource *res;
+	for (unsigned int i = 0; i < PCI_STD_NUM_BARS; i++) {
+		struct resource *res = &pdev->resource[i];
 
-	if (!pci_liveupdate_running(pdev))
-		return;
-
-	pci_dev_for_each_resource(pdev, res) {
-		if (res->flags)
+		if (res->flags && res->start && !(res->flags & IORESOURCE_UNSET))
 			res->flags |= IORESOURCE_PCI_FIXED;
 	}
 }
@@ -426,4 +488,57 @@ void pci_liveupdate_fix_resources(struct pci_dev *pdev)
 bool pci_liveupdate_preserve_config(void)
 {
 	return device_liveupdate_awaited(&pci_bus_type, NULL);
+}
+
+static int pci_liveupdate_found(struct pci_dev *pdev, void *found)
+{
+	*(bool *)found = pci_liveupdate_inherited(pdev);
+
+	return *(bool *)found;
+}
+
+/**
+ * pci_liveupdate_below() - is there a function below that was handed over?
+ * @bus: the bus
+ *
+ * Context: May sleep.
+ * Return: true if so, and it is still left as it was.
+ */
+bool pci_liveupdate_below(struct pci_bus *bus)
+{
+	bool found = false;
+
+	pci_walk_bus(bus, pci_liveupdate_found, &found);
+
+	return found;
+}
+
+/**
+ * pci_liveupdate_may_reset() - may this function be reset?
+ * @pdev: the function
+ *
+ * Context: any. The answer holds while device_lock is held.
+ * Return: 0; -EBUSY if the function is prepared for a live update, or was handed over
+ * and runs.
+ */
+int pci_liveupdate_may_reset(struct pci_dev *pdev)
+{
+	return pci_liveupdate_inherited(pdev) ? -EBUSY :
+	       device_liveupdate_may_change(&pdev->dev);
+}
+
+/**
+ * pci_liveupdate_error() - a function is recovered from an error
+ * @pdev: the function
+ *
+ * It will be reset, or is lost. It does not live through the update any more.
+ *
+ * Context: May sleep. device_lock held.
+ */
+void pci_liveupdate_error(struct pci_dev *pdev)
+{
+	device_liveupdate_lose(&pdev->dev, "it is recovered from an error");
+	if (pci_liveupdate_running(pdev))
+		pci_clear_master(pdev);
+	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 }

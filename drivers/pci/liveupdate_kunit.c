@@ -396,7 +396,7 @@ static void plu_enumerate_test(struct kunit *test)
 	plu_scan(test, BIT(PLU_FIRST));
 	pdev = plu_dev(test, PLU_FIRST);
 
-	KUNIT_EXPECT_TRUE(test, pdev->liveupdate_inherited);
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_EXPECT_FALSE(test, pdev->broken_intx_masking);
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_FIRST, PCI_COMMAND,
 					   PCI_COMMAND_MASTER, false));
@@ -425,7 +425,7 @@ static void plu_enumerate_ordinary_test(struct kunit *test)
 	plu_scan(test, BIT(PLU_MASKABLE));
 	pdev = plu_dev(test, PLU_FIRST);
 
-	KUNIT_EXPECT_FALSE(test, pdev->liveupdate_inherited);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_EXPECT_TRUE(test, plu_wrote(PLU_FIRST, PCI_COMMAND,
 					  PCI_COMMAND_INTX_DISABLE, false));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
@@ -469,6 +469,8 @@ static void plu_enumerate_msi_test(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_MASKABLE,
 					   PLU_MSI + PCI_MSI_FLAGS, 2));
+	KUNIT_EXPECT_EQ(test, 1, plu_config(PLU_MASKABLE,
+					    PLU_MSI + PCI_MSI_MASK_64, 4));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI,
 					    PLU_MSI + PCI_MSI_FLAGS, 2) &
 				 PCI_MSI_FLAGS_ENABLE);
@@ -490,14 +492,22 @@ static void plu_enumerate_bridge_test(struct kunit *test)
 	plu_leave_frozen(PLU_BELOW);
 	plu_scan(test, BIT(PLU_BRIDGE) | BIT(PLU_BELOW));
 
-	KUNIT_EXPECT_TRUE(test, plu_dev(test, PLU_BRIDGE)->liveupdate_inherited);
-	KUNIT_EXPECT_TRUE(test, plu_dev(test, PLU_BELOW)->liveupdate_inherited);
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_inherited(plu_dev(test, PLU_BRIDGE)));
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_inherited(plu_dev(test, PLU_BELOW)));
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BRIDGE, PCI_COMMAND,
 					   PCI_COMMAND_MASTER, false));
 	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_BRIDGE, PCI_PRIMARY_BUS, 4));
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BELOW, PCI_COMMAND,
 					   PCI_COMMAND_MASTER, false));
 	KUNIT_EXPECT_TRUE(test, pci_find_host_bridge(plu.bus)->preserve_config);
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_below(plu.bus));
+
+	/* FINISH is over. */
+	pci_liveupdate_ops.settled(&plu_dev(test, PLU_BRIDGE)->dev, false);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(plu_dev(test, PLU_BRIDGE)));
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_below(plu.bus));
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BRIDGE, PCI_COMMAND, 2) &
+				 PCI_COMMAND_INTX_DISABLE);
 }
 
 static void plu_enumerate_config_test(struct kunit *test)
@@ -505,6 +515,7 @@ static void plu_enumerate_config_test(struct kunit *test)
 	plu_scan(test, 0);
 
 	KUNIT_EXPECT_FALSE(test, pci_find_host_bridge(plu.bus)->preserve_config);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_below(plu.bus));
 }
 
 static void plu_enable_test(struct kunit *test)
@@ -526,7 +537,7 @@ static void plu_enable_test(struct kunit *test)
 
 	/* Its driver did not take it over. */
 	pci_liveupdate_ops.settled(&pdev->dev, false);
-	KUNIT_EXPECT_FALSE(test, pdev->liveupdate_inherited);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI, PCI_COMMAND, 2) &
 				 PCI_COMMAND_INTX_DISABLE);
@@ -698,6 +709,11 @@ static void plu_refuse_broken_intx(struct pci_dev *pdev)
 	pdev->broken_intx_masking = 1;
 }
 
+static void plu_refuse_msi_bug(struct pci_dev *pdev)
+{
+	pdev->dev_flags |= PCI_DEV_FLAGS_MSI_INTX_DISABLE_BUG;
+}
+
 static void plu_refuse_intx(struct pci_dev *pdev)
 {
 	pdev->msix_enabled = 0;
@@ -716,6 +732,7 @@ static const struct plu_refusal {
 	{ plu_refuse_pri, "ATS" },
 	{ plu_refuse_pasid, "ATS" },
 	{ plu_refuse_broken_intx, "cannot be disabled" },
+	{ plu_refuse_msi_bug, "its MSI stops" },
 	{ plu_refuse_intx, "uses INTx" },
 };
 
@@ -742,6 +759,7 @@ static void plu_refused_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
 			pci_liveupdate_ops.supported(&pdev->dev, &reason));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(reason, param->reason));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, pci_liveupdate_ops.prepare(&pdev->dev));
 
 	pdev->is_virtfn = saved.is_virtfn;
 	pdev->class = saved.class;
@@ -887,8 +905,8 @@ static void plu_freeze_maskable_test(struct kunit *test)
 	pci_liveupdate_ops.thaw(&pdev->dev);
 	KUNIT_EXPECT_EQ(test, 0, plu_config(PLU_MASKABLE, PLU_MSI + PCI_MSI_MASK_64, 4));
 	KUNIT_EXPECT_TRUE(test, plu_msi_flags(PLU_MASKABLE));
-	KUNIT_EXPECT_TRUE(test, plu_came(&interrupt));
-	KUNIT_EXPECT_EQ(test, 1, atomic_read(&interrupt.count));
+	/* What is pending comes by itself. */
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&interrupt.count));
 	plu_put_msi(pdev, &interrupt);
 }
 
@@ -947,10 +965,67 @@ static void plu_reclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&interrupt.count));
 
 	pci_liveupdate_ops.settled(&pdev->dev, true);
-	KUNIT_EXPECT_FALSE(test, pdev->liveupdate_inherited);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_EXPECT_TRUE(test, plu_came(&interrupt));
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&interrupt.count));
 	plu_put_msi(pdev, &interrupt);
+}
+
+/* A driver that took over, or did not, uses MSI where MSI-X was used. */
+static void plu_settled_test(struct kunit *test)
+{
+	struct pci_dev *pdev;
+
+	plu_leave_frozen(PLU_FIRST);
+	plu_leave_frozen(PLU_BELOW);
+	plu_scan(test, BIT(PLU_FIRST) | BIT(PLU_BRIDGE) | BIT(PLU_BELOW));
+
+	pdev = plu_dev(test, PLU_FIRST);
+	pci_liveupdate_ops.settled(&pdev->dev, true);
+	KUNIT_EXPECT_TRUE(test, plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
+				PCI_MSIX_FLAGS_ENABLE);
+	KUNIT_EXPECT_TRUE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
+				PCI_COMMAND_INTX_DISABLE);
+
+	pdev = plu_dev(test, PLU_BELOW);
+	pci_liveupdate_ops.settled(&pdev->dev, false);
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
+				 PCI_MSIX_FLAGS_ENABLE);
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PCI_COMMAND, 2) &
+				 PCI_COMMAND_INTX_DISABLE);
+}
+
+static void plu_settled_msi_test(struct kunit *test)
+{
+	struct pci_dev *pdev;
+
+	plu_leave_frozen(PLU_FIRST);
+	plu_scan(test, BIT(PLU_FIRST));
+	pdev = plu_dev(test, PLU_FIRST);
+
+	/* As if it had MSI, too. There is no vector to replay. */
+	pdev->msi_enabled = 1;
+	pci_liveupdate_ops.settled(&pdev->dev, true);
+	pdev->msi_enabled = 0;
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
+				 PCI_MSIX_FLAGS_ENABLE);
+}
+
+/* A probe that is deferred after it set up interrupts. */
+static void plu_deferred_test(struct kunit *test)
+{
+	struct plu_interrupt interrupt;
+	struct pci_dev *pdev;
+
+	plu_set(PLU_PLAIN_MSI, PCI_COMMAND, 2, PCI_COMMAND_MEMORY |
+		PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE);
+	plu_scan(test, BIT(PLU_PLAIN_MSI));
+	pdev = plu_dev(test, PLU_PLAIN_MSI);
+	plu_get_msi(test, pdev, &interrupt);
+	plu_put_msi(pdev, &interrupt);
+	KUNIT_EXPECT_EQ(test, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
+			PCI_COMMAND_INTX_DISABLE,
+			plu_config(PLU_PLAIN_MSI, PCI_COMMAND, 2));
 }
 
 /* Quarantine. */
@@ -967,7 +1042,7 @@ static void plu_quarantine_test(struct kunit *test)
 	scoped_guard(device, &pdev->dev)
 		pci_liveupdate_ops.quarantine(&pdev->dev);
 
-	KUNIT_EXPECT_FALSE(test, pdev->liveupdate_inherited);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
 	/* DMA is off before anything else, and stays so after the reset. */
 	KUNIT_ASSERT_GT(test, plu.nr_writes, 0);
@@ -998,6 +1073,35 @@ static void plu_quarantine_no_reset_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, plu_msi_flags(PLU_PLAIN_MSI));
 }
 
+/*
+ * As long as the bus is scanned nobody knows who else would be reset. Afterwards a
+ * function that is alone is reset by the bridge above.
+ */
+static void plu_quarantine_bus_test(struct kunit *test)
+{
+	struct pci_dev *pdev;
+
+	plu_set(PLU_BELOW, PLU_EXP + PCI_EXP_DEVCAP, 4, 0);
+	plu_leave_frozen(PLU_BELOW);
+	plu_scan(test, BIT(PLU_BRIDGE) | BIT(PLU_BELOW));
+	pdev = plu_dev(test, PLU_BELOW);
+
+	scoped_guard(device, &pdev->dev)
+		pci_liveupdate_ops.quarantine(&pdev->dev);
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PCI_COMMAND, 2) &
+				 PCI_COMMAND_MASTER);
+	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BRIDGE, PCI_BRIDGE_CONTROL,
+					   PCI_BRIDGE_CTL_BUS_RESET, true));
+
+	pci_dev_allow_binding(pdev);
+	scoped_guard(device, &pdev->dev)
+		pci_liveupdate_ops.quarantine(&pdev->dev);
+	KUNIT_EXPECT_TRUE(test, plu_wrote(PLU_BRIDGE, PCI_BRIDGE_CONTROL,
+					  PCI_BRIDGE_CTL_BUS_RESET, true));
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PCI_COMMAND, 2) &
+				 PCI_COMMAND_MASTER);
+}
+
 static void plu_quarantine_bridge_test(struct kunit *test)
 {
 	struct pci_dev *pdev;
@@ -1009,7 +1113,7 @@ static void plu_quarantine_bridge_test(struct kunit *test)
 	scoped_guard(device, &pdev->dev)
 		pci_liveupdate_ops.quarantine(&pdev->dev);
 
-	KUNIT_EXPECT_FALSE(test, pdev->liveupdate_inherited);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BRIDGE, PCI_COMMAND, 2) &
 				 PCI_COMMAND_MASTER);
 	KUNIT_EXPECT_EQ(test, 1, plu.nr_writes);
@@ -1039,6 +1143,25 @@ static void plu_reset_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, plu.nr_writes);
 }
 
+static void plu_reset_inherited_test(struct kunit *test)
+{
+	struct pci_dev *pdev;
+
+	plu_leave_frozen(PLU_FIRST);
+	plu_scan(test, BIT(PLU_FIRST));
+	pdev = plu_dev(test, PLU_FIRST);
+	KUNIT_EXPECT_EQ(test, -EBUSY, pci_reset_function(pdev));
+	KUNIT_EXPECT_EQ(test, -EBUSY, pci_try_reset_function(pdev));
+	KUNIT_EXPECT_EQ(test, 0, plu.functions[PLU_FIRST].resets);
+
+	scoped_guard(device, &pdev->dev)
+		pci_liveupdate_error(pdev);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
+				 PCI_COMMAND_MASTER);
+	KUNIT_EXPECT_EQ(test, 0, pci_reset_function(pdev));
+}
+
 static struct kunit_case plu_cases[] = {
 	KUNIT_CASE(plu_enumerate_test),
 	KUNIT_CASE(plu_enumerate_ordinary_test),
@@ -1062,10 +1185,15 @@ static struct kunit_case plu_cases[] = {
 	KUNIT_CASE(plu_freeze_masked_test),
 	KUNIT_CASE(plu_freeze_msi_test),
 	KUNIT_CASE(plu_reclaimed_test),
+	KUNIT_CASE(plu_settled_test),
+	KUNIT_CASE(plu_settled_msi_test),
+	KUNIT_CASE(plu_deferred_test),
 	KUNIT_CASE(plu_quarantine_test),
 	KUNIT_CASE(plu_quarantine_no_reset_test),
+	KUNIT_CASE(plu_quarantine_bus_test),
 	KUNIT_CASE(plu_quarantine_bridge_test),
 	KUNIT_CASE(plu_reset_test),
+	KUNIT_CASE(plu_reset_inherited_test),
 	{}
 };
 

@@ -100,7 +100,9 @@ struct device_liveupdate_id {
  *	may access on its own, it must have stopped to do so on return, for that
  *	memory is freed next. Called once.
  * @settled: Optional. In the next kernel: a driver was bound to the device and took
- *	it over (@reclaimed), or set it up as ever. Not for devices on the path.
+ *	it over (@reclaimed), or set it up as ever. Of a device on the path, that
+ *	nothing below needs it any more: FINISH is over, or it is not the one that
+ *	was handed over.
  * @shutdown_path: &bus_type.shutdown is called for a device on the path, too. It
  *	finds out with device_liveupdate_on_path(), and leaves alive what the
  *	devices below it need. If not set, such a device is not shut down.
@@ -146,7 +148,8 @@ struct bus_liveupdate_ops {
  *	plain value. On failure @cancel is not called; what was left in @data is
  *	freed.
  * @freeze: Optional. Stop to submit work and bring the blob up to date. Neither it
- *	nor a plain value can be replaced. @thaw is not called for a device that
+ *	nor a plain value can be replaced. The blob may still be written to after
+ *	that, until the jump. @thaw is not called for a device that
  *	failed.
  * @thaw: Optional. Undo @freeze. Cannot fail.
  * @cancel: Optional. Undo @prepare. Cannot fail. The blob is freed afterwards.
