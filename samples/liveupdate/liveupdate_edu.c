@@ -445,12 +445,16 @@ static int edu_set_up(struct edu *edu)
 	return edu_stop(edu);
 }
 
-/* However it comes to this, the device stops before its buffer is freed. */
+/*
+ * The device stops before its buffer is freed. Unless it was not taken over: then it
+ * is made harmless by others, or runs until another probe, and its buffer is kept.
+ */
 static void edu_release(void *data)
 {
 	struct edu *edu = data;
 
-	edu_stop(edu);
+	if (!device_liveupdate_inherited(&edu->pdev->dev))
+		edu_stop(edu);
 	dma_liveupdate_free(edu->buffer);
 }
 
@@ -470,10 +474,6 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	spin_lock_init(&edu->lock);
 	pci_set_drvdata(pdev, edu);
 
-	/*
-	 * Up to here -EPROBE_DEFER would be fine. From here on it would not, for a
-	 * device that is disabled on the way out has lost bus mastering.
-	 */
 	err = pcim_enable_device(pdev);
 	if (err)
 		return err;
