@@ -995,20 +995,31 @@ static void plu_settled_test(struct kunit *test)
 				 PCI_COMMAND_INTX_DISABLE);
 }
 
+/* Of two kinds of interrupts only that in use stays on. */
 static void plu_settled_msi_test(struct kunit *test)
 {
+	struct plu_interrupt interrupt;
 	struct pci_dev *pdev;
 
-	plu_leave_frozen(PLU_FIRST);
-	plu_scan(test, BIT(PLU_FIRST));
-	pdev = plu_dev(test, PLU_FIRST);
+	plu_set(PLU_PLAIN_MSI, PLU_MSI + 1, 1, PLU_MSIX);
+	plu_set(PLU_PLAIN_MSI, PLU_MSIX, 2, PCI_CAP_ID_MSIX);
+	plu_allow(PLU_PLAIN_MSI, PLU_MSIX + PCI_MSIX_FLAGS, 2,
+		  PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	plu_leave_frozen(PLU_PLAIN_MSI);
+	plu_scan(test, BIT(PLU_PLAIN_MSI));
+	pdev = plu_dev(test, PLU_PLAIN_MSI);
+	plu_get_msi(test, pdev, &interrupt);
+	KUNIT_EXPECT_TRUE(test, plu_config(PLU_PLAIN_MSI,
+					   PLU_MSIX + PCI_MSIX_FLAGS, 2) &
+				PCI_MSIX_FLAGS_ENABLE);
 
-	/* As if it had MSI, too. There is no vector to replay. */
-	pdev->msi_enabled = 1;
 	pci_liveupdate_ops.settled(&pdev->dev, true);
-	pdev->msi_enabled = 0;
-	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI,
+					    PLU_MSIX + PCI_MSIX_FLAGS, 2) &
 				 PCI_MSIX_FLAGS_ENABLE);
+	KUNIT_EXPECT_TRUE(test, plu_msi_flags(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_TRUE(test, plu_came(&interrupt));
+	plu_put_msi(pdev, &interrupt);
 }
 
 /* A probe that is deferred after it set up interrupts. */
