@@ -339,7 +339,7 @@ def pci_crash(run):
     run.prepare(guest)
     guest.do(f"kexec -s -p {host_path(run.image('b'))} --initrd=/host/guest/initrd "
              f"--command-line='{run.append('maxcpus=1 reset_devices')}'", timeout=60)
-    result = guest.jump(command=f"{edu.command('from')}; echo c > /proc/sysrq-trigger")
+    result = guest.jump(command=f"guestctl write {edu.command('from')}; echo c > /proc/sysrq-trigger")
     run.equal("crash kernel", (result.number, result.release),
               (2, release_of(run.image("b"))))
     run.check("the crash kernel is not updated", guest.state() in ("none", "normal"),
