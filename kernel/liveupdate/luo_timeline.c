@@ -78,7 +78,7 @@
 #define LUO_TIMELINE_SIZE	(CONFIG_LIVEUPDATE_TIMELINE_KB * SZ_1K)
 
 /* Records until RESTORE: those of participants that are restored before it. */
-#define LUO_TIMELINE_EARLY_SIZE	SZ_8K
+#define LUO_TIMELINE_EARLY_SIZE	SZ_16K
 
 static struct luo_timeline luo_timeline;
 static u8 luo_timeline_early[LUO_TIMELINE_EARLY_SIZE] __initdata __aligned(8);
