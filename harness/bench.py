@@ -69,7 +69,7 @@ MEBIBYTES = (256, 1024)
 FILES = (100, 1000)
 #: Number of devices -> of how many one is requested.
 DEVICES = {1000: 1, 10000: 1, 100000: 100}
-FUNCTIONS = (16,)
+FUNCTIONS = (8,)
 
 PAGES_PER_MIB = 256
 SESSION = "bench"
