@@ -339,12 +339,11 @@ static void pci_liveupdate_thaw(struct device *dev)
 	if (pci_dev_is_disconnected(pdev))
 		return;
 
-	if (pdev->msix_enabled) {
-		pci_liveupdate_mask_msix(pdev, false);
-	} else if (pdev->msi_enabled && pci_liveupdate_unmask_msi(pdev)) {
-		pci_liveupdate_replay_msi(pdev);
-	}
 	/* INTx was off before, or the function would have been refused. */
+	if (pdev->msix_enabled)
+		pci_liveupdate_mask_msix(pdev, false);
+	else if (pdev->msi_enabled && pci_liveupdate_unmask_msi(pdev))
+		pci_liveupdate_replay_msi(pdev);
 }
 
 /* In the next kernel. */
