@@ -321,12 +321,12 @@ def machines():
     found = dict(BLACKOUTS)
     for kind, sizes, function in (("subsystem", PARTICIPANTS, subsystem),
                                   ("memory", (*MEBIBYTES, 0), memory),
-                                  ("file", FILES, file),
-                                  ("pci", FUNCTIONS, pci)):
+                                  ("file", FILES, file)):
         found.update({f"{kind}.{size}": functools.partial(function, size=size)
                       for size in sizes})
     found.update({f"device.{size}": functools.partial(device, size=size, every=every)
                   for size, every in DEVICES.items()})
+    found.update({f"pci.{size}": functools.partial(pci, size=size) for size in FUNCTIONS})
     return found
 
 

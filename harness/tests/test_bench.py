@@ -22,6 +22,7 @@ NAMES = (
     [f"device.{n}.{what}" for n in (1000, 10000, 100000)
      for what in ("prepare_vns", "freeze_vns", "restore_vns", "finish_vns", "adopt_vns",
                   "bytes")] +
+    [f"pci.8.{step}_vns" for step in ("save", "restore", "finish")] +
     ["boot.base_vns", "boot.series_vns"])
 
 
@@ -64,7 +65,8 @@ def outcomes(**blackouts):
     for name in bench.machines():
         kind, number = name.split(".")
         steps = {"subsystem": (*figures.STEPS, "freeze_walk"), "memory": ("preserve", "restore"),
-                 "file": ("preserve", "freeze", "retrieve", "finish")}.get(kind)
+                 "file": ("preserve", "freeze", "retrieve", "finish"),
+                 "pci": ("save", "restore", "finish")}.get(kind)
         if kind == "device":
             many = int(number) // bench.DEVICES[int(number)]
             found[name] = [outcome(900, **{f"{name}.{step}_vns": many * 4 for step in
