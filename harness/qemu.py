@@ -316,18 +316,7 @@ class VM:
         """
         gdb = self._connect(lambda: Gdb(self._sockets / "gdb"))
         try:
-            gdb.set_breakpoint(address)
-            trigger()
-            gdb.go()
-            end = time.monotonic() + timeout
-            while not gdb.stopped(0 if meanwhile else timeout):
-                if time.monotonic() > end:
-                    raise MachineError(f"{address:#x} was not reached within {timeout} s")
-                if meanwhile:
-                    meanwhile()
-            if gdb.pc() != address:
-                raise MachineError(f"stopped at {gdb.pc():#x}, expected {address:#x}")
-            gdb.clear_breakpoint(address)
+            gdb.run_to(address, timeout, trigger, meanwhile)
         except BaseException:
             gdb.close()
             raise

@@ -92,17 +92,7 @@ class Gdb:
         """Takes the breakpoint back."""
         self._accepted(f"z1,{address:x},1")
 
-    def resume(self, timeout):
-        """Runs until something stops the guest."""
-        self.go()
-        if not self.stopped(timeout):
-            raise GdbError("no answer in time")
-
-    def go(self):
-        """Lets the guest run; stopped() tells when something stops it."""
-        self._send("c")
-
-    def stopped(self, timeout):
+    def _stopped(self, timeout):
         """Waits so long for the guest to stop; False if it still runs."""
         if not self._input and not select.select([self._socket], [], [], timeout)[0]:
             return False
@@ -111,10 +101,22 @@ class Gdb:
             raise GdbError(f"stopped with {answer}, not by a breakpoint")
         return True
 
-    def run_to(self, address, timeout=60):
-        """Runs until a CPU gets to `address`, in whatever kernel."""
+    def run_to(self, address, timeout=60, trigger=None, meanwhile=None):
+        """Runs until a CPU gets to `address`, in whatever kernel.
+
+        `trigger()` is called once when the breakpoint is set, `meanwhile()` again and
+        again while the guest runs; it must not wait long.
+        """
         self.set_breakpoint(address)
-        self.resume(timeout)
+        if trigger:
+            trigger()
+        self._send("c")
+        end = time.monotonic() + timeout
+        while not self._stopped(0 if meanwhile else timeout):
+            if time.monotonic() > end:
+                raise GdbError(f"{address:#x} was not reached within {timeout} s")
+            if meanwhile:
+                meanwhile()
         if self.pc() != address:
             raise GdbError(f"stopped at {self.pc():#x}, expected {address:#x}")
         self.clear_breakpoint(address)
