@@ -196,12 +196,14 @@ static int pci_liveupdate_check_dma(struct device *dev)
 
 static int pci_liveupdate_prepare(struct device *dev)
 {
-	/* It may have been asleep when that was asked. */
-	const char *objection = pci_liveupdate_objection(to_pci_dev(dev));
+	const char *reason;
+	int err;
 
-	if (objection) {
-		dev_err(dev, "liveupdate: %s\n", objection);
-		return -EOPNOTSUPP;
+	/* It may have been asleep when that was asked. */
+	err = pci_liveupdate_supported(dev, &reason);
+	if (err) {
+		dev_err(dev, "liveupdate: %s\n", reason);
+		return err;
 	}
 
 	return pci_liveupdate_check_dma(dev);
