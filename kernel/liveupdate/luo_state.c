@@ -471,6 +471,13 @@ static void luo_queue_invalid(struct luo_machine *machine, unsigned long delay)
 	queue_delayed_work(system_dfl_wq, &machine->invalidate, delay);
 }
 
+static bool luo_is_invalid(struct luo_machine *machine)
+{
+	guard(spinlock_irqsave)(&machine->invalid_lock);
+
+	return machine->invalid_errno;
+}
+
 /* Cancel what has become void. */
 static void luo_invalidated(struct work_struct *work)
 {
@@ -479,6 +486,14 @@ static void luo_invalidated(struct work_struct *work)
 						   invalidate);
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 	int error;
+
+	/*
+	 * Without the lock, as in luo_may_start(). A PREPARE that begins now
+	 * does so behind what became void.
+	 */
+	if (READ_ONCE(machine->state) != LIVEUPDATE_STATE_PREPARED &&
+	    !mutex_is_locked(&machine->lock))
+		return;
 
 	scoped_guard(mutex, &machine->lock) {
 		/* If it is frozen, a thaw comes back to this. */
@@ -643,8 +658,9 @@ void luo_machine_thaw(struct luo_machine *machine)
 		luo_subsystems_thaw(machine);
 		luo_set_state(machine, LIVEUPDATE_STATE_PREPARED);
 		luo_transition_end(machine);
-		/* What became void meanwhile, if anything did. */
-		luo_queue_invalid(machine, 0);
+		/* It takes the lock, and so makes requests fail. */
+		if (luo_is_invalid(machine))
+			luo_queue_invalid(machine, 0);
 	}
 	luo_announce_state(machine);
 }

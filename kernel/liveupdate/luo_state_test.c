@@ -1450,6 +1450,41 @@ static void luo_state_void_reboot_test(struct kunit *test)
 	luo_state_expect_void(test, machine, " cancel:it");
 }
 
+static void luo_state_count_void(struct work_struct *work)
+{
+	struct luo_machine *machine = container_of(to_delayed_work(work),
+						   struct luo_machine,
+						   invalidate);
+	struct luo_kunit *fixture = container_of(machine, struct luo_kunit,
+						 machine);
+
+	seq_buf_puts(&fixture->log, " void");
+}
+
+/* The work takes the lock, which must not refuse a request for nothing. */
+static void luo_state_void_idle_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_DEVICES);
+
+	INIT_DELAYED_WORK(&machine->invalidate, luo_state_count_void);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	luo_machine_thaw(machine);
+	flush_delayed_work(&machine->invalidate);
+	luo_kunit_expect_log(test, " prepare:it freeze:it thaw:it");
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	luo_machine_invalidate(machine, &it->subsystem, -ENODEV);
+	flush_delayed_work(&machine->invalidate);
+	luo_kunit_expect_log(test, " freeze:it void");
+	luo_machine_thaw(machine);
+	flush_delayed_work(&machine->invalidate);
+	luo_kunit_expect_log(test, " thaw:it void");
+}
+
 /* Coming and going. */
 
 static void luo_state_register_prepared_test(struct kunit *test)
@@ -2176,6 +2211,7 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_void_frozen_test),
 	KUNIT_CASE(luo_state_void_meanwhile_test),
 	KUNIT_CASE(luo_state_void_reboot_test),
+	KUNIT_CASE(luo_state_void_idle_test),
 	KUNIT_CASE(luo_state_register_prepared_test),
 	KUNIT_CASE(luo_state_register_updated_test),
 	KUNIT_CASE(luo_state_register_reader_test),
