@@ -8,6 +8,9 @@ RESULT = re.compile(r"^(?P<indent> *)(?P<ok>ok|not ok) (?P<number>\d+)"
                     r"(?: - | )?(?P<name>[^#]*?)(?: *# *(?P<note>.*))?$")
 PLAN = re.compile(r"^(?P<indent> *)1\.\.(?P<count>\d+)")
 STAMP = re.compile(r"^\[ *\d+\.\d+\](?:\[[^]]*\])? ?")
+# What KUnit and the harness of kselftest print of an expectation that does not hold.
+COMPLAINT = re.compile(r"FAILED at |Expected | == ")
+COMPLAINT_LINES = 4
 
 
 @dataclasses.dataclass
@@ -18,6 +21,7 @@ class Case:
     skipped: bool
     depth: int
     note: str = ""
+    complaint: str = ""
 
 
 @dataclasses.dataclass
@@ -31,8 +35,9 @@ class Report:
         return [case for case in self.cases if case.depth == 0]
 
     def failures(self):
-        """Names of what failed, innermost lines included."""
-        return [case.name for case in self.cases if not case.ok]
+        """What failed and why, innermost lines included."""
+        return [case.name + (f" ({case.complaint})" if case.complaint else "")
+                for case in self.cases if not case.ok]
 
 
 def parse(text):
@@ -42,7 +47,7 @@ def parse(text):
     problem of the report: a test program that died must not look like one
     that passed.
     """
-    cases, problems, plans, counts = [], [], {}, {}
+    cases, problems, plans, counts, complaint = [], [], {}, {}, []
     for line in text.splitlines():
         line = STAMP.sub("", line)
         if plan := PLAN.match(line):
@@ -51,11 +56,15 @@ def parse(text):
             continue
         match = RESULT.match(line)
         if not match:
+            if COMPLAINT.search(line) and len(complaint) < COMPLAINT_LINES:
+                complaint.append(line.strip(" #"))
             continue
         depth = len(match["indent"]) // 4
         note = match["note"] or ""
         cases.append(Case(match["name"].strip(), match["ok"] == "ok",
-                          note.upper().startswith("SKIP"), depth, note))
+                          note.upper().startswith("SKIP"), depth, note,
+                          "; ".join(complaint)))
+        complaint = []
         counts[depth] = counts.get(depth, 0) + 1
         inner = depth + 1
         if inner in plans:

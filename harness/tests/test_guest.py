@@ -18,7 +18,11 @@ KTAP version 1
     KTAP version 1
     # Subtest: suite
     1..2
+    # first: EXPECTATION FAILED at elsewhere.c:1, in a test that passes
     ok 1 first
+    # second: EXPECTATION FAILED at file.c:17
+    Expected value == 2, but
+        value == 1 (0x1)
     not ok 2 second # something
 not ok 1 suite
 ok 2 other # SKIP not here
@@ -45,7 +49,9 @@ class Ktap(unittest.TestCase):
     def test_results(self):
         report = scenario_ktap.parse(KTAP)
         self.assertEqual([case.name for case in report.top()], ["suite", "other"])
-        self.assertEqual(report.failures(), ["second", "suite"])
+        self.assertEqual(report.failures(), [
+            "second (second: EXPECTATION FAILED at file.c:17; Expected value == 2, but; "
+            "value == 1 (0x1))", "suite"])
         self.assertEqual([c.name for c in report.cases if c.skipped], ["other"])
         self.assertEqual(report.problems, [])
 
