@@ -17,7 +17,8 @@
  *
  * Lifecycle in the old kernel
  *   1. Requested: pci_liveupdate_supported() said yes.
- *   2. Prepared: works as ever, but cannot be removed or reset through sysfs.
+ *   2. Prepared: works as ever, but cannot be removed, reset or given virtual
+ *      functions through sysfs.
  *   3. Frozen: MSI-X is enabled, but masked as a whole. MSI is masked, or disabled
  *      if it has no mask bits. INTx is disabled.
  *

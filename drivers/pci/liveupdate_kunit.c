@@ -669,6 +669,16 @@ static void plu_refuse_virtfn(struct pci_dev *pdev)
 	pdev->is_virtfn = 1;
 }
 
+#ifdef CONFIG_PCI_IOV
+static void plu_refuse_functions(struct pci_dev *pdev)
+{
+	static struct pci_sriov sriov = { .num_VFs = 1 };
+
+	pdev->sriov = &sriov;
+	pdev->is_physfn = 1;
+}
+#endif
+
 static void plu_refuse_usb(struct pci_dev *pdev)
 {
 	pdev->class = PCI_CLASS_SERIAL_USB_XHCI;
@@ -704,6 +714,14 @@ static void plu_refuse_pasid(struct pci_dev *pdev)
 	pdev->pasid_enabled = 1;
 }
 
+#ifdef CONFIG_PCI_P2PDMA
+static void plu_refuse_p2pdma(struct pci_dev *pdev)
+{
+	/* Nobody looks into it. */
+	RCU_INIT_POINTER(pdev->p2pdma, (void *)pdev);
+}
+#endif
+
 static void plu_refuse_broken_intx(struct pci_dev *pdev)
 {
 	pdev->broken_intx_masking = 1;
@@ -724,6 +742,9 @@ static const struct plu_refusal {
 	const char *reason;
 } plu_refusals[] = {
 	{ plu_refuse_virtfn, "a virtual function" },
+#ifdef CONFIG_PCI_IOV
+	{ plu_refuse_functions, "has virtual functions" },
+#endif
 	{ plu_refuse_usb, "USB host" },
 	{ plu_refuse_display, "display" },
 	{ plu_refuse_sleeping, "not in D0" },
@@ -731,6 +752,9 @@ static const struct plu_refusal {
 	{ plu_refuse_ats, "ATS" },
 	{ plu_refuse_pri, "ATS" },
 	{ plu_refuse_pasid, "ATS" },
+#ifdef CONFIG_PCI_P2PDMA
+	{ plu_refuse_p2pdma, "peer-to-peer" },
+#endif
 	{ plu_refuse_broken_intx, "cannot be disabled" },
 	{ plu_refuse_msi_bug, "its MSI stops" },
 	{ plu_refuse_intx, "uses INTx" },
@@ -762,12 +786,16 @@ static void plu_refused_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, pci_liveupdate_ops.prepare(&pdev->dev));
 
 	pdev->is_virtfn = saved.is_virtfn;
+	pdev->is_physfn = saved.is_physfn;
 	pdev->class = saved.class;
 	pdev->current_state = saved.current_state;
 	pdev->ats_enabled = 0;
 	pdev->pri_enabled = 0;
 	pdev->pasid_enabled = 0;
 	pdev->msix_enabled = 0;
+#ifdef CONFIG_PCI_P2PDMA
+	RCU_INIT_POINTER(pdev->p2pdma, NULL);
+#endif
 }
 
 static void plu_refused_bridge_test(struct kunit *test)

@@ -12,6 +12,9 @@
  *   consumer=FUNCTION supplier=FUNCTION
  *			a managed device link, until the driver of the consumer is
  *			unbound
+ *
+ * It is also a driver, for a function that is given to it by driver_override. The
+ * driver leaves the function alone, but lets sysfs create virtual functions of it.
  */
 
 #include <linux/cleanup.h>
@@ -19,6 +22,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/gfp.h>
 #include <linux/init.h>
+#include <linux/liveupdate/device.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 
@@ -73,7 +77,39 @@ static int test_pci_map(void)
 	return 0;
 }
 
-static int __init test_pci_init(void)
+static const struct dev_liveupdate_ops test_pci_liveupdate_ops = {
+	.compatible	= "liveupdate-test-pci",
+	.version	= 1,
+	.oldest		= 1,
+};
+
+static int test_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	int err = pcim_enable_device(pdev);
+
+	if (err)
+		return err;
+	/* A function that may use INTx would be refused. */
+	err = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSI | PCI_IRQ_MSIX);
+
+	return err < 0 ? err : 0;
+}
+
+static void test_pci_remove(struct pci_dev *pdev)
+{
+	pci_disable_sriov(pdev);
+	pci_free_irq_vectors(pdev);
+}
+
+static struct pci_driver test_pci_driver = {
+	.name			= "liveupdate_test_pci",
+	.probe			= test_pci_probe,
+	.remove			= test_pci_remove,
+	.sriov_configure	= pci_sriov_configure_simple,
+	.driver.liveupdate	= &test_pci_liveupdate_ops,
+};
+
+static int test_pci_prod(void)
 {
 	int err;
 
@@ -87,10 +123,24 @@ static int __init test_pci_init(void)
 
 	return stray ? test_pci_map() : 0;
 }
+
+static int __init test_pci_init(void)
+{
+	int err = pci_register_driver(&test_pci_driver);
+
+	if (err)
+		return err;
+	err = test_pci_prod();
+	if (err)
+		pci_unregister_driver(&test_pci_driver);
+
+	return err;
+}
 module_init(test_pci_init);
 
 static void __exit test_pci_exit(void)
 {
+	pci_unregister_driver(&test_pci_driver);
 	if (!test_pci_device)
 		return;
 	dma_unmap_page(test_pci_device, test_pci_dma, PAGE_SIZE, DMA_FROM_DEVICE);
