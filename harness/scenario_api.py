@@ -89,6 +89,7 @@ class Run:
         self.folder = folder or paths.BUILD / "scenario" / self.name
         self.debug = debug
         self.guests = []
+        self.neighbour = None           # a disk under load, in scenarios of PCI
         self.steps = []
         self.checks = 0
         self._on_event = on_event

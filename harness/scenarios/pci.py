@@ -3,17 +3,30 @@
 
 The host is the witness: QEMU's registers and its record of config accesses, the
 memory of the guest as the host maps it, the instruction pointers of its processors.
+
+In all of them a disk that has nothing to do with it is beside the functions, under a
+load that is verified.
 """
 
 import time
 
+from .. import guest_pci
 from .. import pci_trace as pt
 from ..guest_control import split_boots
-from ..guest_pci import BUFFER, TRANSFER, Disk, EduDevice, Machine, boot, listed, pattern
+from ..guest_pci import (BUFFER, HELPER, TRANSFER, Device, Disk, EduDevice, Machine,
+                         last_failed, listed, load, pattern)
 from ..scenario_api import Failed, release_of, scenario
 
 WATCHED = {"ram_file": True, "gdb": True}
 
+
+def boot(run, machine, **options):
+    """A machine with these devices, and a disk that is under load from here on; it is
+    looked at before and after each jump and with every Watch. (guest, host)"""
+    run.neighbour = Disk(run.folder)
+    guest, host = guest_pci.boot(run, machine.disk("disk0", run.neighbour.path), **options)
+    run.neighbour.start(guest)
+    return guest, host
 
 
 # -- the jump -------------------------------------------------------------------
@@ -31,6 +44,7 @@ def at_jump(run, guest, look, before="", flight=None, kernel="b"):
     `look(gdb)` is called while the machine stands still there; then it goes on. A
     transfer in flight has to land until the first instruction of the next kernel.
     """
+    run.neighbour.check(run)
     address = int(guest.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
     run.step("stop at the jump")
     gdb = guest.vm.stop_at(address, lambda: guest.send(f"guestctl reboot kexec {before}"))
@@ -51,6 +65,7 @@ def arrive(run, guest, kernel="b", state="updated"):
     result = guest.wait_boot()
     run.equal("release after the jump", result.release, release_of(run.image(kernel)))
     run.state(guest, state)
+    run.neighbour.check(run)
 
 
 def no_kernel_runs(run, guest, host, what):
@@ -102,6 +117,7 @@ class Watch:
     def check(self):
         """Nothing was reset, and no DMA was stopped, moved or cut off."""
         run, events = self._run, self._host.trace.events(self.start)
+        run.neighbour.check(run)
         for function, (command, bars) in self._before.items():
             name = f"{function.id} at {function.name}"
             run.equal(f"{name}: bus mastering off", pt.without_master(events, function.name),
@@ -229,27 +245,20 @@ def with_edu(run, machine, name="edu0", **options):
 @scenario("pci-dma-blackout", debug=True, **WATCHED)
 def pci_dma_blackout(run):
     """DMA that began before the jump lands while no kernel runs, where it was to, and the
-    next kernel's driver finds it; beside it a disk is under load that is verified. Fails
-    without: the skip in device_shutdown() and with pci_clear_master() in it (no DMA
-    lands), preserved buffers (adoption fails, wrong bytes), pci_liveupdate_recognize()
+    next kernel's driver finds it. Fails without: the skip in device_shutdown() and with
+    pci_clear_master() in it (no DMA lands), preserved buffers (adoption fails, wrong bytes), pci_liveupdate_recognize()
     (not adopted), the replay of MSI (the transfer is never completed)."""
-    disk = Disk(run.folder)
-    guest, host, edu = with_edu(run, Machine().edu("edu0").disk("disk0", disk.path))
+    guest, host, edu = with_edu(run, Machine().edu("edu0"))
     edu.check_works("before")
     run.equal("files of a device whose driver has no live update",
               guest.exists(f"{host.function('disk0').path}/liveupdate"), False)
     request(run, edu)
-    disk.start(guest)
-    disk.check(run, guest)
     watch = fly(run, guest, host, edu, "blackout")
-    disk.check(run, guest, running=False)
-    disk.start(guest)
     edu.check_works("after")
     run.finish(guest)
     watch.check()
     run.equal("status after finish", edu.status(), ("0", "0", "0"))
     edu.check_works("after finish")
-    disk.check(run, guest)
     run.lacks("console", guest.console(2), "quarantined")
 
 
@@ -269,8 +278,9 @@ def pci_root_port(run):
 
 @scenario("pci-switch", **WATCHED)
 def pci_switch(run):
-    """The same behind a switch: three bridges in a row, and a device beside it below the
-    same root port that nobody asked for, which is shut down as ever."""
+    """The same behind a switch: three bridges in a row. A device that nobody asked for, and
+    the root port above it, are shut down as ever. Fails without keep_path, and if a port
+    that is on no path is kept."""
     machine = Machine().port("port0").switch("switch0", "port0") \
         .edu("edu0", "switch0.down").port("port1").edu("other0", "port1")
     guest, host, edu = with_edu(run, machine)
@@ -385,6 +395,38 @@ def pci_locked(run):
     run.equal("driver", edu.driver(), "liveupdate_edu")
 
 
+@scenario("pci-virtual-functions", kernels=("a",))
+def pci_virtual_functions(run):
+    """Neither a virtual function nor one that has some is preserved, and one that is
+    preserved is given none. Fails without the test in sriov_numvfs_store() and without
+    those in PCI."""
+    guest, host = boot(run, Machine().physical("nvme0"))
+    load(run, guest, "a", HELPER)
+    physical = Device(run, guest, host, "nvme0")
+    run.equal("driver_override", physical.write("driver_override", HELPER), "")
+    run.equal("bind", physical.bind(HELPER), "")
+    run.equal("a virtual function", physical.write("sriov_numvfs", "1"), "")
+    run.equal("request of one that has some", physical.request(), "EOPNOTSUPP")
+    run.contains("why", last_failed(guest)[4], "has virtual functions")
+    virtual = f"{physical.function.path}/virtfn0"
+    run.equal("driver_override of it", guest.write(f"{virtual}/driver_override", HELPER), "")
+    run.equal("bind of it", guest.write("/sys/bus/pci/drivers_probe", guest.run(
+        f"basename $(readlink {virtual})").out.strip()), "")
+    run.equal("request of it", guest.write(f"{virtual}/liveupdate/requested", "1"),
+              "EOPNOTSUPP")
+    run.contains("why", last_failed(guest)[4], "a virtual function")
+    run.equal("none", physical.write("sriov_numvfs", "0"), "")
+    request(run, physical)
+    run.prepare(guest)
+    run.equal("one, in prepared", physical.write("sriov_numvfs", "1"), "EBUSY")
+    run.check("there is none", not guest.exists(virtual))
+    run.cancel(guest)
+    run.equal("one, after cancel", physical.write("sriov_numvfs", "1"), "")
+    run.check("there is one", guest.exists(virtual))
+    run.equal("prepare", guest.set("prepare", 1), "EOPNOTSUPP")
+    run.state(guest, "normal")
+
+
 @scenario("pci-freeze-failure", debug=True, smp=2, **WATCHED)
 def pci_freeze_failure(run):
     """Someone else's freeze fails after the device was frozen, with a transfer in flight
@@ -393,6 +435,7 @@ def pci_freeze_failure(run):
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
     request(run, edu)
     flight = Flight(run, guest, host, edu, "thawed")
+    interrupts = edu.count("interrupts")
     watch = Watch(run, host, (edu,), ("port0",))
     run.prepare(guest)
     run.load(guest)
@@ -404,6 +447,7 @@ def pci_freeze_failure(run):
     edu.idle()
     run.check("what landed", edu.buffer() == flight.after)
     run.equal("transfers", edu.count("completed"), flight.completed + 1)
+    run.check("its interrupt", edu.count("interrupts") > interrupts)
     control = pt.control(host.trace.events(watch.start), edu.function.name,
                          host.capability(edu.function, pt.MSI))
     run.equal("MSI off and on", [value & pt.MSI_ENABLE for value in control], [0, 1])

@@ -13,10 +13,10 @@ import time
 
 from .. import pci_trace as pt
 from ..guest_control import split_boots
-from ..guest_pci import Disk, EduDevice, IvshmemDevice, Machine, boot, pattern
+from ..guest_pci import EduDevice, IvshmemDevice, Machine, pattern
 from ..ivshmem import Ivshmem
 from ..scenario_api import Failed, scenario
-from .pci import WATCHED, Watch, arrive, at_jump, check_frozen_msi, request
+from .pci import WATCHED, Watch, arrive, at_jump, boot, check_frozen_msi, request
 
 NOBODY, OLD = 0x3F, 0x71                # a processor, and a vector there
 MESSAGE = 0xFEE00000 | NOBODY << 12
@@ -157,10 +157,8 @@ def check_new_messages(run, host, device, rung, start):
 
 def _blackout(run, cpus):
     """Rings at every moment of an update, each on a vector of its own."""
-    disk = Disk(run.folder)
     with Ivshmem() as server:
-        machine = Machine().ivshmem("ivshmem0", server).disk("disk0", disk.path)
-        guest, host = boot(run, machine)
+        guest, host = boot(run, Machine().ivshmem("ivshmem0", server))
         run.equal("processors", int(guest.do("nproc")), cpus)
         device = IvshmemDevice(run, guest, host, "ivshmem0", server)
         device.load("a")
@@ -168,8 +166,6 @@ def _blackout(run, cpus):
             device.ring(vector, f"before, vector {vector}")
         run.equal("as the driver says", device.interrupts(), (1,) * 8)
         request(run, device)
-        disk.start(guest)
-        disk.check(run, guest)
         guest.configure("test-memory slow=freeze,ms=500")
         run.prepare(guest)
         device.ring(NEVER, "in prepared")
@@ -212,7 +208,6 @@ def _blackout(run, cpus):
             host.capability(device.function, pt.MSIX)), [])
         run.finish(guest)
         watch.check()
-        disk.check(run, guest, running=False)
         for vector in range(8):
             device.ring(vector, f"after, vector {vector}")
 

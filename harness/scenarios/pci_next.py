@@ -262,7 +262,7 @@ def pci_damaged(run):
         found = [at for at, fields in walk_records(ram, first, DMA_RECORD)
                  if fields[0] == memory]
         run.equal("records of the buffer", len(found), 1)
-        handover.flip(found[0] + 24)                    # its order
+        handover.flip(found[0] + 36)                    # its checksum
     at_jump(run, guest, harm, flight.begin(), flight)
     start = host.trace.now()
     arrive(run, guest)
@@ -281,7 +281,8 @@ def pci_damaged(run):
 @scenario("pci-off", **WATCHED)
 def pci_off(run):
     """A next kernel with liveupdate=off: the function is no bus master any more when it
-    appears, the memory it wrote to until then is reserved; the driver has it as new."""
+    appears, the memory it wrote to until then is reserved; the driver has it as new. Fails
+    without abandon (a bus master, and restored by nobody)."""
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
     request(run, edu)
     flight = Flight(run, guest, host, edu, "off")
@@ -329,7 +330,8 @@ def pci_plain_kexec(run):
     r"Kernel panic - not syncing: sysrq triggered crash", r"Call Trace:"))
 def pci_crash(run):
     """A crash from prepared, with a transfer in flight: the crash kernel starts as ever,
-    inherits nothing, is not written to, and its driver has the device as new."""
+    inherits nothing, is not written to, and its driver has the device as new. No
+    hook is behind it: nothing of live update may be in the way of a crash."""
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"),
                                 extra="crashkernel=256M kho_scratch=16M,64M,256M")
     request(run, edu)
@@ -347,6 +349,7 @@ def pci_crash(run):
     run.check("it sees the old memory", guest.exists("/proc/vmcore"))
     run.check("the transfer went where it was to", guest.vm.ram.read(memory, TRANSFER) ==
               pattern("there")[:TRANSFER])
+    run.neighbour.check(run)
     edu.load("b")
     run.equal("adopted", edu.shown("adopted"), "0")
     edu.check_works("in the crash kernel")
@@ -382,7 +385,9 @@ def pci_next_unpatched(run):
 @scenario("pci-next-kho-off", kernels=("a", "b"), **WATCHED)
 def pci_next_kho_off(run):
     """A next kernel with kho=off would be given nothing and reserve nothing, with bus
-    mastering on. luctl refuses to make such an update, and nothing was touched."""
+    mastering on. luctl refuses to make such an update, and nothing was touched. Fails
+    without the look of luctl at the command line, and if a function that is requested but
+    not prepared is skipped in device_shutdown()."""
     guest, host, edu = with_edu(run, Machine().edu("edu0"))
     request(run, edu)
     watch = Watch(run, host, (edu,))

@@ -4,11 +4,11 @@
 import re
 
 from .. import pci_trace as pt
-from ..guest_pci import (HELPER, Disk, EduDevice, IvshmemDevice, Machine, boot,
+from ..guest_pci import (HELPER, EduDevice, IvshmemDevice, Machine,
                          last_failed, listed, load, pattern)
 from ..ivshmem import Ivshmem
 from ..scenario_api import scenario
-from .pci import WATCHED, Flight, Watch, arrive, at_jump, fly, request, with_edu
+from .pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, with_edu
 
 COMPLAINT = re.compile(r"DMA-API: (?!debugging|preallocated)\S*")
 
@@ -99,15 +99,14 @@ def pci_link(run):
 @scenario("pci-three-updates", smp=2, debug=True, limit=200, **WATCHED)
 def pci_three_updates(run):
     """Three updates in a row of a device with a transfer in flight each time, behind a root
-    port, and one with MSI-X that is rung each time, with a verified disk beside them. From
+    port, and one with MSI-X that is rung each time. From
     the first prepare to the last finish nothing was reset, no bus master was off, MSI-X was
     never disabled, base addresses saw only the pair that asks for their size with decoding
     off, and counters go on. Fails without any of the conditions in enumeration, and if what
     is adopted is not preserved again."""
-    disk = Disk(run.folder)
     with Ivshmem() as server:
         machine = Machine().port("port0").edu("edu0", "port0") \
-            .ivshmem("ivshmem0", server).disk("disk0", disk.path)
+            .ivshmem("ivshmem0", server)
         guest, host, edu = with_edu(run, machine)
         bell = IvshmemDevice(run, guest, host, "ivshmem0", server)
         bell.load("a")
@@ -117,14 +116,11 @@ def pci_three_updates(run):
         for number, kernel in enumerate("bab", 1):
             run.step(f"update {number}")
             request(run, edu, bell)
-            disk.start(guest)
-            disk.check(run, guest)
             counts = server.counts()
             server.ring(number)
             bell.settle()
             watch = fly(run, guest, host, edu, f"update {number}", ("port0",), kernel,
                         (bell,))
-            disk.check(run, guest, running=False)
             server.ring(number + 3)
             bell.load(kernel)
             run.equal("adopted", bell.shown("adopted"), "1")

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -172,10 +173,35 @@ class Load(unittest.TestCase):
     """What runs on a disk beside the devices tells the truth, and finds a wrong byte."""
 
     class Guest:
-        """What Disk needs of a guest."""
+        """What Disk needs of a guest; the load runs on the host."""
 
         def __init__(self, folder):
-            self.folder = folder
+            self.folder, self.boots, self.child, self.first = folder, [1], None, None
+
+        def put(self, _path, text, _mode):
+            """The load says where it begins."""
+            self.first = int(re.match(r"i=(\d+)$", text, re.MULTILINE)[1])
+
+        def start(self, _command):
+            """Starts it."""
+            self.child = subprocess.Popen(
+                ["busybox", "sh", "-c", Disk.script(self.first, self.folder / "disk",
+                                                    self.folder)],
+                start_new_session=True, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL)
+
+        def stop(self):
+            """Ends it, as a jump does."""
+            os.killpg(self.child.pid, signal.SIGKILL)
+            self.child.wait()
+
+        def do(self, _command, timeout):
+            """Waits for some blocks."""
+            end = time.monotonic() + timeout
+            done = self.folder / "load.done"
+            while time.monotonic() < end and not (
+                    done.exists() and int(done.read_text() or 0) > self.first + 3):
+                time.sleep(0.02)
 
         def exists(self, _path):
             """The job has no status."""
@@ -192,27 +218,23 @@ class Load(unittest.TestCase):
     def test_load(self):
         paths.BUILD.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory(dir=paths.BUILD) as name:
-            folder = pathlib.Path(name)
-            disk = Disk(folder)
-            child = subprocess.Popen(["busybox", "sh", "-c",
-                                      Disk.script(0, disk.path, folder)],
-                                     start_new_session=True, stdout=subprocess.DEVNULL,
-                                     stderr=subprocess.DEVNULL)
-            end = time.monotonic() + 10
-            done = folder / "load.done"
-            while time.monotonic() < end and not (done.exists() and
-                                                  int(done.read_text() or 0) > 3):
-                time.sleep(0.02)
-            run = Run(Scenario("none", "", None), folder=folder)
-            disk.check(run, self.Guest(folder))
-            os.killpg(child.pid, signal.SIGKILL)
-            child.wait()
-            self.assertGreater(run.checks, 3)
+            guest = self.Guest(pathlib.Path(name))
+            disk = Disk(guest.folder)
+            run = Run(Scenario("none", "", None), folder=guest.folder)
+            disk.start(guest)
+            disk.check(run)
+            guest.stop()
+            guest.boots.append(2)
+            disk.check(run)
+            self.assertGreater(guest.first, 3)
+            disk.check(run)
+            guest.stop()
+            self.assertGreater(run.checks, 9)
             with open(disk.path, "r+b") as file:
-                file.seek(DISK_BLOCK + 5)
+                file.seek((guest.first + 1) * DISK_BLOCK + 5)
                 file.write(b"!")
             with self.assertRaises(HarnessError):
-                disk.check(run, None, running=False)
+                disk.check(run)
 
 
 if __name__ == "__main__":
