@@ -20,7 +20,6 @@ from .guest import GUEST_INITRD
 from .guest_control import LIVEUPDATE, Rebooted, host_path
 from .guest_pci import TRANSFER, EduDevice, IvshmemDevice, Machine, boot, pattern
 from .ivshmem import Ivshmem
-from .qemu_gdb import Gdb
 from .run import HarnessError
 from .scenario_api import Failed, Run, Scenario, release_of
 from .scenario_checks import splats
@@ -128,10 +127,8 @@ class Demo:
     def _jump(self, machine, command, edu, bell, server):
         """The update, up to the next kernel; what the devices do in between."""
         screen, run, ram = self._screen, self._run, machine.vm.ram
-        address = int(machine.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
         here, there = bytes(TRANSFER), pattern(edu.name)[:TRANSFER]
-        gdb = machine.vm.stop_at(address, lambda: machine.send(command),
-                                 meanwhile=lambda: machine.pump(0.05))
+        gdb = machine.stop_at_jump(command, meanwhile=lambda: machine.pump(0.05))
         self._settle(machine)
         screen.say("the host stops the machine: the old kernel has done all it will ever do")
         memory = edu.hold(gdb, here).memory
@@ -141,12 +138,11 @@ class Demo:
                    "the other device, and lets go")
         counts = server.counts()
         server.ring(VECTOR)
-        begin = run.symbol("b", "start_kernel")
-        gdb.run_to(begin)
-        run.equal("memory where the next kernel begins", ram.read(memory, TRANSFER), there)
+        edu.land(gdb, gdb.run_to_image())
+        run.equal("memory between the kernels", ram.read(memory, TRANSFER), there)
         run.equal("interrupts that anybody counted", server.counts(), counts)
-        screen.say(f"the host stops it where the next kernel begins: all {TRANSFER} bytes are "
-                   "there, written while no kernel ran")
+        screen.say(f"it keeps it between the two kernels until all {TRANSFER} bytes are there, "
+                   "written while no kernel runs")
         gdb.detach()
         return machine.wait_boot(), counts
 

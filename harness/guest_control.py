@@ -322,6 +322,12 @@ class Guest:
         self._since = time.monotonic()
         self.vm.agent.sendall(f"RUN {self._sequence} 60000 {len(body)}\n".encode() + body)
 
+    def stop_at_jump(self, command="guestctl reboot kexec", meanwhile=None):
+        """Sends a command that makes a kernel jump, and stops the machine where the old
+        one is through, at the entry of machine_kexec(); see VM.stop_at()."""
+        address = int(self.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
+        return self.vm.stop_at(address, lambda: self.send(command), meanwhile=meanwhile)
+
     def console(self, boot=None):
         """Console text of one boot (1 is the first), or of all."""
         log = self.vm.serial()

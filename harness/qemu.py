@@ -334,16 +334,6 @@ def _quoted(word):
     return word if all(c.isalnum() or c in "-_=,./:+@" for c in word) else f"'{word}'"
 
 
-def symbol_address(name, system_map):
-    """Address of a kernel symbol in a System.map (boot with nokaslr)."""
-    with open(system_map, encoding="ascii") as lines:
-        for line in lines:
-            address, _, symbol = line.split()
-            if symbol == name:
-                return int(address, 16)
-    raise HarnessError(f"{system_map} has no symbol {name}")
-
-
 def image(name):
     """Path of a kernel image the harness built, by its short name."""
     path = BUILD / f"bzImage-{name}"

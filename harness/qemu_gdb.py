@@ -5,6 +5,7 @@ Connecting stops the guest; detaching lets it run. While it is stopped its
 virtual time stands still.
 """
 
+import contextlib
 import select
 import socket
 import struct
@@ -12,8 +13,12 @@ import time
 
 from .run import HarnessError
 
-# Where "g" answers the instruction pointer: behind 16 registers of 8 bytes.
+# Where "g" answers registers of 8 bytes: the sixth is the first argument of a function,
+# the instruction pointer is behind 16 of them.
+RDI_AT = 5 * 8
 RIP_AT = 16 * 8
+KIMAGE_START = 3 * 8            # offset of its field "start", which no option moves
+LOOP = b"\xeb\xfe"              # jmp to itself
 
 
 class GdbError(HarnessError):
@@ -121,10 +126,44 @@ class Gdb:
             raise GdbError(f"stopped at {self.pc():#x}, expected {address:#x}")
         self.clear_breakpoint(address)
 
+    def run_to_image(self):
+        """From the entry of machine_kexec() to the first instruction of what was loaded,
+        which is no kernel yet; its address. Memory is mapped one to one there."""
+        start = self._register(RDI_AT) + KIMAGE_START
+        entry = int.from_bytes(self.read(start, 8), "little")
+        self.run_to(entry)
+        return entry
+
+    @contextlib.contextmanager
+    def spinning(self, address):
+        """The guest runs, but the CPU that stopped, at this physical address, runs in a
+        loop there. Afterwards it is stopped at the same address, all as it was."""
+        code = self.read(address, len(LOOP))
+        self.write_physical(address, LOOP)
+        self._send("c")
+        try:
+            yield
+        finally:
+            self._socket.sendall(b"\x03")
+            if not self._stopped(self._timeout):
+                raise GdbError("the guest cannot be stopped")
+            self.write_physical(address, code)
+        if self.pc() != address:
+            raise GdbError(f"stopped at {self.pc():#x}, expected {address:#x}")
+
+    def _register(self, at):
+        return struct.unpack_from("<Q", bytes.fromhex(self.command("g")), at)[0]
+
     def pc(self):
         """The instruction pointer of the CPU that stopped."""
-        registers = bytes.fromhex(self.command("g"))
-        return struct.unpack_from("<Q", registers, RIP_AT)[0]
+        return self._register(RIP_AT)
+
+    def read(self, address, size):
+        """Memory as the CPU that stopped has it mapped."""
+        answer = self.command(f"m{address:x},{size:x}")
+        if len(answer) != 2 * size:
+            raise GdbError(f"{size} bytes at {address:#x}: {answer or 'not supported'}")
+        return bytes.fromhex(answer)
 
     def write_physical(self, address, data):
         """Writes to a physical address in one access, be it memory or a device."""

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from . import base as bases
-from . import series, tree, worktree
+from . import tree, worktree
 from .git import Git, environment
 from .run import (HarnessError, load_json, locked, notice, output, say,
                   write_if_changed)

@@ -7,13 +7,11 @@ hold for every scenario (no splat on any console) are made after it.
 """
 
 import dataclasses
-import re
 import struct
 import time
 
 from . import paths
 from .guest_control import APPEND, ENABLED, Guest, host_path
-from .kernel import KERNELS
 from .qemu import VM, image
 from .run import HarnessError
 
@@ -113,13 +111,6 @@ class Run:
         if len(found) != 1:
             raise HarnessError(f"build/{build} has {len(found)} {name}: run make kernel")
         return host_path(found[0])
-
-    def symbol(self, kernel, name):
-        """Address of a symbol of kernel a, b or another; None if only its image is kept."""
-        table = KERNELS[self.kernel(kernel)].objects / "System.map"
-        if not table.exists():
-            return None
-        return int(re.search(rf"^([0-9a-f]+) . {name}$", table.read_text(), re.M)[1], 16)
 
     def append(self, extra="", enabled=ENABLED, kaslr=False, dma_debug=False):
         """A kernel command line; what dma_debug costs, all but one do without."""

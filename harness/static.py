@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import tempfile
-from pathlib import Path
 
 from . import export, kconfig, kernel, paths, tree
 from .run import (HarnessError, locked, notice, output, say,

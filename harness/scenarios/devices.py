@@ -2,7 +2,7 @@
 """Devices of the test bus that run through an update, and what keeps them from it."""
 
 from ..guest_control import LIVEUPDATE
-from ..guest_devices import (BUS, DEVICES, DRIVERS, FOREIGN, PATH, Devices, Table,
+from ..guest_devices import (BUS, DEVICES, FOREIGN, PATH, Devices, Table,
                              expected)
 from ..guest_handover import Handover
 from ..scenario_api import scenario
@@ -62,9 +62,8 @@ def wait_normal(guest):
 
 def stopped_jump(run, guest, work):
     """Stops at machine_kexec(), lets `work(table)` look or harm, and goes on."""
-    address = int(guest.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
     run.step("stop at the jump")
-    gdb = guest.vm.stop_at(address, lambda: guest.send("guestctl reboot kexec"))
+    gdb = guest.stop_at_jump()
     handover = Handover(guest.vm.ram)
     result = work(Table(guest.vm.ram, handover))
     gdb.detach()

@@ -2,7 +2,7 @@
 """Next kernels in which devices are not taken over, and damage on the way to them."""
 
 from ..guest_control import LIVEUPDATE
-from ..guest_devices import BUS, COUNT, RECORDS, VALUE, VERSION, Devices, PATH
+from ..guest_devices import BUS, COUNT, RECORDS, VALUE, VERSION, PATH
 from ..guest_handover import BLOCK
 from ..scenario_api import scenario
 from .devices import boot_with, check_counts, request, stopped_jump, update

@@ -23,9 +23,8 @@ def jump_with(run, harm):
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest)
-    address = int(guest.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
     run.step("stop at the jump")
-    gdb = guest.vm.stop_at(address, lambda: guest.send("guestctl reboot kexec"))
+    gdb = guest.stop_at_jump()
     handover = Handover(guest.vm.ram)
     run.check("the table has every test participant",
               {*TEST_ORDER} <= {record.name for record in handover.records()})

@@ -8,14 +8,12 @@ In all of them a disk that has nothing to do with it is beside the functions, un
 load that is verified.
 """
 
-import time
-
 from .. import guest_pci
 from .. import pci_trace as pt
 from ..guest_control import split_boots
 from ..guest_pci import (BUFFER, HELPER, TRANSFER, Device, Disk, EduDevice, Machine,
                          last_failed, listed, load, pattern)
-from ..scenario_api import Failed, release_of, scenario
+from ..scenario_api import release_of, scenario
 
 WATCHED = {"ram_file": True, "gdb": True}
 
@@ -37,26 +35,21 @@ def request(run, *devices):
         run.equal(f"request of {device.name}", device.request(), "")
 
 
-def at_jump(run, guest, look, before="", flight=None, kernel="b"):
+def at_jump(run, guest, look, before="", flight=None):
     """reboot(2), right behind a write that begins something, and a stop when the old
     kernel has done all it does.
 
     `look(gdb)` is called while the machine stands still there; then it goes on. A
-    transfer in flight has to land until the first instruction of the next kernel.
+    transfer in flight is waited for before the first instruction of the next kernel.
     """
     run.neighbour.check(run)
-    address = int(guest.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
     run.step("stop at the jump")
-    gdb = guest.vm.stop_at(address, lambda: guest.send(f"guestctl reboot kexec {before}"))
+    gdb = guest.stop_at_jump(f"guestctl reboot kexec {before}")
     found = look(gdb)
-    begin = run.symbol(kernel, "start_kernel") if flight else None
-    if begin:
-        run.step("stop where the next kernel begins")
-        gdb.run_to(begin)
-        flight.landed()
+    if flight:
+        run.step("stop between the kernels")
+        flight.land(gdb)
     gdb.detach()
-    if flight and not begin:
-        flight.lands()
     return found
 
 
@@ -77,18 +70,6 @@ def no_kernel_runs(run, guest, host, what):
                   halted or (level == 0 and pointer < 1 << 32))
     run.equal(f"{what}: kernels that said anything",
               len(split_boots(guest.vm.serial())), boots)
-
-
-def landing(run, guest, host, address, before, timeout=20):
-    """Waits until memory is not as before, and stops the machine to see who runs then;
-    the bytes there."""
-    ram, end = guest.vm.ram, time.monotonic() + timeout
-    while ram.read(address, 8) == before[:8]:
-        if time.monotonic() > end:
-            raise Failed(f"no DMA reached {address:#x} within {timeout} s")
-    with host.stopped():
-        no_kernel_runs(run, guest, host, "when the DMA lands")
-        return ram.read(address, len(before))
 
 
 # -- what has to hold of every function and bridge ------------------------------
@@ -114,10 +95,11 @@ class Watch:
         config[0x1C] &= 0xFFFF
         return config
 
-    def check(self):
+    def check(self, stopped=False):
         """Nothing was reset, and no DMA was stopped, moved or cut off."""
         run, events = self._run, self._host.trace.events(self.start)
-        run.neighbour.check(run)
+        if not stopped:
+            run.neighbour.check(run)
         for function, (command, bars) in self._before.items():
             name = f"{function.id} at {function.name}"
             run.equal(f"{name}: bus mastering off", pt.without_master(events, function.name),
@@ -179,21 +161,15 @@ class Flight:
         run.check(f"{name}: the memory is as it was at the jump",
                   self._guest.vm.ram.read(self.memory, BUFFER) == self.here)
 
-    def landed(self):
-        """The next kernel begins: it has landed, while no kernel ran."""
-        run, name = self._run, self.edu.name
-        run.equal(f"{name}: kernels that said anything",
-                  len(split_boots(self._guest.vm.serial())), len(self._guest.boots))
-        run.check(f"{name}: the transfer is done before the next kernel begins",
-                  not self._host.edu(self.edu.function).running)
+    def land(self, gdb):
+        """It lands between the kernels, where the machine is kept until then."""
+        run, name, guest = self._run, self.edu.name, self._guest
+        entry = gdb.run_to_image()
+        no_kernel_runs(run, guest, self._host, "before it lands")
+        self.edu.land(gdb, entry)
+        no_kernel_runs(run, guest, self._host, "when it landed")
         run.check(f"{name}: what landed while no kernel ran",
-                  self._guest.vm.ram.read(self.memory, BUFFER) == self.after)
-
-    def lands(self):
-        """It lands while no kernel runs, as far as the host is fast enough to see."""
-        got = landing(self._run, self._guest, self._host, self.memory, self.here)
-        self._run.check(f"{self.edu.name}: what landed while no kernel ran",
-                        got == self.after)
+                  guest.vm.ram.read(self.memory, BUFFER) == self.after)
 
     def found(self):
         """The next kernel's driver finds it, in the same memory, without a transfer of
@@ -223,7 +199,7 @@ def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=()):
         for bridge in bridges:
             run.check(f"{bridge} at the jump is a bus master",
                       host.command(host.function(bridge)) & pt.MASTER)
-    at_jump(run, guest, look, flight.begin(), flight, kernel)
+    at_jump(run, guest, look, flight.begin(), flight)
     arrive(run, guest, kernel)
     run.check("the device is in the list of those that are awaited",
               edu.identity in listed(guest, "unreclaimed"))

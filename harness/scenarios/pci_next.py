@@ -166,7 +166,7 @@ def pci_unplugged(run):
 
     def look(gdb):
         flight.look(gdb)
-        watch.check()
+        watch.check(stopped=True)
         for number in range(3):
             port = host.function(f"port{number}")
             host.unplug(port, f"edu{number}")
@@ -371,7 +371,7 @@ def pci_next_unpatched(run):
     flight = Flight(run, guest, host, edu, "unpatched")
     run.prepare(guest)
     run.load(guest, "base")
-    at_jump(run, guest, flight.look, flight.begin(), flight, "base")
+    at_jump(run, guest, flight.look, flight.begin(), flight)
     arrive(run, guest, "base", state="none")
     run.check("the function is still a bus master, which nobody can help",
               host.command(edu.function) & pt.MASTER)
