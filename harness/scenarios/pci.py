@@ -186,12 +186,12 @@ class Flight:
                   self._guest.vm.ram.read(self.memory, BUFFER) == self.after, True)
 
 
-def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=()):
+def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=(), extra=""):
     """An update with a transfer in flight; up to the state updated, all adopted."""
     flight = Flight(run, guest, host, edu, name)
     watch = Watch(run, host, (edu, *others), bridges)
     run.prepare(guest)
-    run.load(guest, kernel)
+    run.load(guest, kernel, extra)
 
     def look(gdb):
         flight.look(gdb)
@@ -201,6 +201,10 @@ def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=()):
                       host.command(host.function(bridge)) & pt.MASTER)
     at_jump(run, guest, look, flight.begin(), flight)
     arrive(run, guest, kernel)
+    for device in (edu, *others):
+        run.equal(f"{device.name}: bus master and decoding until its driver is there",
+                  host.command(device.function) & (pt.MASTER | pt.MEMORY),
+                  pt.MASTER | pt.MEMORY)
     run.check("the device is in the list of those that are awaited",
               edu.identity in listed(guest, "unreclaimed"))
     edu.load(kernel)
@@ -241,12 +245,19 @@ def pci_dma_blackout(run):
 @scenario("pci-root-port", smp=2, **WATCHED)
 def pci_root_port(run):
     """The same behind a root port, which stays a bus master with its numbers and windows
-    from prepare on. QEMU lets DMA pass a port that is none, so its command register is
-    what is looked at. Fails without: the condition at pci_clear_master() in
-    pci_device_shutdown(), keep_path, preserve_config."""
+    from prepare on, with a next kernel that is told to move the device. QEMU lets DMA pass
+    a port that is no bus master, so its command register is what is looked at. Fails
+    without: the condition at pci_clear_master() in pci_device_shutdown(), keep_path, the
+    condition at pci_reassigndev_resource_alignment()."""
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
     request(run, edu)
-    watch = fly(run, guest, host, edu, "root port", ("port0",))
+    port = host.function("port0")
+    command = host.command(port)
+    host.write_config(port, pt.COMMAND, command & ~pt.MASTER, 2)
+    run.equal("prepare below a port that forwards nothing", guest.set("prepare", 1), "EIO")
+    host.write_config(port, pt.COMMAND, command, 2)
+    watch = fly(run, guest, host, edu, "root port", ("port0",),
+                extra="pci=realloc,resource_alignment=24@pci:1234:11e8")
     run.finish(guest)
     edu.check_works("after")
     watch.check()
@@ -255,8 +266,8 @@ def pci_root_port(run):
 @scenario("pci-switch", **WATCHED)
 def pci_switch(run):
     """The same behind a switch: three bridges in a row. A device that nobody asked for, and
-    the root port above it, are shut down as ever. Fails without keep_path, and if a port
-    that is on no path is kept."""
+    the root port above it, are shut down as ever. Fails without the condition at
+    pci_clear_master() in pci_device_shutdown(), and if it covers a port on no path."""
     machine = Machine().port("port0").switch("switch0", "port0") \
         .edu("edu0", "switch0.down").port("port1").edu("other0", "port1")
     guest, host, edu = with_edu(run, machine)
