@@ -244,6 +244,8 @@ int device_liveupdate_request(struct device *dev, bool on)
 		return -EBUSY;
 
 	if (on) {
+		/* It is only asked about what it is when it is awake. */
+		guard(pm_runtime_active)(dev);
 		err = device_liveupdate_check(dev, "request");
 		if (err)
 			return err;
@@ -509,6 +511,7 @@ static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
 	int err;
 
 	guard(device)(dev);
+	guard(pm_runtime_active)(dev);
 
 	/* What was found when it was requested holds while the driver is bound. */
 	if (!list_empty(&liveupdate->requested))

@@ -145,7 +145,7 @@ struct device_liveupdate {
  * @nr_claimed: those in @incoming with a device.
  * @buckets: the same by identity.
  * @bucket_bits: binary logarithm of the number of @buckets.
- * @harmless: bit for each record: its device cannot run unattended. Filled by FINISH
+ * @harmless: bit for each record: its device was stopped or released. Filled by FINISH
  *	and kept until PREPARE, for participants that come after this one. Used only
  *	by the step under way.
  * @nr_harmless: number of bits.

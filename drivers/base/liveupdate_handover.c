@@ -22,7 +22,7 @@
  *     is made harmless.
  *
  * What such records refer to stays reserved until the next boot. The records are
- * copied, and device_liveupdate_release_table() frees the table.
+ * copied, and device_liveupdate_release_table() frees the table in FINISH.
  *
  * Context: everything here may sleep. Writing happens in PREPARE and CANCEL.
  * Reading happens once, in the boot of the next kernel.
@@ -407,7 +407,7 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 }
 
 /**
- * device_liveupdate_release_table() - free the table once it is copied
+ * device_liveupdate_release_table() - free the table that was copied
  * @data: data of the participant that device_liveupdate_read_table() accepted
  *
  * Context: May sleep.
@@ -430,3 +430,4 @@ void device_liveupdate_release_table(const struct liveupdate_data *data)
 	}
 	device_liveupdate_free(data->value);
 }
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_release_table);

@@ -503,14 +503,15 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_incoming_index, "LIVEUPDATE");
 
 /**
- * device_liveupdate_harmless() - may what belongs to a device be freed?
+ * device_liveupdate_harmless() - may what belonged to a device be freed?
  * @index: its position in the table of devices that was handed over
  *
  * For the finish of participants on a later level than devices.
  *
  * Context: any, in FINISH.
- * Return: true if the device was taken over, made harmless, or is an ordinary device
- * again. False if it has not appeared, or if it is not known which one it is.
+ * Return: true if the device was made harmless, or is an ordinary device again. False
+ * if it has not appeared, if it is not known which one it is, or if it was taken over:
+ * its driver knows what it runs on.
  */
 bool device_liveupdate_harmless(u32 index)
 {
@@ -747,7 +748,6 @@ int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 	err = device_liveupdate_read_table(data);
 	if (err)
 		return err;
-	device_liveupdate_release_table(data);
 	layer->awaiting = true;
 	pr_info("%u were handed over\n", layer->nr_incoming);
 	if (layer->nr_lost)
@@ -878,15 +878,15 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 	}
 }
 
-/* After all of the above: is it known what became of the device? */
+/* Does the device not run on what was handed over any more? */
 static bool
-device_liveupdate_settled(const struct device_liveupdate_incoming *incoming)
+device_liveupdate_stopped(const struct device_liveupdate_incoming *incoming)
 {
 	guard(mutex)(&device_liveupdate_layer.lock);
 
 	return !hlist_unhashed(&incoming->hash) &&
-	       incoming->fate != DEVICE_LIVEUPDATE_ABSENT &&
-	       incoming->fate != DEVICE_LIVEUPDATE_INHERITED;
+	       (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
+		incoming->fate == DEVICE_LIVEUPDATE_RELEASED);
 }
 
 /* Returns true if the device has no driver and may get one. */
@@ -935,9 +935,11 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_parts *parts = &layer->parts;
+	bool restored;
 
 	/* From here on those that appear are made harmless at once. */
 	scoped_guard(mutex, &layer->lock) {
+		restored = layer->awaiting;
 		layer->awaiting = false;
 		layer->finishing = true;
 	}
@@ -958,10 +960,13 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 	liveupdate_parts_record(subsystem, parts);
 
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
-		device_liveupdate_drop(&layer->incoming[i]);
-		if (device_liveupdate_settled(&layer->incoming[i]))
+		if (device_liveupdate_stopped(&layer->incoming[i]))
 			__set_bit(i, layer->harmless);
+		device_liveupdate_drop(&layer->incoming[i]);
 	}
+	/* Not at early_initcall, when the allocator may not know all of memory yet. */
+	if (restored)
+		device_liveupdate_release_table(data);
 	if (layer->nr_absent)
 		pr_warn("%u did not appear, what was saved for them stays reserved\n",
 			layer->nr_absent);

@@ -70,6 +70,7 @@
 #include <linux/device.h>
 #include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
+#include <linux/iommu.h>
 #include <linux/iommu-dma.h>
 #include <linux/lockdep.h>
 #include <linux/mm.h>
@@ -117,8 +118,8 @@ int dma_liveupdate_supported(struct device *dev, const char **reason)
 {
 	if (!dev->dma_mask || !*dev->dma_mask || !dev->coherent_dma_mask)
 		*reason = "it has no DMA mask";
-	else if (use_dma_iommu(dev))
-		*reason = "its DMA is translated by an IOMMU";
+	else if (use_dma_iommu(dev) || device_iommu_mapped(dev))
+		*reason = "it is behind an IOMMU";
 	else if (get_dma_ops(dev))
 		*reason = "its DMA needs special operations";
 	else if (!dev_is_dma_coherent(dev))
@@ -127,6 +128,10 @@ int dma_liveupdate_supported(struct device *dev, const char **reason)
 		*reason = "its DMA needs memory that is not encrypted";
 	else if (is_swiotlb_force_bounce(dev) || is_swiotlb_for_alloc(dev))
 		*reason = "its DMA goes through bounce buffers";
+#ifdef CONFIG_DMA_DECLARE_COHERENT
+	else if (dev->dma_mem)
+		*reason = "it has coherent memory of its own";
+#endif
 	else
 		return 0;
 
@@ -195,6 +200,12 @@ static struct folio *dma_liveupdate_alloc_folio(struct device *dev,
 	return NULL;
 }
 
+/* Tags of a device are small and close together. */
+static u64 dma_liveupdate_name(const struct device *dev, u32 tag)
+{
+	return (unsigned long)dev + ((u64)tag << 32 | tag);
+}
+
 static struct dma_liveupdate_buffer *dma_liveupdate_find(struct device *dev,
 							 u32 tag)
 {
@@ -203,7 +214,8 @@ static struct dma_liveupdate_buffer *dma_liveupdate_find(struct device *dev,
 
 	lockdep_assert_held(&layer->lock);
 
-	hash_for_each_possible(layer->buffers, buffer, node, (unsigned long)dev) {
+	hash_for_each_possible(layer->named, buffer, named,
+			       dma_liveupdate_name(dev, tag)) {
 		if (buffer->dev == dev && buffer->tag == tag)
 			return buffer;
 	}
@@ -242,6 +254,8 @@ static int dma_liveupdate_enter(struct dma_liveupdate_buffer *buffer,
 	buffer->tag = tag;
 	INIT_LIST_HEAD(&buffer->member);
 	hash_add(dma_liveupdate_layer.buffers, &buffer->node, (unsigned long)dev);
+	hash_add(dma_liveupdate_layer.named, &buffer->named,
+		 dma_liveupdate_name(dev, tag));
 
 	return 0;
 }
@@ -327,9 +341,13 @@ static int dma_liveupdate_claim(struct device *dev,
  * @size: size in bytes, as it was allocated
  * @tag: name of the buffer, as it was allocated
  *
- * For probe(), after device_liveupdate_adopt(). The device may access the buffer at
- * any time, and may have done so since the driver of the previous kernel last looked.
- * What it contains is for the driver to check.
+ * For probe(), and only after device_liveupdate_adopt(). The device may access the
+ * buffer at any time, and may have done so since the driver of the previous kernel last
+ * looked. What it contains is for the driver to check. If this fails, the device must be
+ * stopped before it is given other memory, or probe() must fail.
+ *
+ * A driver that takes its device over adopts all buffers; of those that it has no use
+ * for it keeps the device away, and frees them. What it did not adopt stays reserved.
  *
  * Context: probe(), with device_lock held.
  * Return: the buffer, to be freed with dma_liveupdate_free(); or ERR_PTR() of
@@ -386,6 +404,7 @@ struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
 	buffer->incoming = incoming;
 	incoming->buffer = buffer;
 	incoming->folio = NULL;
+	incoming->returned = false;
 
 	return no_free_ptr(buffer);
 }
@@ -457,6 +476,7 @@ static bool dma_liveupdate_withdraw(struct dma_liveupdate_buffer *buffer)
 	if (!buffer->ser)
 		return false;
 
+	dev_notice(buffer->dev, "liveupdate: a DMA buffer was taken out of the update, which cannot go on\n");
 	/* If it is too late to stop the jump, nobody must take it over. */
 	memset(buffer->ser, 0, sizeof(*buffer->ser));
 	buffer->ser = NULL;
@@ -511,11 +531,13 @@ void dma_liveupdate_free(struct dma_liveupdate_buffer *buffer)
 			dma_liveupdate_invalidate();
 		}
 		hash_del(&buffer->node);
+		hash_del(&buffer->named);
 		dma_liveupdate_unmap(buffer, dev);
 		incoming = buffer->incoming;
 		if (incoming) {
 			incoming->folio = buffer->folio;
 			incoming->buffer = NULL;
+			incoming->returned = true;
 		}
 	}
 	if (!incoming)
@@ -556,6 +578,8 @@ static void dma_liveupdate_tell(struct device *dev, unsigned int nr)
 /**
  * dma_liveupdate_check() - is everything the device may access preserved?
  * @dev: the device, whose driver is prepared or frozen
+ * @frozen: the driver is frozen; what else was mapped for the device while it was
+ *	only prepared, may be gone by then
  * @reason: if not, why, a few words
  *
  * For &bus_liveupdate_ops.prepare and &bus_liveupdate_ops.freeze of a bus that lets
@@ -563,9 +587,9 @@ static void dma_liveupdate_tell(struct device *dev, unsigned int nr)
  * is better done before the blackout.
  *
  * Context: May sleep.
- * Return: 0 or -EBUSY.
+ * Return: 0; -EBUSY; -EOPNOTSUPP if %CONFIG_DMA_LIVEUPDATE is off.
  */
-int dma_liveupdate_check(struct device *dev, const char **reason)
+int dma_liveupdate_check(struct device *dev, bool frozen, const char **reason)
 {
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
 	struct dma_liveupdate_buffer *buffer;
@@ -587,7 +611,7 @@ int dma_liveupdate_check(struct device *dev, const char **reason)
 	mapped = dma_liveupdate_nr_mapped(dev);
 	if (mapped < 0) {
 		dma_liveupdate_tell(dev, nr);
-	} else if (mapped > nr) {
+	} else if (frozen && mapped > nr) {
 		dev_err(dev, "liveupdate: %d DMA mappings, but %u preserved buffers\n",
 			mapped, nr);
 		*reason = "memory is mapped for its DMA that is not preserved";
@@ -701,7 +725,6 @@ int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 	err = dma_liveupdate_read_table(data);
 	if (err)
 		return err;
-	dma_liveupdate_release_table(data);
 	pr_info("%u buffers were handed over\n", layer->nr_incoming);
 	if (layer->nr_lost)
 		pr_err("%u records did not arrive, what they lead to stays reserved until the next boot\n",
@@ -721,7 +744,8 @@ static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming)
 		incoming->buffer->incoming = NULL;
 		return true;
 	}
-	if (!device_liveupdate_harmless(ser->device))
+	/* A driver that took the device over may not know of all its buffers. */
+	if (!incoming->returned && !device_liveupdate_harmless(ser->device))
 		return false;
 
 	if (!incoming->folio &&
@@ -760,6 +784,9 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 	if (kept)
 		pr_warn("%u buffers stay reserved until the next boot: nobody adopted them, and devices may access them\n",
 			kept);
+	/* Not at early_initcall, when the allocator may not know all of memory yet. */
+	if (layer->incoming)
+		dma_liveupdate_release_table(data);
 	dma_liveupdate_forget();
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_finish);

@@ -23,6 +23,7 @@
  * @damaged: another record has the same device and tag.
  * @folio: the memory, once it was restored and while nobody uses it.
  * @buffer: who uses it, or NULL.
+ * @returned: it was adopted and freed since.
  */
 struct dma_liveupdate_incoming {
 	struct dma_liveupdate_ser ser;
@@ -30,12 +31,14 @@ struct dma_liveupdate_incoming {
 	bool damaged;
 	struct folio *folio;
 	struct dma_liveupdate_buffer *buffer;
+	bool returned;
 };
 
 /**
  * struct dma_liveupdate_layer - all DMA buffers
  * @lock: protects what follows. See the lock order in liveupdate.c.
  * @buffers: all buffers by device, &dma_liveupdate_buffer.node.
+ * @named: the same by device and tag, &dma_liveupdate_buffer.named.
  * @preserved: those that are preserved, &dma_liveupdate_buffer.member.
  * @nr_preserved: number of them.
  * @closed: the table is written, nothing can be added.
@@ -50,6 +53,7 @@ struct dma_liveupdate_incoming {
 struct dma_liveupdate_layer {
 	struct mutex lock;	/* what follows */
 	DECLARE_HASHTABLE(buffers, DMA_LIVEUPDATE_HASH_BITS);
+	DECLARE_HASHTABLE(named, DMA_LIVEUPDATE_HASH_BITS);
 	struct list_head preserved;
 	unsigned int nr_preserved;
 	bool closed;

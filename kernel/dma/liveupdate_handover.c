@@ -405,7 +405,7 @@ int dma_liveupdate_read_table(const struct liveupdate_data *data)
 }
 
 /**
- * dma_liveupdate_release_table() - free the table once it is copied
+ * dma_liveupdate_release_table() - free the table that was copied
  * @data: data of the participant that dma_liveupdate_read_table() accepted
  *
  * Context: May sleep. &dma_liveupdate_layer.lock held.

@@ -19,7 +19,8 @@
  * Not every device can have such buffers, dma_liveupdate_supported() says why.
  * A driver for a device that must work there, too, falls back to
  * dma_alloc_coherent() if it gets -EOPNOTSUPP, and refuses to prepare. That is
- * also what it gets where %CONFIG_DMA_LIVEUPDATE is off.
+ * also what it gets where %CONFIG_DMA_LIVEUPDATE is off. There is no such way out
+ * of dma_liveupdate_adopt(): the device goes on to use what it has.
  *
  * A driver in full::
  *
@@ -54,8 +55,12 @@
  *		if (IS_ERR(frob->ring))
  *			return PTR_ERR(frob->ring);
  *
- *		if (data)
- *			return frob_take_over(frob, liveupdate_data_blob(data));
+ *		if (data) {
+ *			err = frob_take_over(frob, data);
+ *			if (err)
+ *				dma_liveupdate_free(frob->ring);
+ *			return err;
+ *		}
  *		frob_write(frob, FROB_RING_BASE, frob->ring->dma);
  *		...
  *	}
@@ -70,7 +75,9 @@
  *
  * If probe() fails after it adopted a buffer, it frees the buffer like any other
  * and leaves the device alone, which still runs: the memory is kept until the
- * device is harmless, and is there again if the probe was deferred.
+ * device is harmless, and is there again if the probe was deferred. That holds of
+ * adopted buffers only. Others must not be given to the device before everything
+ * that can fail is done.
  */
 
 #ifndef _LINUX_LIVEUPDATE_DMA_H
@@ -106,6 +113,7 @@ struct dma_liveupdate_buffer {
 	u32 tag;
 	u32 device;
 	struct hlist_node node;
+	struct hlist_node named;
 	struct list_head member;
 	struct dma_liveupdate_ser *ser;
 	struct dma_liveupdate_incoming *incoming;
@@ -121,7 +129,7 @@ struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
 void dma_liveupdate_free(struct dma_liveupdate_buffer *buffer);
 int dma_liveupdate_preserve(struct dma_liveupdate_buffer *buffer);
 void dma_liveupdate_unpreserve(struct dma_liveupdate_buffer *buffer);
-int dma_liveupdate_check(struct device *dev, const char **reason);
+int dma_liveupdate_check(struct device *dev, bool frozen, const char **reason);
 
 #else /* CONFIG_DMA_LIVEUPDATE */
 
@@ -156,7 +164,8 @@ static inline void
 dma_liveupdate_unpreserve(struct dma_liveupdate_buffer *buffer) { }
 
 /* What the device may access cannot be known, let alone kept. */
-static inline int dma_liveupdate_check(struct device *dev, const char **reason)
+static inline int dma_liveupdate_check(struct device *dev, bool frozen,
+				       const char **reason)
 {
 	return dma_liveupdate_supported(dev, reason);
 }
