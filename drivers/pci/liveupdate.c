@@ -144,6 +144,8 @@ static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 		return "display controllers are set up by every kernel";
 	if (pdev->current_state != PCI_D0)
 		return "not in D0";
+	if (pdev->error_state != pci_channel_io_normal)
+		return "being recovered from an error";
 	if (pdev->non_compliant_bars)
 		return "its BARs cannot be relied on";
 	if (above && above->driver)
@@ -182,32 +184,27 @@ static int pci_liveupdate_supported(struct device *dev, const char **reason)
 	return -EOPNOTSUPP;
 }
 
-/* Drivers preserve their memory in their prepare, but what they map may change. */
-static int pci_liveupdate_check_dma(struct device *dev)
+/*
+ * Drivers preserve their memory in their prepare. What they map, and which interrupts
+ * they use, may change until they are frozen.
+ */
+static int pci_liveupdate_check(struct device *dev, bool frozen)
 {
 	const char *reason = "what it may access is not preserved";
 	int err;
 
-	err = dma_liveupdate_check(dev, &reason);
+	err = pci_liveupdate_supported(dev, &reason);
+	if (!err)
+		err = dma_liveupdate_check(dev, frozen, &reason);
 	if (err)
-		dev_err(dev, "liveupdate: its DMA cannot go on: %s\n", reason);
+		dev_err(dev, "liveupdate: cannot go on: %s\n", reason);
 
 	return err;
 }
 
 static int pci_liveupdate_prepare(struct device *dev)
 {
-	const char *reason;
-	int err;
-
-	/* It may have been asleep when that was asked. */
-	err = pci_liveupdate_supported(dev, &reason);
-	if (err) {
-		dev_err(dev, "liveupdate: %s\n", reason);
-		return err;
-	}
-
-	return pci_liveupdate_check_dma(dev);
+	return pci_liveupdate_check(dev, false);
 }
 
 static int pci_liveupdate_keep_path(struct device *dev, bool on)
@@ -220,7 +217,9 @@ static int pci_liveupdate_keep_path(struct device *dev, bool on)
 
 	/* No request of the devices below gets through otherwise. */
 	pci_read_config_word(pdev, PCI_COMMAND, &command);
-	if (pdev->current_state != PCI_D0 || !(command & PCI_COMMAND_MASTER))
+	if (pdev->current_state != PCI_D0 ||
+	    pdev->error_state != pci_channel_io_normal ||
+	    !(command & PCI_COMMAND_MASTER))
 		return -EIO;
 
 	return 0;
@@ -320,7 +319,7 @@ static int pci_liveupdate_freeze(struct device *dev)
 	struct pci_dev *pdev = to_pci_dev(dev);
 	int err;
 
-	err = pci_liveupdate_check_dma(dev);
+	err = pci_liveupdate_check(dev, true);
 	if (err)
 		return err;
 
@@ -382,14 +381,21 @@ static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
 
 /*
  * While the bus is scanned it is not known who else is on it, and hotplug holds locks
- * that the reset of a slot needs. What is left then is a reset that the function does.
+ * that the reset of a slot needs. What is left then is a reset that the function does,
+ * and so it is if someone else is busy with the bridge, who may wait for us.
  */
 static int pci_liveupdate_reset(struct pci_dev *pdev)
 {
+	struct pci_dev *bridge = pci_upstream_bridge(pdev);
 	int err;
 
-	if (!pci_dev_binding_disallowed(pdev))
-		return pci_reset_function_locked(pdev);
+	if (!pci_dev_binding_disallowed(pdev) &&
+	    (!bridge || pci_cfg_access_trylock(bridge))) {
+		err = pci_reset_function_locked(pdev);
+		if (bridge)
+			pci_cfg_access_unlock(bridge);
+		return err;
+	}
 
 	err = pci_save_state(pdev);
 	if (err)
@@ -480,17 +486,6 @@ void pci_liveupdate_fix_resources(struct pci_dev *pdev)
 	}
 }
 
-/**
- * pci_liveupdate_preserve_config() - must resources stay as they were found?
- *
- * Context: May sleep.
- * Return: true if the last kernel handed over PCI functions that are yet to be found.
- */
-bool pci_liveupdate_preserve_config(void)
-{
-	return device_liveupdate_awaited(&pci_bus_type, NULL);
-}
-
 static int pci_liveupdate_found(struct pci_dev *pdev, void *found)
 {
 	*(bool *)found = pci_liveupdate_inherited(pdev);
@@ -532,7 +527,7 @@ int pci_liveupdate_may_reset(struct pci_dev *pdev)
  * pci_liveupdate_error() - a function is recovered from an error
  * @pdev: the function
  *
- * It will be reset, or is lost. It does not live through the update any more.
+ * It may be reset, or is lost. It does not live through the update any more.
  *
  * Context: May sleep. device_lock held.
  */
