@@ -21,9 +21,11 @@ LIVEUPDATE = "/sys/kernel/liveupdate"
 DEBUG = "/sys/kernel/debug"
 TEST = f"{DEBUG}/liveupdate_test"
 
-# What every kernel of a guest is booted with.
+# What every kernel of a guest is booted with. The watchdog of the TSC is off: at boot,
+# while jiffies are the clock, it waits for ever for a processor that stop_machine() holds,
+# if that is the one which counts jiffies. All of that is upstream code.
 APPEND = ("earlycon=uart8250,io,0x3f8,115200 console=ttyS0,115200 panic=-1 "
-          "oops=panic printk.time=1")
+          "oops=panic printk.time=1 tsc=nowatchdog")
 ENABLED = "kho=on liveupdate=on"
 
 BOOT_TIMEOUT = 60

@@ -29,7 +29,7 @@ def kunit(run):
     for suite in suites:
         run.step(f"{'ok' if suite.ok else 'not ok'} suite {suite.name}")
     run.equal("problems of the report", report.problems, [])
-    run.equal("failed tests", report.failures(), [])
+    run.equal("failed tests", report.failures()[:6], [])
     run.check("suites of the series ran",
               any(re.search(r"liveupdate|luo", suite.name) for suite in suites),
               str([suite.name for suite in suites]))
@@ -46,7 +46,7 @@ def _suite(run, name, module=None, impossible=(), **options):
     report = parse(guest.read(f"{DEBUG}/kunit/{name}/results"))
     run.equal("suites", [case.name for case in report.top()], [name])
     run.equal("problems of the report", report.problems, [])
-    run.equal("failed tests", report.failures(), [])
+    run.equal("failed tests", report.failures()[:6], [])
     run.equal("skipped tests", [case.name for case in report.cases if case.skipped],
               list(impossible))
     run.checks += len(report.cases)

@@ -68,7 +68,7 @@ def upstream_ioctl(run):
     report = parse(result.out)
     run.equal("exit status", result.status, 0)
     run.equal("problems of the report", report.problems, [])
-    run.equal("failed tests", report.failures(), [])
+    run.equal("failed tests", report.failures()[:6], [])
     run.equal("skipped tests", [c.name for c in report.cases if c.skipped], [])
     run.check("at least ten tests ran", len(report.cases) >= 10, str(len(report.cases)))
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Documentation pulls text from the code: what it names has to be there."""
+
+import re
+import unittest
+
+from .. import paths
+
+INCLUDE = re.compile(r"^\.\. literalinclude:: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
+OPTION = re.compile(r"^   :(start-at|start-after|end-before|end-at): (.*)$", re.MULTILINE)
+DIRECTIVE = re.compile(r"^\.\. kernel-doc:: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
+DOC = re.compile(r"^   :doc: (.*)$", re.MULTILINE)
+
+
+class Documentation(unittest.TestCase):
+    """Sphinx only warns of a marker that is not found, and leaves the text out."""
+
+    def setUp(self):
+        self.pages = sorted((paths.ROOT / "Documentation").rglob("*.rst"))
+
+    def _blocks(self, directive, base=None):
+        for page in self.pages:
+            for file, options in directive.findall(page.read_text(encoding="utf-8")):
+                path = ((base or page.parent) / file).resolve()
+                if path.is_relative_to(paths.ROOT) and path.is_file():
+                    yield page.name, path.read_text(encoding="utf-8"), options
+
+    def test_excerpts(self):
+        count = 0
+        for page, text, options in self._blocks(INCLUDE):
+            at = 0
+            for name, marker in OPTION.findall(options):
+                with self.subTest(page=page, option=name, marker=marker):
+                    found = text.find(marker, at)
+                    self.assertGreater(found, 0)
+                    at, count = found + len(marker), count + 1
+        self.assertGreater(count, 10)
+
+    def test_doc_comments(self):
+        count = 0
+        for page, text, options in self._blocks(DIRECTIVE, paths.ROOT):
+            for title in DOC.findall(options):
+                with self.subTest(page=page, title=title):
+                    self.assertIn(f" * DOC: {title}\n", text)
+                    count += 1
+        self.assertGreater(count, 5)
+
+
+if __name__ == "__main__":
+    unittest.main()
