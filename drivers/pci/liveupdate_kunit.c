@@ -692,6 +692,11 @@ static void plu_refuse_sleeping(struct pci_dev *pdev)
 	pdev->current_state = PCI_D3hot;
 }
 
+static void plu_refuse_error(struct pci_dev *pdev)
+{
+	pdev->error_state = pci_channel_io_frozen;
+}
+
 static void plu_refuse_bars(struct pci_dev *pdev)
 {
 	pdev->non_compliant_bars = 1;
@@ -746,6 +751,7 @@ static const struct plu_refusal {
 	{ plu_refuse_usb, "USB host" },
 	{ plu_refuse_display, "display" },
 	{ plu_refuse_sleeping, "not in D0" },
+	{ plu_refuse_error, "recovered" },
 	{ plu_refuse_bars, "BARs" },
 	{ plu_refuse_ats, "ATS" },
 	{ plu_refuse_pri, "ATS" },
@@ -787,6 +793,7 @@ static void plu_refused_test(struct kunit *test)
 	pdev->is_physfn = saved.is_physfn;
 	pdev->class = saved.class;
 	pdev->current_state = saved.current_state;
+	pdev->error_state = saved.error_state;
 	pdev->ats_enabled = 0;
 	pdev->pri_enabled = 0;
 	pdev->pasid_enabled = 0;
@@ -836,11 +843,30 @@ static void plu_path_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EIO, pci_liveupdate_ops.keep_path(&pdev->dev, true));
 	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.keep_path(&pdev->dev, false));
 	plu_set(PLU_BRIDGE, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
+	pdev->error_state = pci_channel_io_frozen;
+	KUNIT_EXPECT_EQ(test, -EIO, pci_liveupdate_ops.keep_path(&pdev->dev, true));
+	pdev->error_state = pci_channel_io_normal;
+	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.keep_path(&pdev->dev, true));
 	pdev->current_state = PCI_D3hot;
 	KUNIT_EXPECT_EQ(test, -EIO, pci_liveupdate_ops.keep_path(&pdev->dev, true));
 }
 
 /* Freezing and thawing. */
+
+/* The driver went back to INTx since it was prepared. */
+static void plu_freeze_intx_test(struct kunit *test)
+{
+	struct pci_dev *pdev;
+
+	plu_scan(test, 0);
+	pdev = plu_dev(test, PLU_FIRST);
+	pdev->msix_enabled = 1;
+	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.prepare(&pdev->dev));
+	pdev->msix_enabled = 0;
+	plu.nr_writes = 0;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, pci_liveupdate_ops.freeze(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, plu.nr_writes, 0);
+}
 
 static void plu_freeze_msix_test(struct kunit *test)
 {
@@ -1217,6 +1243,7 @@ static struct kunit_case plu_cases[] = {
 	KUNIT_CASE(plu_refused_bridge_test),
 	KUNIT_CASE(plu_polled_test),
 	KUNIT_CASE(plu_path_test),
+	KUNIT_CASE(plu_freeze_intx_test),
 	KUNIT_CASE(plu_freeze_msix_test),
 	KUNIT_CASE(plu_freeze_maskable_test),
 	KUNIT_CASE(plu_freeze_masked_test),
