@@ -511,7 +511,10 @@ static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
 	int err;
 
 	guard(device)(dev);
-	guard(pm_runtime_active)(dev);
+
+	/* It must not fall asleep any more. Whether it can is its own matter. */
+	pm_runtime_get_sync(dev);
+	liveupdate->awake = true;
 
 	/* What was found when it was requested holds while the driver is bound. */
 	if (!list_empty(&liveupdate->requested))
@@ -566,6 +569,15 @@ static int device_liveupdate_close(void)
 	return device_liveupdate_sort() ?: device_liveupdate_number();
 }
 
+static void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate)
+{
+	lockdep_assert_held(&liveupdate->lock);
+
+	if (liveupdate->awake)
+		pm_runtime_put(liveupdate->dev);
+	liveupdate->awake = false;
+}
+
 /* Empty the set. Nothing in it is prepared. */
 static void device_liveupdate_open(void)
 {
@@ -579,6 +591,7 @@ static void device_liveupdate_open(void)
 			owner = liveupdate->owner;
 			liveupdate->owner = NULL;
 			liveupdate->ser = NULL;
+			device_liveupdate_let_sleep(liveupdate);
 			WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
 			guard(mutex)(&layer->lock);
 			list_del_init(&liveupdate->member);
@@ -649,17 +662,12 @@ static int device_liveupdate_prepare_one(struct device_liveupdate *liveupdate)
 	liveupdate->ops = NULL;
 	liveupdate->data = (struct liveupdate_data){};
 
-	/* It must not fall asleep any more. Whether it can is its own matter. */
-	pm_runtime_get_sync(dev);
-
 	bus = dev->bus->liveupdate;
 	if (!liveupdate->path)
 		err = device_liveupdate_prepare_driver(liveupdate);
 	else if (bus->keep_path)
 		err = bus->keep_path(dev, true);
-	if (err)
-		pm_runtime_put(dev);
-	else
+	if (!err)
 		WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_PREPARED);
 
 	return err;
@@ -682,7 +690,7 @@ static void __device_liveupdate_cancel(struct device_liveupdate *liveupdate)
 			liveupdate->ops->cancel(dev, &liveupdate->data);
 		liveupdate_data_free(&liveupdate->data);
 	}
-	pm_runtime_put(dev);
+	device_liveupdate_let_sleep(liveupdate);
 }
 
 static void device_liveupdate_cancel_one(struct device_liveupdate *liveupdate)

@@ -91,6 +91,7 @@ device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
  * @hash: entry in the buckets that find double identities.
  * @path: in the set only as part of the path of others.
  * @phase: how far it is. Written under @lock.
+ * @awake: it must not fall asleep. Nobody else looks while it is in the set.
  * @id: its identity, valid while it is in the set.
  * @index: position in the set.
  * @parent: 1 + position of the nearest ancestor in the set, or 0.
@@ -114,6 +115,7 @@ struct device_liveupdate {
 	struct hlist_node hash;
 	bool path;
 	enum device_liveupdate_phase phase;
+	bool awake;
 	struct device_liveupdate_id id;
 	u32 index;
 	u32 parent;
