@@ -103,6 +103,15 @@ static int dma_liveupdate_order(size_t size)
 	return get_order(size);
 }
 
+static bool dma_liveupdate_has_pool(struct device *dev)
+{
+#ifdef CONFIG_DMA_DECLARE_COHERENT
+	return dev->dma_mem;
+#else
+	return false;
+#endif
+}
+
 /**
  * dma_liveupdate_supported() - can the DMA of this device go on over the jump?
  * @dev: the device, with its DMA masks set
@@ -128,10 +137,8 @@ int dma_liveupdate_supported(struct device *dev, const char **reason)
 		*reason = "its DMA needs memory that is not encrypted";
 	else if (is_swiotlb_force_bounce(dev) || is_swiotlb_for_alloc(dev))
 		*reason = "its DMA goes through bounce buffers";
-#ifdef CONFIG_DMA_DECLARE_COHERENT
-	else if (dev->dma_mem)
+	else if (dma_liveupdate_has_pool(dev))
 		*reason = "it has coherent memory of its own";
-#endif
 	else
 		return 0;
 
