@@ -483,7 +483,6 @@ static bool dma_liveupdate_withdraw(struct dma_liveupdate_buffer *buffer)
 	if (!buffer->ser)
 		return false;
 
-	dev_notice(buffer->dev, "liveupdate: a DMA buffer was taken out of the update, which cannot go on\n");
 	/* If it is too late to stop the jump, nobody must take it over. */
 	memset(buffer->ser, 0, sizeof(*buffer->ser));
 	buffer->ser = NULL;
@@ -506,7 +505,8 @@ void dma_liveupdate_unpreserve(struct dma_liveupdate_buffer *buffer)
 		return;
 
 	guard(mutex)(&dma_liveupdate_layer.lock);
-	dma_liveupdate_withdraw(buffer);
+	if (dma_liveupdate_withdraw(buffer))
+		dev_notice(buffer->dev, "liveupdate: a DMA buffer was taken out of the update, which cannot go on\n");
 }
 EXPORT_SYMBOL_NS_GPL(dma_liveupdate_unpreserve, "LIVEUPDATE");
 

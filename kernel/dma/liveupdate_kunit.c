@@ -90,14 +90,12 @@ struct dmt_memory {
  * @folio: the memory, with a reference of the test.
  * @restored: the incoming kernel took it over.
  * @lost: it did not arrive.
- * @stays: it stays allocated although it was restored and nobody uses it.
  */
 struct dmt_folio {
 	struct list_head list;
 	struct folio *folio;
 	bool restored;
 	bool lost;
-	bool stays;
 };
 
 /**
@@ -608,7 +606,7 @@ static void dmt_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dmt->kept, 0);
 	KUNIT_EXPECT_EQ(test, dmt->rogue, 0);
 	list_for_each_entry_safe(dmt_folio, tmp, &dmt->folios, list) {
-		bool used = !dmt_folio->restored || dmt_folio->stays;
+		bool used = !dmt_folio->restored;
 
 		list_del(&dmt_folio->list);
 		KUNIT_EXPECT_EQ(test, folio_ref_count(dmt_folio->folio),
@@ -1480,6 +1478,16 @@ static void dmt_collision_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_preserve(buffer));
 	}
 	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_check(dmt->a.dev, false, &reason));
+	KUNIT_ASSERT_FALSE(test, IS_ERR(buffer));
+
+	/* The same for those with a tag, where it is alone after this. */
+	scoped_guard(mutex, &dma_liveupdate_layer.lock) {
+		hash_del(&other->named);
+		hlist_add_before(&other->named, &buffer->named);
+	}
+	dma_liveupdate_free(buffer);
+	buffer = dma_liveupdate_alloc(dmt->a.dev, 1, 1);
+	KUNIT_EXPECT_FALSE(test, IS_ERR(buffer));
 	/* Nobody else finds it there. */
 	dma_liveupdate_free(other);
 }
