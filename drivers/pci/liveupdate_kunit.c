@@ -499,6 +499,8 @@ static void plu_enumerate_bridge_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_BRIDGE, PCI_PRIMARY_BUS, 4));
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BELOW, PCI_COMMAND,
 					   PCI_COMMAND_MASTER, false));
+	/* It would last, and holds for functions that nobody handed over. */
+	KUNIT_EXPECT_FALSE(test, pci_find_host_bridge(plu.bus)->preserve_config);
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_below(plu.bus));
 
 	/* FINISH is over. */
@@ -513,6 +515,7 @@ static void plu_enumerate_config_test(struct kunit *test)
 {
 	plu_scan(test, 0);
 
+	KUNIT_EXPECT_FALSE(test, pci_find_host_bridge(plu.bus)->preserve_config);
 	KUNIT_EXPECT_FALSE(test, pci_liveupdate_below(plu.bus));
 }
 
