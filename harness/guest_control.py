@@ -66,6 +66,12 @@ class Result:
         """True when the command succeeded."""
         return self.status == 0
 
+    @property
+    def error(self):
+        """Empty if it succeeded, else the errno's name, which guestctl prints first, or the
+        status of a command that could not print it."""
+        return "" if self.ok else self.out.split(" ")[0] or f"status {self.status}"
+
 
 class Rebooted(Exception):
     """A new kernel came up where the answer of a command was due."""
@@ -245,7 +251,7 @@ class Guest:
         """One write(2): "" when it succeeded, else the name of the errno."""
         result = self.run(f"guestctl write {shlex.quote(path)} {shlex.quote(text)}",
                           timeout)
-        return "" if result.ok else result.out.split(" ")[0]
+        return result.error
 
     # -- the orchestrator ---------------------------------------------------
 
@@ -298,7 +304,7 @@ class Guest:
         """kexec_file_load(2) of an image of the build folder; "" or the errno."""
         result = self.run(f"guestctl kexec-load {host_path(kernel)} "
                           f"{guest.GUEST_INITRD} {shlex.quote(append)}", timeout)
-        return "" if result.ok else result.out.split(" ")[0] or f"status {result.status}"
+        return result.error
 
     def jump(self, timeout=BOOT_TIMEOUT, command="guestctl reboot kexec"):
         """reboot(2) into the loaded image; the kernel that came up.
@@ -319,7 +325,7 @@ class Guest:
         except Rebooted as rebooted:
             raise GuestFailure(f"jumped to {rebooted.boot.release}, though "
                                "reboot(2) should have failed") from None
-        return "" if result.ok else result.out.split(" ")[0]
+        return result.error
 
     def send(self, command):
         """Sends a command whose answer nobody waits for."""
