@@ -344,6 +344,7 @@ class Disk:
                    if os.pread(file.fileno(), DISK_BLOCK, number % DISK_BLOCKS * DISK_BLOCK)
                    != self._block(number)]
         run.equal("wrong blocks on the disk", bad, [])
+        run.check("the disk was under load", self._next > 0)
         if not running:
             self.start(guest)
 

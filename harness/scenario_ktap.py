@@ -40,6 +40,12 @@ class Report:
                 for case in self.cases if not case.ok]
 
 
+def expect_passed(run, report):
+    """Nothing is wrong with a report, and nothing failed; the first of what did is told."""
+    run.equal("problems of the report", report.problems, [])
+    run.equal("failed tests", report.failures()[:6], [])
+
+
 def parse(text):
     """Reads KTAP; time stamps of the kernel log in front of lines are dropped.
 

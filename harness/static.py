@@ -352,9 +352,9 @@ def sparse(subject, results):
 def switched_off(subject, results):
     """With LIVEUPDATE and with each new option off, all still builds.
 
-    The whole image is linked for the first; for the others the objects are
-    joined, and a symbol nobody defines that kernel A does not lack either
-    is a finding.
+    The whole image is linked without LIVEUPDATE; for the others the objects
+    are joined, and a symbol nobody defines that kernel A does not lack
+    either is a finding.
     """
     ours = [s for s in kconfig.read(["series"])
             if s in kconfig.defined(subject.git)]

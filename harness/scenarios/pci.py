@@ -226,8 +226,9 @@ def with_edu(run, machine, name="edu0", **options):
 def pci_dma_blackout(run):
     """DMA that began before the jump lands while no kernel runs, where it was to, and the
     next kernel's driver finds it. Fails without: the skip in device_shutdown() and with
-    pci_clear_master() in it (no DMA lands), preserved buffers (adoption fails, wrong bytes), pci_liveupdate_recognize()
-    (not adopted), the replay of MSI (the transfer is never completed)."""
+    pci_clear_master() in it (no DMA lands), preserved buffers (adoption fails, wrong
+    bytes), pci_liveupdate_recognize() (not adopted), the replay of MSI (the transfer is
+    never completed)."""
     guest, host, edu = with_edu(run, Machine().edu("edu0"))
     edu.check_works("before")
     run.equal("files of a device whose driver has no live update",

@@ -99,14 +99,13 @@ def pci_link(run):
 @scenario("pci-three-updates", smp=2, debug=True, limit=200, **WATCHED)
 def pci_three_updates(run):
     """Three updates in a row of a device with a transfer in flight each time, behind a root
-    port, and one with MSI-X that is rung each time. From
-    the first prepare to the last finish nothing was reset, no bus master was off, MSI-X was
-    never disabled, base addresses saw only the pair that asks for their size with decoding
-    off, and counters go on. Fails without any of the conditions in enumeration, and if what
-    is adopted is not preserved again."""
+    port, and one with MSI-X that is rung each time. From the first prepare to the last
+    finish nothing was reset, no bus master was off, MSI-X was never disabled, base
+    addresses saw only the pair that asks for their size with decoding off, and counters go
+    on. Fails without any of the conditions in enumeration, and if what is adopted is not
+    preserved again."""
     with Ivshmem() as server:
-        machine = Machine().port("port0").edu("edu0", "port0") \
-            .ivshmem("ivshmem0", server)
+        machine = Machine().port("port0").edu("edu0", "port0").ivshmem("ivshmem0", server)
         guest, host, edu = with_edu(run, machine)
         bell = IvshmemDevice(run, guest, host, "ivshmem0", server)
         bell.load("a")

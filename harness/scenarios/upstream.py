@@ -4,7 +4,7 @@
 from .. import guest_programs
 from ..guest_control import host_path
 from ..scenario_api import scenario
-from ..scenario_ktap import parse
+from ..scenario_ktap import expect_passed, parse
 
 
 def _two_stages(run, program, passed):
@@ -67,8 +67,7 @@ def upstream_ioctl(run):
     result = guest.run(path, timeout=120)
     report = parse(result.out)
     run.equal("exit status", result.status, 0)
-    run.equal("problems of the report", report.problems, [])
-    run.equal("failed tests", report.failures()[:6], [])
+    expect_passed(run, report)
     run.equal("skipped tests", [c.name for c in report.cases if c.skipped], [])
     run.check("at least ten tests ran", len(report.cases) >= 10, str(len(report.cases)))
 

@@ -229,7 +229,7 @@ class Load(unittest.TestCase):
             self.assertGreater(guest.first, 3)
             disk.check(run)
             guest.stop()
-            self.assertGreater(run.checks, 6)
+            self.assertGreater(run.checks, 9)
             with open(disk.path, "r+b") as file:
                 file.seek((guest.first + 1) * DISK_BLOCK + 5)
                 file.write(b"!")
