@@ -72,6 +72,8 @@ def _run(run):
     start = time.monotonic()
     result, reason = "ok", ""
     try:
+        if what.debug_only and not run.debug:
+            raise Skipped("only the debug kernels can do it, see --debug")
         what.function(run)
         if not run.checks:
             result, reason = "not ok", "the scenario checked nothing"
@@ -182,7 +184,8 @@ def main(argv=None):
     names = list(options.names)
     if options.all:
         names = [name for name, what in known.items()
-                 if name not in options.skip and (what.debug or not options.debug)]
+                 if name not in options.skip and
+                 (what.debug if options.debug else not what.debug_only)]
         names.sort(key=lambda name: -known[name].limit)     # the long ones first
     unknown = [name for name in names if name not in known]
     if unknown:

@@ -48,6 +48,7 @@ class Scenario:
     gdb: bool = False
     kernels: tuple = ("a", "b")
     debug: bool = False
+    debug_only: bool = False
     expect: tuple = ()
     trace: tuple = ()
 
@@ -57,9 +58,11 @@ def scenario(name, **options):
 
     smp, memory, limit (seconds), ram_file, gdb and trace describe the machine;
     kernels names the images needed; debug puts it among those that run on the
-    debug kernels; expect lists regular expressions of console lines that
-    would be a splat elsewhere.
+    debug kernels, debug_only says that it makes no sense elsewhere; expect lists
+    regular expressions of console lines that would be a splat elsewhere.
     """
+    options["debug"] = options.get("debug") or options.get("debug_only", False)
+
     def register(function):
         if name in SCENARIOS:
             raise HarnessError(f"two scenarios are called {name}")
