@@ -16,7 +16,8 @@ from .timeline import read_timeline
 from .update import TEST_ORDER, check_calls, check_received, hand_over_data
 
 # Exit statuses, as luctl(8) has them.
-OK, FAILED, USAGE, LOSS, NO_GO, STATE, TIMEOUT, INTERRUPTED, UNAVAILABLE = range(9)
+(OK, FAILED, USAGE, LOSS, NO_GO, STATE, TIMEOUT, INTERRUPTED, UNAVAILABLE, UNREADABLE,
+ POLICY, OUTPUT) = range(12)
 
 def luctl(run, guest, command, status=OK, timeout=60):
     """Runs luctl; its output, once it ended with this exit status."""
@@ -112,8 +113,8 @@ def luctl_images(run):
     report = json.loads(luctl(run, guest, f"check --json {host_path(run.image('base'))}",
                               NO_GO))
     run.equal("verdict on the unpatched base", report["verdict"], "no-go")
-    luctl(run, guest, "check /bin/busybox", FAILED)
-    luctl(run, guest, "check /nothing", FAILED)
+    luctl(run, guest, "check /bin/busybox", UNREADABLE)
+    luctl(run, guest, "check /nothing", UNREADABLE)
     run.state(guest, "normal")
 
 
@@ -165,7 +166,7 @@ def luctl_refused(run):
     check_untouched(run, guest)
 
     run.step("process 1 is a service manager")
-    out = luctl(run, guest, command.replace("--now", "--allow-loss"), FAILED)
+    out = luctl(run, guest, command.replace("--now", "--allow-loss"), POLICY)
     run.contains("luctl update", out, "--now")
     luctl(run, guest, command.replace("kho=on", "kho=off") + " --allow-loss", NO_GO)
     check_untouched(run, guest)
@@ -229,11 +230,11 @@ def luctl_undone(run):
     data = bytearray(run.image("b").read_bytes())
     broken.write_bytes(data[:len(data) // 2])
     result = guest.run(f"luctl {update(run, image=host_path(broken))}")
-    run.check("a broken image is refused", result.status in (FAILED, NO_GO), result.out)
+    run.check("a broken image is refused", result.status in (UNREADABLE, NO_GO), result.out)
     check_untouched(run, guest)
 
     run.step("no such initramfs")
-    luctl(run, guest, f"{command} --initrd /nothing", FAILED)
+    luctl(run, guest, f"{command} --initrd /nothing", UNREADABLE)
     check_untouched(run, guest)
 
     run.step("a session whose freeze fails, in reboot(2)")

@@ -19,8 +19,15 @@ OUT = paths.BUILD / "luctl"
 
 #: Exit statuses, as enum luctl_status has them.
 (OK, FAILED, USAGE, LOSS, NO_GO, STATE, TIMEOUT, INTERRUPTED,
- UNAVAILABLE) = range(9)
+ UNAVAILABLE, UNREADABLE, POLICY, OUTPUT) = range(12)
 JUMPED = 99                             #: of luctl_shim.c: reboot(2) succeeded
+
+#: What an error in JSON says of its status.
+KINDS = {OK: "ok", FAILED: "refused", USAGE: "usage", LOSS: "loss",
+         NO_GO: "no-go", STATE: "state", TIMEOUT: "timeout",
+         INTERRUPTED: "interrupted",
+         UNAVAILABLE: "unavailable", UNREADABLE: "unreadable",
+         POLICY: "policy", OUTPUT: "output"}
 
 PARTICIPANTS = ("pci 3 1 devices mandatory                 4096\n"
                 "shutdown-log 1 1 workload optional                    0\n")
@@ -167,7 +174,7 @@ class LuctlTest(unittest.TestCase):
             self.reset(state)
             if prepare:
                 prepare()
-            results.append(self.luctl(*args, *more, **kwargs))
+            results.append(self.luctl(*more, *args, **kwargs))
         text, machine = results
         self.assertEqual(text.status, status, text)
         self.assertEqual(machine.status, status, machine)
@@ -180,12 +187,19 @@ class LuctlTest(unittest.TestCase):
         else:
             self.assertEqual(errors[-1]["status"], status, machine)
             for error in errors:
-                self.assertEqual(set(error), {"status", "thing", "message",
-                                              "advice"})
-                if status != USAGE:
-                    self.assertIn(f"luctl: {error['thing']}: "
-                                  f"{error['message']}", text.err)
+                self.assert_error(error)
+                self.assertIn(f"luctl: {error['thing']}: {error['message']}",
+                              text.err)
         return text, machine
+
+    def assert_error(self, error):
+        """The one shape of an error."""
+        self.assertEqual(set(error), {"status", "kind", "thing", "errno",
+                                      "message", "advice"})
+        self.assertEqual(error["kind"], KINDS[error["status"]])
+        if error["errno"] is not None:
+            self.assertIn(error["errno"], error["message"])
+            self.assertTrue(error["errno"].isupper())
 
     def assert_undone(self):
         """The machine is as it was in the beginning."""

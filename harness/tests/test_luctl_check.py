@@ -14,8 +14,8 @@ from pathlib import Path
 from .. import paths
 from ..run import locked, logged
 from . import luctl_images as images
-from .luctl_fixture import (FAILED, LOSS, NO_GO, OK, SOURCES, UNAVAILABLE,
-                            USAGE, build)
+from .luctl_fixture import (KINDS, LOSS, NO_GO, OK, SOURCES, UNAVAILABLE,
+                            UNREADABLE, USAGE, build)
 from .luctl_images import LOG, PCI, note
 
 OUT = paths.BUILD / "luctl-asan"
@@ -90,7 +90,7 @@ class CheckTest(unittest.TestCase):
             preexec_fn=memory and (lambda: resource.setrlimit(
                 resource.RLIMIT_AS, (memory, memory))),
             env={**os.environ, "LC_ALL": "C", **SANITIZED})
-        self.assertIn(done.returncode, range(9), done.stderr)
+        self.assertIn(done.returncode, KINDS, done.stderr)
         self.assertNotIn("runtime error", done.stderr)
         return done
 
@@ -135,7 +135,8 @@ class CheckTest(unittest.TestCase):
         if image is not None:
             self.image.write_bytes(image)
         text = self.luctl(self.image, program=program, memory=memory)
-        self.assertEqual(text.returncode, FAILED, text.stdout + text.stderr)
+        self.assertEqual(text.returncode, UNREADABLE,
+                         text.stdout + text.stderr)
         self.assertEqual(text.stdout, "")
         self.assertTrue(text.stderr.startswith(f"luctl: {self.image}: "))
         self.assertEqual(text.stderr.count("\n"), 1)
@@ -143,9 +144,10 @@ class CheckTest(unittest.TestCase):
         self.assertIn("; ", text.stderr)
         machine = self.luctl("--json", self.image, memory=memory,
                              program=program or self.plain)
-        self.assertEqual((machine.returncode, machine.stderr), (FAILED, ""))
+        self.assertEqual((machine.returncode, machine.stderr),
+                         (UNREADABLE, ""))
         error = json.loads(machine.stdout)["error"]
-        self.assertEqual(error["status"], FAILED)
+        self.assertEqual(error["status"], UNREADABLE)
         self.assertEqual(f"luctl: {error['thing']}: {error['message']}; "
                          f"{error['advice']}\n", text.stderr)
 
@@ -425,11 +427,11 @@ class Running(CheckTest):
 
     def test_no_notes(self):
         (self.top / "sys/kernel/notes").unlink()
-        self.fails(FAILED, "sys/kernel/notes", "ENOENT")
+        self.fails(UNREADABLE, "sys/kernel/notes", "ENOENT")
 
     def test_no_note_of_a_participant(self):
         self.put("sys/kernel/notes", images.other_notes())
-        self.fails(FAILED, "sys/kernel/notes", "KHO ABI")
+        self.fails(UNREADABLE, "sys/kernel/notes", "KHO ABI")
 
     def test_notes_of_modules(self):
         self.put("sys/kernel/notes", images.other_notes())
@@ -526,7 +528,7 @@ class Unusable(CheckTest):
         image = images.elf(content)
         header = image[120:176]
         start = len(image) + -len(image) % 8
-        for count, status in ((64, OK), (65, FAILED)):
+        for count, status in ((64, OK), (65, UNREADABLE)):
             many = bytearray(image.ljust(start, b"\0") + image[64:120]
                              + header * count)
             many[32:40] = start.to_bytes(8, "little")
@@ -543,8 +545,8 @@ class Unusable(CheckTest):
                 with self.subTest(name, part=part):
                     self.image.write_bytes(image[:len(image) * part // 8])
                     done = self.luctl(self.image, program=self.plain)
-                    allowed = (FAILED, NO_GO) if "nofirm" in name else \
-                        (FAILED,)
+                    allowed = (UNREADABLE, NO_GO) if "nofirm" in name else \
+                        (UNREADABLE,)
                     self.assertIn(done.returncode, allowed, done.stdout)
 
     def test_a_bit_flips(self):
@@ -558,7 +560,7 @@ class Unusable(CheckTest):
                     wrong[at] ^= 1
                     self.image.write_bytes(images.bzimage(bytes(wrong)))
                     done = self.luctl(self.image, program=self.plain)
-                    self.assertEqual(done.returncode, FAILED, done.stdout)
+                    self.assertEqual(done.returncode, UNREADABLE, done.stdout)
                     self.assertIn("damaged", done.stderr)
 
     def test_lzop_checksums(self):

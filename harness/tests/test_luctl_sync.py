@@ -20,7 +20,7 @@ SECTION = re.compile(r"(?m)^(\S.*)\n(=+|-+)$\n")
 def statuses(text):
     """{number: meaning} in the help of a command."""
     return {int(number): meaning.strip() for number, meaning in re.findall(
-        r"(?m)^  (\d)  (.*)$", text.partition("Exit status:")[2])}
+        r"(?m)^  (?: |)(\d+)  (.*)$", text.partition("Exit status:")[2])}
 
 
 def options(text):
@@ -44,7 +44,7 @@ class Page:
         self.commands = {title.split()[1]: body for title, body
                          in found.items() if title.startswith("luctl ")}
         self.meanings = {int(number): meaning for number, meaning in
-                         re.findall(r"(?m)^(\d)\n    (.*)$",
+                         re.findall(r"(?m)^(\d+)\n    (.*)$",
                                     found["EXIT STATUS"])}
 
     def options(self, command):
@@ -138,9 +138,10 @@ class Sync(LuctlTest):
                 ("\n--json  ", "\n--jsonl "),
                 ("luctl cancel\n------------", "luctl cancels\n-------------"),
                 ("luctl finish\n------------\n", ""),
-                ("Exit status: 0, 1, 2, 5, 6, 8.", "Exit status: 0, 1, 2."),
+                ("Exit status: 0, 1, 2, 5, 6, 8, 9, 11.",
+                 "Exit status: 0, 1, 2."),
                 ("\n4\n    no go", "\n4\n    no way"),
-                ("\n8\n    this", "\n9\n    this")):
+                ("\n10\n    luctl", "\n12\n    luctl")):
             self.assertIn(old, page)
             self.assertTrue(self.findings(page.replace(old, new, 1),
                                           COMPLETION), old)

@@ -14,7 +14,8 @@ from ..run import HarnessError
 from ..timeline_format import (CALLBACK, CANCEL, FINISH, FREEZE, INITCALLS,
                                KERNEL, MARK, PART, PARTS, PREPARE, RESTORE,
                                STEP, THAW, Record)
-from .luctl_fixture import FAILED, OK, UNAVAILABLE, USAGE, LuctlTest
+from .luctl_fixture import (FAILED, OK, UNAVAILABLE, UNREADABLE, USAGE,
+                            LuctlTest)
 
 LEVELS = ("early", "pure", "core", "postcore", "arch", "subsys", "fs",
           "device", "late")
@@ -170,7 +171,7 @@ class TimelineTest(LuctlTest):
     def refused(self, data, what):
         """luctl says what is wrong, in text and JSON, and nothing else."""
         path = self.write(data)
-        text, machine = self.both(FAILED, "timeline", "--file", path)
+        text, machine = self.both(UNREADABLE, "timeline", "--file", path)
         self.assertIn(what, text.err)
         self.assertEqual(text.out, "")
         self.assertEqual(len(machine.objects()), 1)
@@ -207,7 +208,7 @@ class Model(TimelineTest):
         self.assertEqual(
             update["callbacks"][2],
             {"step": "freeze", "participant": "kvm", "kernel": "old",
-             "start_ns": 1500 * US, "duration_ns": 30 * US, "error": 0})
+             "start_ns": 1500 * US, "duration_ns": 30 * US, "errno": None})
 
     def test_dearest(self):
         dearest = self.update(complete())["dearest"]
@@ -317,8 +318,8 @@ class Model(TimelineTest):
         for records in (alone, update.records):
             found = self.update(records)
             self.assertEqual(found["outcome"], "prepare failed")
-            self.assertEqual([c["error"] for c in found["callbacks"]
-                              if c["step"] == "prepare"], [0, -12])
+            self.assertEqual([c["errno"] for c in found["callbacks"]
+                              if c["step"] == "prepare"], [None, "ENOMEM"])
             self.assertIn("prepare of pci: ENOMEM",
                           self.text(tf.build(records)))
 
@@ -364,7 +365,7 @@ class Model(TimelineTest):
                          r" +2  r2 +- +cancelled +-\n"
                          r" +3  r2 +r3 +not finished +18\.03 ms$")
         self.assertIn("update 4 is not recorded", self.text(
-            data, "--update", "4", status=FAILED))
+            data, "--update", "4", status=UNREADABLE))
 
     def test_order_of_updates(self):
         """Records of two updates may be mixed."""
@@ -581,7 +582,7 @@ class Damage(TimelineTest):
 
     def test_a_file_without_end(self):
         result = self.luctl("timeline", "--file", "/dev/zero")
-        self.assertEqual(result.status, FAILED)
+        self.assertEqual(result.status, UNREADABLE)
         self.assertIn("EFBIG", result.err)
 
     def test_nothing(self):
@@ -612,12 +613,12 @@ class Damage(TimelineTest):
                 bad[byte] ^= 0xff
                 result = self.luctl("timeline", "--file",
                                     self.write(bytes(bad)), name)
-                self.assertIn(result.status, (OK, FAILED), result)
+                self.assertIn(result.status, (OK, UNREADABLE), result)
         for byte in range(tf.HEADER.size):
             bad = bytearray(data)
             bad[byte] ^= 0x81
             result = self.luctl("timeline", "--file", self.write(bytes(bad)))
-            self.assertIn(result.status, (OK, FAILED), result)
+            self.assertIn(result.status, (OK, UNREADABLE), result)
 
 
 class Parts(TimelineTest):
@@ -656,8 +657,8 @@ class Parts(TimelineTest):
                          ["guests-0", "guests-1"])
         self.assertEqual([p["duration_ns"] for p in parts[0]["slowest"]],
                          [us * US for us in range(100, 84, -1)])
-        self.assertEqual(parts[2]["slowest"][0]["error"], -5)
-        self.assertNotIn("error", parts[0])
+        self.assertEqual(parts[2]["slowest"][0]["errno"], "EIO")
+        self.assertNotIn("errno", parts[0])
 
     def test_text(self):
         data = tf.build(self.shown().records)
@@ -712,12 +713,16 @@ class Files(TimelineTest):
         self.assertEqual(machine.objects()[0]["updates"][0]["number"], 1)
 
     def test_absent(self):
-        text, _ = self.both(UNAVAILABLE, "timeline")
+        text, _ = self.both(UNREADABLE, "timeline")
         self.assertIn("CONFIG_LIVEUPDATE_TIMELINE", text.err)
+        result = self.luctl("timeline", "--sysfs", self.top / "none")
+        self.assertEqual(result.status, UNREADABLE)
+        self.put("none/kernel/state", "")
         result = self.luctl("timeline", "--sysfs", self.top / "none")
         self.assertEqual(result.status, UNAVAILABLE)
         self.assertIn("cannot be updated live", result.err)
-        text, _ = self.both(FAILED, "timeline", "--file", self.top / "none")
+        text, _ = self.both(UNREADABLE, "timeline", "--file",
+                            self.top / "missing")
         self.assertIn("ENOENT", text.err)
 
     def test_save(self):
@@ -794,8 +799,8 @@ class Schema(TimelineTest):
             "parts", "dearest"})
         time = {"kernel", "start_ns", "duration_ns"}
         for key, keys in {"phases": {"name", "blackout"},
-                          "steps": {"step", "error"},
-                          "callbacks": {"step", "participant", "error"}
+                          "steps": {"step", "errno"},
+                          "callbacks": {"step", "participant", "errno"}
                           }.items():
             for part in update[key]:
                 self.assertEqual(set(part), time | keys)

@@ -5,8 +5,9 @@ import errno
 import signal
 import struct
 
-from .luctl_fixture import (FAILED, INTERRUPTED, JUMPED, LOSS, NO_GO, SIGNALS,
-                            STATE, TIMEOUT, UNAVAILABLE, USAGE, LuctlTest)
+from .luctl_fixture import (FAILED, INTERRUPTED, JUMPED, LOSS, NO_GO, POLICY,
+                            SIGNALS, STATE, TIMEOUT, UNAVAILABLE, UNREADABLE,
+                            USAGE, LuctlTest)
 
 CMDLINE = "kho=on quiet liveupdate=on"
 LOAD = f"load no-initrd {CMDLINE}"
@@ -144,17 +145,17 @@ class Refusals(UpdateTest):
         for name in ("systemd", "init", "runit", "s6-svscan", "dinit"):
             def manages(name=name):
                 self.put("proc/1/comm", name + "\n")
-            self.refused(FAILED, f"luctl: {name}:", "--now", prepare=manages)
+            self.refused(POLICY, f"luctl: {name}:", "--now", prepare=manages)
             text, _ = self.update(JUMPED, "--now", prepare=manages)
             self.assertEqual(text.calls, WAY)
         self.assertIn("systemctl kexec", self.refused(
-            FAILED, prepare=lambda: self.put("proc/1/comm", "systemd\n")))
+            POLICY, prepare=lambda: self.put("proc/1/comm", "systemd\n")))
         for name in ("initramfs", "bash", "sh"):
             self.update(JUMPED, prepare=lambda n=name:
                         self.put("proc/1/comm", n + "\n"))
 
     def test_unknown_process_1(self):
-        self.refused(FAILED, "/proc/1/comm", "--now",
+        self.refused(POLICY, "/proc/1/comm", "--now",
                      prepare=(self.top / "proc/1/comm").unlink)
 
     def test_command_lines_that_receive_nothing(self):
@@ -174,7 +175,7 @@ class Refusals(UpdateTest):
     def test_reused_command_line_that_receives_nothing(self):
         self.refused(NO_GO, "/proc/cmdline", cmdline=None, prepare=lambda:
                      self.put("proc/cmdline", "kho=on\n"))
-        self.refused(FAILED, "/proc/cmdline", "--cmdline", cmdline=None,
+        self.refused(UNREADABLE, "/proc/cmdline", "--cmdline", cmdline=None,
                      prepare=(self.top / "proc/cmdline").unlink)
 
     def test_no_go(self):
@@ -182,7 +183,7 @@ class Refusals(UpdateTest):
                      prepare=lambda: self.put_image(NOTES[1:]))
 
     def test_no_verdict(self):
-        self.refused(FAILED, self.image, opened=True,
+        self.refused(UNREADABLE, self.image, opened=True,
                      prepare=lambda: self.put("image", "no kernel"))
 
     def test_loss(self):
@@ -197,9 +198,9 @@ class Refusals(UpdateTest):
     def test_no_such_files(self):
         def missing():
             (self.top / "image").unlink()
-        text, _ = self.update(FAILED, prepare=missing)
+        text, _ = self.update(UNREADABLE, prepare=missing)
         self.assertIn(self.image, text.err)
-        text, _ = self.update(FAILED, "--initrd", "/nonexistent")
+        text, _ = self.update(UNREADABLE, "--initrd", "/nonexistent")
         self.assertIn("/nonexistent", text.err)
         self.assertNotIn("unload", text.calls)
 

@@ -107,12 +107,9 @@ static enum luctl_status read_notes(struct luctl_notes *notes)
 	globfree(&found);
 
 	if (err) {
-		char *text = luctl_errno_text(-err);
-
-		status = luctl_fail(LUCTL_FAILED, path, NULL, "%s", text);
-		free(text);
+		status = luctl_fail_errno(LUCTL_UNREADABLE, -err, path, NULL, NULL);
 	} else if (!notes->count) {
-		status = luctl_fail(LUCTL_FAILED, path,
+		status = luctl_fail(LUCTL_UNREADABLE, path,
 				    "build this kernel with CONFIG_LIVEUPDATE_SHUTDOWN_LOG, which is a participant",
 				    "no participant tells which KHO ABI this kernel has");
 	}
@@ -133,28 +130,22 @@ static void drop_running(struct running *running)
 static enum luctl_status read_image(const char *path, struct luctl_image *image)
 {
 	const struct luctl_image_problem *problem;
-	enum luctl_status status;
 	size_t size;
 	void *data;
-	char *why;
 	int err;
 
 	err = luctl_read_file(path, IMAGE_LIMIT, &data, &size);
-	if (err) {
-		why = luctl_errno_text(-err);
-		status = luctl_fail(LUCTL_FAILED, path,
-				    err == -EFBIG ? "strip debug information from it" :
-				    err == -EACCES ? "run luctl as root" :
-				    err == -ENOMEM ? "free some memory and try again" :
-				    "give the file of a kernel image", "%s", why);
-		free(why);
-		return status;
-	}
+	if (err)
+		return luctl_fail_errno(LUCTL_UNREADABLE, -err, path,
+					err == -EFBIG ? "strip debug information from it" :
+					err == -EACCES ? "run luctl as root" :
+					err == -ENOMEM ? "free some memory and try again" :
+					"give the file of a kernel image", NULL);
 
 	problem = luctl_image_parse(image, data, size);
 	free(data);
 	if (problem)
-		return luctl_fail(LUCTL_FAILED, path, problem->advice, "%s", problem->message);
+		return luctl_fail(LUCTL_UNREADABLE, path, problem->advice, "%s", problem->message);
 
 	return LUCTL_OK;
 }

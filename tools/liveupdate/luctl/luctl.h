@@ -8,9 +8,11 @@
  * argp(3), does its work through the files of this header, and returns one of
  * &enum luctl_status, which becomes the exit status.
  *
- * Every command prints for people, or with --json one JSON object for programs;
- * both come from the same data. An error is one line that names the thing and
- * the way out; see luctl_fail().
+ * Every command prints for people, or with --json JSON for programs, an object in
+ * a line; both come from the same data. An error is one line that names the thing
+ * and the way out, and with --json one object, always of the same shape; see
+ * luctl_fail(). In an object, "error" is such an object wherever it stands, and
+ * "errno" the name of an error number or null.
  */
 
 #ifndef _LUCTL_H
@@ -26,17 +28,9 @@
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define __printf(format, first) __attribute((__format__(__printf__, format, first)))
 
-/**
- * enum luctl_status - exit status, documented in luctl(8)
- * @LUCTL_OK: done; of check: go.
- * @LUCTL_FAILED: the kernel or the system refused; undone where it was undoable.
- * @LUCTL_USAGE: wrong command line.
- * @LUCTL_LOSS: of check: go with loss.
- * @LUCTL_NO_GO: of check and update: no go.
- * @LUCTL_STATE: wrong state, or another transition runs.
- * @LUCTL_TIMEOUT: prepare_timeout_ms passed, undone.
- * @LUCTL_INTERRUPTED: a signal came, undone.
- * @LUCTL_UNAVAILABLE: this kernel has no /sys/kernel/liveupdate.
+/*
+ * The exit status. What each one means is in luctl_statuses, from where --help has
+ * it; luctl(8) says the same, which a test compares. Numbers are never reused.
  */
 enum luctl_status {
 	LUCTL_OK,
@@ -48,7 +42,23 @@ enum luctl_status {
 	LUCTL_TIMEOUT,
 	LUCTL_INTERRUPTED,
 	LUCTL_UNAVAILABLE,
+	LUCTL_UNREADABLE,
+	LUCTL_POLICY,
+	LUCTL_OUTPUT,
+	LUCTL_NR_STATUSES,
 };
+
+/**
+ * struct luctl_status_text - an exit status in words
+ * @kind: one word, for programs
+ * @meaning: for people
+ */
+struct luctl_status_text {
+	const char *kind;
+	const char *meaning;
+};
+
+extern const struct luctl_status_text luctl_statuses[LUCTL_NR_STATUSES];	/* output.c */
 
 /**
  * struct luctl_options - what every command understands
@@ -71,7 +81,7 @@ extern const struct argp luctl_common_argp;
  *
  * Does not return for --help, nor after argp_error() and argp_usage(), which end
  * with LUCTL_USAGE and are right for everything the command line alone shows to
- * be wrong; with --json they also print an error object.
+ * be wrong; they are reported as luctl_fail() does.
  */
 enum luctl_status luctl_parse(const struct argp *argp, int argc, char **argv, void *input);
 
@@ -95,14 +105,31 @@ enum luctl_status luctl_cmd_timeline(int argc, char **argv);	/* timeline.c */
  * @format: what is wrong
  *
  * Prints "luctl: THING: what is wrong; ADVICE" on standard error, or with --json
- * {"error": {"status": N, "thing": ..., "message": ..., "advice": ...}} on
- * standard output.
+ * {"error": {"status": N, "kind": ..., "thing": ..., "errno": null, "message": ...,
+ * "advice": ...}} on standard output, where kind is that of luctl_statuses and
+ * advice may be null.
  *
  * Return: @status.
  */
 __printf(4, 5)
 enum luctl_status luctl_fail(enum luctl_status status, const char *thing,
 			     const char *advice, const char *format, ...);
+
+/**
+ * luctl_fail_errno() - report an error that has a number
+ * @status: what the command will return
+ * @err: the number, positive
+ * @thing: file, participant, image or option that it is about
+ * @advice: the way out, or NULL
+ * @format: what is wrong, to which the text of @err is added; NULL if that says all
+ *
+ * As luctl_fail(), with the name of @err for errno.
+ *
+ * Return: @status.
+ */
+__printf(5, 6)
+enum luctl_status luctl_fail_errno(enum luctl_status status, int err, const char *thing,
+				   const char *advice, const char *format, ...);
 
 /* Print a JSON object as one line on standard output and drop the reference to it. */
 void luctl_print_json(struct json_object *object);
@@ -113,6 +140,15 @@ char *luctl_format(const char *format, ...);
 
 /* "EIO (Input/output error)", to be freed. @err is positive. */
 char *luctl_errno_text(int err);
+
+/* "EIO" for programs, null for 0. @err is positive. */
+struct json_object *luctl_errno_json(int err);
+
+/*
+ * Text that came from outside, as a name in one line on a terminal: what is no
+ * printable UTF-8 is escaped as \\xHH, a backslash doubled. To be freed.
+ */
+char *luctl_escape(const char *text);
 
 /* sysfs.c */
 

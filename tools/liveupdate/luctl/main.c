@@ -7,14 +7,15 @@
  * Help is written by argp(3): the text of a command is in its file, its name,
  * its one line and the statuses it may exit with are here, once.
  *
- * argp ends the program on a wrong command line. What it says goes to standard
- * error; a program that asked for JSON gets an object as well.
+ * argp and getopt(3) end the program on a wrong command line and tell why on
+ * standard error. That is caught, and reported like any other error.
  */
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "luctl.h"
 
@@ -28,38 +29,27 @@ struct command {
 };
 
 /* Statuses that every command has. */
-#define COMMON_STATUSES	(STATUS(OK) | STATUS(FAILED) | STATUS(USAGE))
+#define COMMON_STATUSES	(STATUS(OK) | STATUS(FAILED) | STATUS(USAGE) | \
+			 STATUS(UNAVAILABLE) | STATUS(UNREADABLE) | STATUS(OUTPUT))
 
 static const struct command commands[] = {
 	{ "status", luctl_cmd_status, "state, participants, and what failed last",
-	  STATUS(UNAVAILABLE) },
+	  STATUS(INTERRUPTED) },
 	{ "check", luctl_cmd_check, "can the kernel in an image read what this one hands over?",
-	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(UNAVAILABLE) },
+	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(INTERRUPTED) },
 	{ "update", luctl_cmd_update, "check, load, prepare, rehearse and jump into an image",
 	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(STATE) | STATUS(TIMEOUT) |
-	  STATUS(INTERRUPTED) | STATUS(UNAVAILABLE) },
+	  STATUS(INTERRUPTED) | STATUS(POLICY) },
 	{ "prepare", luctl_cmd_prepare, "normal -> prepared",
-	  STATUS(STATE) | STATUS(TIMEOUT) | STATUS(INTERRUPTED) | STATUS(UNAVAILABLE) },
+	  STATUS(STATE) | STATUS(TIMEOUT) | STATUS(INTERRUPTED) },
 	{ "cancel", luctl_cmd_cancel, "prepared -> normal",
-	  STATUS(STATE) | STATUS(UNAVAILABLE) },
+	  STATUS(STATE) },
 	{ "rehearse", luctl_cmd_rehearse, "freeze and thaw for real, stay prepared",
-	  STATUS(STATE) | STATUS(TIMEOUT) | STATUS(UNAVAILABLE) },
+	  STATUS(STATE) | STATUS(TIMEOUT) },
 	{ "finish", luctl_cmd_finish, "updated -> normal, in the new kernel",
-	  STATUS(STATE) | STATUS(UNAVAILABLE) },
+	  STATUS(STATE) },
 	{ "timeline", luctl_cmd_timeline, "how long the parts of an update took",
-	  STATUS(UNAVAILABLE) },
-};
-
-static const char *const status_texts[] = {
-	[LUCTL_OK]		= "done; of check: go",
-	[LUCTL_FAILED]		= "refused by kernel or system; undone, or it says what is not",
-	[LUCTL_USAGE]		= "wrong command line",
-	[LUCTL_LOSS]		= "go with loss; update needs --allow-loss",
-	[LUCTL_NO_GO]		= "no go",
-	[LUCTL_STATE]		= "wrong state, or another transition runs",
-	[LUCTL_TIMEOUT]		= "prepare_timeout_ms passed, undone",
-	[LUCTL_INTERRUPTED]	= "a signal came, undone",
-	[LUCTL_UNAVAILABLE]	= "this kernel has no /sys/kernel/liveupdate",
+	  STATUS(INTERRUPTED) },
 };
 
 struct luctl_options luctl_options = {
@@ -77,8 +67,15 @@ enum {
 /* The command whose command line is parsed, NULL for that of luctl itself. */
 static const struct command *current;
 
-/* Whether argp runs, and a program reads what it says. */
-static bool parsing, json_wanted;
+/* A program reads what is said, also if the command line is not understood. */
+static bool json_wanted;
+
+/* What is said on standard error while argp runs, and the real one. */
+static struct {
+	FILE *console;
+	char *text;
+	size_t size;
+} heard;
 
 static error_t parse_common(int key, char *text, struct argp_state *state)
 {
@@ -110,9 +107,10 @@ static char *exit_statuses(unsigned int statuses)
 {
 	char *text = luctl_format("Exit status:");
 
-	for (size_t i = 0; i < ARRAY_SIZE(status_texts); i++) {
+	for (size_t i = 0; i < LUCTL_NR_STATUSES; i++) {
 		if (statuses & (1U << i))
-			text = append(text, luctl_format("\n  %zu  %s", i, status_texts[i]));
+			text = append(text, luctl_format("\n  %2zu  %s", i,
+							 luctl_statuses[i].meaning));
 	}
 
 	return text;
@@ -145,31 +143,91 @@ static const struct argp_child common_child[] = {
 	{ 0 }
 };
 
-/* argp_error() and the like end here. */
-static void report_usage(int status, void *unused)
+/* getopt(3) knows no other place than standard error. */
+static void listen_to_argp(void)
+{
+	FILE *file = open_memstream(&heard.text, &heard.size);
+
+	heard.console = stderr;
+	if (file)
+		stderr = file;
+}
+
+static void stop_listening(void)
+{
+	if (stderr != heard.console)
+		fclose(stderr);
+	stderr = heard.console;
+	heard.console = NULL;
+}
+
+/* What was heard: "luctl NAME: what is wrong", and more lines. */
+static void report_usage(void)
+{
+	const char *text = heard.text && *heard.text ? heard.text : "it is wrong";
+	char *program = luctl_format("luctl%s%s", current ? " " : "",
+				     current ? current->name : "");
+	char *advice = luctl_format("see \"%s --help\"", program);
+	char *prefix = luctl_format("%s: ", program);
+
+	if (!strncmp(text, prefix, strlen(prefix)))
+		text += strlen(prefix);
+	luctl_options.json |= json_wanted;
+	luctl_fail(LUCTL_USAGE, current ? current->name : "command line", advice, "%.*s",
+		   (int)strcspn(text, "\n"), text);
+	free(prefix);
+	free(advice);
+	free(program);
+}
+
+/* What was printed must arrive, too; an error of the command counts more. */
+static enum luctl_status flush(enum luctl_status status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+
+	luctl_fail_errno(LUCTL_OUTPUT, errno, "standard output", NULL, NULL);
+
+	return status ? status : LUCTL_OUTPUT;
+}
+
+/* argp_error() and the like end here, and --help. */
+static void on_end(int status, void *unused)
 {
 	(void)unused;
-	if (!parsing || !json_wanted || status != LUCTL_USAGE)
+	if (!heard.console)
 		return;
 
-	luctl_options.json = true;
-	luctl_fail(LUCTL_USAGE, current ? current->name : "luctl", "see --help",
-		   "wrong command line, standard error says what");
+	stop_listening();
+	if (status == LUCTL_USAGE)
+		report_usage();
+	free(heard.text);
+	_exit(flush(status));
+}
+
+static enum luctl_status parse(const struct argp *argp, int argc, char **argv,
+			       unsigned int flags, void *input)
+{
+	error_t err;
+
+	listen_to_argp();
+	err = argp_parse(argp, argc, argv, flags, NULL, input);
+	stop_listening();
+	free(heard.text);
+	heard.text = NULL;
+	if (!err)
+		return LUCTL_OK;
+
+	return luctl_fail_errno(LUCTL_FAILED, err, "command line", NULL, NULL);
 }
 
 enum luctl_status luctl_parse(const struct argp *argp, int argc, char **argv, void *input)
 {
 	struct argp top = *argp;
-	error_t err;
 
 	top.children = common_child;
-	parsing = true;
-	err = argp_parse(&top, argc, argv, 0, NULL, input);
-	parsing = false;
-	if (!err)
-		return LUCTL_OK;
 
-	return luctl_fail(LUCTL_USAGE, argv[0], "see --help", "%s", strerror(err));
+	return parse(&top, argc, argv, 0, input);
 }
 
 static error_t parse_command(int key, char *text, struct argp_state *state)
@@ -216,22 +274,6 @@ static const struct argp luctl_argp = {
 	.help_filter = list_commands,
 };
 
-/* What a command printed must arrive, too. */
-static enum luctl_status flush(enum luctl_status status)
-{
-	char *text;
-
-	if (!fflush(stdout) && !ferror(stdout))
-		return status;
-
-	text = luctl_errno_text(errno);
-	luctl_options.json = false;
-	status = luctl_fail(LUCTL_FAILED, "standard output", NULL, "%s", text);
-	free(text);
-
-	return status;
-}
-
 int main(int argc, char **argv)
 {
 	char full_name[32];
@@ -240,13 +282,11 @@ int main(int argc, char **argv)
 	for (int i = 1; i < argc; i++)
 		json_wanted |= !strcmp(argv[i], "--json");
 	argp_err_exit_status = LUCTL_USAGE;
-	on_exit(report_usage, NULL);
+	on_exit(on_end, NULL);
 
 	argv[0] = "luctl";
-	parsing = true;
-	if (argp_parse(&luctl_argp, argc, argv, ARGP_IN_ORDER, NULL, &first))
-		return LUCTL_USAGE;
-	parsing = false;
+	if (parse(&luctl_argp, argc, argv, ARGP_IN_ORDER, &first))
+		return LUCTL_FAILED;
 
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		if (strcmp(argv[first], commands[i].name))

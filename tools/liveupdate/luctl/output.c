@@ -6,10 +6,10 @@
  * Errors and JSON. In text mode an error is one line on standard error; with
  * --json everything is on standard output, one object in one line, so that a
  * program that reads lines can also read the rare second error (undoing failed,
- * too).
+ * too). Only if standard output cannot be written, standard error has that object.
  *
- * Strings come from the command line and from files and may hold any byte; what
- * is no UTF-8 is replaced, because JSON must be.
+ * Strings come from the command line and from files and may hold any byte. In JSON,
+ * what is no UTF-8 is replaced; on a terminal, what is not printable is escaped.
  */
 
 #include <errno.h>
@@ -20,14 +20,39 @@
 
 #include "luctl.h"
 
+const struct luctl_status_text luctl_statuses[] = {
+	[LUCTL_OK]		= { "ok", "done; of check: go" },
+	[LUCTL_FAILED]		= { "refused",
+		"the kernel or the system refused; undone, or it says what is not" },
+	[LUCTL_USAGE]		= { "usage", "wrong command line" },
+	[LUCTL_LOSS]		= { "loss", "go with loss; update needs --allow-loss" },
+	[LUCTL_NO_GO]		= { "no-go", "no go" },
+	[LUCTL_STATE]		= { "state", "wrong state, or another transition runs" },
+	[LUCTL_TIMEOUT]		= { "timeout", "prepare_timeout_ms passed, undone" },
+	[LUCTL_INTERRUPTED]	= { "interrupted", "a signal came; nothing is changed" },
+	[LUCTL_UNAVAILABLE]	= { "unavailable",
+		"this kernel has no /sys/kernel/liveupdate" },
+	[LUCTL_UNREADABLE]	= { "unreadable",
+		"a file cannot be read, or is not what it should be" },
+	[LUCTL_POLICY]		= { "policy",
+		"luctl itself refuses; the advice names the option that overrules it" },
+	[LUCTL_OUTPUT]		= { "output",
+		"standard output cannot be written; standard error says what was done" },
+};
+
+/* There is none for a report, either. */
+static void __attribute((__noreturn__)) out_of_memory(void)
+{
+	fputs("luctl: out of memory\n", stderr);
+	exit(LUCTL_FAILED);
+}
+
 static char *format_list(const char *format, va_list arguments)
 {
 	char *text;
 
-	if (vasprintf(&text, format, arguments) < 0) {
-		fputs("luctl: out of memory\n", stderr);
-		exit(LUCTL_FAILED);
-	}
+	if (vasprintf(&text, format, arguments) < 0)
+		out_of_memory();
 
 	return text;
 }
@@ -49,6 +74,24 @@ char *luctl_errno_text(int err)
 	const char *name = strerrorname_np(err);
 
 	return luctl_format("%s (%s)", name ? name : "unknown error", strerror(err));
+}
+
+struct json_object *luctl_errno_json(int err)
+{
+	const char *name = strerrorname_np(err);
+	struct json_object *object;
+	char *number;
+
+	if (!err)
+		return NULL;
+	if (name)
+		return json_object_new_string(name);
+
+	number = luctl_format("%d", err);
+	object = json_object_new_string(number);
+	free(number);
+
+	return object;
 }
 
 /* Bytes of the UTF-8 character at @text, 0 if there is none. */
@@ -83,7 +126,40 @@ static size_t utf8_length(const unsigned char *text)
 	return 0;
 }
 
-void luctl_print_json(struct json_object *object)
+static bool is_control(const unsigned char *text)
+{
+	return *text < ' ' || *text == 0x7f || (*text == 0xc2 && text[1] < 0xa0);
+}
+
+char *luctl_escape(const char *text)
+{
+	char *escaped;
+	size_t size;
+	FILE *file = open_memstream(&escaped, &size);
+
+	if (!file)
+		out_of_memory();
+	while (*text) {
+		const unsigned char *bytes = (const unsigned char *)text;
+		size_t length = utf8_length(bytes);
+		bool shown = length && !is_control(bytes);
+
+		text += length ? length : 1;
+		if (*bytes == '\\')
+			fputs("\\\\", file);
+		else if (shown)
+			fwrite(bytes, 1, length, file);
+		else
+			for (; bytes < (const unsigned char *)text; bytes++)
+				fprintf(file, "\\x%02x", *bytes);
+	}
+	if (fclose(file))
+		out_of_memory();
+
+	return escaped;
+}
+
+static void print_json(FILE *file, struct json_object *object)
 {
 	const char *text = json_object_to_json_string_ext(object,
 							  JSON_C_TO_STRING_PLAIN |
@@ -93,43 +169,93 @@ void luctl_print_json(struct json_object *object)
 		size_t length = utf8_length((const unsigned char *)text);
 
 		if (length)
-			fwrite(text, 1, length, stdout);
+			fwrite(text, 1, length, file);
 		else
-			fputs("\\ufffd", stdout);
+			fputs("\\ufffd", file);
 		text += length ? length : 1;
 	}
-	putchar('\n');
-	fflush(stdout);
+	putc('\n', file);
+	fflush(file);
+}
+
+void luctl_print_json(struct json_object *object)
+{
+	print_json(stdout, object);
 	json_object_put(object);
+}
+
+static struct json_object *json_error(enum luctl_status status, int err, const char *thing,
+				      const char *message, const char *advice)
+{
+	struct json_object *error = json_object_new_object(), *object = json_object_new_object();
+
+	json_object_object_add(error, "status", json_object_new_int(status));
+	json_object_object_add(error, "kind",
+			       json_object_new_string(luctl_statuses[status].kind));
+	json_object_object_add(error, "thing", json_object_new_string(thing));
+	json_object_object_add(error, "errno", luctl_errno_json(err));
+	json_object_object_add(error, "message", json_object_new_string(message));
+	json_object_object_add(error, "advice", advice ? json_object_new_string(advice) : NULL);
+	json_object_object_add(object, "error", error);
+
+	return object;
+}
+
+static void print_error(const char *thing, const char *message, const char *advice)
+{
+	char *line = luctl_format("%s: %s%s%s", thing, message, advice ? "; " : "",
+				  advice ? advice : "");
+	char *escaped = luctl_escape(line);
+
+	fflush(stdout);
+	fprintf(stderr, "luctl: %s\n", escaped);
+	free(escaped);
+	free(line);
+}
+
+/* @message is freed. */
+static void report(enum luctl_status status, int err, const char *thing, const char *advice,
+		   char *message)
+{
+	struct json_object *object;
+
+	if (luctl_options.json) {
+		object = json_error(status, err, thing, message, advice);
+		if (status != LUCTL_OUTPUT)
+			print_json(stdout, object);
+		if (ferror(stdout))
+			print_json(stderr, object);
+		json_object_put(object);
+	} else {
+		print_error(thing, message, advice);
+	}
+	free(message);
 }
 
 enum luctl_status luctl_fail(enum luctl_status status, const char *thing,
 			     const char *advice, const char *format, ...)
 {
-	struct json_object *error, *object;
 	va_list arguments;
-	char *message;
 
 	va_start(arguments, format);
-	message = format_list(format, arguments);
+	report(status, 0, thing, advice, format_list(format, arguments));
 	va_end(arguments);
 
-	if (luctl_options.json) {
-		error = json_object_new_object();
-		json_object_object_add(error, "status", json_object_new_int(status));
-		json_object_object_add(error, "thing", json_object_new_string(thing));
-		json_object_object_add(error, "message", json_object_new_string(message));
-		json_object_object_add(error, "advice",
-				       advice ? json_object_new_string(advice) : NULL);
-		object = json_object_new_object();
-		json_object_object_add(object, "error", error);
-		luctl_print_json(object);
-	} else {
-		fflush(stdout);
-		fprintf(stderr, "luctl: %s: %s%s%s\n", thing, message,
-			advice ? "; " : "", advice ? advice : "");
-	}
-	free(message);
+	return status;
+}
+
+enum luctl_status luctl_fail_errno(enum luctl_status status, int err, const char *thing,
+				   const char *advice, const char *format, ...)
+{
+	char *what, *text = luctl_errno_text(err);
+	va_list arguments;
+
+	va_start(arguments, format);
+	what = format_list(format ? format : "", arguments);
+	va_end(arguments);
+	report(status, err, thing, advice, luctl_format("%s%s", what, text));
+	free(what);
+	free(text);
 
 	return status;
 }

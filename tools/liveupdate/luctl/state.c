@@ -175,8 +175,9 @@ static enum luctl_status report_busy(const struct luctl_request *request,
 				    "the state is %s, not %s", state, request->state);
 	} else if (last->err == EBUSY && !strcmp(last->step, request->step)) {
 		advice = advice_for(last->step, last->name, EBUSY, request->undone);
-		status = luctl_fail(LUCTL_FAILED, *last->name ? last->name : request->command,
-				    advice, "%s failed with EBUSY", last->step);
+		status = luctl_fail_errno(LUCTL_FAILED, EBUSY,
+					  *last->name ? last->name : request->command, advice,
+					  "%s failed with ", last->step);
 	} else {
 		status = luctl_fail(LUCTL_STATE, request->command, "try again",
 				    "the system suspends, hibernates or reboots, or a transition has just ended");
@@ -220,7 +221,7 @@ enum luctl_status luctl_refused(const struct luctl_request *request, int err)
 {
 	enum luctl_status status;
 	struct failure last;
-	char *advice, *text;
+	char *advice;
 	bool told;
 
 	if (request->file && !may_write(request->file))
@@ -231,21 +232,19 @@ enum luctl_status luctl_refused(const struct luctl_request *request, int err)
 		return status;
 	told = last.err == err && !strcmp(last.step, request->step);
 
-	text = luctl_errno_text(err);
 	if (err == EBUSY) {
 		status = report_busy(request, &last);
 	} else if (err == EPERM && !told) {
-		status = luctl_fail(LUCTL_FAILED, request->command,
-				    "run luctl as root, with CAP_SYS_BOOT", "%s", text);
+		status = luctl_fail_errno(LUCTL_FAILED, err, request->command,
+					  "run luctl as root, with CAP_SYS_BOOT", NULL);
 	} else {
 		/* A participant may fail with ETIMEDOUT of its own. */
 		status = err == ETIMEDOUT && timeout_is_set() ? LUCTL_TIMEOUT : LUCTL_FAILED;
 		advice = advice_for(request->step, told ? last.name : "", err, request->undone);
-		luctl_fail(status, told && *last.name ? last.name : request->command, advice,
-			   "%s failed with %s", request->step, text);
+		luctl_fail_errno(status, err, told && *last.name ? last.name : request->command,
+				 advice, "%s failed with ", request->step);
 		free(advice);
 	}
-	free(text);
 	drop_failure(&last);
 
 	return status;
@@ -275,7 +274,7 @@ unsigned int luctl_parse_timeout(const struct argp_state *state, const char *tex
 enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *before)
 {
 	enum luctl_status status;
-	char *text, *why;
+	char *text;
 	int err;
 
 	status = luctl_read("prepare_timeout_ms", &text);
@@ -296,13 +295,9 @@ enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *bef
 				  "try again when \"luctl status\" shows it idle",
 				  "a transition runs");
 
-	why = luctl_errno_text(-err);
-	status = luctl_fail(LUCTL_FAILED, "prepare_timeout_ms",
-			    err == -EPERM ? "run luctl as root, with CAP_SYS_BOOT" : NULL,
-			    "%s", why);
-	free(why);
-
-	return status;
+	return luctl_fail_errno(LUCTL_FAILED, -err, "prepare_timeout_ms",
+				err == -EPERM ? "run luctl as root, with CAP_SYS_BOOT" : NULL,
+				NULL);
 }
 
 /* Undoing. */
@@ -310,16 +305,11 @@ enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *bef
 static enum luctl_status undo(const char *file, const char *text, const char *advice)
 {
 	int err = luctl_write(file, text);
-	char *why;
 
 	if (!err)
 		return LUCTL_OK;
 
-	why = luctl_errno_text(-err);
-	luctl_fail(LUCTL_FAILED, file, advice, "undoing failed with %s", why);
-	free(why);
-
-	return LUCTL_FAILED;
+	return luctl_fail_errno(LUCTL_FAILED, -err, file, advice, "undoing failed with ");
 }
 
 enum luctl_status luctl_undo_prepare(void)
@@ -522,12 +512,10 @@ static struct json_object *json_failure(const struct failure *last)
 {
 	struct json_object *object = json_object_new_object();
 	char *advice = advice_for(last->step, last->name, last->err, false);
-	const char *name = strerrorname_np(last->err);
 
 	json_object_object_add(object, "step", json_object_new_string(last->step));
 	json_object_object_add(object, "participant", text_or_null(last->name));
-	json_object_object_add(object, "errno", json_object_new_int(last->err));
-	json_object_object_add(object, "error", text_or_null(name));
+	json_object_object_add(object, "errno", luctl_errno_json(last->err));
 	json_object_object_add(object, "message", json_object_new_string(strerror(last->err)));
 	json_object_object_add(object, "advice", json_object_new_string(advice));
 	free(advice);

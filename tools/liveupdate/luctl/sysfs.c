@@ -105,25 +105,26 @@ int luctl_read_file(const char *path, size_t limit, void **data, size_t *size)
 
 enum luctl_status luctl_no_file(const char *name, int err)
 {
-	char *path = luctl_path(""), *file;
+	char *kernel = luctl_format("%s/kernel", luctl_options.sysfs);
+	char *folder = luctl_path(""), *file = luctl_path(name);
 	enum luctl_status status;
 
-	if (access(path, F_OK)) {
-		status = luctl_fail(LUCTL_UNAVAILABLE, path,
+	if (access(kernel, F_OK))
+		status = luctl_fail_errno(LUCTL_UNREADABLE, errno, kernel,
+					  "mount sysfs, or give the place where it is with --sysfs",
+					  NULL);
+	else if (access(folder, F_OK) && errno == ENOENT)
+		status = luctl_fail(LUCTL_UNAVAILABLE, folder,
 				    "build the kernel with CONFIG_LIVEUPDATE_SUBSYSTEMS and boot it with \"kho=on liveupdate=on\"",
 				    "this kernel cannot be updated live");
-	} else {
-		char *why = luctl_errno_text(err);
-
-		file = luctl_path(name);
-		status = luctl_fail(LUCTL_FAILED, file,
-				    err == EACCES ? "run luctl as root" :
-				    err == ENOENT ? "a later kernel may have it" : NULL,
-				    "%s", why);
-		free(file);
-		free(why);
-	}
-	free(path);
+	else
+		status = luctl_fail_errno(LUCTL_UNREADABLE, err, file,
+					  err == EACCES ? "run luctl as root" :
+					  err == ENOENT ? "a later kernel may have it" : NULL,
+					  NULL);
+	free(file);
+	free(folder);
+	free(kernel);
 
 	return status;
 }
@@ -211,7 +212,7 @@ enum luctl_status luctl_participants(struct luctl_participant **list, size_t *co
 		}
 		participants = larger;
 		if (!parse_participant(line, &participants[used])) {
-			status = luctl_fail(LUCTL_FAILED, "participants",
+			status = luctl_fail(LUCTL_UNREADABLE, "participants",
 					    "use the luctl of this kernel",
 					    "a line is not understood: %s", line);
 			goto err_free;

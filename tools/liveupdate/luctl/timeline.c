@@ -64,27 +64,28 @@ static enum luctl_status check_header(const char *path, const void *data, size_t
 
 	if (size < sizeof(*header) ||
 	    memcmp(data, LIVEUPDATE_TIMELINE_MAGIC, LIVEUPDATE_TIMELINE_MAGIC_LEN))
-		return luctl_fail(LUCTL_FAILED, path, NULL, "is no timeline");
+		return luctl_fail(LUCTL_UNREADABLE, path, NULL, "is no timeline");
 
 	memcpy(header, data, sizeof(*header));
 	if (header->version != LIVEUPDATE_TIMELINE_VERSION)
-		return luctl_fail(LUCTL_FAILED, path, "use the luctl of the kernel that wrote it",
+		return luctl_fail(LUCTL_UNREADABLE, path,
+				  "use the luctl of the kernel that wrote it",
 				  "is a timeline of version %u, which is unknown here",
 				  header->version);
 	if (header->header_size < sizeof(*header) || header->header_size % 8 ||
 	    header->record_size < sizeof(struct liveupdate_timeline_record) ||
 	    header->record_size % 8)
-		return luctl_fail(LUCTL_FAILED, path, NULL,
+		return luctl_fail(LUCTL_UNREADABLE, path, NULL,
 				  "is damaged: header of %u and records of %u bytes",
 				  header->header_size, header->record_size);
 
 	records = size < header->header_size ? 0 :
 		  (size - header->header_size) / header->record_size;
 	if (size < header->header_size || header->count > records)
-		return luctl_fail(LUCTL_FAILED, path, NULL, "is cut short: %zu of %u records",
+		return luctl_fail(LUCTL_UNREADABLE, path, NULL, "is cut short: %zu of %u records",
 				  records, header->count);
 	if (!header->frequency)
-		return luctl_fail(LUCTL_FAILED, path, NULL,
+		return luctl_fail(LUCTL_UNREADABLE, path, NULL,
 				  "does not say how fast its counter runs");
 
 	return LUCTL_OK;
@@ -107,22 +108,17 @@ static bool same_generation(const char *path, const struct liveupdate_timeline_h
 
 static enum luctl_status cannot_read(const char *path, int err, bool copy)
 {
-	enum luctl_status status;
-	char *text, *folder;
+	char *folder;
 	bool present;
 
-	if (copy) {
-		text = luctl_errno_text(err);
-		status = luctl_fail(LUCTL_FAILED, path, NULL, "%s", text);
-		free(text);
-		return status;
-	}
+	if (copy)
+		return luctl_fail_errno(LUCTL_UNREADABLE, err, path, NULL, NULL);
 
 	folder = luctl_path("");
 	present = !access(folder, F_OK);
 	free(folder);
 	if (err == ENOENT && present)
-		return luctl_fail(LUCTL_UNAVAILABLE, path,
+		return luctl_fail(LUCTL_UNREADABLE, path,
 				  "build the kernel with CONFIG_LIVEUPDATE_TIMELINE",
 				  "this kernel keeps no timeline");
 
@@ -156,16 +152,14 @@ static enum luctl_status read_bytes(const char *path, bool copy, void **data, si
 		return status;
 	}
 
-	return luctl_fail(LUCTL_FAILED, path, "try again",
+	return luctl_fail(LUCTL_UNREADABLE, path, "try again",
 			  "changes faster than it can be read");
 }
 
 enum luctl_status timeline_save(const char *path, const void *data, size_t size)
 {
 	FILE *file = fopen(path, "we");
-	enum luctl_status status;
 	int err = file ? 0 : errno;
-	char *text;
 
 	if (file && fwrite(data, 1, size, file) != size)
 		err = errno;
@@ -174,11 +168,7 @@ enum luctl_status timeline_save(const char *path, const void *data, size_t size)
 	if (!err)
 		return LUCTL_OK;
 
-	text = luctl_errno_text(err);
-	status = luctl_fail(LUCTL_FAILED, path, NULL, "%s", text);
-	free(text);
-
-	return status;
+	return luctl_fail_errno(LUCTL_FAILED, err, path, NULL, NULL);
 }
 
 /* The checksum of a record, which may be longer than we know. */
@@ -290,9 +280,9 @@ static enum luctl_status build(struct timeline *timeline, const struct arguments
 	size_t count = timeline->record_count, end;
 
 	if (!count && (timeline->header.count || timeline->damaged))
-		return luctl_fail(LUCTL_FAILED, path, NULL, "no record is readable");
+		return luctl_fail(LUCTL_UNREADABLE, path, NULL, "no record is readable");
 	if (!count)
-		return luctl_fail(LUCTL_FAILED, path, "\"luctl prepare\" begins one",
+		return luctl_fail(LUCTL_UNREADABLE, path, "\"luctl prepare\" begins one",
 				  "no update is recorded");
 
 	for (size_t start = 0; start < count; start = end) {
@@ -311,8 +301,8 @@ static enum luctl_status build(struct timeline *timeline, const struct arguments
 				      end - start);
 	}
 	if (!timeline->count)
-		return luctl_fail(LUCTL_FAILED, path, "\"luctl timeline --list\" says which are",
-				  "update %u is not recorded", arguments->update);
+		return luctl_fail(LUCTL_UNREADABLE, path,
+				  "\"luctl timeline --list\" says which are", "update %u is not recorded", arguments->update);
 
 	return LUCTL_OK;
 }

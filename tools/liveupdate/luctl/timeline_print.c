@@ -399,7 +399,7 @@ static struct json_object *json_records(const struct timeline_parts *parts)
 			json_object_object_del(object, "name");
 			add_json(object, "step", json_object_new_string(part->name));
 		}
-		add_json(object, "error", json_object_new_int(part->error));
+		add_json(object, "errno", luctl_errno_json(-part->error));
 		json_object_array_add(array, object);
 	}
 
@@ -420,7 +420,7 @@ static struct json_object *json_details(const struct timeline_parts *details)
 			add_json(object, "slowest", slowest);
 			json_object_array_add(array, object);
 		} else {
-			add_json(object, "error", json_object_new_int(part->error));
+			add_json(object, "errno", luctl_errno_json(-part->error));
 			json_object_array_add(slowest, object);
 		}
 	}

@@ -131,15 +131,15 @@ static enum luctl_status need_no_services(struct update *update)
 	for (size_t i = 0; i < ARRAY_SIZE(managers) && name; i++)
 		found |= !strcmp(managers[i], name);
 	if (!name)
-		return luctl_fail(LUCTL_FAILED, "/proc/1/comm", "mount /proc, or give --now",
+		return luctl_fail(LUCTL_POLICY, "/proc/1/comm", "mount /proc, or give --now",
 				  "cannot tell whether services run");
 	if (found)
-		luctl_fail(LUCTL_FAILED, name, !strcmp(name, "systemd") ? systemd_advice :
+		luctl_fail(LUCTL_POLICY, name, !strcmp(name, "systemd") ? systemd_advice :
 			   "stop what matters and give --now",
 			   "process 1 manages services, which reboot(2) would not stop");
 	free(name);
 
-	return found ? LUCTL_FAILED : LUCTL_OK;
+	return found ? LUCTL_POLICY : LUCTL_OK;
 }
 
 /* The words of a command line that are the kernel's; NULL behind the last. */
@@ -187,12 +187,9 @@ static enum luctl_status reuse_cmdline(char **cmdline)
 	int err;
 
 	err = luctl_read_file("/proc/cmdline", CMDLINE_LIMIT, &data, &size);
-	if (err) {
-		text = luctl_errno_text(-err);
-		luctl_fail(LUCTL_FAILED, "/proc/cmdline", "give --cmdline", "%s", text);
-		free(text);
-		return LUCTL_FAILED;
-	}
+	if (err)
+		return luctl_fail_errno(LUCTL_UNREADABLE, -err, "/proc/cmdline",
+					"give --cmdline", NULL);
 
 	text = data;
 	text[strcspn(text, "\n")] = '\0';
@@ -308,16 +305,6 @@ static const char *load_advice(int err)
 	}
 }
 
-static enum luctl_status load_failed(const char *thing, const char *advice, int err)
-{
-	char *text = luctl_errno_text(err);
-
-	luctl_fail(LUCTL_FAILED, thing, advice, "cannot be loaded: %s", text);
-	free(text);
-
-	return LUCTL_FAILED;
-}
-
 struct load {
 	int kernel, initrd;
 	const char *cmdline;
@@ -340,18 +327,20 @@ static enum luctl_status do_load(struct update *update)
 
 	load.kernel = open(update->image, O_RDONLY | O_CLOEXEC);
 	if (load.kernel < 0)
-		return load_failed(update->image, NULL, errno);
+		return luctl_fail_errno(LUCTL_UNREADABLE, errno, update->image, NULL, NULL);
 	if (update->initrd) {
 		load.initrd = open(update->initrd, O_RDONLY | O_CLOEXEC);
 		if (load.initrd < 0) {
-			status = load_failed(update->initrd, NULL, errno);
+			status = luctl_fail_errno(LUCTL_UNREADABLE, errno, update->initrd, NULL,
+						  NULL);
 			goto out_close;
 		}
 	}
 
 	err = luctl_interrupt_run(call_load, &load, "kexec_file_load(2)");
 	if (err) {
-		status = load_failed(update->image, load_advice(-err), -err);
+		status = luctl_fail_errno(LUCTL_FAILED, -err, update->image, load_advice(-err),
+					  "cannot be loaded: ");
 	} else {
 		update->loaded = true;
 		progress("loaded");
@@ -469,19 +458,16 @@ static enum luctl_status do_jump(struct update *update)
 static bool undo(struct update *update)
 {
 	int failed = 0;
-	char *text;
 
 	if (update->prepared)
 		failed |= luctl_undo_prepare();
 	if (update->timeout_set)
 		failed |= luctl_undo_timeout(update->timeout_before);
 	if (update->loaded &&
-	    syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, (unsigned long)KEXEC_FILE_UNLOAD)) {
-		text = luctl_errno_text(errno);
-		failed |= luctl_fail(LUCTL_FAILED, update->image, "unload it with \"kexec -u\"",
-				     "undoing failed with %s", text);
-		free(text);
-	}
+	    syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, (unsigned long)KEXEC_FILE_UNLOAD))
+		failed |= luctl_fail_errno(LUCTL_FAILED, errno, update->image,
+					   "unload it with \"kexec -u\"",
+					   "undoing failed with ");
 
 	return !failed;
 }
