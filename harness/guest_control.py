@@ -94,6 +94,7 @@ class Guest:
         self._sequence = 0
         self._jobs = 0
         self._since = time.monotonic()
+        self.answers = False        # not before it is up, nor when it was sent its end
 
     # -- frames -------------------------------------------------------------
 
@@ -139,6 +140,7 @@ class Guest:
         boot = Boot(len(self.boots) + 1, fields[0], fields[1], max(start, 0),
                     now - self._since, int(fields[2]))
         self.boots.append(boot)
+        self.answers = True
         return boot
 
     def wait_boot(self, timeout=BOOT_TIMEOUT):
@@ -180,6 +182,7 @@ class Guest:
                 if kind == "READY":
                     raise Rebooted(self._came_up(fields))
                 if int(fields[0]) == self._sequence:
+                    self.answers = True
                     return Result(what, int(fields[1]), data)
         except socket.timeout:
             self.vm.record_registers()
@@ -332,6 +335,7 @@ class Guest:
         self._sequence += 1
         body = command.encode()
         self._since = time.monotonic()
+        self.answers = False
         self.vm.agent.sendall(f"RUN {self._sequence} 60000 {len(body)}\n".encode() + body)
 
     def stop_at_jump(self, command="guestctl reboot kexec", meanwhile=None):

@@ -3,7 +3,8 @@
 
 Each prints one line, `ok NAME - seconds`, `not ok NAME - reason` or `skip NAME -
 reason`, and leaves build/scenario/NAME/ with serial.log, console-N.log per kernel,
-trace.log, qemu.cmdline and verdict.json.
+trace.log, qemu.cmdline and verdict.json. With --debug it ends with a scan for leaks,
+whose report is kmemleak.
 """
 
 import argparse
@@ -77,6 +78,8 @@ def _run(run):
         what.function(run)
         if not run.checks:
             result, reason = "not ok", "the scenario checked nothing"
+        elif run.debug:
+            run.check_leaks()
     except Skipped as skipped:
         result, reason = "skip", str(skipped)
     except Exception as error:      # pylint: disable=broad-except

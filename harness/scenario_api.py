@@ -10,7 +10,7 @@ import dataclasses
 import struct
 import time
 
-from . import paths
+from . import guest_leaks, paths
 from .guest_control import APPEND, ENABLED, Guest, host_path
 from .qemu import VM, image
 from .run import HarnessError
@@ -142,6 +142,16 @@ class Run:
         self.equal(f"release of kernel {kernel}", boot.release,
                    release_of(self.image(kernel)))
         return guest
+
+    def check_leaks(self):
+        """No debug kernel that runs at the end has lost memory."""
+        kernels = [release_of(self.image(name)) for name in "ab"]
+        for guest in self.guests:
+            if guest.vm.alive() and guest.answers and guest.boots[-1].release in kernels:
+                self.step(f"scan {guest.boots[-1].release} for leaks")
+                leaks, report = guest_leaks.scan(guest)
+                (guest.vm.folder / "kmemleak").write_text(report)
+                self.equal("leaked memory", [str(leak) for leak in leaks], [])
 
     def close(self):
         """Ends every machine."""

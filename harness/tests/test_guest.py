@@ -4,7 +4,7 @@
 import struct
 import unittest
 
-from .. import guest_handover, scenario_ktap
+from .. import guest_handover, guest_leaks, scenario_ktap
 from ..guest import Archive
 from ..guest_control import split_boots
 from ..run import HarnessError
@@ -79,6 +79,36 @@ class Console(unittest.TestCase):
         self.assertEqual(splats(self.LOG, (r"WARNING: .* at here",)), [])
         self.assertEqual(splats("[ 1.0] BUG: sleeping function\n"),
                          ["[ 1.0] BUG: sleeping function"])
+
+
+LEAKS = """\
+unreferenced object 0xffff888003a1c000 (size 64):
+  comm "sh", pid 71, jiffies 4294937296
+  hex dump (first 32 bytes):
+    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ................
+  backtrace (crc 0):
+    kmemleak_alloc+0x48/0x80
+    __kmalloc_noprof+0x2a4/0x400
+    luo_prepare+0x31/0x1a0
+    prepare_store+0x5c/0xb0 [some_module]
+unreferenced object (percpu) 0x607f0000ab10 (size 8):
+  comm "swapper/0", pid 1, jiffies 4294892296
+  backtrace (crc 1f):
+    pcpu_alloc_noprof+0x5c3/0x9f0
+    start_here+0x1/0x2
+"""
+
+
+class Leaks(unittest.TestCase):
+    """What kmemleak reports is told in a line each."""
+
+    def test_report(self):
+        self.assertEqual([str(leak) for leak in guest_leaks.parse(LEAKS)],
+                         ["64 bytes of sh: luo_prepare < prepare_store",
+                          "8 bytes of swapper/0: start_here"])
+
+    def test_nothing(self):
+        self.assertEqual(guest_leaks.parse(""), [])
 
 
 class Handover(unittest.TestCase):
