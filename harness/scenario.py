@@ -2,13 +2,15 @@
 """Runs scenarios: python3 -m harness.scenario NAME... | --all | --list.
 
 Each prints one line, `ok NAME - seconds`, `not ok NAME - reason` or `skip NAME -
-reason`, and leaves build/scenario/NAME/ with serial.log, console-N.log per kernel,
+reason`, with `, SECOND ATTEMPT: reason` behind it when the machine of the first did not
+start, and leaves build/scenario/NAME/ with serial.log, console-N.log per kernel,
 trace.log, qemu.cmdline and verdict.json. With --debug it ends with a scan for leaks,
 whose report is kmemleak.
 """
 
 import argparse
 import concurrent.futures
+import dataclasses
 import importlib
 import json
 import pkgutil
@@ -56,14 +58,37 @@ def _explain(error):
     return f"{type(error).__name__}: {error}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a scenario went: ok, not ok or skip, why, and how long it took. `started` is
+    False when that is only because no kernel of it ever came up."""
+    result: str
+    reason: str
+    seconds: float
+    started: bool
+
+    def line(self, name, first=None):
+        """The line that is printed of it, with what the first attempt said."""
+        text = f"{self.seconds:.1f} s" if self.result == "ok" else self.reason
+        if first:
+            text += f", SECOND ATTEMPT: {first.reason}"
+        return f"{self.result} {name} - {text}"
+
+
 def run_one(what, debug=False, **hooks):
-    """Runs a scenario; (result, reason, seconds) with result ok, not ok or skip.
+    """Runs a scenario; its Outcome.
 
     A second run of the same scenario waits, for it has the same folder.
     """
     run = Run(what, debug=debug, **hooks)
     with locked(paths.STATE / f"scenario-{run.name}.lock", f"scenario {run.name}"):
         return _run(run)
+
+
+def _started(run, found):
+    """False when the machines of a scenario are to blame for its end: there was none whose
+    kernel came up, and none that complained."""
+    return bool(found or not run.guests or any(guest_.boots for guest_ in run.guests))
 
 
 def _run(run):
@@ -93,71 +118,67 @@ def _run(run):
                                          if len(found) > 1 else "")
         reason = f"{reason}; {text}" if reason else text
         result = "not ok"
-    seconds = time.monotonic() - start
+    outcome = Outcome(result, reason, time.monotonic() - start,
+                      result != "not ok" or _started(run, found))
     verdict = {"name": run.name, "result": result, "reason": reason,
-               "seconds": round(seconds, 2), "debug": run.debug, "checks": run.checks,
+               "seconds": round(outcome.seconds, 2), "started": outcome.started,
+               "debug": run.debug, "checks": run.checks,
                "kernels": [boot.release for g in run.guests for boot in g.boots],
                "boot_seconds": [round(boot.seconds, 2) for g in run.guests
                                 for boot in g.boots],
                "splats": found, "steps": run.steps}
     (run.folder / "verdict.json").write_text(json.dumps(verdict, indent=1) + "\n")
-    return result, reason, seconds
+    return outcome
 
 
-def _report(name, result, reason, seconds):
+def _report(line):
     with _print_lock:
-        print(f"{result} {name} - {f'{seconds:.1f} s' if result == 'ok' else reason}",
-              flush=True)
+        print(line, flush=True)
 
 
-def _again(name, debug, first):
-    """Runs a scenario that failed once more, alone, and says so.
-
-    On a busy host a guest may be starved past every limit. What the kernel itself
-    complained of on the console is never tried again. What the first attempt left,
-    the registers of a guest that hung among it, is kept in NAME.first.
-    """
+def _again(name, debug):
+    """Runs a scenario a second time, alone. What the first attempt left, the registers of
+    a guest that hung among it, is kept in NAME.first."""
     what = SCENARIOS[name]
-    shown = name + ("-debug" if debug else "")
     folder = Run(what, debug=debug).folder
     kept = folder.with_name(f"{folder.name}.first")
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)
-    result, reason, seconds = run_one(what, debug)
-    with _print_lock:
-        if result == "ok":
-            print(f"ok {shown} - {seconds:.1f} s, SECOND ATTEMPT; the first: {first}",
-                  flush=True)
-        else:
-            print(f"{result} {shown} - {reason}; the first attempt: {first}", flush=True)
-    return result == "not ok"
+    return run_one(what, debug)
 
 
-def run_many(names, jobs, debug, again=False):
+def run_many(names, jobs, debug):
     """Runs scenarios, `jobs` at a time; how many did not pass.
 
-    With `again`, those that failed without a complaint of the kernel are tried a
-    second time when the others are through.
+    A machine that did not start says nothing of the kernel: QEMU was starved past every
+    limit, or emulates the boot of any kernel wrongly. Such a scenario is tried once more,
+    when the others are through, and its line tells. One whose kernel came up is not: what
+    goes wrong then goes wrong for an operator, too, however seldom.
     """
     bad = 0
     failed = []
+    shown = "{}-debug" if debug else "{}"
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         futures = {pool.submit(run_one, SCENARIOS[name], debug): name for name in names}
         try:
             for future in concurrent.futures.as_completed(futures):
                 outcome = future.result()
                 name = futures[future]
-                if again and outcome[0] == "not ok" and "console: " not in outcome[1]:
-                    failed.append((name, outcome[1]))
+                if not outcome.started:
+                    failed.append((name, outcome))
                     continue
-                _report(name + ("-debug" if debug else ""), *outcome)
-                bad += outcome[0] == "not ok"
+                _report(outcome.line(shown.format(name)))
+                bad += outcome.result == "not ok"
         except KeyboardInterrupt:
             for future in futures:
                 future.cancel()
             VM.close_all()
             raise
-    return bad + sum(_again(name, debug, first) for name, first in failed)
+    for name, first in failed:
+        outcome = _again(name, debug)
+        _report(outcome.line(shown.format(name), first))
+        bad += outcome.result == "not ok"
+    return bad
 
 
 def _arguments(argv):
@@ -198,7 +219,7 @@ def main(argv=None):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         guest.build()
-        bad = run_many(names, max(1, options.jobs), options.debug, again=options.all)
+        bad = run_many(names, max(1, options.jobs), options.debug)
     except HarnessError as error:
         print(error, file=sys.stderr)
         return 1
