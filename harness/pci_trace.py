@@ -2,15 +2,17 @@
 """What QEMU recorded of PCI: config accesses, resets, interrupts.
 
 The lines are those of QEMU's log backend, with or without the prefix that
-`-msg timestamp=on` gives them::
+`-msg timestamp=on` gives them; QEMU 11 writes it like that of its messages::
 
     24612@1795662957.639274:pci_cfg_write edu 01:00.0 @0x10 <- 0xffffffff
+    2026-11-26T03:15:57.639274Z pci_cfg_write edu 01:00.0 @0x10 <- 0xffffffff
 
 A line does not tell how wide the access was. Bits that are asked for here are
 those of the low byte, or lie where the kernel only writes whole registers.
 """
 
 import dataclasses
+import datetime
 import re
 import time
 
@@ -32,7 +34,9 @@ SLOT_CONTROL = 0x18                             # in the PCI Express capability
 RESETS = ("qdev_reset", "resettable_phase_hold_exec")
 EVENTS = ("pci_cfg_write", *RESETS, "apic_deliver_irq")
 
-_LINE = re.compile(r"(?:\d+@(\d+\.\d+):)?(\w+) (.*)")
+_LINE = re.compile(r"(?:\d+@(\d+\.\d+):|(\d{4}-\d\d-\d\dT[0-9:.]+Z) )?(\w+) (.*)")
+_KNOWN = ("pci_cfg_read", *EVENTS)
+_NAMED = re.compile(rf"(?:^|[^\w])({'|'.join(_KNOWN)}) ")
 _ACCESS = re.compile(r"(\S+) ([0-9a-f]+:[0-9a-f]{2}\.[0-7]) @(0x[0-9a-f]+) "
                      r"(?:<-|->) (0x[0-9a-f]+)$")
 _RESET = re.compile(r"obj=(0x[0-9a-f]+)\((\S+)\)")
@@ -73,9 +77,13 @@ class Interrupt:
 def parse_line(line):
     """The event of one line, or None for what nobody asks for."""
     match = _LINE.match(line)
-    if not match:
+    if not match or match[3] not in _KNOWN:
+        if _NAMED.search(line):         # else nothing that is forbidden were ever seen
+            raise HarnessError(f"no line of a trace as this QEMU writes it: {line!r}")
         return None
-    when, name, rest = float(match[1] or 0), match[2], match[3]
+    name, rest = match[3], match[4]
+    when = datetime.datetime.fromisoformat(match[2]).timestamp() if match[2] \
+        else float(match[1] or 0)
     if name in ("pci_cfg_write", "pci_cfg_read"):
         access = _ACCESS.match(rest)
         if not access:

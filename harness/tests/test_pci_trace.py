@@ -57,6 +57,9 @@ class Parse(unittest.TestCase):
         event = pt.parse(GOOD)[2]
         self.assertEqual(event, pt.Access(1795662957.639274, True, "edu", EDU, 0x10,
                                           0xFFFFFFFF))
+        later = GOOD.replace("24612@1795662957.639274:", "2026-11-26T03:15:57.639274Z ")
+        self.assertNotEqual(later, GOOD)
+        self.assertEqual(pt.parse(later)[2], event)
         read = pt.parse(OTHER)[1]
         self.assertFalse(read.write)
         self.assertEqual((read.time, read.value), (0, 0xC007))
@@ -67,8 +70,11 @@ class Parse(unittest.TestCase):
                          ["Reset"] * 3 + ["Access"])
         self.assertIsNone(pt.parse_line("some other text"))
         self.assertIsNone(pt.parse_line(""))
-        with self.assertRaises(HarnessError):
-            pt.parse("pci_cfg_write edu at 4 is 6\n")
+        for odd in ("pci_cfg_write edu at 4 is 6\n",
+                    "[17:03:01] pci_cfg_write edu 01:00.0 @0x4 <- 0x106\n",
+                    "[17:03:01] resettable_phase_hold_exec obj=0x559a10213ad0(edu)\n"):
+            with self.assertRaises(HarnessError):
+                pt.parse(odd)
 
 
 class Questions(unittest.TestCase):
