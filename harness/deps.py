@@ -3,8 +3,12 @@
 
 On Debian missing ones are installed when we are root; otherwise the exact
 command is printed and nothing else happens.
+
+Libraries are linked dynamically: no static archive is needed but libc's, which
+comes with its headers.
 """
 
+import glob
 import os
 import shutil
 import subprocess
@@ -36,6 +40,7 @@ PACKAGES = {
     "liblz4-dev": "/usr/include/lz4.h",
     "liblzma-dev": "/usr/include/lzma.h",
     "liblzo2-dev": "/usr/include/lzo/lzo1x.h",
+    "libpython3-dev": "/usr/include/python3*/Python.h",     # spatch loads it
     "libzstd-dev": "/usr/include/zstd.h",
     "lz4": "lz4",
     "lzop": "lzop",
@@ -67,7 +72,7 @@ def absent_programs():
     """Packages whose program or file is absent, on any other system."""
     return sorted(
         package for package, probe in PACKAGES.items()
-        if not (os.path.exists(probe) if probe.startswith("/") else
+        if not (glob.glob(probe) if probe.startswith("/") else
                 shutil.which(probe) or shutil.which(probe + ".py")
                 or shutil.which(probe, path="/usr/sbin:/sbin")))
 
@@ -97,5 +102,3 @@ def ensure():
     if left:
         raise HarnessError("still missing after installation: "
                            + " ".join(left))
-
-
