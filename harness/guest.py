@@ -4,11 +4,19 @@
 The archive is written here, byte for byte the same for the same inputs, and
 only when something it is made of changed. Both kernels of an update boot it:
 the first from QEMU's command line, every next one from the host folder.
+
+Programs of the host come with the shared libraries that ldd names, as in any
+initramfs. The dynamic loader keeps its path; all other libraries lie beside libc,
+where that loader looks without a configuration or a cache, whatever folder of the
+host they are from and whether /lib is a link to /usr/lib there. Static are
+busybox, which is packaged so, and guestctl and the selftests, which need nothing
+but libc; its static archive comes with its headers (libc6-dev).
 """
 
 import functools
 import os
 import pathlib
+import re
 import shutil
 import stat
 import subprocess
@@ -92,11 +100,41 @@ def _busybox():
 
 
 def _libraries(program):
-    """Shared libraries a program loads, its dynamic loader included."""
+    """Shared libraries a program loads: place in the guest -> file of the host."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("LD_")}
     result = subprocess.run(["ldd", str(program)], capture_output=True, text=True,
-                            check=False)
-    words = (word for line in result.stdout.splitlines() for word in line.split())
-    return sorted({word for word in words if word.startswith("/")})
+                            check=False, env=dict(env, LC_ALL="C"))
+    return _placed(program, result.stdout)
+
+
+def _placed(program, listed):
+    """What ldd listed, at its place in the guest; the vDSO has no file."""
+    files = {}
+    for line in listed.splitlines():
+        name, arrow, path = (part.strip() for part in line.partition("=>"))
+        name, path = name.split(" (0x")[0], path.split(" (0x")[0]
+        if arrow and not path.startswith("/"):
+            raise HarnessError(f"{program} needs {name}, which the system does not have: "
+                               f"{path}")
+        if arrow or name.startswith("/"):
+            files[name] = path or name
+    if not files:
+        return {}
+    libc = next((path for name, path in files.items() if name.startswith("libc.so")), None)
+    loaders = [name for name in files if re.search(r"^/.*/ld[^/]*\.so[^/]*$", name)]
+    if not loaders or not libc:
+        raise HarnessError(f"{program} is linked with no libc, or no dynamic loader: "
+                           + " ".join(files))
+    folder = pathlib.PurePath(_plain(libc)).parent
+    # A path, of the loader or whatever is linked by its path, is where it is looked for.
+    return {(name if name.startswith("/") else str(folder / name)): _plain(path)
+            for name, path in files.items()}
+
+
+def _plain(path):
+    """The file for any processor, where the loader prefers one for the host's."""
+    plain = re.sub(r"/glibc-hwcaps/[^/]+(?=/)", "", path)
+    return plain if os.path.exists(plain) else path
 
 
 def _compile():
@@ -133,8 +171,9 @@ def _archive(guestctl, luctl_path):
     archive.file("etc/group", GROUP.encode())
 
     folders = set(FOLDERS)
-    for library in _libraries(kexec):
-        parts = pathlib.PurePosixPath(library.lstrip("/"))
+    libraries = {**_libraries(kexec), **_libraries(luctl_path)}
+    for place, library in sorted(libraries.items()):
+        parts = pathlib.PurePosixPath(place.lstrip("/"))
         for folder in reversed(parts.parents[:-1]):
             if str(folder) not in folders:
                 folders.add(str(folder))

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the virtual-machine side reads and writes: archives, logs, KTAP, docs."""
 
+import os
 import struct
+import subprocess
+import tempfile
 import unittest
+from pathlib import Path
 
-from .. import guest_handover, guest_leaks, scenario_ktap
+from .. import guest, guest_handover, guest_leaks, scenario_ktap
 from ..guest import Archive
 from ..guest_control import split_boots
 from ..run import HarnessError
@@ -175,6 +179,74 @@ class Image(unittest.TestCase):
         archive.file("x", b"")
         with self.assertRaises(HarnessError):
             archive.file("x", b"")
+
+
+class Libraries(unittest.TestCase):
+    """What ldd names lies where the loader of a guest looks."""
+
+    LISTED = """\
+\tlinux-vdso.so.1 (0x00007f1cda148000)
+\tlibz.so.1 => /opt/odd/lib/libz.so.1 (0x00007f1cda006000)
+\tlibc.so.6 => /usr/lib/x86_64-linux-gnu/libc.so.6 (0x00007f1cd9e12000)
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f1cda14a000)
+"""
+    FOLDER = "/usr/lib/x86_64-linux-gnu"
+
+    def test_places(self):
+        self.assertEqual(guest._placed("luctl", self.LISTED), {
+            f"{self.FOLDER}/libz.so.1": "/opt/odd/lib/libz.so.1",
+            f"{self.FOLDER}/libc.so.6": f"{self.FOLDER}/libc.so.6",
+            "/lib64/ld-linux-x86-64.so.2": "/lib64/ld-linux-x86-64.so.2"})
+
+    def test_static(self):
+        for text in ("\tstatically linked\n", "\tnot a dynamic executable\n", ""):
+            self.assertEqual(guest._placed("luctl", text), {})
+
+    def test_missing(self):
+        with self.assertRaisesRegex(HarnessError, "luctl needs libz.so.1"):
+            guest._placed("luctl", self.LISTED.replace(
+                "/opt/odd/lib/libz.so.1 (0x00007f1cda006000)", "not found"))
+        for lost in ("libc.so.6", "/lib64/ld"):
+            with self.assertRaisesRegex(HarnessError, "no libc, or no dynamic loader"):
+                guest._placed("luctl", "\n".join(line for line in self.LISTED.splitlines()
+                                                 if not line.startswith("\t" + lost)))
+
+    def test_other_processors(self):
+        """A variant for the host's processor is left, if there is a general one."""
+        with tempfile.TemporaryDirectory() as folder:
+            special = Path(folder, "glibc-hwcaps", "x86-64-v4", "libz.so.1")
+            text = self.LISTED.replace("/opt/odd/lib/libz.so.1", str(special))
+            found = guest._placed("luctl", text)
+            self.assertEqual(found[f"{self.FOLDER}/libz.so.1"], str(special))
+            Path(folder, "libz.so.1").touch()
+            found = guest._placed("luctl", text)
+            self.assertEqual(found[f"{self.FOLDER}/libz.so.1"], f"{folder}/libz.so.1")
+
+    def test_real(self):
+        """A program and a library made here, in a folder that only it knows."""
+        with tempfile.TemporaryDirectory() as folder:
+            def compiled(name, text, *args):
+                subprocess.run([os.environ.get("CC", "cc"), "-x", "c", "-", "-o",
+                                Path(folder, name), f"-L{folder}",
+                                f"-Wl,-rpath,{folder}", *args],
+                               input=text, text=True, check=True)
+                return Path(folder, name)
+            library = compiled("libown.so", "int own(void) { return 7; }", "-shared",
+                               "-fPIC")
+            text = "int own(void); int main(void) { return own(); }"
+            program = compiled("program", text, "-lown")
+            found = guest._libraries(program)
+            folders = {Path(place).name: str(Path(place).parent) for place in found}
+            self.assertEqual(folders["libown.so"], folders["libc.so.6"])
+            self.assertEqual(found[f"{folders['libc.so.6']}/libown.so"], str(library))
+            self.assertTrue(any("/ld" in place for place in found))
+            found = guest._libraries(compiled("by-path", text, "-x", "none", str(library)))
+            self.assertEqual(found[str(library)], str(library))
+            self.assertEqual(guest._libraries(compiled(
+                "still", "int main(void) { return 0; }", "-static")), {})
+            library.unlink()
+            with self.assertRaisesRegex(HarnessError, "program needs .*libown.so"):
+                guest._libraries(program)
 
 
 if __name__ == "__main__":
