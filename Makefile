@@ -32,9 +32,10 @@ help:
 	@echo '(with upstream'"'"'s KHO test), static (the static gates), unit (tests of the'
 	@echo 'harness).'
 	@echo
-	@echo 'Variables: LINUX=tree or tarball to use as base, JOBS=compilers at once,'
-	@echo 'PARTIAL=1 for a series in the making (overlay files and options that no'
-	@echo 'patch has yet are left out).'
+	@echo 'Variables: JOBS=compilers at once, PARTIAL=1 for a series in the making'
+	@echo '(overlay files and options that no patch has yet are left out), and'
+	@echo 'LINUX=tree, tarball or repository#tag to use as base. Without it the base'
+	@echo 'is in the cache or imported; harness/base.py says what is tried.'
 	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/liveupdate-orchestrator.'
 
 demo:
@@ -48,7 +49,7 @@ check:
 scenario:
 ifdef S
 	@$(HARNESS) deps
-	@$(HARNESS) kernel a b base kho
+	@$(HARNESS) kernel $(LINUX_OPT) a b base kho
 	@$(HARNESS).scenario $(S)
 else
 	@$(HARNESS).scenario --list
@@ -56,7 +57,7 @@ endif
 
 shell:
 	@$(HARNESS) deps
-	@$(HARNESS) kernel a b
+	@$(HARNESS) kernel $(LINUX_OPT) a b
 	@$(HARNESS).shell
 
 series:

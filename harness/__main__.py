@@ -96,7 +96,8 @@ def parser():
         if name in ("command_tree", "command_kernel", "command_series",
                     "command_check"):
             one.add_argument("--linux", metavar="PATH", default=None,
-                             help="a tree or tarball to use as base")
+                             help="a tree, a tarball or repository#tag to use "
+                                  "as base")
         if name == "command_tree":
             one.add_argument("--force", action="store_true",
                              help="drop edits made in build/tree")

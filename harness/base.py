@@ -2,9 +2,24 @@
 """The base: the upstream kernel the series applies to.
 
 It is imported once into a bare repository in the cache, as one commit, and
-every tree of every checkout is a worktree of that repository. It comes
-from, in this order: LINUX= (a tree or a tarball), the cache, the
-distribution's source package, the kernel.org tarball.
+every tree of every checkout is a worktree of that repository. What is tried
+for it, the first that has it:
+
+1. LINUX=, if it is given: a tree, a tarball, or REPOSITORY#TAG. The git
+   repository may be bare; any name of a commit will do for the tag. Nothing
+   else is tried then.
+2. What this checkout used last, until "make clean".
+3. The cache, ${XDG_CACHE_HOME:-~/.cache}/liveupdate-orchestrator: of the
+   imported bases of the right stable line the one that series/base records,
+   or else the newest. "make clean" leaves it alone, and nothing there expires.
+4. The package linux-source-X.Y, from the machine's own apt sources.
+5. The same package from each suite of SUITES in the archive that the machine
+   uses, with lists and keys of its own.
+6. The tarball of kernel.org, if series/base records its checksum.
+
+A distribution drops the package when the next kernel comes (4 and 5 find
+none from then on). Machines with a filled cache do not notice; the others
+need 6 or LINUX=, and the error says so.
 
 What a source package holds is checked by the package manager's signature,
 a tarball from the network by the checksum in series/base. The tree's hash
@@ -32,6 +47,9 @@ KERNEL_ORG = "https://cdn.kernel.org/pub/linux/kernel"
 
 #: Suites that may carry the source package, asked for one after the other.
 SUITES = ("trixie-backports", "forky", "sid")
+
+#: What the commit of a base says.
+MESSAGE = "Linux, the base of the series\n"
 
 #: A tree that was built in place carries these; O= builds refuse it.
 BUILT = (".config", "include/config/auto.conf", "arch/x86/include/generated")
@@ -123,29 +141,44 @@ def tarball_entries(path, progress=True):
         size = os.fstat(packed.fileno()).st_size
         bar = Progress("import base", size) if progress else None
         # The child shares our file offset, which tells how far it has read.
-        with subprocess.Popen(tool, stdin=packed,
-                              stdout=subprocess.PIPE) as unpack:
-            with tarfile.open(fileobj=unpack.stdout, mode="r|") as tar:
-                for member in tar:
-                    name = member.name
-                    while name.startswith("./"):
-                        name = name[2:]
-                    name = name.partition("/")[2]
-                    if bar:
-                        bar.update(os.lseek(packed.fileno(), 0, os.SEEK_CUR))
-                    if member.issym():
-                        yield name, "120000", member.linkname.encode()
-                    elif member.isfile():
-                        mode = "100755" if member.mode & 0o100 else "100644"
-                        yield name, mode, tar.extractfile(member).read()
-            # tarfile stops at the end mark; let the child reach its end.
-            while unpack.stdout.read(1 << 20):
-                pass
-        if unpack.returncode:
-            raise HarnessError(f"{path}: {tool[0]} failed, the tarball is "
-                               "damaged")
+        # What it says belongs into our message, not on the terminal.
+        with tempfile.TemporaryFile() as told:
+            try:
+                with subprocess.Popen(tool, stdin=packed, stderr=told,
+                                      stdout=subprocess.PIPE) as unpack:
+                    yield from _members(unpack.stdout, bar and (
+                        lambda: bar.update(os.lseek(packed.fileno(), 0,
+                                                    os.SEEK_CUR))))
+                damage = unpack.returncode and f"{tool[0]} failed"
+            except tarfile.TarError as error:
+                damage = str(error)
+            if damage:
+                told.seek(0)
+                lines = told.read().decode(errors="replace").split("\n")
+                raise HarnessError(f"{path} is no tarball, or damaged: "
+                                   f"{lines[0] or damage}")
         if bar:
             bar.finish()
+
+
+def _members(stream, progress):
+    """Yield (name, mode, bytes) of an unpacked tar stream."""
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            name = member.name
+            while name.startswith("./"):
+                name = name[2:]
+            name = name.partition("/")[2]
+            if progress:
+                progress()
+            if member.issym():
+                yield name, "120000", member.linkname.encode()
+            elif member.isfile():
+                mode = "100755" if member.mode & 0o100 else "100644"
+                yield name, mode, tar.extractfile(member).read()
+    # tarfile stops at the end mark; let the child reach its end.
+    while stream.read(1 << 20):
+        pass
 
 
 def folder_entries(path):
@@ -212,25 +245,90 @@ def import_entries(git, entries, message):
 
 
 def import_source(git, source):
-    """Import a tarball or a folder; return the Base."""
-    source = Path(source)
-    if source.is_dir():
-        if not (source / "Kbuild").is_file():
-            raise HarnessError(f"{source} is no kernel tree")
+    """Import LINUX=: a tarball, a folder, or REPOSITORY#TAG; return the Base."""
+    tagged = _tagged(source)
+    path = Path(source)
+    if tagged:
+        commit = import_tag(git, *tagged)
+    elif path.is_dir():
+        if not (path / "Kbuild").is_file():
+            raise HarnessError(f"{source} is no kernel tree" + (
+                f"; name a tag of the repository: {source}#TAG"
+                if _is_repository(path) else ""))
         say(f"importing {source}")
-        entries = folder_entries(source)
-    elif source.is_file():
-        entries = tarball_entries(source)
+        commit = import_entries(git, folder_entries(path), MESSAGE)
+    elif path.is_file():
+        commit = import_entries(git, tarball_entries(path), MESSAGE)
     else:
-        raise HarnessError(f"{source}: no such tree or tarball")
-    try:
-        commit = import_entries(git, entries,
-                                "Linux, the base of the series\n")
-    except tarfile.TarError as error:
-        raise HarnessError(f"{source}: {error}") from error
+        raise HarnessError(f"{source}: no such tree, tarball or "
+                           "repository#tag")
     base = Base(git, commit)
     git("update-ref", f"refs/bases/{base.version}/{base.tree[:16]}", commit)
     return base
+
+
+# --- a tag of a git repository ------------------------------------------------
+
+def _is_repository(path):
+    """True when git takes the folder itself for a repository or a worktree."""
+    path = Path(path)
+    return (path / ".git").exists() or ((path / "HEAD").is_file()
+                                        and (path / "objects").is_dir())
+
+
+def _tagged(source):
+    """(repository, tag) of REPOSITORY#TAG; None for any other source."""
+    path, mark, tag = str(source).rpartition("#")
+    if not mark or Path(source).exists():
+        return None
+    if not Path(path).is_dir() or not _is_repository(path):
+        raise HarnessError(f"{source}: {path or 'nothing'} is no git repository")
+    return Path(path), tag
+
+
+def _tree_of(path, tag):
+    """The tree that a tag, branch or commit of a repository names."""
+    found = Git(path).try_run("rev-parse", "--verify", "--quiet",
+                              f"{tag}^{{commit}}^{{tree}}")
+    if found.returncode:
+        raise HarnessError(f"{path} has no tag or commit {tag!r}")
+    return found.stdout.decode().strip()
+
+
+def import_tag(git, path, tag):
+    """Copy the tree of a commit, without its history; return the new commit.
+
+    It is the same commit as that of a tarball with the same files.
+    """
+    tree = _tree_of(path, tag)
+    source = Git(path)
+    if source.try_run("cat-file", "-e", f"{tree}:Kbuild").returncode:
+        raise HarnessError(f"{path}#{tag} is no kernel tree")
+    if git.try_run("cat-file", "-e", tree).returncode:
+        say(f"importing {path}#{tag}")
+        copy_tree(source, git, tree)
+    return git("commit-tree", tree, "-F", "-", data=MESSAGE.encode())
+
+
+def copy_tree(source, git, tree):
+    """Copy one tree with all that is in it to another repository."""
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(
+                source.command(["pack-objects", "--revs", "--stdout",
+                                "--delta-base-offset", "-q"]), env=source.env,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=errors) as packer:
+            packer.stdin.write(tree.encode() + b"\n")
+            packer.stdin.close()
+            done = subprocess.run(
+                git.command(["index-pack", "--stdin", "--fix-thin"]),
+                env=git.env, stdin=packer.stdout, stdout=subprocess.DEVNULL,
+                stderr=errors, check=False)
+            packer.stdout.close()
+        if packer.returncode or done.returncode:
+            errors.seek(0)
+            raise HarnessError(f"{source.where} cannot be copied:\n"
+                               + errors.read().decode(errors="replace"))
 
 
 # --- the distribution's package ----------------------------------------------
@@ -278,25 +376,26 @@ def _download(package, folder, options=()):
     return found[-1]
 
 
-def from_own_apt(package, folder):
+def from_own_apt(package, folder, lacking):
     """The package by the machine's own sources, or None."""
     policy = output(["apt-cache", "policy", package],
                     env=dict(os.environ, LC_ALL="C"))
     match = re.search(r"Candidate: (\S+)", policy)
     if not match or match[1] == "(none)":
+        lacking.append("apt's own sources")
         return None
     say(f"base: {package} {match[1]} from the machine's own apt sources")
     return _download(package, folder)
 
 
-def from_private_apt(package, folder):
+def from_private_apt(package, folder, lacking):
     """The package from a later suite of the same archive, or None.
 
     Sources, lists and cache are private: the machine's are left alone.
     """
     keyring = archive_keyring()
     if not keyring:
-        notice("no archive keyring is installed, the archive cannot be used")
+        lacking.append("later suites (no archive keyring is installed)")
         return None
     state = Path(folder) / "apt"
     for sub in ("lists/partial", "cache/archives/partial"):
@@ -307,34 +406,36 @@ def from_private_apt(package, folder):
                f"Dir::Cache={state}/cache",
                "APT::Get::List-Cleanup=0",
                "Acquire::Languages=none")
-    for mirror in archive_mirrors():
-        for suite in SUITES:
+    for suite in SUITES:
+        why = suite
+        for mirror in archive_mirrors():
             (state / "sources.list").write_text(
                 f"deb [signed-by={keyring}] {mirror} {suite} main\n",
                 encoding="ascii")
             try:
+                why = f"{suite} (cannot be read: {paths.LOG / 'base-apt.log'})"
                 logged(_apt("apt-get", "update", "--error-on=any",
                             options=options),
                        paths.LOG / "base-apt.log", f"apt-get update of {suite}")
+                why = suite
                 found = _download(package, folder, options)
-            except HarnessError as error:
-                notice(f"{suite} gives no {package}: "
-                       + str(error).splitlines()[0])
+            except HarnessError:
                 continue
             say(f"base: {found.name} from the suite {suite}")
             return found
+        lacking.append(why)
     return None
 
 
-def from_distribution(git, wanted):
+def from_distribution(git, wanted, lacking):
     """Import the distribution's source package; None when there is none."""
     if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        lacking.append("apt (not on this system)")
         return None
     paths.CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=paths.CACHE) as folder:
-        package = from_own_apt(wanted.package, folder)
-        if not package:
-            package = from_private_apt(wanted.package, folder)
+        package = from_own_apt(wanted.package, folder, lacking) or \
+            from_private_apt(wanted.package, folder, lacking)
         if not package:
             return None
         unpacked = Path(folder) / "unpacked"
@@ -348,11 +449,10 @@ def from_distribution(git, wanted):
 
 # --- kernel.org --------------------------------------------------------------
 
-def from_kernel_org(git, wanted):
+def from_kernel_org(git, wanted, lacking):
     """Import the release tarball whose checksum series/base records."""
     if not wanted.tarballs:
-        notice("series/base records no checksum of the kernel.org tarball, "
-               "so it is not used")
+        lacking.append("kernel.org (series/base has no checksum)")
         return None
     name = f"linux-{wanted.version}.tar.xz"
     url = f"{KERNEL_ORG}/v{wanted.version.split('.')[0]}.x/{name}"
@@ -376,7 +476,7 @@ def from_kernel_org(git, wanted):
                     bar.update(done)
                 bar.finish()
         except OSError as error:
-            notice(f"{url}: {error}")
+            lacking.append(f"kernel.org ({error})")
             return None
         if digest.hexdigest() not in wanted.tarballs:
             raise HarnessError(f"{url} has the sha256 {digest.hexdigest()}, "
@@ -403,9 +503,12 @@ def cached(git, wanted):
 
 
 def _source_key(source):
-    """What tells whether LINUX= still names the same thing."""
+    """What tells whether LINUX= still names the same thing; None if nothing can."""
+    tagged = _tagged(source)
+    if tagged:
+        return f"{tagged[0].resolve()}#{_tree_of(*tagged)}"
     source = Path(source).resolve()
-    if source.is_dir():
+    if not source.is_file():
         return None                     # a folder's content may always change
     stat = source.stat()
     return f"{source} {stat.st_size} {stat.st_mtime_ns}"
@@ -420,24 +523,26 @@ def get(linux=None):
     wanted = Wanted()
     record = paths.STATE / "base.json"
     known = load_json(record)
+    key = _source_key(linux) if linux else None
+    lacking = ["the cache"]
     with locked(paths.CACHE / "base.lock", "the base in the cache"):
         git = repository()
         present = known.get("commit") and git.try_run(
             "cat-file", "-e", known["commit"]).returncode == 0
-        if present and (not linux or known.get("source") == _source_key(linux)
-                        != None):
+        if present and (not linux or known.get("source") == key != None):
             return Base(git, known["commit"])
         if linux:
             base = import_source(git, linux)
         else:
             base = (cached(git, wanted)
-                    or from_distribution(git, wanted)
-                    or from_kernel_org(git, wanted))
+                    or from_distribution(git, wanted, lacking)
+                    or from_kernel_org(git, wanted, lacking))
     if not base:
         raise HarnessError(
-            f"no base found. Give one: make tree LINUX=PATH, where PATH is a "
-            f"tree or tarball of Linux {wanted.line}.y "
-            f"({wanted.version} is what the series was made on)")
+            f"there is no Linux {wanted.line}.y in " + ", ".join(lacking)
+            + "; give one with LINUX=TREE, LINUX=TARBALL or "
+            f"LINUX=REPOSITORY#TAG ({wanted.version} is what the series was "
+            "made on)")
     if not base.version.startswith(wanted.line + "."):
         notice(f"the base is Linux {base.version}, the series is for "
                f"{wanted.line}.y")
@@ -446,7 +551,6 @@ def get(linux=None):
                f"series was made on {wanted.version} with tree "
                + " or ".join(wanted.trees))
     save_json(record, {"commit": base.commit, "tree": base.tree,
-                       "version": base.version,
-                       "source": _source_key(linux) if linux else None})
+                       "version": base.version, "source": key})
     say(f"base: Linux {base.version}, tree {base.tree[:12]}")
     return base
