@@ -267,7 +267,8 @@ def luctl_interrupted(run):
         guest.do(f"until grep -q '^{step} test-irq' /sys/kernel/liveupdate/transition; "
                  "do usleep 20000; done")
         guest.do("kill -INT $(pidof luctl)")
-        guest.do(f"until grep -qi interrupt {job}; do usleep 20000; done", timeout=5)
+        guest.do(f"until grep -q 'SIGINT: will be undone' {job}; do usleep 20000; done",
+                 timeout=5)
         run.contains("the kernel is still at it", guest.attribute("transition"), step)
         result = guest.finish(job)
         run.equal("exit status", result.status, INTERRUPTED)

@@ -5,6 +5,7 @@ import ctypes
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -112,11 +113,14 @@ class LuctlTest(unittest.TestCase):
             self.sysfs(name, text + "\n")
         self.sysfs("participants", PARTICIPANTS)
         self.put("sys/kernel/kexec_loaded", "0\n")
-        self.put("proc/1/comm", "guestctl\n")
+        self.put("proc/1/comm", "sh\n")
         self.put("proc/cmdline", "BOOT_IMAGE=/vmlinuz initrd=/initrd kho=on "
                                  "quiet liveupdate=on\n")
         for script in (self.top / "script").glob("*"):
             script.unlink()
+        shutil.rmtree(self.top / "sys/kernel/liveupdate/devices", True)
+        for name in ("sys/kernel/liveupdate/timeline", "timeline.next"):
+            (self.top / name).unlink(missing_ok=True)
         (self.top / "calls").unlink(missing_ok=True)
 
     def put(self, name, text):
@@ -131,6 +135,24 @@ class LuctlTest(unittest.TestCase):
             return (self.top / "sys/kernel/liveupdate" / name
                     ).read_text().rstrip("\n")
         return self.put(f"sys/kernel/liveupdate/{name}", text)
+
+    def devices(self, **lists):
+        """Live update of devices, with these lists of lines."""
+        for name in ("requested", "preserved", "reclaimed", "unreclaimed"):
+            lines = lists.get(name, ())
+            self.sysfs(f"devices/{name}", "".join(
+                f"{line}\n" for line in (len(lines), *lines)))
+        self.sysfs("devices/last_failed", lists.get("last", "none") + "\n")
+
+    def session(self, pid, process, *names):
+        """A process that has these sessions open."""
+        self.put(f"proc/{pid}/comm", process + "\n")
+        folder = self.top / f"proc/{pid}/fd"
+        folder.mkdir(exist_ok=True)
+        (folder / "0").symlink_to("/dev/null")
+        for number, name in enumerate(names, 3):
+            (folder / str(number)).symlink_to(
+                f"anon_inode:[luo_session] {name}")
 
     def script(self, call, **what):
         """What a call does; see luctl_shim.c."""

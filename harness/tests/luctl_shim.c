@@ -4,10 +4,12 @@
  * has
  *
  *	sys/		the sysfs that luctl is pointed at
- *	proc/		what it finds in /proc
+ *	proc/		what it finds in /proc; a link there is a file of a process
+ *	timeline.next	what the timeline is after a participant failed
  *	script/CALL	what a call does: words of "errno=N", "ms=N" (how long it
- *			takes), "signal=N" (which it first sends to luctl) and
- *			"name=PARTICIPANT" (whose failure it is)
+ *			takes), "signal=N" (which it first sends to luctl),
+ *			"name=PARTICIPANT" (whose failure it is) and "then=STATE"
+ *			(what the state is after that)
  *	calls		the calls that were made, a line each
  *
  * Calls are timeout, prepare, cancel, rehearse, finish, load, unload, sync,
@@ -16,6 +18,7 @@
  * with JUMPED. Nothing gets through to the kernel of this machine.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +42,7 @@ struct script {
 	int signal;
 	char name[64];
 	int named;
+	char then[32];
 };
 
 static const char *folder(void)
@@ -110,6 +114,8 @@ static struct script load_script(const char *call)
 		number(word, "errno=", &script.err);
 		number(word, "ms=", &script.ms);
 		number(word, "signal=", &script.signal);
+		if (!strncmp(word, "then=", 5))
+			snprintf(script.then, sizeof(script.then), "%s\n", word + 5);
 		if (!strncmp(word, "name=", 5)) {
 			script.named = 1;
 			snprintf(script.name, sizeof(script.name), "%s", word + 5);
@@ -126,6 +132,16 @@ static void take(const struct script *script)
 	usleep(script->ms * 1000);
 }
 
+/* What the kernel records of a step that ran. */
+static void record(void)
+{
+	char from[PATH_MAX], to[PATH_MAX];
+
+	snprintf(from, sizeof(from), "%s/timeline.next", folder());
+	snprintf(to, sizeof(to), "%s/" FOLDER "timeline", folder());
+	rename(from, to);
+}
+
 static int failed(const struct script *script, const char *step, int err)
 {
 	char text[32];
@@ -135,7 +151,10 @@ static int failed(const struct script *script, const char *step, int err)
 		put(FOLDER "last_failed_name", O_TRUNC, script->name);
 		snprintf(text, sizeof(text), "%d\n", -err);
 		put(FOLDER "last_failed_errno", O_TRUNC, text);
+		record();
 	}
+	if (*script->then)
+		put(FOLDER "state", O_TRUNC, script->then);
 	errno = err;
 	return -1;
 }
@@ -222,15 +241,21 @@ ssize_t write(int fd, const void *data, size_t size)
 	return store(path + strlen(prefix), text) ? -1 : (ssize_t)size;
 }
 
+static const char *moved(const char *path, char *buffer)
+{
+	if (strncmp(path, "/proc", 5) || !strncmp(path, "/proc/self", 10))
+		return path;
+	snprintf(buffer, PATH_MAX, "%s%s", folder(), path);
+	return buffer;
+}
+
 int open(const char *path, int flags, ...)
 {
-	char moved[PATH_MAX];
+	char buffer[PATH_MAX];
 	const char *image = getenv("LUCTL_SHIM_IMAGE");
 
-	if (!strncmp(path, "/proc/", 6)) {
-		snprintf(moved, sizeof(moved), "%s%s", folder(), path);
-		return real_open(moved, flags, 0);
-	}
+	if (!strncmp(path, "/proc/", 6))
+		return real_open(moved(path, buffer), flags, 0);
 	if (image && !strcmp(path, image)) {
 		struct script script = load_script("open");
 
@@ -240,6 +265,23 @@ int open(const char *path, int flags, ...)
 			return failed(&script, "none", script.err);
 	}
 	return real_open(path, flags, 0);
+}
+
+DIR *opendir(const char *path)
+{
+	static DIR *(*real)(const char *path);
+	char buffer[PATH_MAX];
+
+	if (!real)
+		real = (DIR *(*)(const char *))dlsym(RTLD_NEXT, "opendir");
+	return real(moved(path, buffer));
+}
+
+ssize_t readlink(const char *path, char *target, size_t size)
+{
+	char buffer[PATH_MAX];
+
+	return syscall(SYS_readlinkat, AT_FDCWD, moved(path, buffer), target, size);
 }
 
 static int kexec_file_load(int initrd, const char *cmdline, size_t size, unsigned long flags)

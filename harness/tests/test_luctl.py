@@ -3,11 +3,16 @@
 
 import errno
 import json
+import os
+import shutil
 import signal
 import time
 
-from .luctl_fixture import (FAILED, INTERRUPTED, OK, OUTPUT, SIGNALS, STATE,
-                            TIMEOUT, UNAVAILABLE, UNREADABLE, USAGE, LuctlTest)
+from .. import timeline_format as tf
+from .luctl_fixture import (FAILED, INTERRUPTED, OK, OUTPUT, POLICY, SIGNALS,
+                            STATE, TIMEOUT, UNAVAILABLE, UNREADABLE, USAGE,
+                            LuctlTest)
+from .test_luctl_timeline import Update
 
 #: command -> (state it needs, state it leads to, step of its failures)
 COMMANDS = {
@@ -85,8 +90,9 @@ class Requests(LuctlTest):
                     self.assertEqual(text.err.count("\n"), 1)
                     self.assertTrue(machine.objects()[0]["error"]["advice"])
                     self.assertEqual(self.sysfs("state"), state)
-                    if step == "freeze":
-                        self.assertIn("luctl cancel", text.err)
+                    for word, where in (("still prepared", "prepared"),
+                                        ("everything is undone", "normal")):
+                        self.assertEqual(word in text.err, state == where)
 
     def test_advice(self):
         for number, participant, word in (
@@ -94,7 +100,7 @@ class Requests(LuctlTest):
                 (errno.E2BIG, "", "unload modules"),
                 (errno.E2BIG, "pci", "more to hand over"),
                 (errno.EIO, "pci", "documentation of pci"),
-                (errno.ETIMEDOUT, "pci", "stack")):
+                (errno.ETIMEDOUT, "pci", "no limit is set")):
             text, _ = self.both(
                 FAILED, "prepare", prepare=lambda n=number, p=participant:
                 self.script("prepare", errno=n, name=p))
@@ -111,6 +117,106 @@ class Requests(LuctlTest):
             text, _ = self.both(FAILED, "prepare", prepare=earlier)
             self.assertIn("luctl: prepare:", text.err)
             self.assertNotIn("pci", text.err)
+
+    def fail_before(self, name="pci", number=errno.EBUSY, step="prepare"):
+        """A failure that is there already."""
+        self.sysfs("last_failed_step", step + "\n")
+        self.sysfs("last_failed_name", name + "\n")
+        self.sysfs("last_failed_errno", f"-{number}\n")
+
+    def record(self, before, after):
+        """The timeline as it is, and as a step that fails leaves it."""
+        for name, generation in (
+                ("sys/kernel/liveupdate/timeline", before),
+                ("timeline.next", after)):
+            (self.top / name).write_bytes(tf.build([], generation=generation))
+
+    def test_an_older_failure_in_the_same_step(self):
+        """A request that the kernel refuses at once is not blamed on it."""
+        def refused(recorded):
+            self.fail_before()
+            self.script("prepare", errno=errno.EBUSY)
+            if recorded:
+                self.record(1, 2)
+        for recorded in (False, True):
+            text, _ = self.both(STATE, "prepare",
+                                prepare=lambda r=recorded: refused(r))
+            self.assertIn("suspends", text.err)
+            self.assertEqual("prepare of pci may have failed again"
+                             in text.err, not recorded)
+            self.assertNotIn("luctl: pci", text.err)
+
+    def test_the_same_failure_again(self):
+        """The timeline, or an errno that only a step has, shows that it is new."""
+        def again(number, recorded):
+            self.fail_before(number=number)
+            self.script("prepare", errno=number, name="pci")
+            if recorded:
+                self.record(1, 2)
+        for number, recorded in ((errno.EBUSY, True), (errno.EPERM, True),
+                                 (errno.EIO, False)):
+            text, _ = self.both(FAILED, "prepare", prepare=lambda
+                                n=number, r=recorded: again(n, r))
+            self.assertIn("luctl: pci: prepare failed with "
+                          + errno.errorcode[number], text.err)
+
+    def test_a_device_fails(self):
+        """It is named, with the reason, unless it failed at something else."""
+        def fail(step="prepare", number=errno.EOPNOTSUPP):
+            self.devices(last=f"{step} pci 0000:00:04.0 -{number} its bus is "
+                         "not supported")
+            self.script("prepare", errno=errno.EOPNOTSUPP, name="devices")
+        told = "devices: pci 0000:00:04.0: its bus is not supported; prepare " \
+            "failed with EOPNOTSUPP"
+        text, _ = self.both(FAILED, "prepare", prepare=fail)
+        self.assertIn(told, text.err)
+        for wrong in ({"step": "freeze"}, {"number": errno.EIO}):
+            text, _ = self.both(FAILED, "prepare",
+                                prepare=lambda w=wrong: fail(**w))
+            self.assertIn("luctl: devices: prepare failed", text.err)
+            self.assertNotIn("0000:00:04.0", text.err)
+
+    def test_microseconds(self):
+        _, machine = self.both(OK, "rehearse", state="prepared", prepare=lambda:
+                               self.script("rehearse", ms=20))
+        self.assertGreaterEqual(machine.objects()[0]["microseconds"], 20000)
+        text, machine = self.both(OK, "rehearse", state="prepared")
+        self.assertGreater(machine.objects()[0]["microseconds"], 0)
+        self.assertRegex(text.out, r"done in \d\.\d{6} s")
+
+    def test_output_that_cannot_be_written(self):
+        """prepare is undone, the others say that they are done."""
+        for command, (state, after, _) in COMMANDS.items():
+            for more in ((), ("--json",)):
+                for where in ("/dev/full", "pipe"):
+                    with self.subTest(command, more=more, where=where):
+                        self.reset(state)
+                        self.unheard(command, after, more, where)
+
+    def unheard(self, command, after, more, where):
+        """A command whose standard output cannot be written."""
+        number, name = (os.open(where, os.O_WRONLY), "ENOSPC") \
+            if where != "pipe" else (self.closed_pipe(), "EPIPE")
+        with self.start(*more, command, stdout=number) as process:
+            os.close(number)
+            err = process.stderr.read()
+        self.assertEqual(process.returncode, OUTPUT)
+        self.assertIn(name, err)
+        if more:
+            self.assert_error(json.loads(err)["error"])
+        undone = command == "prepare"
+        self.assertEqual(self.calls(),
+                         ["prepare", "cancel"] if undone else [command])
+        self.assertEqual(self.sysfs("state"), "normal" if undone else after)
+        self.assertIn("it is undone" if undone else
+                      f"{command} is done, the state is {after}", err)
+
+    @staticmethod
+    def closed_pipe():
+        """A pipe that nobody reads."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        return writer
 
     def test_no_permission(self):
         for command, (state, _, _) in COMMANDS.items():
@@ -135,6 +241,148 @@ class Requests(LuctlTest):
             UNREADABLE, "rehearse", prepare=lambda:
             (self.top / "sys/kernel/liveupdate/rehearse").unlink())
         self.assertIn("kernel/liveupdate/rehearse: ENOENT", text.err)
+
+
+class Advice(LuctlTest):
+    """What it says to do fits the state."""
+
+    def test_a_failed_freeze(self):
+        for state, word in (("prepared", "still prepared"),
+                            ("normal", "everything is undone")):
+            def fails(state=state):
+                self.script("rehearse", errno=errno.EIO, name="pci",
+                            then=state)
+            text, _ = self.both(FAILED, "rehearse", state="prepared",
+                                prepare=fails)
+            self.assertIn(word, text.err)
+
+    def test_status_does_not_speak_of_another_state(self):
+        def failed():
+            self.sysfs("last_failed_step", "freeze\n")
+            self.sysfs("last_failed_name", "pci\n")
+            self.sysfs("last_failed_errno", f"-{errno.EIO}\n")
+        for state in STATES:
+            text, _ = self.both(OK, "status", state=state, prepare=failed)
+            self.assertNotIn("still prepared", text.out)
+
+    def test_time_is_up(self):
+        """A participant may give up by itself."""
+        def late(limit):
+            self.sysfs("prepare_timeout_ms", f"{limit}\n")
+            self.script("prepare", errno=errno.ETIMEDOUT, name="pci")
+        text, _ = self.both(FAILED, "prepare", prepare=lambda: late(0))
+        self.assertNotIn("--timeout", text.err)
+        text, _ = self.both(TIMEOUT, "prepare", prepare=lambda: late(50))
+        self.assertIn("raise --timeout", text.err)
+
+    def test_next(self):
+        for state, loaded, words, others in (
+                ("normal", "0", "luctl update", "kexec -u"),
+                ("normal", "1", "kexec -u", "luctl update"),
+                ("prepared", "0", "kexec -s -l", "kexec -e"),
+                ("prepared", "1", "kexec -e", "kexec -s -l")):
+            text, _ = self.both(OK, "status", state=state, prepare=lambda
+                                l=loaded: self.put("sys/kernel/kexec_loaded",
+                                                   l + "\n"))
+            (line,) = (line for line in text.out.splitlines()
+                       if line.startswith("next "))
+            self.assertIn(words, line)
+            self.assertNotIn(others, line)
+
+
+class Cancel(LuctlTest):
+    """cancel, and the image that is loaded."""
+
+    def cancel(self, status, *args, loaded=True, **script):
+        """cancel with an image that is loaded, or not."""
+        def prepare():
+            self.put("sys/kernel/kexec_loaded", f"{int(loaded)}\n")
+            self.script("unload", **script)
+        return self.both(status, "cancel", *args, state="prepared",
+                         prepare=prepare)
+
+    def test_the_image_stays_loaded(self):
+        text, machine = self.cancel(OK)
+        self.assertIn("stays loaded", text.out)
+        self.assertIn("kexec -u", text.out)
+        self.assertIs(machine.objects()[0]["kexec_loaded"], True)
+        self.assertEqual(text.calls, ["cancel"])
+
+    def test_there_is_none(self):
+        for args in ((), ("--unload",)):
+            text, machine = self.cancel(OK, *args, loaded=False)
+            self.assertNotIn("loaded", text.out)
+            self.assertIs(machine.objects()[0]["kexec_loaded"], False)
+
+    def test_unload(self):
+        text, machine = self.cancel(OK, "--unload")
+        self.assertEqual(text.calls, ["cancel", "unload"])
+        self.assertNotIn("loaded", text.out)
+        self.assertIs(machine.objects()[0]["kexec_loaded"], False)
+
+    def test_it_cannot_be_unloaded(self):
+        text, machine = self.cancel(FAILED, "--unload", errno=errno.EBUSY)
+        self.assertIn("cancelled, but the image cannot be unloaded: EBUSY",
+                      text.err)
+        self.assertEqual(machine.objects()[0]["state"], "normal")
+
+    def test_refused(self):
+        self.both(STATE, "cancel", "--unload")
+        self.assertEqual(self.calls(), ["cancel"])
+
+
+class Finish(LuctlTest):
+    """finish does not lose devices without a word."""
+
+    WAITING = ("pci 0000:00:04.0 0000:00:04.0", "edu a-b -")
+
+    def finish(self, status, *args, state="updated", **lists):
+        """finish with these devices."""
+        return self.both(status, "finish", *args, state=state,
+                         prepare=lambda: self.devices(**lists))
+
+    def test_refused(self):
+        text, _ = self.finish(POLICY, unreclaimed=self.WAITING)
+        self.assertEqual(text.calls, [])
+        self.assertIn("pci 0000:00:04.0, edu a-b (absent)", text.err)
+        self.assertIn("--give-up", text.err)
+
+    def test_given_up(self):
+        text, machine = self.finish(OK, "--give-up", unreclaimed=self.WAITING)
+        self.assertEqual(text.calls, ["finish"])
+        self.assertIn("given up: pci 0000:00:04.0, edu a-b (absent)", text.out)
+        self.assertEqual(machine.objects()[0]["given_up"], [
+            {"bus": "pci", "identity": "0000:00:04.0", "name": "0000:00:04.0",
+             "is": "unreclaimed"},
+            {"bus": "edu", "identity": "a-b", "name": None,
+             "is": "unreclaimed"}])
+
+    def test_nothing_waits(self):
+        for lists in ({}, {"reclaimed": self.WAITING[:1]}):
+            text, machine = self.finish(OK, **lists)
+            self.assertEqual(text.calls, ["finish"])
+            self.assertEqual(machine.objects()[0]["given_up"], [])
+            self.assertNotIn("given up", text.out)
+
+    def test_another_state_counts_more(self):
+        text, _ = self.finish(STATE, state="normal", unreclaimed=self.WAITING)
+        self.assertIn("normal, not updated", text.err)
+
+    def test_many(self):
+        lines = [f"pci 0000:00:{i:02x}.0 x" for i in range(30)]
+        text, _ = self.finish(POLICY, unreclaimed=lines)
+        self.assertIn("0000:00:07.0 and 22 more", text.err)
+        self.assertEqual(text.err.count("\n"), 1)
+
+    def test_a_list_that_does_not_fit_together(self):
+        for damaged in ("2\npci a b\n", "x\n", "1\npci a\n", "1\npci\n", ""):
+            def write(text=damaged):
+                self.devices()
+                self.sysfs("devices/unreclaimed", text)
+            text, _ = self.both(UNREADABLE, "finish", state="updated",
+                                prepare=write)
+            self.assertEqual(text.calls, [])
+            self.assertIn("devices/unreclaimed", text.err)
 
 
 class Timeout(LuctlTest):
@@ -193,11 +441,49 @@ class Signals(LuctlTest):
                         "prepare", signal=int(n), ms=100, name="pci"))
                 self.assertEqual(text.calls, ["timeout 900", "prepare",
                                               "cancel", "timeout 0"])
-                for result in (text, machine):
-                    self.assertIn("interrupt: will be undone when pci "
-                                  "returns", result.err)
-                self.assertIn(number.name, text.err)
+                self.assertIn(f"{number.name}: will be undone when pci returns",
+                              text.err)
+                self.assertEqual(machine.objects()[0], {"interrupt": {
+                    "signal": number.name, "waits_for": "pci",
+                    "undone": True}})
+                self.assertEqual(machine.err, "")
+                self.assertIn(f"prepare: {number.name} came", text.err)
                 self.assert_undone()
+
+    def test_what_cannot_be_undone(self):
+        """Nothing is changed by a signal, and that is said."""
+        for command in ("cancel", "rehearse", "finish"):
+            state, after, _ = COMMANDS[command]
+            text, machine = self.both(
+                OK, command, state=state, prepare=lambda c=command:
+                self.script(c, signal=int(signal.SIGTERM), ms=100))
+            self.assertEqual(text.calls, [command])
+            self.assertIn("SIGTERM: cannot be undone, ends when", text.err)
+            self.assertIs(machine.objects()[0]["interrupt"]["undone"], False)
+            self.assertEqual(machine.objects()[1]["state"], after)
+
+    def test_who_only_looks_ends(self):
+        path = self.top / "sys/kernel/liveupdate/state"
+        for number in SIGNALS:
+            for more in ((), ("--json",)):
+                path.unlink()
+                os.mkfifo(path)
+                with self.start("status", *more) as process:
+                    # It is open once luctl waits for what is in it.
+                    with open(path, "wb"):
+                        process.send_signal(number)
+                        out, err = process.communicate(timeout=10)
+                self.assertEqual(process.returncode, INTERRUPTED)
+                if more:
+                    self.assertEqual(err, "")
+                    error = json.loads(out)["error"]
+                    self.assert_error(error)
+                    self.assertEqual((error["thing"], error["message"]),
+                                     ("status", f"{number.name} came"))
+                else:
+                    self.assertEqual((out, err),
+                                     ("", f"luctl: status: {number.name} "
+                                      "came\n"))
 
     def test_said_at_once(self):
         self.script("prepare", ms=1500, name="pci")
@@ -253,7 +539,8 @@ class Status(LuctlTest):
         text, found = self.status()
         self.assertEqual(found, {
             "state": "normal", "transition": None, "prepare_timeout_ms": 0,
-            "kexec_loaded": False, "last_failure": None, "participants": [
+            "kexec_loaded": False, "last_failure": None, "devices": None,
+            "sessions": [], "participants": [
                 {"name": "pci", "version": 3, "oldest": 1,
                  "level": "devices", "mandatory": True, "bytes": 4096},
                 {"name": "shutdown-log", "version": 1, "oldest": 1,
@@ -304,7 +591,7 @@ class Status(LuctlTest):
         for step, name, number, word in (
                 ("prepare", "pci", errno.EIO, "documentation of pci"),
                 ("prepare", "", errno.ENOMEM, "free some memory"),
-                ("freeze", "pci", errno.ETIMEDOUT, "luctl cancel"),
+                ("freeze", "pci", errno.ETIMEDOUT, "no limit is set"),
                 ("restore", "pci", errno.EPROTONOSUPPORT, "version"),
                 ("restore", "pci", errno.EIO, "luctl finish"),
                 ("restore", "", errno.EBADMSG, "reserved")):
@@ -321,6 +608,100 @@ class Status(LuctlTest):
             self.assertIn(word, last["advice"])
             self.assertIn(last["advice"], text)
             self.assertIn(errno.errorcode[number], text)
+
+    def test_which_attempt_failed(self):
+        for state, step, name, attempt in (
+                ("prepared", "prepare", "pci", "earlier"),
+                ("prepared", "restore", "pci", "earlier"),
+                ("updated", "restore", "pci", "last"),
+                ("normal", "prepare", "pci", None),
+                ("prepared", "freeze", "pci", None)):
+            self.told_attempt(state, step, attempt, None)
+
+        failed = Update(names=("kvm", "pci"))
+        failed.add(tf.KERNEL, name="x")
+        failed.step(tf.PREPARE, error=-errno.EIO)
+        good = Update(number=2).prepared()
+        rehearsed = Update().prepared()
+        rehearsed.step(tf.FREEZE, error=-errno.EIO)
+        cancelled = Update(number=2).prepared()
+        cancelled.step(tf.CANCEL)
+        for state, step, records, attempt in (
+                ("normal", "prepare", failed.records, "last"),
+                ("prepared", "freeze", rehearsed.records, "last"),
+                ("prepared", "freeze", rehearsed.records + good.records,
+                 "earlier"),
+                ("normal", "freeze", rehearsed.records + cancelled.records,
+                 "earlier"),
+                # It may have become void after that.
+                ("normal", "prepare", failed.records + cancelled.records,
+                 None)):
+            self.told_attempt(state, step, attempt, tf.build(records))
+
+    def told_attempt(self, state, step, attempt, timeline):
+        """Which attempt a failure with EIO is said to be of."""
+        def prepare():
+            self.sysfs("last_failed_step", step + "\n")
+            self.sysfs("last_failed_name", "pci\n")
+            self.sysfs("last_failed_errno", f"-{errno.EIO}\n")
+            if timeline:
+                (self.top / "sys/kernel/liveupdate/timeline").write_bytes(
+                    timeline)
+        with self.subTest(state, step=step, timeline=bool(timeline)):
+            text, found = self.status(prepare, state)
+            self.assertEqual(found["last_failure"]["attempt"], attempt)
+            self.assertEqual("in the last attempt" in text, attempt == "last")
+            self.assertEqual("in an earlier attempt" in text,
+                             attempt == "earlier")
+
+    def test_devices(self):
+        text, found = self.status(lambda: self.devices(
+            requested=("pci a one",), preserved=("pci a one", "pci b a name"),
+            unreclaimed=("pci b a name", "edu c -"),
+            reclaimed=("pci d four",)), "updated")
+        self.assertEqual([(d["bus"], d["identity"], d["name"], d["is"])
+                          for d in found["devices"]], [
+            ("pci", "a", "one", "preserved"),
+            ("pci", "b", "a name", "unreclaimed"),
+            ("edu", "c", None, "unreclaimed"),
+            ("pci", "d", "four", "reclaimed")])
+        self.assertRegex(text, r"(?m)^edu c +unreclaimed +absent$")
+        self.assertRegex(text, r"(?m)^pci b +unreclaimed +a name$")
+        text, found = self.status(self.devices)
+        self.assertEqual(found["devices"], [])
+        self.assertNotIn("DEVICE", text)
+
+    def test_a_device_failed(self):
+        def fail():
+            self.sysfs("last_failed_step", "prepare\n")
+            self.sysfs("last_failed_name", "devices\n")
+            self.sysfs("last_failed_errno", f"-{errno.EBUSY}\n")
+            self.devices(last=f"prepare pci a -{errno.EBUSY} it is in use")
+        text, found = self.status(fail)
+        self.assertEqual((found["last_failure"]["device"],
+                          found["last_failure"]["reason"]),
+                         ("pci a", "it is in use"))
+        self.assertRegex(text, r"(?m)^ +pci a: it is in use$")
+
+    def test_sessions(self):
+        self.session(12, "qemu", "vm", "a name", "vm")
+        self.session(345, "keeper", "vm")
+        self.session(6, "other")
+        self.addCleanup(shutil.rmtree, self.top / "proc/12")
+        text, found = self.status()
+        self.assertEqual(sorted((s["name"], s["pid"], s["process"])
+                                for s in found["sessions"]), [
+            ("a name", 12, "qemu"), ("vm", 12, "qemu"), ("vm", 345, "keeper")])
+        self.assertRegex(text, r"(?m)^[a-z ]+ a name, by qemu \(12\)$")
+        self.assertNotIn("retrieved", text)
+        text, _ = self.status(state="updated")
+        self.assertIn("nobody has retrieved yet", text)
+
+    def test_sessions_that_cannot_be_seen(self):
+        shutil.rmtree(self.top / "proc")
+        result = self.luctl("status", "--json")
+        self.assertIsNone(result.objects()[0]["sessions"])
+        self.assertIn("not known", self.luctl("status").out)
 
     def test_many_participants(self):
         lines = "".join(f"p{i:04} 1 1 workload optional {i:20}\n"

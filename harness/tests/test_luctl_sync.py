@@ -145,7 +145,7 @@ class Sync(LuctlTest):
             self.assertIn(old, page)
             self.assertTrue(self.findings(page.replace(old, new, 1),
                                           COMPLETION), old)
-        for old, new in (("--now\"", "\""), ("--version\"", "--versions\""),
+        for old, new in (("--no-jump\"", "\""), ("--version\"", "--versions\""),
                          ("finish timeline\"", "finish\""),
                          ("prepare)", "prepares)")):
             self.assertIn(old, script)
@@ -189,4 +189,7 @@ class Completion(LuctlTest):
         self.assertEqual(self.offered("prepare", "--t"), {"--timeout"})
         self.assertEqual(self.offered("prepare", "--timeout", ""), set())
         self.assertEqual(self.offered("update", "x", "--no"),
-                         {"--no-rehearse", "--now"})
+                         {"--no-rehearse", "--now", "--no-jump"})
+        self.assertEqual(self.offered("cancel", "--u"), {"--unload",
+                                                         "--usage"})
+        self.assertEqual(self.offered("update", "--append", ""), set())

@@ -14,8 +14,8 @@ from ..run import HarnessError
 from ..timeline_format import (CALLBACK, CANCEL, FINISH, FREEZE, INITCALLS,
                                KERNEL, MARK, PART, PARTS, PREPARE, RESTORE,
                                STEP, THAW, Record)
-from .luctl_fixture import (FAILED, OK, UNAVAILABLE, UNREADABLE, USAGE,
-                            LuctlTest)
+from .luctl_fixture import (FAILED, OK, OUTPUT, UNAVAILABLE, UNREADABLE,
+                            USAGE, LuctlTest)
 
 LEVELS = ("early", "pure", "core", "postcore", "arch", "subsys", "fs",
           "device", "late")
@@ -707,8 +707,8 @@ class Files(TimelineTest):
 
     def test_live(self):
         data = tf.build(complete())
-        self.write(data, "sys/kernel/liveupdate/timeline")
-        text, machine = self.both(OK, "timeline")
+        text, machine = self.both(OK, "timeline", prepare=lambda: self.write(
+            data, "sys/kernel/liveupdate/timeline"))
         self.assertIn("Update 1: complete", text.out)
         self.assertEqual(machine.objects()[0]["updates"][0]["number"], 1)
 
@@ -742,6 +742,30 @@ class Files(TimelineTest):
         text, _ = self.both(FAILED, "timeline", "--file", copy, "--save",
                             "/dev/full")
         self.assertIn("ENOSPC", text.err)
+
+    def test_standard_output(self):
+        """With - there is nothing else on it."""
+        path = self.write(tf.build(complete()))
+        picture = self.luctl("timeline", "--file", path, "--svg", "-")
+        self.luctl("timeline", "--file", path, "--svg", self.top / "svg")
+        self.assertEqual((picture.status, picture.err, picture.out),
+                         (OK, "", (self.top / "svg").read_text()))
+        with open(self.top / "out", "wb") as out:
+            with self.start("timeline", "--file", path, "--save", "-",
+                            stdout=out) as process:
+                self.assertEqual(process.stderr.read(), "")
+        self.assertEqual(process.returncode, OK)
+        self.assertEqual((self.top / "out").read_bytes(), path.read_bytes())
+        self.assertFalse((self.top / "-").exists())
+        for args in (["--svg", "-", "--save", "-"], ["--svg=-", "--json"],
+                     ["--save=-", "--list"], ["--save", "-", "--svg", "x"]):
+            result = self.luctl("timeline", "--file", path, *args)
+            self.assertEqual(result.status, USAGE, result)
+        with open("/dev/full", "w", encoding="ascii") as full:
+            with self.start("timeline", "--file", path, "--svg=-",
+                            stdout=full) as process:
+                self.assertIn("ENOSPC", process.stderr.read())
+        self.assertEqual(process.returncode, OUTPUT)
 
     def test_nothing_is_saved_of_what_is_none(self):
         self.luctl("timeline", "--file", self.write(b"x" * 200), "--save",

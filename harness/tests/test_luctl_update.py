@@ -2,11 +2,13 @@
 """luctl update: the order of its steps, and that each of them is undone."""
 
 import errno
+import json
 import signal
 import struct
+import time
 
-from .luctl_fixture import (FAILED, INTERRUPTED, JUMPED, LOSS, NO_GO, POLICY,
-                            SIGNALS, STATE, TIMEOUT, UNAVAILABLE, UNREADABLE,
+from .luctl_fixture import (FAILED, INTERRUPTED, JUMPED, LOSS, NO_GO, OK,
+                            OUTPUT, POLICY, SIGNALS, STATE, TIMEOUT, UNAVAILABLE, UNREADABLE,
                             USAGE, LuctlTest)
 
 CMDLINE = "kho=on quiet liveupdate=on"
@@ -70,6 +72,12 @@ class UpdateTest(LuctlTest):
                          LUCTL_SHIM_IMAGE=self.image)
 
 
+    @staticmethod
+    def steps(machine):
+        """The steps that were told to a program."""
+        return [found["step"] for found in machine.objects()]
+
+
 class Way(UpdateTest):
     """The steps when nothing fails."""
 
@@ -79,14 +87,28 @@ class Way(UpdateTest):
         self.assertEqual(text.err, "")
         self.assertEqual(text.out.splitlines(), [
             "check: go", "loaded", "prepared", "rehearsed", "jumping"])
-        (found,) = machine.objects()
-        self.assertEqual(set(found), {"update"})
-        found = found["update"]
-        check = found.pop("check")
-        self.assertEqual((check["verdict"], check["release"]),
-                         ("go", "7.3.0"))
-        self.assertEqual(found, {"image": self.image, "initrd": None,
-                                 "cmdline": CMDLINE, "rehearsed": True})
+        self.assertEqual(self.steps(machine), ["check", "load", "prepare",
+                                               "rehearse", "jump"])
+        check, load, prepare, rehearse, jump = machine.objects()
+        self.assertEqual((check["check"]["verdict"],
+                          check["check"]["release"]), ("go", "7.3.0"))
+        self.assertEqual(load, {"step": "load", "image": self.image,
+                                "initrd": None, "cmdline": CMDLINE})
+        for found in (prepare, rehearse):
+            self.assertGreater(found["microseconds"], 0)
+        self.assertEqual(jump, {"step": "jump"})
+
+    def test_steps_are_told_as_they_are_done(self):
+        self.script("rehearse", ms=3000)
+        with self.start("update", "--json", self.image, "--cmdline",
+                        CMDLINE) as process:
+            start = time.monotonic()
+            lines = [json.loads(process.stdout.readline())["step"]
+                     for _ in range(3)]
+            self.assertLess(time.monotonic() - start, 2.5)
+            self.assertEqual(lines, ["check", "load", "prepare"])
+            process.communicate(timeout=30)
+        self.assertEqual(process.returncode, JUMPED)
 
     def test_options(self):
         _, machine = self.update(JUMPED, "--initrd", self.initrd,
@@ -94,9 +116,73 @@ class Way(UpdateTest):
         self.assertEqual(machine.calls, [
             "open", "open", f"load initrd {CMDLINE}", "timeout 700",
             "prepare", "sync", "reboot kexec"])
-        found = machine.objects()[0]["update"]
-        self.assertEqual(found["initrd"], self.initrd)
-        self.assertIs(found["rehearsed"], False)
+        self.assertEqual(self.steps(machine),
+                         ["check", "load", "prepare", "jump"])
+        self.assertEqual(machine.objects()[1]["initrd"], self.initrd)
+
+    def test_no_jump(self):
+        """What a service manager needs, and what takes it back."""
+        def manages():
+            self.put("proc/1/comm", "systemd\n")
+        text, machine = self.update(OK, "--no-jump", "--timeout=500",
+                                    prepare=manages)
+        self.assertEqual(text.calls, ["open", "open", LOAD, "timeout 500",
+                                      "prepare", "rehearse"])
+        for word in ("systemctl kexec", "luctl cancel --unload"):
+            self.assertIn(word, text.out)
+        self.assertEqual(self.steps(machine), ["check", "load", "prepare",
+                                               "rehearse", "ready"])
+        self.assertEqual(self.sysfs("state"), "prepared")
+        self.assertEqual(self.luctl("cancel", "--unload").status, OK)
+        self.sysfs("prepare_timeout_ms", "0\n")
+        self.assert_undone()
+
+        text, _ = self.update(FAILED, "--no-jump", prepare=lambda: (
+            manages(), self.script("rehearse", errno=errno.EIO, name="pci")))
+        self.assertEqual(text.calls[-2:], ["cancel", "unload"])
+        self.update(USAGE, "--no-jump", "--now")
+
+    def test_append(self):
+        for line, words, loaded in (
+                (CMDLINE, "a=\"b c\" d", CMDLINE + " a=\"b c\" d"),
+                (CMDLINE + " -- x  y", "d", CMDLINE + " d -- x  y"),
+                ("", CMDLINE, CMDLINE), ("-- x", CMDLINE, CMDLINE + " -- x"),
+                ("kho=off liveupdate=on", "kho=on",
+                 "kho=off liveupdate=on kho=on")):
+            text, _ = self.update(JUMPED, "--append", words, cmdline=line)
+            self.assertEqual(text.calls[2], "load no-initrd " + loaded)
+        text, _ = self.update(JUMPED, "--append=single", cmdline=None)
+        self.assertEqual(text.calls[2], LOAD + " single")
+        self.refused_line(CMDLINE, "--append", "kho=off")
+
+    def refused_line(self, line, *args):
+        """A command line with which nothing would be taken over."""
+        text, _ = self.update(NO_GO, *args, cmdline=line)
+        self.assertEqual(text.calls, [])
+
+    def test_quoted(self):
+        for line in ('kho="on" liveupdate=on', '"kho=on" "liveupdate=on"',
+                     'kho="1" liveupdate="yes"', "kho=on kho=what "
+                     "liveupdate=On", 'kho=on kho liveupdate=on'):
+            text, _ = self.update(JUMPED, cmdline=line)
+            self.assertEqual(text.calls[2], "load no-initrd " + line)
+        for line in ('kho="off" liveupdate=on', '"kho=off" liveupdate=on',
+                     'x="kho=on liveupdate=on"', "kho=on liveupdate=on kho=n",
+                     'kho=on liveupdate=on "kho=0"'):
+            self.refused_line(line)
+
+    def test_on_by_default(self):
+        """A kernel that needs no kho=on tells nothing about the next one."""
+        for line, loaded in (
+                ("quiet liveupdate=on", "quiet liveupdate=on kho=on"),
+                ("liveupdate=on -- x", "liveupdate=on kho=on -- x"),
+                ('liveupdate=on kho="on"', 'liveupdate=on kho="on"')):
+            text, _ = self.update(JUMPED, cmdline=None, prepare=lambda
+                                  l=line: self.put("proc/cmdline", l + "\n"))
+            self.assertEqual(text.calls[2], "load no-initrd " + loaded)
+        text, _ = self.update(NO_GO, cmdline=None, prepare=lambda:
+                              self.put("proc/cmdline", "kho=on\n"))
+        self.assertIn("--append", text.err)
 
     def test_reused_command_line(self):
         for line, reused in (
@@ -142,15 +228,16 @@ class Refusals(UpdateTest):
                          "1\n")
 
     def test_service_managers(self):
-        for name in ("systemd", "init", "runit", "s6-svscan", "dinit"):
+        """Whoever is not known to be none may be one."""
+        for name in ("systemd", "init", "runit", "s6-svscan", "dinit",
+                     "initramfs", "myinit", "bashd", "s", ""):
             def manages(name=name):
                 self.put("proc/1/comm", name + "\n")
-            self.refused(POLICY, f"luctl: {name}:", "--now", prepare=manages)
+            self.refused(POLICY, f"luctl: {name}:", "--now", "--no-jump",
+                         "systemctl kexec", prepare=manages)
             text, _ = self.update(JUMPED, "--now", prepare=manages)
             self.assertEqual(text.calls, WAY)
-        self.assertIn("systemctl kexec", self.refused(
-            POLICY, prepare=lambda: self.put("proc/1/comm", "systemd\n")))
-        for name in ("initramfs", "bash", "sh"):
+        for name in ("bash", "sh", "dash", "ash", "busybox"):
             self.update(JUMPED, prepare=lambda n=name:
                         self.put("proc/1/comm", n + "\n"))
 
@@ -256,8 +343,7 @@ class Undoing(UpdateTest):
         after = ["cancel", "timeout 0", "unload"]
         machine = self.undone(FAILED, "rehearse", after, "luctl: pci: freeze",
                               "EIO", "undone", errno=errno.EIO, name="pci")
-        self.assertNotIn("still prepared",
-                         machine.objects()[0]["error"]["advice"])
+        self.assertNotIn("still prepared", str(machine.objects()))
         self.undone(TIMEOUT, "rehearse", after, "luctl: pci:", ms=85,
                     name="pci")
 
@@ -273,8 +359,10 @@ class Undoing(UpdateTest):
                                         prepare=fails(**script))
             self.assertEqual(text.calls[-4:], ["reboot kexec", *after])
             self.assertIn(f"luctl: {name}:", text.err)
-            self.assertEqual([list(o) for o in machine.objects()],
-                             [["update"], ["error"]])
+            self.assertEqual([o.get("step", "error")
+                              for o in machine.objects()], [
+                "check", "load", "prepare", "rehearse", "jump", "error",
+                "cancel", "unload"])
             self.assert_undone()
         text, _ = self.update(STATE, prepare=fails(errno=errno.EBUSY))
         self.assert_undone()
@@ -291,9 +379,54 @@ class Undoing(UpdateTest):
             text, machine = self.update(FAILED, prepare=fails)
             self.assertEqual(text.calls[-2:], ["cancel", "unload"])
             self.assertEqual(text.err.count("\n"), 2)
-            self.assertEqual(len(machine.objects()), 2)
+            self.assertEqual(["error" in o for o in machine.objects()].count(
+                True), 2)
             self.assertIn("undoing failed with EBUSY", text.err)
             self.assertEqual(self.sysfs("state"), left)
+
+
+    def test_refused_by_reboot(self):
+        """The freeze has not begun, and is not blamed."""
+        text, _ = self.update(FAILED, prepare=lambda:
+                              self.script("reboot", errno=errno.EINVAL))
+        self.assertIn("reboot: reboot(2) failed with EINVAL", text.err)
+        self.assertNotIn("freeze", text.err)
+        self.assertIn("cannot be handed anything", text.err)
+        self.assertNotIn("still prepared", text.err)
+        text, _ = self.update(FAILED, prepare=lambda:
+                              self.script("reboot", errno=errno.ENOSPC))
+        self.assertIn("session", text.err)
+
+    def test_output_that_cannot_be_written(self):
+        """What nobody is told is undone, too."""
+        for more in ((), ("--json",)):
+            self.reset()
+            with open("/dev/full", "w", encoding="ascii") as full:
+                with self.start("update", *more, self.image, "--cmdline",
+                                CMDLINE, stdout=full) as process:
+                    err = process.stderr.read()
+            self.assertEqual(process.returncode, OUTPUT)
+            self.assertIn("ENOSPC", err)
+            self.assertIn("everything is undone", err)
+            self.assertEqual(err.count("\n"), 1)
+            self.assertEqual(self.calls(), [])
+
+    def test_output_that_ends(self):
+        """Whoever reads it goes away in the middle."""
+        for steps, calls in ((1, []), (3, ["cancel", "unload"])):
+            for name in ("load", "prepare", "rehearse"):
+                self.script(name, ms=100)
+            with self.start("update", "--json", self.image, "--cmdline",
+                            CMDLINE) as process:
+                for _ in range(steps):
+                    process.stdout.readline()
+                process.stdout.close()
+                err = process.stderr.read()
+            self.assertEqual(process.returncode, OUTPUT)
+            self.assertIn("EPIPE", err)
+            self.assertEqual(self.calls()[len(self.calls()) - len(calls):],
+                             calls)
+            self.assert_undone()
 
 
 class Signals(UpdateTest):
@@ -312,7 +445,7 @@ class Signals(UpdateTest):
                         INTERRUPTED, prepare=lambda c=call, n=number:
                         self.script(c, signal=int(n), ms=60))
                     self.assertEqual(text.calls, WAY[:index + 1] + after)
-                    self.assertIn("interrupt: will be undone when",
+                    self.assertIn(f"{number.name}: will be undone when",
                                   text.err)
                     self.assertIn(number.name, text.err.splitlines()[-1])
                     self.assert_undone()

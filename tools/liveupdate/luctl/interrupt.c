@@ -4,10 +4,14 @@
  * DOC: Signals
  *
  * What luctl asks of the kernel cannot be interrupted, and dying halfway would
- * leave the machine prepared. So a command that has something to undo holds
- * SIGINT, SIGTERM and SIGHUP back, makes its slow calls in a thread, and tells
- * the operator at once that the signal was heard. It asks luctl_interrupted()
- * between its steps and undoes them itself.
+ * leave the machine prepared. So a command that changes something holds SIGINT,
+ * SIGTERM and SIGHUP back, makes its slow calls in a thread, and tells the operator
+ * at once that the signal was heard, and whether it will undo what it does. If so,
+ * it asks luctl_interrupted() between its steps and undoes them itself.
+ *
+ * A command that only looks ends at once, with the error and the exit status of
+ * an interrupted one. A signal handler may not make an object, so that is made
+ * before for each signal.
  *
  * A signal that was ignored when luctl was started, as nohup(1) does, stays
  * ignored.
@@ -36,19 +40,6 @@ struct thread {
 	int done;
 };
 
-void luctl_interrupt_hold(void)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction before;
-
-	sigemptyset(&held);
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
-		if (!sigaction(signals[i], NULL, &before) && before.sa_handler != SIG_IGN)
-			sigaddset(&held, signals[i]);
-	}
-	sigprocmask(SIG_BLOCK, &held, NULL);
-}
-
 int luctl_interrupted(void)
 {
 	static const struct timespec at_once;
@@ -62,11 +53,64 @@ int luctl_interrupted(void)
 	return caught;
 }
 
-static void announce(const char *who)
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+
+/* Is it one that was not ignored when luctl was started? */
+static bool heeded(int number)
 {
+	struct sigaction before;
+
+	return !sigaction(number, NULL, &before) && before.sa_handler != SIG_IGN;
+}
+
+void luctl_interrupt_hold(void)
+{
+	sigemptyset(&held);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		if (heeded(signals[i]))
+			sigaddset(&held, signals[i]);
+	}
+	sigprocmask(SIG_BLOCK, &held, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* What to say when one of them ends luctl. */
+static char *last_words[ARRAY_SIZE(signals)];
+
+static void end(int number)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		const char *text = last_words[i];
+		int fd = luctl_options.json ? STDOUT_FILENO : STDERR_FILENO;
+
+		if (signals[i] == number && write(fd, text, strlen(text)) < 0)
+			continue;
+	}
+	_exit(LUCTL_INTERRUPTED);
+}
+
+void luctl_interrupt_end(const char *command)
+{
+	struct sigaction action = { .sa_handler = end };
+
+	sigfillset(&action.sa_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		char *message = luctl_format("SIG%s came", sigabbrev_np(signals[i]));
+
+		last_words[i] = luctl_error_line(LUCTL_INTERRUPTED, command, message);
+		free(message);
+		if (heeded(signals[i]))
+			sigaction(signals[i], &action, NULL);
+	}
+}
+
+static void announce(const char *who, bool undone)
+{
+	struct json_object *object, *interrupt;
 	char *path = luctl_path("transition");
 	void *transition = NULL;
 	char *participant = NULL;
+	char *name;
 	size_t size;
 
 	if (!luctl_read_file(path, 4096, &transition, &size))
@@ -75,7 +119,20 @@ static void announce(const char *who)
 		who = ++participant;
 		participant[strcspn(participant, "\n ")] = '\0';
 	}
-	fprintf(stderr, "luctl: interrupt: will be undone when %s returns\n", who);
+	name = luctl_format("SIG%s", sigabbrev_np(luctl_interrupted()));
+	if (luctl_options.json) {
+		interrupt = json_object_new_object();
+		json_object_object_add(interrupt, "signal", json_object_new_string(name));
+		json_object_object_add(interrupt, "waits_for", json_object_new_string(who));
+		json_object_object_add(interrupt, "undone", json_object_new_boolean(undone));
+		object = json_object_new_object();
+		json_object_object_add(object, "interrupt", interrupt);
+		luctl_print_json(object);
+	} else {
+		fprintf(stderr, "luctl: %s: %s when %s returns\n", name, undone ?
+			"will be undone" : "cannot be undone, ends", who);
+	}
+	free(name);
 	free(transition);
 	free(path);
 }
@@ -92,7 +149,7 @@ static void *run(void *argument)
 	return NULL;
 }
 
-int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who)
+int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who, bool undone)
 {
 	struct thread thread = { .call = call, .data = data };
 	struct pollfd waits[2];
@@ -112,7 +169,7 @@ int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who)
 			continue;
 		if (waits[1].revents & POLLIN) {
 			luctl_interrupted();
-			announce(who);
+			announce(who, undone);
 		}
 	}
 	pthread_join(id, NULL);

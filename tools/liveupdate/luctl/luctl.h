@@ -86,7 +86,7 @@ extern const struct argp luctl_common_argp;
 enum luctl_status luctl_parse(const struct argp *argp, int argc, char **argv, void *input);
 
 /* Commands: argv[0] is "luctl NAME". */
-enum luctl_status luctl_cmd_status(int argc, char **argv);	/* state.c */
+enum luctl_status luctl_cmd_status(int argc, char **argv);	/* status.c */
 enum luctl_status luctl_cmd_prepare(int argc, char **argv);	/* state.c */
 enum luctl_status luctl_cmd_cancel(int argc, char **argv);	/* state.c */
 enum luctl_status luctl_cmd_rehearse(int argc, char **argv);	/* state.c */
@@ -131,12 +131,27 @@ __printf(5, 6)
 enum luctl_status luctl_fail_errno(enum luctl_status status, int err, const char *thing,
 				   const char *advice, const char *format, ...);
 
+/* The line that luctl_fail() would print, for printable text; to be freed. */
+char *luctl_error_line(enum luctl_status status, const char *thing, const char *message);
+
 /* Print a JSON object as one line on standard output and drop the reference to it. */
 void luctl_print_json(struct json_object *object);
+
+/*
+ * What was printed must arrive: LUCTL_OK, or LUCTL_OUTPUT after it was reported, once,
+ * with @advice or NULL.
+ */
+enum luctl_status luctl_flush(const char *advice);
+
+/* Write to standard output, as it is; errors are reported. */
+enum luctl_status luctl_print_data(const void *data, size_t size);
 
 /* A formatted string, to be freed. Ends the program if there is no memory. */
 __printf(1, 2)
 char *luctl_format(const char *format, ...);
+
+/* reallocarray(3) that ends the program if there is no memory. */
+void *luctl_resize(void *memory, size_t count, size_t size);
 
 /* "EIO (Input/output error)", to be freed. @err is positive. */
 char *luctl_errno_text(int err);
@@ -202,8 +217,14 @@ enum luctl_status luctl_participants(struct luctl_participant **list, size_t *co
 
 /* interrupt.c */
 
-/* From now on SIGINT, SIGTERM and SIGHUP wait until luctl_interrupted() asks for them. */
+/*
+ * From now on SIGINT, SIGTERM and SIGHUP wait until luctl_interrupted() asks for them,
+ * and a reader of standard output that goes away is an error, no signal.
+ */
 void luctl_interrupt_hold(void);
+
+/* From now on one of these signals ends @command, which changes nothing. */
+void luctl_interrupt_end(const char *command);
 
 /* The first of these signals that came, or 0. */
 int luctl_interrupted(void);
@@ -213,14 +234,117 @@ int luctl_interrupted(void);
  * @call: the function; it runs in a thread of its own
  * @data: its argument
  * @who: what to name when a signal comes and no participant runs
+ * @undone: a signal leads to undoing it
  *
- * When a signal comes, says on standard error that it will be undone.
+ * When a signal comes, says at once what that will lead to, on standard error, or
+ * with --json as {"interrupt": {"signal": ..., "waits_for": ..., "undone": ...}}.
  *
  * Return: what @call returns.
  */
-int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who);
+int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who, bool undone);
+
+/* held.c: what an update holds for others. */
+
+/**
+ * struct luctl_device - a device in a live update
+ * @bus: name of its bus
+ * @identity: identity on that bus
+ * @name: its name, NULL if it is absent
+ * @is: requested, preserved, reclaimed or unreclaimed
+ */
+struct luctl_device {
+	char *bus;
+	char *identity;
+	char *name;
+	const char *is;
+};
+
+/* @known is false if this kernel has no live update of devices. */
+struct luctl_devices {
+	struct luctl_device *list;
+	size_t count;
+	bool known;
+};
+
+/* The devices of one list of the kernel, or of all; errors are reported. */
+enum luctl_status luctl_devices(const char *is, struct luctl_devices *devices);
+enum luctl_status luctl_all_devices(struct luctl_devices *devices);
+struct json_object *luctl_devices_json(const struct luctl_devices *devices);
+void luctl_drop_devices(struct luctl_devices *devices);
+
+/* A session of /dev/liveupdate that a process has open. */
+struct luctl_session {
+	char *name;
+	char *process;
+	int pid;
+};
+
+/* @complete is false if not all processes could be looked at. */
+struct luctl_sessions {
+	struct luctl_session *list;
+	size_t count;
+	bool complete;
+};
+
+void luctl_open_sessions(struct luctl_sessions *sessions);
+void luctl_drop_sessions(struct luctl_sessions *sessions);
+
+/* timeline.c, for others; nothing is reported. */
+
+/* How much is recorded. @known is false if there is no timeline. */
+struct luctl_recorded {
+	bool known;
+	uint32_t generation;
+	uint32_t count;
+	uint32_t dropped;
+};
+
+void luctl_timeline_recorded(struct luctl_recorded *recorded);
+
+enum luctl_attempt {
+	LUCTL_ATTEMPT_UNKNOWN,
+	LUCTL_ATTEMPT_LAST,
+	LUCTL_ATTEMPT_EARLIER,
+};
+
+/* Which attempt had this failure? */
+enum luctl_attempt luctl_timeline_attempt(const char *step, int err);
 
 /* state.c: requests to the state machine, for the commands and luctl update. */
+
+/**
+ * struct luctl_failure - the last failure since boot
+ * @step: the step that failed
+ * @name: the participant; empty if it was the hand-over itself
+ * @err: the error, positive; 0 if there was none
+ * @device: bus and identity of the device that failed, or NULL
+ * @reason: why it did, in words
+ */
+struct luctl_failure {
+	char *step;
+	char *name;
+	int err;
+	char *device;
+	char *reason;
+};
+
+/* Errors are reported. */
+enum luctl_status luctl_read_failure(struct luctl_failure *failure);
+void luctl_drop_failure(struct luctl_failure *failure);
+
+/* What to do about a failure, whatever became of the machine; to be freed. */
+char *luctl_failure_advice(const char *step, const char *name, int err);
+
+enum luctl_loaded {
+	LUCTL_LOADED_UNKNOWN,
+	LUCTL_NOT_LOADED,
+	LUCTL_LOADED,
+};
+
+enum luctl_loaded luctl_image_loaded(void);
+
+/* Drop the image that is loaded: 0 or a negative errno; nothing is reported. */
+int luctl_unload(void);
 
 /**
  * struct luctl_request - a request to the state machine
@@ -229,7 +353,7 @@ int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who);
  * @text: what to write there
  * @step: what last_failed_step says if it fails
  * @state: the state that it needs
- * @undone: when it fails, who asked leads back to normal
+ * @undone: a signal, or output that cannot be written, leads to undoing it
  */
 struct luctl_request {
 	const char *command;
@@ -244,21 +368,19 @@ extern const struct luctl_request luctl_prepare;
 extern const struct luctl_request luctl_cancel;
 extern const struct luctl_request luctl_rehearse;
 extern const struct luctl_request luctl_finish;
-
-/* Make a request and wait for it: 0 or a negative errno; nothing is reported. */
-int luctl_request(const struct luctl_request *request);
+extern const struct luctl_request luctl_jump;
 
 /**
- * luctl_refused() - report that the kernel refused a request
+ * luctl_attempt() - make a request and wait for it
  * @request: the request
- * @err: its errno, positive
+ * @undone: if it fails or a signal comes, who asks leads back to normal
  *
- * Names the participant that failed, or the state and the command that is right
- * in it, or the transition that runs.
+ * If the kernel refuses it, reports the participant that failed, or the state and
+ * the command that is right in it, or the transition that runs.
  *
- * Return: the status to return.
+ * Return: LUCTL_OK, or the status of the error that was reported.
  */
-enum luctl_status luctl_refused(const struct luctl_request *request, int err);
+enum luctl_status luctl_attempt(const struct luctl_request *request, bool undone);
 
 /**
  * luctl_set_timeout() - write prepare_timeout_ms
@@ -278,6 +400,9 @@ enum luctl_status luctl_undo_timeout(unsigned int before);
 
 /* What may be done in a state. */
 const char *luctl_next_command(const char *state);
+
+/* What to do if the transition that runs never ends. */
+const char *luctl_stuck_advice(const char *transition);
 
 /* Parse the argument of --timeout; ends the program with LUCTL_USAGE if it is none. */
 unsigned int luctl_parse_timeout(const struct argp_state *state, const char *text);

@@ -26,6 +26,7 @@ struct command {
 	enum luctl_status (*run)(int argc, char **argv);
 	const char *help;
 	unsigned int statuses;
+	bool changes;		/* and so is not interrupted halfway */
 };
 
 /* Statuses that every command has. */
@@ -33,23 +34,23 @@ struct command {
 			 STATUS(UNAVAILABLE) | STATUS(UNREADABLE) | STATUS(OUTPUT))
 
 static const struct command commands[] = {
-	{ "status", luctl_cmd_status, "state, participants, and what failed last",
-	  STATUS(INTERRUPTED) },
+	{ "status", luctl_cmd_status, "state, what failed last, participants, devices and sessions",
+	  STATUS(INTERRUPTED), false },
 	{ "check", luctl_cmd_check, "can the kernel in an image read what this one hands over?",
-	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(INTERRUPTED) },
+	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(INTERRUPTED), false },
 	{ "update", luctl_cmd_update, "check, load, prepare, rehearse and jump into an image",
 	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(STATE) | STATUS(TIMEOUT) |
-	  STATUS(INTERRUPTED) | STATUS(POLICY) },
+	  STATUS(INTERRUPTED) | STATUS(POLICY), true },
 	{ "prepare", luctl_cmd_prepare, "normal -> prepared",
-	  STATUS(STATE) | STATUS(TIMEOUT) | STATUS(INTERRUPTED) },
+	  STATUS(STATE) | STATUS(TIMEOUT) | STATUS(INTERRUPTED), true },
 	{ "cancel", luctl_cmd_cancel, "prepared -> normal",
-	  STATUS(STATE) },
+	  STATUS(STATE), true },
 	{ "rehearse", luctl_cmd_rehearse, "freeze and thaw for real, stay prepared",
-	  STATUS(STATE) | STATUS(TIMEOUT) },
+	  STATUS(STATE) | STATUS(TIMEOUT), true },
 	{ "finish", luctl_cmd_finish, "updated -> normal, in the new kernel",
-	  STATUS(STATE) },
+	  STATUS(STATE) | STATUS(POLICY), true },
 	{ "timeline", luctl_cmd_timeline, "how long the parts of an update took",
-	  STATUS(INTERRUPTED) },
+	  STATUS(INTERRUPTED), false },
 };
 
 struct luctl_options luctl_options = {
@@ -66,9 +67,6 @@ enum {
 
 /* The command whose command line is parsed, NULL for that of luctl itself. */
 static const struct command *current;
-
-/* A program reads what is said, also if the command line is not understood. */
-static bool json_wanted;
 
 /* What is said on standard error while argp runs, and the real one. */
 static struct {
@@ -172,7 +170,6 @@ static void report_usage(void)
 
 	if (!strncmp(text, prefix, strlen(prefix)))
 		text += strlen(prefix);
-	luctl_options.json |= json_wanted;
 	luctl_fail(LUCTL_USAGE, current ? current->name : "command line", advice, "%.*s",
 		   (int)strcspn(text, "\n"), text);
 	free(prefix);
@@ -180,15 +177,12 @@ static void report_usage(void)
 	free(program);
 }
 
-/* What was printed must arrive, too; an error of the command counts more. */
+/* An error of the command counts more than one of its output. */
 static enum luctl_status flush(enum luctl_status status)
 {
-	if (!fflush(stdout) && !ferror(stdout))
-		return status;
+	enum luctl_status output = luctl_flush(NULL);
 
-	luctl_fail_errno(LUCTL_OUTPUT, errno, "standard output", NULL, NULL);
-
-	return status ? status : LUCTL_OUTPUT;
+	return status ? status : output;
 }
 
 /* argp_error() and the like end here, and --help. */
@@ -279,8 +273,9 @@ int main(int argc, char **argv)
 	char full_name[32];
 	int first = 0;
 
+	/* A program reads what is said, also if the command line is not understood. */
 	for (int i = 1; i < argc; i++)
-		json_wanted |= !strcmp(argv[i], "--json");
+		luctl_options.json |= !strcmp(argv[i], "--json");
 	argp_err_exit_status = LUCTL_USAGE;
 	on_exit(on_end, NULL);
 
@@ -294,10 +289,12 @@ int main(int argc, char **argv)
 		current = &commands[i];
 		snprintf(full_name, sizeof(full_name), "luctl %s", current->name);
 		argv[first] = full_name;
+		if (current->changes)
+			luctl_interrupt_hold();
+		else
+			luctl_interrupt_end(current->name);
 		return flush(current->run(argc - first, argv + first));
 	}
-
-	luctl_options.json |= json_wanted;
 
 	return luctl_fail(LUCTL_USAGE, argv[first], "\"luctl --help\" lists the commands",
 			  "no such command");

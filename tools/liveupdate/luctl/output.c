@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "luctl.h"
 
@@ -40,11 +41,28 @@ const struct luctl_status_text luctl_statuses[] = {
 		"standard output cannot be written; standard error says what was done" },
 };
 
-/* There is none for a report, either. */
+/* There may be none for a report, either. */
 static void __attribute((__noreturn__)) out_of_memory(void)
 {
-	fputs("luctl: out of memory\n", stderr);
+	static bool again;
+
+	if (again) {
+		fputs("luctl: out of memory\n", stderr);
+		_exit(LUCTL_FAILED);
+	}
+	again = true;
+	luctl_fail(LUCTL_FAILED, "memory", "free some and try again", "there is none");
 	exit(LUCTL_FAILED);
+}
+
+void *luctl_resize(void *memory, size_t count, size_t size)
+{
+	void *larger = reallocarray(memory, count ? count : 1, size);
+
+	if (!larger)
+		out_of_memory();
+
+	return larger;
 }
 
 static char *format_list(const char *format, va_list arguments)
@@ -159,6 +177,20 @@ char *luctl_escape(const char *text)
 	return escaped;
 }
 
+/* The first error of standard output. */
+static int output_err;
+
+/* A stream remembers that it had an error, but not which. */
+static int flush(void)
+{
+	if (fflush(stdout) && !output_err)
+		output_err = errno;
+	if (ferror(stdout) && !output_err)
+		output_err = EIO;
+
+	return output_err;
+}
+
 static void print_json(FILE *file, struct json_object *object)
 {
 	const char *text = json_object_to_json_string_ext(object,
@@ -175,12 +207,12 @@ static void print_json(FILE *file, struct json_object *object)
 		text += length ? length : 1;
 	}
 	putc('\n', file);
-	fflush(file);
 }
 
 void luctl_print_json(struct json_object *object)
 {
 	print_json(stdout, object);
+	flush();
 	json_object_put(object);
 }
 
@@ -207,10 +239,26 @@ static void print_error(const char *thing, const char *message, const char *advi
 				  advice ? advice : "");
 	char *escaped = luctl_escape(line);
 
-	fflush(stdout);
+	flush();
 	fprintf(stderr, "luctl: %s\n", escaped);
 	free(escaped);
 	free(line);
+}
+
+char *luctl_error_line(enum luctl_status status, const char *thing, const char *message)
+{
+	struct json_object *object;
+	char *line;
+
+	if (!luctl_options.json)
+		return luctl_format("luctl: %s: %s\n", thing, message);
+
+	object = json_error(status, 0, thing, message, NULL);
+	line = luctl_format("%s\n", json_object_to_json_string_ext(object,
+								   JSON_C_TO_STRING_PLAIN));
+	json_object_put(object);
+
+	return line;
 }
 
 /* @message is freed. */
@@ -223,7 +271,7 @@ static void report(enum luctl_status status, int err, const char *thing, const c
 		object = json_error(status, err, thing, message, advice);
 		if (status != LUCTL_OUTPUT)
 			print_json(stdout, object);
-		if (ferror(stdout))
+		if (flush())
 			print_json(stderr, object);
 		json_object_put(object);
 	} else {
@@ -258,4 +306,26 @@ enum luctl_status luctl_fail_errno(enum luctl_status status, int err, const char
 	free(text);
 
 	return status;
+}
+
+enum luctl_status luctl_flush(const char *advice)
+{
+	static bool reported;
+	int err = flush();
+
+	if (!err)
+		return LUCTL_OK;
+	if (!reported)
+		luctl_fail_errno(LUCTL_OUTPUT, err, "standard output", advice, NULL);
+	reported = true;
+
+	return LUCTL_OUTPUT;
+}
+
+enum luctl_status luctl_print_data(const void *data, size_t size)
+{
+	if (fwrite(data, 1, size, stdout) != size && !output_err)
+		output_err = errno;
+
+	return luctl_flush(NULL);
 }

@@ -3,20 +3,31 @@
 /**
  * DOC: The state machine as the operator drives it
  *
- * status shows it; prepare, cancel, rehearse and finish are one write(2) each.
- * The kernel decides: nothing is asked before the write, and what the kernel
- * refused is explained afterwards from state, transition and last_failed_*. They
- * are read after the fact, so with several operators at once the explanation may
- * be that of another failure; the exit status never is.
+ * prepare, cancel, rehearse and finish are one write(2) each, the jump is one
+ * reboot(2). The kernel decides, and what it refused is explained afterwards from
+ * state, transition and last_failed_*.
+ *
+ * Those tell of the last failure since boot, whoever caused it, and a request that
+ * is refused before it begins leaves them as they were. So they are read before
+ * and after: what is new belongs to the request. If they are the same, the timeline
+ * tells whether anything ran at all; without one that may remain open, and is said
+ * to be. With several operators at once the explanation may be that of another
+ * failure; the exit status never is.
+ *
+ * The one thing that luctl itself refuses is to finish while devices wait for
+ * their drivers, which would cost them what they have.
  *
  * The states and errors are those of Documentation/admin-guide/liveupdate.rst.
  */
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/kexec.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/reboot.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -24,7 +35,7 @@
 
 const struct luctl_request luctl_prepare = {
 	.command = "prepare", .file = "prepare", .text = "1", .step = "prepare",
-	.state = "normal",
+	.state = "normal", .undone = true,
 };
 
 const struct luctl_request luctl_cancel = {
@@ -42,158 +53,86 @@ const struct luctl_request luctl_finish = {
 	.state = "updated",
 };
 
-/* The last failure since boot; @name is empty if it was the hand-over itself. */
-struct failure {
-	char *step;
-	char *name;
-	int err;
+const struct luctl_request luctl_jump = {
+	.command = "reboot", .step = "freeze", .state = "prepared",
 };
 
-static enum luctl_status read_failure(struct failure *failure)
+/* Failures */
+
+/* The participant of devices, which tells more. */
+#define DEVICES	"devices"
+
+/* "STEP BUS IDENTITY ERRNO REASON" of the device that failed last, if that is it. */
+static void read_device_failure(struct luctl_failure *failure)
+{
+	char *path = luctl_path(DEVICES "/last_failed");
+	char step[16], bus[32], identity[128];
+	int err, reason = 0;
+	size_t size;
+	void *data;
+
+	if (strcmp(failure->name, DEVICES) || luctl_read_file(path, 4096, &data, &size))
+		goto out_free;
+	if (sscanf(data, "%15s %31s %127s %d %n", step, bus, identity, &err, &reason) == 4 &&
+	    reason && err == -failure->err && !strcmp(step, failure->step)) {
+		char *text = (char *)data + reason;
+
+		text[strcspn(text, "\n")] = '\0';
+		failure->device = luctl_format("%s %s", bus, identity);
+		failure->reason = luctl_format("%s", text);
+	}
+	free(data);
+
+out_free:
+	free(path);
+}
+
+enum luctl_status luctl_read_failure(struct luctl_failure *failure)
 {
 	enum luctl_status status;
 	char *text;
 
-	*failure = (struct failure){ 0 };
+	*failure = (struct luctl_failure){ 0 };
 	status = luctl_read("last_failed_step", &failure->step);
-	if (status)
+	if (!status)
+		status = luctl_read("last_failed_name", &failure->name);
+	if (!status)
+		status = luctl_read("last_failed_errno", &text);
+	if (status) {
+		luctl_drop_failure(failure);
 		return status;
-	status = luctl_read("last_failed_name", &failure->name);
-	if (status)
-		goto err_step;
-	status = luctl_read("last_failed_errno", &text);
-	if (status)
-		goto err_name;
+	}
 	failure->err = -atoi(text);
 	free(text);
+	read_device_failure(failure);
 
 	return LUCTL_OK;
-
-err_name:
-	free(failure->name);
-err_step:
-	free(failure->step);
-	*failure = (struct failure){ 0 };
-	return status;
 }
 
-static void drop_failure(struct failure *failure)
+void luctl_drop_failure(struct luctl_failure *failure)
 {
 	free(failure->step);
 	free(failure->name);
+	free(failure->device);
+	free(failure->reason);
+	*failure = (struct luctl_failure){ 0 };
 }
 
-/* What to do about a failure; to be freed. */
-static char *advice_for(const char *step, const char *name, int err, bool undone)
+static bool same_text(const char *a, const char *b)
 {
-	const char *after = "; everything is undone";
-	char *text;
-
-	if (!strcmp(step, "restore") && !*name)
-		return luctl_format("%s",
-				    "all that was handed over stays reserved: read the kernel log, and reboot when it suits");
-	if (!strcmp(step, "restore"))
-		return luctl_format("%s, the others went on; %s",
-				    err == EPROTONOSUPPORT ?
-				    "this kernel cannot read the version that it was given" :
-				    "its documentation says why",
-				    "the kernel log lists all that failed; \"luctl finish\" frees what optional ones left");
-
-	if (!strcmp(step, "freeze") && !undone)
-		after = "; the machine is still prepared, \"luctl cancel\" leads back";
-
-	switch (err) {
-	case ETIMEDOUT:
-		text = luctl_format("%s%s",
-				    "the kernel log has the stack of who was late: raise --timeout, or see what it waits for",
-				    after);
-		break;
-	case ENOMEM:
-		text = luctl_format("free some memory and try again%s", after);
-		break;
-	case E2BIG:
-		text = luctl_format("%s%s", *name ? "it has more to hand over than it can" :
-				    "unload modules that take part: one hand-over cannot carry so many",
-				    after);
-		break;
-	default:
-		text = luctl_format("see the kernel log%s%s%s",
-				    *name ? " and the documentation of " : "", name, after);
-		break;
-	}
-
-	return text;
+	return a && b ? !strcmp(a, b) : a == b;
 }
 
-const char *luctl_next_command(const char *state)
+static bool same_failure(const struct luctl_failure *a, const struct luctl_failure *b)
 {
-	static const struct {
-		const char *state, *next;
-	} table[] = {
-		{ "normal", "\"luctl check\" and \"luctl update\" an image, or \"luctl prepare\"" },
-		{ "prepared", "\"luctl rehearse\", \"kexec -e\" to go, or \"luctl cancel\"" },
-		{ "frozen", "nothing, reboot(2) is on its way out" },
-		{ "updated", "load what modules take part, then \"luctl finish\"" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-		if (!strcmp(table[i].state, state))
-			return table[i].next;
-	}
-
-	return "not known, the kernel is newer than this luctl";
-}
-
-/* What to do if the transition that runs never ends. */
-static const char *stuck_advice(const char *transition)
-{
-	if (!strncmp(transition, "freeze", 6) || !strncmp(transition, "thaw", 4))
-		return "try again when it is idle; if it never is, only a reset helps (SysRq-b)";
-
-	return "try again when it is idle; if it never is, an ordinary reboot is the way out";
-}
-
-/* EBUSY: a transition runs, the state is wrong, or the whole system is busy. */
-static enum luctl_status report_busy(const struct luctl_request *request,
-				     const struct failure *last)
-{
-	char *state = NULL, *transition = NULL, *advice = NULL;
-	enum luctl_status status;
-
-	status = luctl_read("transition", &transition);
-	if (!status)
-		status = luctl_read("state", &state);
-	if (status)
-		goto out;
-
-	if (strcmp(transition, "idle")) {
-		status = luctl_fail(LUCTL_STATE, request->command, stuck_advice(transition),
-				    "a transition runs: %s", transition);
-	} else if (strcmp(state, request->state)) {
-		advice = luctl_format("in this state: %s", luctl_next_command(state));
-		status = luctl_fail(LUCTL_STATE, request->command, advice,
-				    "the state is %s, not %s", state, request->state);
-	} else if (last->err == EBUSY && !strcmp(last->step, request->step)) {
-		advice = advice_for(last->step, last->name, EBUSY, request->undone);
-		status = luctl_fail_errno(LUCTL_FAILED, EBUSY,
-					  *last->name ? last->name : request->command, advice,
-					  "%s failed with ", last->step);
-	} else {
-		status = luctl_fail(LUCTL_STATE, request->command, "try again",
-				    "the system suspends, hibernates or reboots, or a transition has just ended");
-	}
-
-out:
-	free(advice);
-	free(transition);
-	free(state);
-	return status;
+	return a->err == b->err && same_text(a->step, b->step) && same_text(a->name, b->name) &&
+	       same_text(a->device, b->device) && same_text(a->reason, b->reason);
 }
 
 static bool timeout_is_set(void)
 {
 	char *path = luctl_path("prepare_timeout_ms");
-	bool set = true;
+	bool set = false;
 	void *text;
 	size_t size;
 
@@ -204,6 +143,252 @@ static bool timeout_is_set(void)
 	free(path);
 
 	return set;
+}
+
+/* Only they have a deadline. */
+static bool timed_out(const char *step, int err)
+{
+	return err == ETIMEDOUT && (!strcmp(step, "prepare") || !strcmp(step, "freeze")) &&
+	       timeout_is_set();
+}
+
+static char *restore_advice(const char *name, int err)
+{
+	if (!*name)
+		return luctl_format("%s",
+				    "all that was handed over stays reserved: read the kernel log, and reboot when it suits");
+
+	return luctl_format("%s, the others went on; %s",
+			    err == EPROTONOSUPPORT ?
+			    "this kernel cannot read the version that it was given" :
+			    "its documentation says why",
+			    "the kernel log lists all that failed; \"luctl finish\" frees what optional ones left");
+}
+
+char *luctl_failure_advice(const char *step, const char *name, int err)
+{
+	if (!strcmp(step, "restore"))
+		return restore_advice(name, err);
+
+	switch (err) {
+	case ETIMEDOUT:
+		if (timed_out(step, err))
+			return luctl_format("%s",
+					    "the kernel log has the stack of who was late: raise --timeout, or see what it waits for");
+		return luctl_format("%s",
+				    "no limit is set, it gave up by itself: see the kernel log and its documentation");
+	case ENOMEM:
+		return luctl_format("free some memory and try again");
+	case E2BIG:
+		return luctl_format("%s", *name ? "it has more to hand over than it can" :
+				    "unload modules that take part: one hand-over cannot carry so many");
+	default:
+		return luctl_format("see the kernel log%s%s",
+				    *name ? " and the documentation of " : "", name);
+	}
+}
+
+/* What became of the machine, to be added to an advice. */
+static const char *outcome(bool undone)
+{
+	const char *text = "";
+	char *state;
+
+	if (undone)
+		return "; everything is undone";
+	if (luctl_read("state", &state))
+		return "";
+	if (!strcmp(state, "normal"))
+		text = "; everything is undone";
+	else if (!strcmp(state, "prepared"))
+		text = "; the machine is still prepared, \"luctl cancel\" leads back";
+	free(state);
+
+	return text;
+}
+
+/* The image */
+
+enum luctl_loaded luctl_image_loaded(void)
+{
+	char *path = luctl_format("%s/kernel/kexec_loaded", luctl_options.sysfs);
+	enum luctl_loaded loaded = LUCTL_LOADED_UNKNOWN;
+	size_t size;
+	void *text;
+
+	if (!luctl_read_file(path, 64, &text, &size)) {
+		loaded = *(char *)text == '1' ? LUCTL_LOADED : LUCTL_NOT_LOADED;
+		free(text);
+	}
+	free(path);
+
+	return loaded;
+}
+
+int luctl_unload(void)
+{
+	return syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL,
+		       (unsigned long)KEXEC_FILE_UNLOAD) ? -errno : 0;
+}
+
+const char *luctl_next_command(const char *state)
+{
+	static const struct {
+		const char *state, *next, *loaded;
+	} table[] = {
+		{ "normal", "\"luctl check\" and \"luctl update\" an image, or \"luctl prepare\"",
+		  "\"luctl prepare\", or drop the image that is loaded with \"kexec -u\"" },
+		{ "prepared", "load an image with \"kexec -s -l\", or \"luctl cancel\"",
+		  "go with \"systemctl kexec\" or \"kexec -e\", or \"luctl cancel --unload\"" },
+		{ "frozen", "nothing, reboot(2) is on its way out", NULL },
+		{ "updated", "load what modules take part, then \"luctl finish\"", NULL },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		if (strcmp(table[i].state, state))
+			continue;
+		if (table[i].loaded && luctl_image_loaded() != LUCTL_NOT_LOADED)
+			return table[i].loaded;
+		return table[i].next;
+	}
+
+	return "not known, the kernel is newer than this luctl";
+}
+
+const char *luctl_stuck_advice(const char *transition)
+{
+	if (!strncmp(transition, "freeze", 6) || !strncmp(transition, "thaw", 4))
+		return "try again when it is idle; if it never is, only a reset helps (SysRq-b)";
+
+	return "try again when it is idle; if it never is, an ordinary reboot is the way out";
+}
+
+/* Requests */
+
+/* Whose failure last_failed_* tells of. */
+enum blame {
+	BLAME_NEW,
+	BLAME_OLD,
+	BLAME_UNSURE,
+};
+
+struct attempt {
+	const struct luctl_request *request;
+	bool undone;
+	int err;
+
+	/* Before the request, and after it. */
+	struct luctl_recorded recorded;
+	struct luctl_failure before, now;
+};
+
+/* Errors of a request that has not begun; any other comes from a step. */
+static bool may_refuse(const struct luctl_request *request, int err)
+{
+	return !request->file || err == EBUSY || err == EPERM || err == EINVAL;
+}
+
+static enum blame whose_failure(const struct attempt *attempt)
+{
+	const struct luctl_failure *now = &attempt->now;
+	struct luctl_recorded recorded;
+
+	if (now->err != attempt->err || strcmp(now->step, attempt->request->step))
+		return BLAME_OLD;
+	if (!may_refuse(attempt->request, attempt->err) || !same_failure(&attempt->before, now))
+		return BLAME_NEW;
+
+	luctl_timeline_recorded(&recorded);
+	if (!recorded.known || !attempt->recorded.known)
+		return BLAME_UNSURE;
+
+	return memcmp(&recorded, &attempt->recorded, sizeof(recorded)) ? BLAME_NEW : BLAME_OLD;
+}
+
+static enum luctl_status report_failure(const struct attempt *attempt)
+{
+	const struct luctl_failure *now = &attempt->now;
+	const char *step = attempt->request->step;
+	enum luctl_status status = timed_out(step, attempt->err) ? LUCTL_TIMEOUT : LUCTL_FAILED;
+	char *advice = luctl_failure_advice(step, now->name, attempt->err);
+	char *full = luctl_format("%s%s", advice, outcome(attempt->undone));
+
+	luctl_fail_errno(status, attempt->err, *now->name ? now->name : attempt->request->command,
+			 full, "%s%s%s%s%s failed with ", now->device ?: "",
+			 now->device ? ": " : "", now->reason ?: "", now->device ? "; " : "", step);
+	free(full);
+	free(advice);
+
+	return status;
+}
+
+/* EBUSY: a transition runs, the state is wrong, or the whole system is busy. */
+static enum luctl_status report_busy(const struct attempt *attempt, enum blame blame)
+{
+	const struct luctl_request *request = attempt->request;
+	char *state = NULL, *transition = NULL, *advice = NULL;
+	const struct luctl_failure *now = &attempt->now;
+	enum luctl_status status;
+
+	status = luctl_read("transition", &transition);
+	if (!status)
+		status = luctl_read("state", &state);
+	if (status)
+		goto out;
+
+	if (strcmp(transition, "idle")) {
+		status = luctl_fail(LUCTL_STATE, request->command, luctl_stuck_advice(transition),
+				    "a transition runs: %s", transition);
+	} else if (strcmp(state, request->state)) {
+		advice = luctl_format("in this state: %s", luctl_next_command(state));
+		status = luctl_fail(LUCTL_STATE, request->command, advice,
+				    "the state is %s, not %s", state, request->state);
+	} else {
+		advice = luctl_format("try again");
+		if (blame == BLAME_UNSURE) {
+			free(advice);
+			advice = luctl_format("try again; %s of %s may have failed again",
+					      now->step, *now->name ? now->name : "all");
+		}
+		status = luctl_fail(LUCTL_STATE, request->command, advice,
+				    "the system suspends, hibernates or reboots, or a transition has just ended");
+	}
+
+out:
+	free(advice);
+	free(transition);
+	free(state);
+	return status;
+}
+
+/* reboot(2) failed, but no participant did. */
+static const char *jump_advice(int err)
+{
+	if (err == EPERM)
+		return "run luctl as root, with CAP_SYS_BOOT";
+	if (err == EINVAL && luctl_image_loaded() == LUCTL_NOT_LOADED)
+		return "no image is loaded any more";
+	if (err == EINVAL)
+		return "the image cannot be handed anything; see the kernel log";
+
+	return "a session of /dev/liveupdate may have refused; see the kernel log";
+}
+
+/* The kernel refused before a step began, or for a reason that it does not tell. */
+static enum luctl_status report_refusal(const struct attempt *attempt)
+{
+	const struct luctl_request *request = attempt->request;
+	enum luctl_status status;
+	char *advice;
+
+	advice = luctl_format("%s%s", !request->file ? jump_advice(attempt->err) :
+			      attempt->err == EPERM ? "run luctl as root, with CAP_SYS_BOOT" :
+			      "see the kernel log", outcome(attempt->undone));
+	status = luctl_fail_errno(LUCTL_FAILED, attempt->err, request->command, advice,
+				  "%s failed with ", request->file ? request->step : "reboot(2)");
+	free(advice);
+
+	return status;
 }
 
 static bool may_write(const char *name)
@@ -217,42 +402,63 @@ static bool may_write(const char *name)
 	return !err;
 }
 
-enum luctl_status luctl_refused(const struct luctl_request *request, int err)
+static enum luctl_status explain(struct attempt *attempt)
 {
+	const struct luctl_request *request = attempt->request;
 	enum luctl_status status;
-	struct failure last;
-	char *advice;
-	bool told;
+	enum blame blame;
 
 	if (request->file && !may_write(request->file))
 		return luctl_no_file(request->file, errno);
-
-	status = read_failure(&last);
+	status = luctl_read_failure(&attempt->now);
 	if (status)
 		return status;
-	told = last.err == err && !strcmp(last.step, request->step);
 
-	if (err == EBUSY) {
-		status = report_busy(request, &last);
-	} else if (err == EPERM && !told) {
-		status = luctl_fail_errno(LUCTL_FAILED, err, request->command,
-					  "run luctl as root, with CAP_SYS_BOOT", NULL);
-	} else {
-		/* A participant may fail with ETIMEDOUT of its own. */
-		status = err == ETIMEDOUT && timeout_is_set() ? LUCTL_TIMEOUT : LUCTL_FAILED;
-		advice = advice_for(request->step, told ? last.name : "", err, request->undone);
-		luctl_fail_errno(status, err, told && *last.name ? last.name : request->command,
-				 advice, "%s failed with ", request->step);
-		free(advice);
-	}
-	drop_failure(&last);
+	blame = whose_failure(attempt);
+	if (blame == BLAME_NEW)
+		return report_failure(attempt);
+	if (attempt->err == EBUSY)
+		return report_busy(attempt, blame);
 
-	return status;
+	return report_refusal(attempt);
 }
 
-int luctl_request(const struct luctl_request *request)
+static int call_request(void *data)
 {
+	const struct luctl_request *request = data;
+
 	return luctl_write(request->file, request->text);
+}
+
+static int jump(void)
+{
+	if (!reboot(RB_KEXEC))
+		errno = EIO;
+
+	return -errno;
+}
+
+enum luctl_status luctl_attempt(const struct luctl_request *request, bool undone)
+{
+	struct attempt attempt = { .request = request, .undone = undone };
+	enum luctl_status status;
+
+	status = luctl_read_failure(&attempt.before);
+	if (status)
+		return status;
+	luctl_timeline_recorded(&attempt.recorded);
+
+	if (request->file)
+		attempt.err = -luctl_interrupt_run(call_request, (void *)request,
+						   request->command, undone || request->undone);
+	else
+		attempt.err = -jump();
+	if (attempt.err)
+		status = explain(&attempt);
+	luctl_drop_failure(&attempt.before);
+	luctl_drop_failure(&attempt.now);
+
+	return status;
 }
 
 /* prepare_timeout_ms */
@@ -330,49 +536,52 @@ enum luctl_status luctl_undo_timeout(unsigned int before)
 
 /* Commands that are one request. */
 
-static double seconds_now(void)
+static double microseconds_now(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 
-	return now.tv_sec + now.tv_nsec / 1e9;
+	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
-static enum luctl_status print_done(const struct luctl_request *request, double seconds)
+/* @more is a line for people, or NULL; @name and @value a member for programs. */
+static enum luctl_status print_done(const struct luctl_request *request, double microseconds,
+				    const char *more, const char *name,
+				    struct json_object *value)
 {
+	struct json_object *object = json_object_new_object();
 	enum luctl_status status;
-	struct json_object *object;
-	char *state;
+	char *state, *done;
 
 	status = luctl_read("state", &state);
-	if (status)
+	if (status) {
+		json_object_put(value);
+		json_object_put(object);
 		return status;
+	}
 
 	if (luctl_options.json) {
-		object = json_object_new_object();
 		json_object_object_add(object, "done", json_object_new_string(request->command));
 		json_object_object_add(object, "state", json_object_new_string(state));
-		json_object_object_add(object, "milliseconds",
-				       json_object_new_int64((int64_t)(seconds * 1e3 + 0.5)));
-		luctl_print_json(object);
+		json_object_object_add(object, "microseconds",
+				       json_object_new_int64((int64_t)(microseconds + 0.5)));
+		if (name)
+			json_object_object_add(object, name, json_object_get(value));
+		luctl_print_json(json_object_get(object));
 	} else {
-		printf("%s: done in %.3f s, the state is %s\n", request->command, seconds, state);
+		printf("%s: done in %.6f s, the state is %s\n%s", request->command,
+		       microseconds / 1e6, state, more ?: "");
 	}
+	json_object_put(object);
+	json_object_put(value);
+
+	done = luctl_format("%s is done, the state is %s", request->command, state);
+	status = luctl_flush(request->undone ? "so it is undone" : done);
+	free(done);
 	free(state);
 
-	return LUCTL_OK;
-}
-
-static enum luctl_status do_request(const struct luctl_request *request)
-{
-	double start = seconds_now();
-	int err = luctl_request(request);
-
-	if (err)
-		return luctl_refused(request, -err);
-
-	return print_done(request, seconds_now() - start);
+	return status;
 }
 
 static enum luctl_status run_simple(const struct luctl_request *request, const char *doc,
@@ -380,16 +589,12 @@ static enum luctl_status run_simple(const struct luctl_request *request, const c
 {
 	const struct argp argp = { .doc = doc };
 	enum luctl_status status = luctl_parse(&argp, argc, argv, NULL);
+	double start = microseconds_now();
 
-	return status ? status : do_request(request);
-}
+	if (!status)
+		status = luctl_attempt(request, false);
 
-enum luctl_status luctl_cmd_cancel(int argc, char **argv)
-{
-	return run_simple(&luctl_cancel,
-			  "Take a prepare back: prepared -> normal.\n"
-			  "\vA loaded kexec image stays loaded.\n",
-			  argc, argv);
+	return status ? status : print_done(request, microseconds_now() - start, NULL, NULL, NULL);
 }
 
 enum luctl_status luctl_cmd_rehearse(int argc, char **argv)
@@ -397,18 +602,181 @@ enum luctl_status luctl_cmd_rehearse(int argc, char **argv)
 	return run_simple(&luctl_rehearse,
 			  "Freeze all participants as reboot(2) would, and thaw them again.\n"
 			  "\vThe state stays prepared. The workload feels it as a stall of the time\n"
-			  "that is printed. Sessions of /dev/liveupdate take no part.\n",
+			  "that is printed. Sessions of /dev/liveupdate take no part. A signal\n"
+			  "changes nothing.\n",
 			  argc, argv);
+}
+
+/* cancel */
+
+#define KEY_UNLOAD	0x2000
+
+static error_t parse_cancel(int key, char *text, struct argp_state *state)
+{
+	bool *unload = state->input;
+
+	(void)text;
+	if (key != KEY_UNLOAD)
+		return ARGP_ERR_UNKNOWN;
+	*unload = true;
+
+	return 0;
+}
+
+enum luctl_status luctl_cmd_cancel(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{ "unload", KEY_UNLOAD, NULL, 0, "drop the image that is loaded, too", 0 },
+		{ 0 }
+	};
+	static const struct argp argp = {
+		.options = options,
+		.parser = parse_cancel,
+		.doc = "Take a prepare back: prepared -> normal.\n"
+		       "\vAn image that is loaded stays loaded without --unload: \"kexec -e\" would\n"
+		       "jump into it, and so would a reboot by systemd, which prefers kexec then.\n"
+		       "A signal changes nothing.\n",
+	};
+	static const char stays_loaded[] =
+		"the image stays loaded, and systemd would make a kexec of a reboot;\n"
+		"\"kexec -u\" drops it\n";
+	double start = microseconds_now();
+	enum luctl_status status;
+	enum luctl_loaded loaded;
+	bool unload = false;
+	int err = 0;
+
+	status = luctl_parse(&argp, argc, argv, &unload);
+	if (!status)
+		status = luctl_attempt(&luctl_cancel, false);
+	if (status)
+		return status;
+
+	if (unload)
+		err = luctl_unload();
+	loaded = luctl_image_loaded();
+	status = print_done(&luctl_cancel, microseconds_now() - start,
+			    loaded == LUCTL_LOADED ? stays_loaded : NULL, "kexec_loaded",
+			    loaded == LUCTL_LOADED_UNKNOWN ? NULL :
+			    json_object_new_boolean(loaded == LUCTL_LOADED));
+	if (err)
+		status = luctl_fail_errno(LUCTL_FAILED, -err, "cancel",
+					  "unload it with \"kexec -u\"",
+					  "cancelled, but the image cannot be unloaded: ");
+
+	return status;
+}
+
+/* finish */
+
+#define KEY_GIVE_UP	0x2000
+
+/* How many devices a line names. */
+#define NAMED	8
+
+static error_t parse_finish(int key, char *text, struct argp_state *state)
+{
+	bool *give_up = state->input;
+
+	(void)text;
+	if (key != KEY_GIVE_UP)
+		return ARGP_ERR_UNKNOWN;
+	*give_up = true;
+
+	return 0;
+}
+
+/* The first of them, for people. */
+static char *name_devices(const struct luctl_devices *devices)
+{
+	char *text = luctl_format("%s", "");
+
+	for (size_t i = 0; i < devices->count && i < NAMED; i++) {
+		const struct luctl_device *device = &devices->list[i];
+		char *longer = luctl_format("%s%s%s %s%s", text, *text ? ", " : "", device->bus,
+					    device->identity, device->name ? "" : " (absent)");
+
+		free(text);
+		text = longer;
+	}
+	if (devices->count > NAMED) {
+		char *longer = luctl_format("%s and %zu more", text, devices->count - NAMED);
+
+		free(text);
+		text = longer;
+	}
+
+	return text;
+}
+
+/* May it be finished? If not, that is reported. */
+static enum luctl_status nothing_waits(const struct luctl_devices *waiting)
+{
+	enum luctl_status status;
+	char *state, *names;
+
+	/* In another state the kernel refuses, and says why. */
+	status = luctl_read("state", &state);
+	if (status)
+		return status;
+	if (!strcmp(state, luctl_finish.state) && waiting->count) {
+		names = name_devices(waiting);
+		status = luctl_fail(LUCTL_POLICY, DEVICES,
+				    "load their drivers and wait, \"luctl status\" shows them; or give --give-up, which stops them",
+				    "not reclaimed yet: %s", names);
+		free(names);
+	}
+	free(state);
+
+	return status;
 }
 
 enum luctl_status luctl_cmd_finish(int argc, char **argv)
 {
-	return run_simple(&luctl_finish,
-			  "End an update in the new kernel: updated -> normal.\n"
-			  "\vWhat was handed over and nobody took is freed if its owner was optional,\n"
-			  "and stays reserved until the next boot if it was mandatory. So modules\n"
-			  "that take something over are to be loaded before.\n",
-			  argc, argv);
+	static const struct argp_option options[] = {
+		{ "give-up", KEY_GIVE_UP, NULL, 0,
+		  "finish although devices are not reclaimed; what ran on them is lost", 0 },
+		{ 0 }
+	};
+	static const struct argp argp = {
+		.options = options,
+		.parser = parse_finish,
+		.doc = "End an update in the new kernel: updated -> normal.\n"
+		       "\vWhat was handed over and nobody took is freed if its owner was optional,\n"
+		       "and stays reserved until the next boot if it was mandatory. So modules\n"
+		       "that take something over are to be loaded before. While devices are\n"
+		       "unreclaimed it refuses and names them. Sessions of /dev/liveupdate that\n"
+		       "nobody has retrieved yet can be retrieved afterwards as well; the kernel\n"
+		       "does not tell whether there are any. A signal changes nothing.\n",
+	};
+	double start = microseconds_now();
+	struct luctl_devices waiting;
+	enum luctl_status status;
+	bool give_up = false;
+	char *names, *line;
+
+	status = luctl_parse(&argp, argc, argv, &give_up);
+	if (!status)
+		status = luctl_devices("unreclaimed", &waiting);
+	if (status)
+		return status;
+
+	if (!give_up)
+		status = nothing_waits(&waiting);
+	if (!status)
+		status = luctl_attempt(&luctl_finish, false);
+	if (!status) {
+		names = name_devices(&waiting);
+		line = luctl_format("given up: %s\n", names);
+		status = print_done(&luctl_finish, microseconds_now() - start,
+				    waiting.count ? line : NULL, "given_up",
+				    luctl_devices_json(&waiting));
+		free(line);
+		free(names);
+	}
+	luctl_drop_devices(&waiting);
+
+	return status;
 }
 
 /* prepare */
@@ -433,11 +801,6 @@ static error_t parse_prepare(int key, char *text, struct argp_state *state)
 	return 0;
 }
 
-static int call_request(void *request)
-{
-	return luctl_request(request);
-}
-
 enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -452,34 +815,34 @@ enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 		.doc = "Prepare all participants for an update: normal -> prepared.\n"
 		       "\vEverything slow happens here, while the workload runs. If a participant\n"
 		       "fails, all is undone. SIGINT, SIGTERM and SIGHUP undo it as well, as soon\n"
-		       "as the kernel has prepared all: participants cannot be interrupted.\n",
+		       "as the kernel has prepared all: participants cannot be interrupted. It is\n"
+		       "also undone if that it is done cannot be told on standard output.\n",
 	};
 	struct prepare_arguments arguments = { 0 };
-	enum luctl_status status;
+	enum luctl_status status, failed = LUCTL_OK;
 	unsigned int before = 0;
-	int err, failed = 0;
 	double start;
 
 	status = luctl_parse(&argp, argc, argv, &arguments);
 	if (status)
 		return status;
 
-	luctl_interrupt_hold();
 	if (arguments.limited) {
 		status = luctl_set_timeout(arguments.timeout_ms, &before);
 		if (status)
 			return status;
 	}
-	start = seconds_now();
-	err = luctl_interrupt_run(call_request, (void *)&luctl_prepare, "prepare");
-	if (err)
-		status = luctl_refused(&luctl_prepare, -err);
-	else if (!luctl_interrupted())
-		return print_done(&luctl_prepare, seconds_now() - start);
-
-	/* The kernel prepared although a signal came. */
-	if (!err)
+	start = microseconds_now();
+	status = luctl_attempt(&luctl_prepare, false);
+	if (!status) {
+		if (!luctl_interrupted())
+			status = print_done(&luctl_prepare, microseconds_now() - start, NULL, NULL,
+					    NULL);
+		if (!status && !luctl_interrupted())
+			return LUCTL_OK;
+		/* The kernel prepared, but that is of no use. */
 		failed = luctl_undo_prepare();
+	}
 	if (arguments.limited)
 		failed |= luctl_undo_timeout(before);
 	if (failed)
@@ -489,185 +852,4 @@ enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 
 	return luctl_fail(LUCTL_INTERRUPTED, "prepare", NULL, "SIG%s came, everything is undone",
 			  sigabbrev_np(luctl_interrupted()));
-}
-
-/* status */
-
-static struct json_object *text_or_null(const char *text)
-{
-	return text && *text ? json_object_new_string(text) : NULL;
-}
-
-struct overview {
-	char *state;
-	char *transition;
-	char *timeout;
-	char *loaded;
-	struct failure last;
-	struct luctl_participant *participants;
-	size_t count;
-};
-
-static struct json_object *json_failure(const struct failure *last)
-{
-	struct json_object *object = json_object_new_object();
-	char *advice = advice_for(last->step, last->name, last->err, false);
-
-	json_object_object_add(object, "step", json_object_new_string(last->step));
-	json_object_object_add(object, "participant", text_or_null(last->name));
-	json_object_object_add(object, "errno", luctl_errno_json(last->err));
-	json_object_object_add(object, "message", json_object_new_string(strerror(last->err)));
-	json_object_object_add(object, "advice", json_object_new_string(advice));
-	free(advice);
-
-	return object;
-}
-
-static struct json_object *json_participants(const struct overview *overview)
-{
-	struct json_object *array = json_object_new_array();
-
-	for (size_t i = 0; i < overview->count; i++) {
-		const struct luctl_participant *participant = &overview->participants[i];
-		struct json_object *object = json_object_new_object();
-
-		json_object_object_add(object, "name", json_object_new_string(participant->name));
-		json_object_object_add(object, "version",
-				       json_object_new_int64(participant->version));
-		json_object_object_add(object, "oldest",
-				       json_object_new_int64(participant->oldest));
-		json_object_object_add(object, "level",
-				       json_object_new_string(participant->level));
-		json_object_object_add(object, "mandatory",
-				       json_object_new_boolean(participant->mandatory));
-		json_object_object_add(object, "bytes",
-				       json_object_new_uint64(participant->bytes));
-		json_object_array_add(array, object);
-	}
-
-	return array;
-}
-
-static void print_overview_json(struct overview *overview)
-{
-	struct json_object *object = json_object_new_object(), *transition = NULL;
-	char *name;
-
-	if (strcmp(overview->transition, "idle")) {
-		name = overview->transition;
-		transition = json_object_new_object();
-		json_object_object_add(transition, "step",
-				       json_object_new_string(strsep(&name, " ")));
-		json_object_object_add(transition, "participant",
-				       text_or_null(strsep(&name, " ")));
-		json_object_object_add(transition, "part", text_or_null(name));
-	}
-	json_object_object_add(object, "state", json_object_new_string(overview->state));
-	json_object_object_add(object, "transition", transition);
-	json_object_object_add(object, "prepare_timeout_ms",
-			       json_object_new_int64(atoll(overview->timeout)));
-	json_object_object_add(object, "kexec_loaded", overview->loaded ?
-			       json_object_new_boolean(*overview->loaded == '1') : NULL);
-	json_object_object_add(object, "last_failure", overview->last.err ?
-			       json_failure(&overview->last) : NULL);
-	json_object_object_add(object, "participants", json_participants(overview));
-	luctl_print_json(object);
-}
-
-static void print_overview(const struct overview *overview)
-{
-	const struct failure *last = &overview->last;
-	char *advice, *text;
-
-	printf("state          %s\n", overview->state);
-	printf("transition     %s\n", overview->transition);
-	printf("kexec image    %s\n", !overview->loaded ? "unknown" :
-	       *overview->loaded == '1' ? "loaded" : "none");
-	printf("timeout        %s%s\n", strcmp(overview->timeout, "0") ? overview->timeout : "none",
-	       strcmp(overview->timeout, "0") ? " ms" : "");
-	if (last->err) {
-		advice = advice_for(last->step, last->name, last->err, false);
-		text = luctl_errno_text(last->err);
-		printf("last failure   %s%s%s: %s\n", last->step, *last->name ? " of " : "",
-		       last->name, text);
-		printf("               %s\n", advice);
-		free(advice);
-		free(text);
-	} else {
-		printf("last failure   none\n");
-	}
-	printf("next           %s\n", strcmp(overview->transition, "idle") ?
-	       stuck_advice(overview->transition) : luctl_next_command(overview->state));
-
-	printf("\n%-24s %7s %7s  %-9s %-9s %12s\n", "PARTICIPANT", "WRITES", "READS", "LEVEL",
-	       "CLASS", "BYTES");
-	for (size_t i = 0; i < overview->count; i++) {
-		const struct luctl_participant *participant = &overview->participants[i];
-
-		text = luctl_format("%u-%u", participant->oldest, participant->version);
-		printf("%-24s %7u %7s  %-9s %-9s %12llu\n", participant->name,
-		       participant->version, text, participant->level,
-		       participant->mandatory ? "mandatory" : "optional",
-		       (unsigned long long)participant->bytes);
-		free(text);
-	}
-}
-
-static enum luctl_status read_overview(struct overview *overview)
-{
-	enum luctl_status status;
-	char *path;
-	void *text;
-	size_t size;
-
-	status = luctl_read("state", &overview->state);
-	if (!status)
-		status = luctl_read("transition", &overview->transition);
-	if (!status)
-		status = luctl_read("prepare_timeout_ms", &overview->timeout);
-	if (!status)
-		status = read_failure(&overview->last);
-	if (!status)
-		status = luctl_participants(&overview->participants, &overview->count);
-	if (status)
-		return status;
-
-	path = luctl_format("%s/kernel/kexec_loaded", luctl_options.sysfs);
-	if (!luctl_read_file(path, 64, &text, &size))
-		overview->loaded = text;
-	free(path);
-
-	return LUCTL_OK;
-}
-
-enum luctl_status luctl_cmd_status(int argc, char **argv)
-{
-	static const struct argp argp = {
-		.doc = "Show the state, what runs, what failed last, and the participants.\n"
-		       "\vFor the last failure it says what to do, for the state what comes next.\n"
-		       "Of a participant, WRITES is the version of the data that it hands over,\n"
-		       "READS are the versions it can read, BYTES is what it hands over or was\n"
-		       "handed.\n",
-	};
-	struct overview overview = { 0 };
-	enum luctl_status status;
-
-	status = luctl_parse(&argp, argc, argv, NULL);
-	if (status)
-		return status;
-
-	status = read_overview(&overview);
-	if (!status && luctl_options.json)
-		print_overview_json(&overview);
-	else if (!status)
-		print_overview(&overview);
-
-	free(overview.state);
-	free(overview.transition);
-	free(overview.timeout);
-	free(overview.loaded);
-	drop_failure(&overview.last);
-	free(overview.participants);
-
-	return status;
 }

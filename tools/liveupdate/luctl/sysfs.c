@@ -201,16 +201,9 @@ enum luctl_status luctl_participants(struct luctl_participant **list, size_t *co
 
 	rest = text;
 	while ((line = strsep(&rest, "\n"))) {
-		struct luctl_participant *larger;
-
 		if (!*line)
 			continue;
-		larger = realloc(participants, (used + 1) * sizeof(*participants));
-		if (!larger) {
-			status = luctl_fail(LUCTL_FAILED, "participants", NULL, "out of memory");
-			goto err_free;
-		}
-		participants = larger;
+		participants = luctl_resize(participants, used + 1, sizeof(*participants));
 		if (!parse_participant(line, &participants[used])) {
 			status = luctl_fail(LUCTL_UNREADABLE, "participants",
 					    "use the luctl of this kernel",

@@ -43,52 +43,41 @@ struct arguments {
 	unsigned int top;
 };
 
-void *timeline_resize(void *memory, size_t count, size_t size)
-{
-	void *larger = reallocarray(memory, count ? count : 1, size);
-
-	if (!larger) {
-		luctl_fail(LUCTL_FAILED, "timeline", NULL, "out of memory");
-		exit(LUCTL_FAILED);
-	}
-
-	return larger;
-}
-
 /* Reading */
 
-static enum luctl_status check_header(const char *path, const void *data, size_t size,
-				      struct liveupdate_timeline_header *header)
+/*
+ * What is wrong with a timeline, to be freed, or NULL and the header. @advice stays as
+ * it is if there is none.
+ */
+static char *header_problem(const void *data, size_t size,
+			    struct liveupdate_timeline_header *header, const char **advice)
 {
 	size_t records;
 
 	if (size < sizeof(*header) ||
 	    memcmp(data, LIVEUPDATE_TIMELINE_MAGIC, LIVEUPDATE_TIMELINE_MAGIC_LEN))
-		return luctl_fail(LUCTL_UNREADABLE, path, NULL, "is no timeline");
+		return luctl_format("is no timeline");
 
 	memcpy(header, data, sizeof(*header));
-	if (header->version != LIVEUPDATE_TIMELINE_VERSION)
-		return luctl_fail(LUCTL_UNREADABLE, path,
-				  "use the luctl of the kernel that wrote it",
-				  "is a timeline of version %u, which is unknown here",
-				  header->version);
+	if (header->version != LIVEUPDATE_TIMELINE_VERSION) {
+		*advice = "use the luctl of the kernel that wrote it";
+		return luctl_format("is a timeline of version %u, which is unknown here",
+				    header->version);
+	}
 	if (header->header_size < sizeof(*header) || header->header_size % 8 ||
 	    header->record_size < sizeof(struct liveupdate_timeline_record) ||
 	    header->record_size % 8)
-		return luctl_fail(LUCTL_UNREADABLE, path, NULL,
-				  "is damaged: header of %u and records of %u bytes",
-				  header->header_size, header->record_size);
+		return luctl_format("is damaged: header of %u and records of %u bytes",
+				    header->header_size, header->record_size);
 
 	records = size < header->header_size ? 0 :
 		  (size - header->header_size) / header->record_size;
 	if (size < header->header_size || header->count > records)
-		return luctl_fail(LUCTL_UNREADABLE, path, NULL, "is cut short: %zu of %u records",
-				  records, header->count);
+		return luctl_format("is cut short: %zu of %u records", records, header->count);
 	if (!header->frequency)
-		return luctl_fail(LUCTL_UNREADABLE, path, NULL,
-				  "does not say how fast its counter runs");
+		return luctl_format("does not say how fast its counter runs");
 
-	return LUCTL_OK;
+	return NULL;
 }
 
 /* The generation as it is now. */
@@ -129,7 +118,8 @@ static enum luctl_status cannot_read(const char *path, int err, bool copy)
 static enum luctl_status read_bytes(const char *path, bool copy, void **data, size_t *size,
 				    struct liveupdate_timeline_header *header)
 {
-	enum luctl_status status;
+	const char *advice = NULL;
+	char *problem;
 	int err;
 
 	for (int i = 0; i < READ_ATTEMPTS; i++) {
@@ -146,20 +136,34 @@ static enum luctl_status read_bytes(const char *path, bool copy, void **data, si
 			}
 		}
 
-		status = check_header(path, *data, *size, header);
-		if (status)
-			free(*data);
-		return status;
+		problem = header_problem(*data, *size, header, &advice);
+		if (!problem)
+			return LUCTL_OK;
+		luctl_fail(LUCTL_UNREADABLE, path, advice, "%s", problem);
+		free(problem);
+		free(*data);
+		return LUCTL_UNREADABLE;
 	}
 
 	return luctl_fail(LUCTL_UNREADABLE, path, "try again",
 			  "changes faster than it can be read");
 }
 
+static bool is_stdout(const char *path)
+{
+	return path && !strcmp(path, "-");
+}
+
 enum luctl_status timeline_save(const char *path, const void *data, size_t size)
 {
-	FILE *file = fopen(path, "we");
-	int err = file ? 0 : errno;
+	FILE *file;
+	int err;
+
+	if (is_stdout(path))
+		return luctl_print_data(data, size);
+
+	file = fopen(path, "we");
+	err = file ? 0 : errno;
 
 	if (file && fwrite(data, 1, size, file) != size)
 		err = errno;
@@ -231,7 +235,7 @@ static void read_records(struct timeline *timeline, const unsigned char *data)
 	size_t used = 0;
 
 	timeline->damaged = header->damaged;
-	timeline->records = timeline_resize(NULL, header->count, sizeof(*timeline->records));
+	timeline->records = luctl_resize(NULL, header->count, sizeof(*timeline->records));
 	data += header->header_size;
 	for (uint32_t i = 0; i < header->count; i++, data += header->record_size) {
 		struct timeline_record *record = &timeline->records[used];
@@ -266,7 +270,7 @@ static void read_records(struct timeline *timeline, const unsigned char *data)
 	}
 
 	timeline->record_count = used;
-	timeline->sorted = timeline_resize(NULL, used, sizeof(*timeline->sorted));
+	timeline->sorted = luctl_resize(NULL, used, sizeof(*timeline->sorted));
 	for (size_t i = 0; i < used; i++)
 		timeline->sorted[i] = &timeline->records[i];
 	qsort(timeline->sorted, used, sizeof(*timeline->sorted), compare_records);
@@ -293,8 +297,8 @@ static enum luctl_status build(struct timeline *timeline, const struct arguments
 		if (!arguments->list && (arguments->chosen ?
 		    sorted[start]->update != arguments->update : end < count))
 			continue;
-		timeline->update = timeline_resize(timeline->update, timeline->count + 1,
-						   sizeof(*timeline->update));
+		timeline->update = luctl_resize(timeline->update, timeline->count + 1,
+						sizeof(*timeline->update));
 		update = &timeline->update[timeline->count++];
 		memset(update, 0, sizeof(*update));
 		timeline_build_update(update, timeline->header.frequency, sorted + start,
@@ -302,7 +306,8 @@ static enum luctl_status build(struct timeline *timeline, const struct arguments
 	}
 	if (!timeline->count)
 		return luctl_fail(LUCTL_UNREADABLE, path,
-				  "\"luctl timeline --list\" says which are", "update %u is not recorded", arguments->update);
+				  "\"luctl timeline --list\" says which are",
+				  "update %u is not recorded", arguments->update);
 
 	return LUCTL_OK;
 }
@@ -321,6 +326,87 @@ static void drop_timeline(struct timeline *timeline)
 	free(timeline->update);
 	free(timeline->sorted);
 	free(timeline->records);
+}
+
+/* For others */
+
+/* A timeline that this luctl understands; quiet, unlike read_bytes(). */
+static void *read_quietly(struct liveupdate_timeline_header *header)
+{
+	char *path = luctl_path("timeline"), *problem = NULL;
+	const char *advice;
+	void *data = NULL;
+	size_t size;
+
+	if (!luctl_read_file(path, FILE_LIMIT, &data, &size))
+		problem = header_problem(data, size, header, &advice);
+	if (problem) {
+		free(data);
+		data = NULL;
+	}
+	free(problem);
+	free(path);
+
+	return data;
+}
+
+void luctl_timeline_recorded(struct luctl_recorded *recorded)
+{
+	struct liveupdate_timeline_header header;
+	void *data = read_quietly(&header);
+
+	*recorded = (struct luctl_recorded){ 0 };
+	if (!data)
+		return;
+	recorded->known = true;
+	recorded->generation = header.generation;
+	recorded->count = header.count;
+	recorded->dropped = header.dropped;
+	free(data);
+}
+
+/* Look for a failure in the last update, which is the last attempt. */
+static enum luctl_attempt find_failure(const struct timeline *timeline, const char *step, int err)
+{
+	bool failed = false, succeeded = false;
+	uint32_t last = 0;
+
+	for (size_t i = 0; i < timeline->record_count; i++) {
+		if (timeline->records[i].update > last)
+			last = timeline->records[i].update;
+	}
+	for (size_t i = 0; i < timeline->record_count; i++) {
+		const struct timeline_record *record = &timeline->records[i];
+
+		if (record->update != last || strcmp(timeline_step_names[record->step], step) ||
+		    (record->kind != LIVEUPDATE_TIMELINE_STEP &&
+		     record->kind != LIVEUPDATE_TIMELINE_CALLBACK))
+			continue;
+		failed |= record->error == -err;
+		succeeded |= record->kind == LIVEUPDATE_TIMELINE_STEP && !record->error;
+	}
+	if (failed)
+		return LUCTL_ATTEMPT_LAST;
+
+	/* What became void after it was prepared is no failure of a record. */
+	return timeline->header.dropped || !last || (succeeded && !strcmp(step, "prepare")) ?
+	       LUCTL_ATTEMPT_UNKNOWN : LUCTL_ATTEMPT_EARLIER;
+}
+
+enum luctl_attempt luctl_timeline_attempt(const char *step, int err)
+{
+	enum luctl_attempt attempt = LUCTL_ATTEMPT_UNKNOWN;
+	struct timeline timeline = { 0 };
+	void *data = read_quietly(&timeline.header);
+
+	if (data) {
+		read_records(&timeline, data);
+		attempt = find_failure(&timeline, step, err);
+		drop_timeline(&timeline);
+	}
+	free(data);
+
+	return attempt;
 }
 
 /* The command */
@@ -376,6 +462,10 @@ static error_t parse_timeline(int key, char *text, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (arguments->list && (arguments->chosen || arguments->svg))
 			argp_error(state, "--list shows all updates, --update and --svg one");
+		if ((is_stdout(arguments->save) || is_stdout(arguments->svg)) &&
+		    ((arguments->save && arguments->svg) || arguments->list ||
+		     luctl_options.json))
+			argp_error(state, "with - there is nothing else on standard output");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -392,7 +482,7 @@ static enum luctl_status show(struct timeline *timeline, const struct arguments 
 		status = timeline_write_svg(arguments->svg, timeline->update, notes);
 		timeline_drop_notes(notes);
 	}
-	if (status)
+	if (status || is_stdout(arguments->svg) || is_stdout(arguments->save))
 		return status;
 
 	if (luctl_options.json)
@@ -411,8 +501,9 @@ enum luctl_status luctl_cmd_timeline(int argc, char **argv)
 		{ "list", KEY_LIST, NULL, 0, "list the updates that are recorded", 0 },
 		{ "update", KEY_UPDATE, "N", 0, "show update N instead of the last one", 0 },
 		{ "top", KEY_TOP, "N", 0, "show the N dearest parts, 10 if not given", 0 },
-		{ "svg", KEY_SVG, "FILE", 0, "draw a picture of it, too", 0 },
-		{ "save", KEY_SAVE, "FILE", 0, "keep a copy of the timeline, too", 0 },
+		{ "svg", KEY_SVG, "FILE", 0, "draw a picture of it, too; alone if FILE is -", 0 },
+		{ "save", KEY_SAVE, "FILE", 0,
+		  "keep a copy of the timeline, too; alone if FILE is -", 0 },
 		{ "file", KEY_FILE, "FILE", 0, "read such a copy, of whatever machine", 0 },
 		{ 0 }
 	};

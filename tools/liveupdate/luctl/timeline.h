@@ -155,9 +155,6 @@ struct timeline {
 
 /* timeline.c */
 
-/* Memory for @count elements. Ends the program if there is none. */
-void *timeline_resize(void *memory, size_t count, size_t size);
-
 /* Write a file; errors are reported. */
 enum luctl_status timeline_save(const char *path, const void *data, size_t size);
 

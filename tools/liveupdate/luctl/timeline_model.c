@@ -130,7 +130,7 @@ static struct timeline_part *add_part(struct timeline_parts *parts)
 {
 	if (parts->count == parts->room) {
 		parts->room = parts->room ? 2 * parts->room : 16;
-		parts->part = timeline_resize(parts->part, parts->room, sizeof(*parts->part));
+		parts->part = luctl_resize(parts->part, parts->room, sizeof(*parts->part));
 	}
 	memset(&parts->part[parts->count], 0, sizeof(*parts->part));
 
@@ -399,7 +399,7 @@ static void add_initcalls(struct builder *builder)
 	const struct timeline_record **levels;
 	size_t count = 0;
 
-	levels = timeline_resize(NULL, builder->count, sizeof(*levels));
+	levels = luctl_resize(NULL, builder->count, sizeof(*levels));
 	for (size_t i = 0; i < builder->count; i++) {
 		const struct timeline_record *record = builder->records[i];
 

@@ -62,7 +62,7 @@ char *timeline_part_text(const struct timeline_part *part)
 /* What to know about the figures; the list ends with NULL. */
 char **timeline_notes(const struct timeline *timeline, const struct timeline_update *update)
 {
-	char **notes = timeline_resize(NULL, 6, sizeof(*notes));
+	char **notes = luctl_resize(NULL, 6, sizeof(*notes));
 	int count = 0;
 
 	if (update && *update->doubt)

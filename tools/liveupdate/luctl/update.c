@@ -9,9 +9,13 @@
  * failed, a signal came between two of them, or reboot(2) returned.
  *
  * It starts from normal with no image loaded, because what somebody else
- * prepared or loaded could not be given back. It refuses to jump while process 1
- * is a service manager: reboot(2) stops no service. And it refuses a command
+ * prepared or loaded could not be given back. It refuses to jump unless process 1
+ * is known to be no service manager: reboot(2) stops no service. With --no-jump it
+ * ends before that, so that a service manager can go on. And it refuses a command
  * line that would make the next kernel ignore what it is handed.
+ *
+ * For programs, each step is an object when it is done, and so is what is undone:
+ * {"step": NAME, ...}. What cannot be told to anybody is undone, too.
  *
  * Once reboot(2) was called, the next thing that happens is the next kernel, or
  * an error.
@@ -24,8 +28,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/reboot.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "luctl.h"
@@ -38,12 +42,14 @@ struct update {
 	const char *image;
 	const char *initrd;
 	const char *cmdline_text;
+	const char *append;
 	bool reuse_cmdline;
 	bool limited;
 	unsigned int timeout_ms;
 	bool allow_loss;
 	bool rehearse;
 	bool now;
+	bool no_jump;
 
 	/* What was done. */
 	char *cmdline;
@@ -55,12 +61,26 @@ struct update {
 	bool prepared;
 };
 
-static void progress(const char *text)
+static struct json_object *step_object(const char *step)
 {
-	if (luctl_options.json)
+	struct json_object *object = json_object_new_object();
+
+	json_object_object_add(object, "step", json_object_new_string(step));
+
+	return object;
+}
+
+/* Tell that a step is done: @text, if any, for people, @object for programs. */
+static void progress(const char *text, struct json_object *object)
+{
+	if (luctl_options.json) {
+		luctl_print_json(object);
 		return;
-	printf("%s\n", text);
-	fflush(stdout);
+	}
+	json_object_put(object);
+	if (text)
+		printf("%s\n", text);
+	luctl_flush("so everything is undone");
 }
 
 /* Looking: nothing is done yet. */
@@ -88,58 +108,48 @@ static enum luctl_status need_normal(struct update *update)
 
 static enum luctl_status need_no_image(struct update *update)
 {
-	char *path = luctl_format("%s/kernel/kexec_loaded", luctl_options.sysfs);
-	enum luctl_status status = LUCTL_OK;
-	void *loaded;
-	size_t size;
-
 	(void)update;
-	if (!luctl_read_file(path, 64, &loaded, &size)) {
-		if (*(char *)loaded == '1')
-			status = luctl_fail(LUCTL_STATE, path, "drop it with \"kexec -u\"",
-					    "an image is loaded already");
-		free(loaded);
-	}
-	free(path);
+	if (luctl_image_loaded() == LUCTL_LOADED)
+		return luctl_fail(LUCTL_STATE, "kexec image", "drop it with \"kexec -u\"",
+				  "one is loaded already");
 
-	return status;
+	return LUCTL_OK;
 }
 
+/*
+ * Whoever is process 1 may manage services, unless it is a shell: a script, or what
+ * an emergency is handled with. An init that is not known here is not taken for one.
+ */
 static enum luctl_status need_no_services(struct update *update)
 {
-	/* As /proc/1/comm has them; "init" is what sysvinit and most others use. */
-	static const char *const managers[] = {
-		"systemd", "init", "openrc-init", "runit", "s6-svscan", "dinit", "finit",
-		"procd", "shepherd", "upstart",
-	};
-	static const char systemd_advice[] = {
-		"load with \"kexec -s -l\", then \"luctl prepare\" and \"systemctl kexec\"; or give --now"
-	};
-	char *name = NULL;
-	bool found = false;
+	/* As /proc/1/comm has them. */
+	static const char *const shells[] = { "sh", "ash", "dash", "bash", "busybox" };
+	static const char advice[] =
+		"give --no-jump, then \"systemctl kexec\"; or stop what matters and give --now";
+	enum luctl_status status;
+	bool shell = false;
 	size_t size;
 	void *comm;
+	int err;
 
-	if (update->now)
+	if (update->now || update->no_jump)
 		return LUCTL_OK;
 
-	/* Who cannot be asked may be one. */
-	if (!luctl_read_file("/proc/1/comm", 4096, &comm, &size)) {
-		name = comm;
-		name[strcspn(name, "\n")] = '\0';
-	}
-	for (size_t i = 0; i < ARRAY_SIZE(managers) && name; i++)
-		found |= !strcmp(managers[i], name);
-	if (!name)
-		return luctl_fail(LUCTL_POLICY, "/proc/1/comm", "mount /proc, or give --now",
-				  "cannot tell whether services run");
-	if (found)
-		luctl_fail(LUCTL_POLICY, name, !strcmp(name, "systemd") ? systemd_advice :
-			   "stop what matters and give --now",
-			   "process 1 manages services, which reboot(2) would not stop");
-	free(name);
+	err = luctl_read_file("/proc/1/comm", 4096, &comm, &size);
+	if (err)
+		return luctl_fail_errno(LUCTL_POLICY, -err, "/proc/1/comm",
+					"mount /proc, or give --now",
+					"cannot tell whether services run: ");
 
-	return found ? LUCTL_POLICY : LUCTL_OK;
+	((char *)comm)[strcspn(comm, "\n")] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(shells); i++)
+		shell |= !strcmp(shells[i], comm);
+	status = shell ? LUCTL_OK :
+		 luctl_fail(LUCTL_POLICY, comm, advice,
+			    "process 1 is no shell: it may manage services, which reboot(2) would not stop");
+	free(comm);
+
+	return status;
 }
 
 /* The words of a command line that are the kernel's; NULL behind the last. */
@@ -158,24 +168,73 @@ static char *next_word(char **rest)
 	return *word && strcmp(word, "--") ? word : NULL;
 }
 
-/* As the kernel takes a boolean: the last one counts. */
-static bool is_on(const char *cmdline, const char *name)
+/*
+ * The value of a word that sets @name, without the quotes that it, or the whole word,
+ * may be in; NULL if it sets something else. As next_arg() of the kernel does.
+ */
+static char *value_of(char *word, const char *name)
+{
+	size_t length = strlen(name);
+	bool quoted = *word == '"';
+	char *value, *end;
+
+	word += quoted;
+	if (strncmp(word, name, length) || word[length] != '=')
+		return NULL;
+
+	value = word + length + 1;
+	if (*value == '"') {
+		value++;
+		quoted = true;
+	}
+	end = value + strlen(value);
+	if (quoted && end > value && end[-1] == '"')
+		end[-1] = '\0';
+
+	return value;
+}
+
+/*
+ * Is @name on, off, or not set at all? As the kernel takes a boolean: the last one
+ * counts, and what is none changes nothing.
+ */
+static enum setting { NOT_SET, OFF, ON } find_setting(const char *cmdline, const char *name)
 {
 	char *copy = luctl_format("%s", cmdline), *rest = copy, *word;
-	size_t length = strlen(name);
-	bool on = false;
+	enum setting setting = NOT_SET;
 
 	while ((word = next_word(&rest))) {
-		if (strncmp(word, name, length) || word[length] != '=')
-			continue;
-		word += length + 1;
-		on = *word && (strchr("yYtT1", *word) ||
-			       ((*word == 'o' || *word == 'O') &&
-				(word[1] == 'n' || word[1] == 'N')));
+		char *value = value_of(word, name);
+		char first = value ? tolower((unsigned char)*value) : '\0';
+		char second = first ? tolower((unsigned char)value[1]) : '\0';
+
+		if (first && (strchr("yt1", first) || (first == 'o' && second == 'n')))
+			setting = ON;
+		else if (first && (strchr("nf0", first) || (first == 'o' && second == 'f')))
+			setting = OFF;
 	}
 	free(copy);
 
-	return on;
+	return setting;
+}
+
+/* Add words to those of the kernel: before "--", which is followed by what is not. */
+static void append_words(char **cmdline, const char *words)
+{
+	char *copy = luctl_format("%s", *cmdline), *rest = copy, *longer;
+	size_t length = 0;
+
+	while (next_word(&rest))
+		length = rest - copy;
+	while (length && isspace((unsigned char)(*cmdline)[length - 1]))
+		length--;
+	rest = *cmdline + length;
+	rest += strspn(rest, " ");
+	longer = luctl_format("%.*s%s%s%s%s", (int)length, *cmdline, length ? " " : "", words,
+			      *rest ? " " : "", rest);
+	free(copy);
+	free(*cmdline);
+	*cmdline = longer;
 }
 
 /* /proc/cmdline without what a boot loader puts there for itself. */
@@ -223,6 +282,11 @@ static enum luctl_status reuse_cmdline(char **cmdline)
 	return LUCTL_OK;
 }
 
+/*
+ * This kernel has Kexec HandOver switched on, or there would be nothing to update. If
+ * its command line does not say so, that is its default; whether it is also that of
+ * the next kernel is not known.
+ */
 static enum luctl_status make_cmdline(struct update *update)
 {
 	static const char *const needed[] = { "kho", "liveupdate" };
@@ -235,11 +299,15 @@ static enum luctl_status make_cmdline(struct update *update)
 	} else {
 		update->cmdline = luctl_format("%s", update->cmdline_text);
 	}
+	if (update->append)
+		append_words(&update->cmdline, update->append);
+	if (update->reuse_cmdline && find_setting(update->cmdline, "kho") == NOT_SET)
+		append_words(&update->cmdline, "kho=on");
 
 	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
-		if (!is_on(update->cmdline, needed[i]))
+		if (find_setting(update->cmdline, needed[i]) != ON)
 			return luctl_fail(LUCTL_NO_GO, update->reuse_cmdline ? "/proc/cmdline" :
-					  "--cmdline", "add \"kho=on liveupdate=on\" to it",
+					  "--cmdline", "give --append \"kho=on liveupdate=on\"",
 					  "without %s=on the next kernel takes nothing over",
 					  needed[i]);
 	}
@@ -254,24 +322,34 @@ static int call_check(void *data)
 	return luctl_check_image(update->image, &update->verdict, &update->report);
 }
 
+static struct json_object *check_object(const struct update *update)
+{
+	struct json_object *object = step_object("check");
+
+	json_object_object_add(object, "check", json_object_get(update->report));
+
+	return object;
+}
+
 static enum luctl_status do_check(struct update *update)
 {
 	enum luctl_status status;
 
-	status = luctl_interrupt_run(call_check, update, "check");
+	status = luctl_interrupt_run(call_check, update, "check", true);
 	if (status)
 		return status;
 
+	progress(update->verdict == LUCTL_VERDICT_GO ? "check: go" :
+		 update->verdict == LUCTL_VERDICT_LOSS && update->allow_loss ?
+		 "check: go with loss" : NULL, check_object(update));
 	switch (update->verdict) {
 	case LUCTL_VERDICT_GO:
-		progress("check: go");
 		return LUCTL_OK;
 	case LUCTL_VERDICT_LOSS:
 		if (!update->allow_loss)
 			return luctl_fail(LUCTL_LOSS, update->image,
 					  "\"luctl check\" shows what is lost, --allow-loss accepts it",
 					  "the kernel in it cannot read all that would be handed over");
-		progress("check: go with loss");
 		return LUCTL_OK;
 	case LUCTL_VERDICT_NO_GO:
 	default:
@@ -319,6 +397,18 @@ static int call_load(void *data)
 		       strlen(load->cmdline) + 1, load->cmdline, flags) ? -errno : 0;
 }
 
+static struct json_object *load_object(const struct update *update)
+{
+	struct json_object *object = step_object("load");
+
+	json_object_object_add(object, "image", json_object_new_string(update->image));
+	json_object_object_add(object, "initrd", update->initrd ?
+			       json_object_new_string(update->initrd) : NULL);
+	json_object_object_add(object, "cmdline", json_object_new_string(update->cmdline));
+
+	return object;
+}
+
 static enum luctl_status do_load(struct update *update)
 {
 	struct load load = { .initrd = -1, .cmdline = update->cmdline };
@@ -337,13 +427,13 @@ static enum luctl_status do_load(struct update *update)
 		}
 	}
 
-	err = luctl_interrupt_run(call_load, &load, "kexec_file_load(2)");
+	err = luctl_interrupt_run(call_load, &load, "kexec_file_load(2)", true);
 	if (err) {
 		status = luctl_fail_errno(LUCTL_FAILED, -err, update->image, load_advice(-err),
 					  "cannot be loaded: ");
 	} else {
 		update->loaded = true;
-		progress("loaded");
+		progress("loaded", load_object(update));
 	}
 
 	if (update->initrd)
@@ -365,46 +455,45 @@ static enum luctl_status do_limit(struct update *update)
 	return status;
 }
 
-static int call_request(void *request)
+static double microseconds_now(void)
 {
-	return luctl_request(request);
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+
+	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
 /* A request of which nothing is left when it fails. */
-static enum luctl_status request(const struct luctl_request *request)
+static enum luctl_status request(const struct luctl_request *request, const char *text)
 {
-	struct luctl_request undone = *request;
-	int err;
+	double start = microseconds_now();
+	enum luctl_status status = luctl_attempt(request, true);
+	struct json_object *object;
 
-	undone.undone = true;
-	err = luctl_interrupt_run(call_request, &undone, undone.command);
+	if (status)
+		return status;
 
-	return err ? luctl_refused(&undone, -err) : LUCTL_OK;
+	object = step_object(request->command);
+	json_object_object_add(object, "microseconds",
+			       json_object_new_int64((int64_t)(microseconds_now() - start + 0.5)));
+	progress(text, object);
+
+	return LUCTL_OK;
 }
 
 static enum luctl_status do_prepare(struct update *update)
 {
-	enum luctl_status status = request(&luctl_prepare);
+	enum luctl_status status = request(&luctl_prepare, "prepared");
 
-	if (!status) {
-		update->prepared = true;
-		progress("prepared");
-	}
+	update->prepared = !status;
 
 	return status;
 }
 
 static enum luctl_status do_rehearse(struct update *update)
 {
-	enum luctl_status status;
-
-	if (!update->rehearse)
-		return LUCTL_OK;
-	status = request(&luctl_rehearse);
-	if (!status)
-		progress("rehearsed");
-
-	return status;
+	return update->rehearse ? request(&luctl_rehearse, "rehearsed") : LUCTL_OK;
 }
 
 static int call_sync(void *unused)
@@ -415,59 +504,49 @@ static int call_sync(void *unused)
 	return 0;
 }
 
-static void print_last_word(const struct update *update)
-{
-	struct json_object *inner = json_object_new_object();
-	struct json_object *object = json_object_new_object();
-
-	json_object_object_add(inner, "image", json_object_new_string(update->image));
-	json_object_object_add(inner, "initrd", update->initrd ?
-			       json_object_new_string(update->initrd) : NULL);
-	json_object_object_add(inner, "cmdline", json_object_new_string(update->cmdline));
-	json_object_object_add(inner, "rehearsed", json_object_new_boolean(update->rehearse));
-	json_object_object_add(inner, "check", json_object_get(update->report));
-	json_object_object_add(object, "update", inner);
-	luctl_print_json(object);
-}
-
 /* Before sync(2), which is to write it back as well if it goes into a file. */
 static enum luctl_status do_sync(struct update *update)
 {
-	if (luctl_options.json)
-		print_last_word(update);
-	progress("jumping");
-	luctl_interrupt_run(call_sync, NULL, "sync(2)");
+	if (update->no_jump)
+		return LUCTL_OK;
+	progress("jumping", step_object("jump"));
+	luctl_interrupt_run(call_sync, NULL, "sync(2)", true);
 
 	return LUCTL_OK;
 }
 
 static enum luctl_status do_jump(struct update *update)
 {
-	static const struct luctl_request freeze = {
-		.command = "reboot", .step = "freeze", .state = "prepared", .undone = true,
-	};
+	if (!update->no_jump)
+		return luctl_attempt(&luctl_jump, true);
 
-	(void)update;
-	if (!reboot(RB_KEXEC))
-		errno = EIO;
+	progress("go with \"systemctl kexec\" or \"kexec -e\", or \"luctl cancel --unload\"",
+		 step_object("ready"));
 
-	return luctl_refused(&freeze, errno);
+	return LUCTL_OK;
 }
 
 /* Whether all could be undone. */
 static bool undo(struct update *update)
 {
-	int failed = 0;
+	bool failed = false;
+	int err;
 
-	if (update->prepared)
-		failed |= luctl_undo_prepare();
-	if (update->timeout_set)
-		failed |= luctl_undo_timeout(update->timeout_before);
-	if (update->loaded &&
-	    syscall(SYS_kexec_file_load, -1, -1, 0UL, NULL, (unsigned long)KEXEC_FILE_UNLOAD))
-		failed |= luctl_fail_errno(LUCTL_FAILED, errno, update->image,
-					   "unload it with \"kexec -u\"",
-					   "undoing failed with ");
+	if (update->prepared && luctl_undo_prepare())
+		failed = true;
+	else if (update->prepared)
+		progress(NULL, step_object("cancel"));
+	if (update->timeout_set && luctl_undo_timeout(update->timeout_before))
+		failed = true;
+
+	err = update->loaded ? luctl_unload() : 0;
+	if (err) {
+		luctl_fail_errno(LUCTL_FAILED, -err, update->image, "unload it with \"kexec -u\"",
+				 "undoing failed with ");
+		failed = true;
+	} else if (update->loaded) {
+		progress(NULL, step_object("unload"));
+	}
 
 	return !failed;
 }
@@ -481,15 +560,17 @@ static enum luctl_status run_steps(struct update *update)
 	enum luctl_status status = LUCTL_OK;
 	int number = 0;
 
-	for (size_t i = 0; i < ARRAY_SIZE(steps) && !status; i++) {
-		number = luctl_interrupted();
-		if (number)
-			break;
+	for (size_t i = 0; i < ARRAY_SIZE(steps) && !status && !number; i++) {
 		status = steps[i](update);
+		if (!status)
+			status = luctl_flush("so everything is undone");
+		number = luctl_interrupted();
 	}
+	if (!status && !number)
+		return LUCTL_OK;
 	if (!undo(update))
 		return LUCTL_FAILED;
-	if (!number)
+	if (status)
 		return status;
 
 	return luctl_fail(LUCTL_INTERRUPTED, "update", NULL, "SIG%s came, everything is undone",
@@ -506,6 +587,8 @@ enum {
 	KEY_ALLOW_LOSS,
 	KEY_NO_REHEARSE,
 	KEY_NOW,
+	KEY_NO_JUMP,
+	KEY_APPEND,
 };
 
 static const struct argp_option options[] = {
@@ -513,13 +596,15 @@ static const struct argp_option options[] = {
 	{ "cmdline", KEY_CMDLINE, "TEXT", 0, "command line of the next kernel", 0 },
 	{ "reuse-cmdline", KEY_REUSE_CMDLINE, NULL, 0,
 	  "that of this kernel, without BOOT_IMAGE= and initrd=", 0 },
+	{ "append", KEY_APPEND, "TEXT", 0, "add this to the command line", 0 },
 	{ "timeout", KEY_TIMEOUT, "MS", 0,
 	  "limit for all of prepare, and for all of freeze, in milliseconds, 0 for none", 0 },
 	{ "allow-loss", KEY_ALLOW_LOSS, NULL, 0,
 	  "go although the next kernel cannot read what optional participants hand over", 0 },
 	{ "no-rehearse", KEY_NO_REHEARSE, NULL, 0, "do not rehearse the freeze", 0 },
 	{ "now", KEY_NOW, NULL, 0,
-	  "jump although process 1 is a service manager; services are not stopped", 0 },
+	  "jump although process 1 may be a service manager; services are not stopped", 0 },
+	{ "no-jump", KEY_NO_JUMP, NULL, 0, "end before the jump: loaded, prepared, rehearsed", 0 },
 	{ 0 }
 };
 
@@ -547,8 +632,14 @@ static error_t parse(int key, char *text, struct argp_state *state)
 	case KEY_NO_REHEARSE:
 		update->rehearse = false;
 		return 0;
+	case KEY_APPEND:
+		update->append = text;
+		return 0;
 	case KEY_NOW:
 		update->now = true;
+		return 0;
+	case KEY_NO_JUMP:
+		update->no_jump = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (update->image)
@@ -560,6 +651,8 @@ static error_t parse(int key, char *text, struct argp_state *state)
 			argp_error(state, "which image?");
 		if (!update->cmdline_text == !update->reuse_cmdline)
 			argp_error(state, "give either --cmdline or --reuse-cmdline");
+		if (update->now && update->no_jump)
+			argp_error(state, "give either --now or --no-jump");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -575,15 +668,17 @@ enum luctl_status luctl_cmd_update(int argc, char **argv)
 		.doc = "Check, load, prepare, rehearse, sync(2), and jump to the kernel in IMAGE.\n"
 		       "\vThe state is to be normal and no kexec image loaded. One of --cmdline and\n"
 		       "--reuse-cmdline is needed, and the command line must have kho=on and\n"
-		       "liveupdate=on. If a step fails, or SIGINT, SIGTERM or SIGHUP comes, what\n"
-		       "was done is undone: cancel, then unload.\n"
+		       "liveupdate=on; kho=on is added to that of this kernel if it needs none. If\n"
+		       "a step fails, SIGINT, SIGTERM or SIGHUP comes, or standard output cannot be\n"
+		       "written, what was done is undone: cancel, then unload.\n"
 		       "\n"
-		       "No service is stopped. So it refuses if process 1 is a service manager,\n"
-		       "which is one that /proc/1/comm calls systemd, init, openrc-init, runit,\n"
-		       "s6-svscan, dinit, finit, procd, shepherd or upstart, unless --now is given.\n"
+		       "No service is stopped. So it refuses unless /proc/1/comm says that process\n"
+		       "1 is a shell (sh, ash, dash, bash or busybox) or --now is given. Where a\n"
+		       "service manager runs, give --no-jump, and let it do the kexec with\n"
+		       "\"systemctl kexec\" or the like; \"luctl cancel --unload\" takes it back.\n"
 		       "\n"
-		       "On success it does not return. With --json it prints what it is about to\n"
-		       "do; only if reboot(2) fails after that, an error follows.\n",
+		       "On success it does not return, except with --no-jump. With --json it prints\n"
+		       "an object for each step when it is done, and one before the jump.\n",
 	};
 	struct update update = { .rehearse = true };
 	enum luctl_status status;
@@ -592,7 +687,6 @@ enum luctl_status luctl_cmd_update(int argc, char **argv)
 	if (status)
 		return status;
 
-	luctl_interrupt_hold();
 	status = run_steps(&update);
 	json_object_put(update.report);
 	free(update.cmdline);

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: What an update holds for others
+ *
+ * Devices, from /sys/kernel/liveupdate/devices, and sessions of /dev/liveupdate.
+ *
+ * The kernel makes the list of devices anew for each read, so that a long one can be
+ * torn: one that does not have as many lines as it says is read again.
+ *
+ * There is no list of sessions, and a session can only be retrieved by who knows its
+ * name. But one that is open is a file of a process, whose link in /proc/PID/fd
+ * names it.
+ */
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "luctl.h"
+
+/* How often to read a list that does not fit together. */
+#define READ_ATTEMPTS	10
+
+#define SESSION	"anon_inode:[luo_session] "
+
+/* Devices */
+
+static void add_device(struct luctl_devices *devices, const char *bus, const char *identity,
+		       const char *name, const char *is)
+{
+	struct luctl_device *device;
+
+	devices->list = luctl_resize(devices->list, devices->count + 1, sizeof(*devices->list));
+	device = &devices->list[devices->count++];
+	device->bus = luctl_format("%s", bus);
+	device->identity = luctl_format("%s", identity);
+	device->name = strcmp(name, "-") ? luctl_format("%s", name) : NULL;
+	device->is = is;
+}
+
+void luctl_drop_devices(struct luctl_devices *devices)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		free(devices->list[i].bus);
+		free(devices->list[i].identity);
+		free(devices->list[i].name);
+	}
+	free(devices->list);
+	*devices = (struct luctl_devices){ 0 };
+}
+
+/* Add the devices of a list; false if it does not fit together. */
+static bool parse_devices(struct luctl_devices *devices, char *text, const char *is)
+{
+	unsigned long told, found = 0;
+	char *line, *end;
+
+	line = strsep(&text, "\n");
+	told = strtoul(line, &end, 10);
+	if (!isdigit((unsigned char)*line) || *end)
+		return false;
+
+	while ((line = strsep(&text, "\n"))) {
+		char *bus = strsep(&line, " "), *identity = strsep(&line, " ");
+
+		if (!*bus && !line)
+			continue;
+		if (!*bus || !identity || !*identity || !line || !*line)
+			return false;
+		add_device(devices, bus, identity, line, is);
+		found++;
+	}
+
+	return found == told;
+}
+
+static bool has_devices(void)
+{
+	char *path = luctl_path("devices");
+	bool present = !access(path, F_OK);
+
+	free(path);
+
+	return present;
+}
+
+enum luctl_status luctl_devices(const char *is, struct luctl_devices *devices)
+{
+	char *name = luctl_format("devices/%s", is), *text;
+	enum luctl_status status = LUCTL_OK;
+	bool fits = false;
+
+	*devices = (struct luctl_devices){ .known = has_devices() };
+	for (int i = 0; i < READ_ATTEMPTS && devices->known && !status && !fits; i++) {
+		status = luctl_read(name, &text);
+		if (status)
+			break;
+		fits = parse_devices(devices, text, is);
+		if (!fits)
+			luctl_drop_devices(devices);
+		devices->known = true;
+		free(text);
+	}
+	if (!status && devices->known && !fits)
+		status = luctl_fail(LUCTL_UNREADABLE, name,
+				    "try again, or use the luctl of this kernel",
+				    "the list does not fit together");
+	free(name);
+
+	return status;
+}
+
+static struct luctl_device *find_device(struct luctl_devices *devices,
+					const struct luctl_device *device)
+{
+	for (size_t i = 0; i < devices->count; i++) {
+		if (!strcmp(devices->list[i].bus, device->bus) &&
+		    !strcmp(devices->list[i].identity, device->identity))
+			return &devices->list[i];
+	}
+
+	return NULL;
+}
+
+enum luctl_status luctl_all_devices(struct luctl_devices *devices)
+{
+	/* What is in several lists is what the last one says. */
+	static const char *const lists[] = {
+		"requested", "preserved", "unreclaimed", "reclaimed",
+	};
+	enum luctl_status status = LUCTL_OK;
+
+	*devices = (struct luctl_devices){ .known = has_devices() };
+	for (size_t i = 0; i < ARRAY_SIZE(lists) && devices->known && !status; i++) {
+		struct luctl_devices some;
+
+		status = luctl_devices(lists[i], &some);
+		for (size_t k = 0; k < some.count; k++) {
+			const struct luctl_device *device = &some.list[k];
+			struct luctl_device *same = find_device(devices, device);
+
+			if (same)
+				same->is = lists[i];
+			else
+				add_device(devices, device->bus, device->identity,
+					   device->name ?: "-", lists[i]);
+		}
+		luctl_drop_devices(&some);
+	}
+
+	return status;
+}
+
+struct json_object *luctl_devices_json(const struct luctl_devices *devices)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < devices->count; i++) {
+		const struct luctl_device *device = &devices->list[i];
+		struct json_object *object = json_object_new_object();
+
+		json_object_object_add(object, "bus", json_object_new_string(device->bus));
+		json_object_object_add(object, "identity",
+				       json_object_new_string(device->identity));
+		json_object_object_add(object, "name", device->name ?
+				       json_object_new_string(device->name) : NULL);
+		json_object_object_add(object, "is", json_object_new_string(device->is));
+		json_object_array_add(array, object);
+	}
+
+	return array;
+}
+
+/* Sessions */
+
+static char *process_name(int pid)
+{
+	char *path = luctl_format("/proc/%d/comm", pid), *name = NULL;
+	size_t size;
+	void *data;
+
+	if (!luctl_read_file(path, 4096, &data, &size)) {
+		name = data;
+		name[strcspn(name, "\n")] = '\0';
+	}
+	free(path);
+
+	return name ?: luctl_format("?");
+}
+
+/* A process may have a session open several times. */
+static void add_session(struct luctl_sessions *sessions, const char *name, int pid)
+{
+	struct luctl_session *session;
+
+	for (size_t i = 0; i < sessions->count; i++) {
+		if (sessions->list[i].pid == pid && !strcmp(sessions->list[i].name, name))
+			return;
+	}
+	sessions->list = luctl_resize(sessions->list, sessions->count + 1, sizeof(*sessions->list));
+	session = &sessions->list[sessions->count++];
+	session->name = luctl_format("%s", name);
+	session->process = process_name(pid);
+	session->pid = pid;
+}
+
+void luctl_drop_sessions(struct luctl_sessions *sessions)
+{
+	for (size_t i = 0; i < sessions->count; i++) {
+		free(sessions->list[i].name);
+		free(sessions->list[i].process);
+	}
+	free(sessions->list);
+	*sessions = (struct luctl_sessions){ 0 };
+}
+
+static void look_at_process(struct luctl_sessions *sessions, int pid)
+{
+	char *folder = luctl_format("/proc/%d/fd", pid);
+	DIR *files = opendir(folder);
+	struct dirent *file;
+
+	/* It may have ended meanwhile. */
+	if (!files && errno != ENOENT)
+		sessions->complete = false;
+	while (files && (file = readdir(files))) {
+		char *path = luctl_format("%s/%s", folder, file->d_name);
+		char target[PATH_MAX];
+		ssize_t length = readlink(path, target, sizeof(target) - 1);
+
+		free(path);
+		target[length > 0 ? length : 0] = '\0';
+		if (!strncmp(target, SESSION, strlen(SESSION)))
+			add_session(sessions, target + strlen(SESSION), pid);
+	}
+	if (files)
+		closedir(files);
+	free(folder);
+}
+
+void luctl_open_sessions(struct luctl_sessions *sessions)
+{
+	struct dirent *process;
+	DIR *processes = opendir("/proc");
+
+	*sessions = (struct luctl_sessions){ .complete = processes };
+	while (processes && (process = readdir(processes))) {
+		if (isdigit((unsigned char)*process->d_name))
+			look_at_process(sessions, atoi(process->d_name));
+	}
+	if (processes)
+		closedir(processes);
+}
