@@ -368,13 +368,18 @@ static int plu_init(struct kunit *test)
 
 static void plu_exit(struct kunit *test)
 {
+	struct device *bridge;
+
 	if (!plu.bus)
 		return;
 
+	bridge = plu.bus->bridge;
 	pci_lock_rescan_remove();
 	pci_stop_root_bus(plu.bus);
 	pci_remove_root_bus(plu.bus);
 	pci_unlock_rescan_remove();
+	/* It stays with whoever created it. */
+	put_device(bridge);
 }
 
 /* As pci_liveupdate_freeze() leaves an endpoint with MSI-X. */
