@@ -42,9 +42,7 @@ class GuestFailure(HarnessError):
 class Boot:
     """One kernel that came up."""
     number: int
-    boot_id: str
     release: str
-    serial_start: int
     seconds: float
     counter: int            # time stamp counter as its init began
 
@@ -124,7 +122,7 @@ class Guest:
         """The next READY or RESULT as (kind, fields, body)."""
         while True:
             words = self._line(deadline).split(" ")
-            if words[0] == "READY" and len(words) == 4:
+            if words[0] == "READY" and len(words) == 3:
                 return "READY", words[1:], b""
             if words[0] == "RESULT" and len(words) == 4:
                 return "RESULT", words[1:], self._body(int(words[3]), deadline)
@@ -135,10 +133,8 @@ class Guest:
                     self._on_event(text)
 
     def _came_up(self, fields):
-        start = self.vm.serial().rfind("Linux version ")
-        now = time.monotonic()
-        boot = Boot(len(self.boots) + 1, fields[0], fields[1], max(start, 0),
-                    now - self._since, int(fields[2]))
+        boot = Boot(len(self.boots) + 1, fields[0], time.monotonic() - self._since,
+                    int(fields[1]))
         self.boots.append(boot)
         self.answers = True
         return boot

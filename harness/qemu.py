@@ -13,7 +13,6 @@ import pathlib
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import tempfile
 import threading
@@ -55,14 +54,6 @@ class Ram:
         if address + len(data) > len(self._map):
             raise HarnessError(f"{address:#x} is outside the guest's memory")
         self._map[address:address + len(data)] = data
-
-    def u32(self, address):
-        """A little-endian 32-bit word."""
-        return struct.unpack("<I", self.read(address, 4))[0]
-
-    def u64(self, address):
-        """A little-endian 64-bit word."""
-        return struct.unpack("<Q", self.read(address, 8))[0]
 
     def _written(self):
         """(start, end) of what the guest ever wrote; the rest of the file is holes."""

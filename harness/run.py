@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 
@@ -115,13 +114,3 @@ def load_json(path):
 def save_json(path, value):
     """Record a dictionary atomically."""
     write_if_changed(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
-
-
-@contextlib.contextmanager
-def timed(parts, name):
-    """Add the wall time of a block to a list of (name, seconds)."""
-    start = time.monotonic()
-    try:
-        yield
-    finally:
-        parts.append((name, time.monotonic() - start))

@@ -4,7 +4,7 @@
  *
  * host -> guest	RUN seq timeout_ms length\n command
  *			PUT seq mode path_length length\n path data
- * guest -> host	READY boot_id release counter\n
+ * guest -> host	READY release counter\n
  *			RESULT seq status length\n output
  *			EVENT length\n text
  *
@@ -136,22 +136,11 @@ static int read_line(int fd, char *line, size_t size)
 
 static int send_ready(int fd, unsigned long long began)
 {
-	char boot_id[64] = "unknown", line[LINE_MAX_LEN];
+	char line[LINE_MAX_LEN];
 	struct utsname uts;
-	int id = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
 
-	if (id >= 0) {
-		ssize_t n = read(id, boot_id, sizeof(boot_id) - 1);
-
-		if (n > 0) {
-			boot_id[n] = '\0';
-			boot_id[strcspn(boot_id, "\n")] = '\0';
-		}
-		close(id);
-	}
 	uname(&uts);
-	snprintf(line, sizeof(line), "\nREADY %s %s %llu\n", boot_id, uts.release,
-		 began);
+	snprintf(line, sizeof(line), "\nREADY %s %llu\n", uts.release, began);
 	return write_all(fd, line, strlen(line));
 }
 

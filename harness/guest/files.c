@@ -177,12 +177,6 @@ int verb_follow(int argc, char **argv)
 	return 0;
 }
 
-int verb_event(int argc, char **argv)
-{
-	(void)argc;
-	return agent_event(argv[1], strlen(argv[1])) ? report_errno(errno) : 0;
-}
-
 int verb_events(int argc, char **argv)
 {
 	char line[512], text[600];

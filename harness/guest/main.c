@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,7 +28,6 @@ static const struct verb verbs[] = {
 	{ "follow", verb_follow, 2, "FILE MS [LABEL]: report every value of a sysfs file to the host" },
 	{ "stream", verb_stream, 2, "FILE STRING: write again as soon as it is not EBUSY, for ever" },
 	{ "race", verb_race, 3, "N FILE STRING...: N processes write at once, in turn each STRING" },
-	{ "event", verb_event, 1, "TEXT: send TEXT to the host" },
 	{ "events", verb_events, 1, "LABEL: send each line of standard input to the host" },
 	{ "uevent", verb_uevent, 1, "MS [TEXT [N]]: print (N) uevents (that contain TEXT) for MS" },
 	{ "kexec-load", verb_kexec_load, 3, "KERNEL INITRD|- CMDLINE: kexec_file_load(2)" },
@@ -38,7 +36,6 @@ static const struct verb verbs[] = {
 	{ "reboot", verb_reboot, 1, "kexec|restart|poweroff|halt [FILE TEXT]: write, then reboot(2)" },
 	{ "session", verb_session, 2, "create|verify|check|add|drop NAME ...: /dev/liveupdate sessions" },
 	{ "setuid", verb_setuid, 2, "UID CMD...: run CMD as UID, no groups" },
-	{ "dropcap", verb_dropcap, 2, "NUMBER CMD...: run CMD as root without one capability" },
 	{ "signals", verb_signals, 1, "CMD...: run CMD with no signal ignored" },
 	{ "tsc", verb_tsc, 0, ": the time stamp counter" },
 	{ "bench", verb_bench, 1, "write|reboot|preserve|retrieve ...: measure" },
@@ -99,15 +96,6 @@ int verb_setuid(int argc, char **argv)
 
 	(void)argc;
 	if (setgroups(0, NULL) || setgid(uid) || setuid(uid))
-		return report_errno(errno);
-	return run_command(argv + 2);
-}
-
-int verb_dropcap(int argc, char **argv)
-{
-	(void)argc;
-	/* execve() by root grants the bounding set, so this is enough. */
-	if (prctl(PR_CAPBSET_DROP, strtoul(argv[1], NULL, 10), 0, 0, 0))
 		return report_errno(errno);
 	return run_command(argv + 2);
 }
