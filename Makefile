@@ -9,7 +9,8 @@ LINUX_OPT = $(call opt,LINUX,--linux "$(LINUX)")
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help demo check scenario shell series tree kernel kernel-base \
-	kernel-debug kernel-kho refresh static unit bench clean
+	kernel-debug kernel-kho refresh static unit bench fresh \
+	fresh-clean clean
 
 help:
 	@echo 'Targets:'
@@ -26,6 +27,12 @@ help:
 	@echo '  bench         what an update costs, in virtual time -> build/bench.json'
 	@echo '  refresh       carry edits made in build/tree back to overlay and series/'
 	@echo '                PATCH=NNNN-name  the patch for files that no patch has yet'
+	@echo '  fresh         SUITE=bookworm|trixie|testing  demo and check in a minimal system'
+	@echo '                of that suite, as on a new machine; takes hours, needs root'
+	@echo '                TARGETS="scenario S=name"  these, BASE=1  with the base of the'
+	@echo '                cache, MINUTES=n  for each, KEEP=1  keep the system,'
+	@echo '                AGAIN=1  in the system that was kept'
+	@echo '  fresh-clean   remove the systems that were kept'
 	@echo '  clean         remove build/ (the cache stays)'
 	@echo
 	@echo 'Parts of these: kernel-base (the unpatched base), kernel-debug, kernel-kho'
@@ -88,6 +95,14 @@ bench:
 	@$(HARNESS) deps
 	@$(HARNESS) kernel $(LINUX_OPT) bench many base
 	@$(HARNESS).bench
+
+fresh:
+	@$(HARNESS) fresh "$(SUITE)" $(call opt,TARGETS,--targets "$(TARGETS)") \
+		$(call opt,AGAIN,--again) $(call opt,BASE,--base) $(call opt,KEEP,--keep) \
+		$(call opt,MINUTES,--minutes "$(MINUTES)")
+
+fresh-clean:
+	@$(HARNESS) fresh --clean
 
 clean:
 	@$(HARNESS) clean

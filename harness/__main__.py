@@ -74,6 +74,15 @@ def command_check(args):
     return check.main(debug=args.debug, linux=args.linux)
 
 
+def command_fresh(args):
+    """demo and check in a minimal system of a suite, as on a new machine"""
+    from . import fresh
+    if args.clean:
+        return fresh.clean()
+    return fresh.main(args.suite, args.targets, args.again, args.base,
+                      args.keep, args.minutes)
+
+
 def command_clean(_):
     """remove the build folder; the cache stays"""
     from . import base
@@ -114,6 +123,21 @@ def parser():
         if name in ("command_kernel", "command_static"):
             one.add_argument("names", nargs="*", metavar="NAME",
                              help="which (default: all that are usual)")
+        if name == "command_fresh":
+            one.add_argument("suite", nargs="?", default="")
+            one.add_argument("--targets", default=None,
+                             help="of make, with variables (default: demo "
+                                  "check)")
+            one.add_argument("--again", action="store_true",
+                             help="in the system that was kept")
+            one.add_argument("--base", action="store_true",
+                             help="with the base of this machine's cache")
+            one.add_argument("--keep", action="store_true",
+                             help="also when everything passed")
+            one.add_argument("--minutes", type=float, default=None,
+                             help="time limit of each target")
+            one.add_argument("--clean", action="store_true",
+                             help="only remove all systems")
         if name == "command_check":
             one.add_argument("--debug", action="store_true",
                              help="also the scenarios on the debug kernel")
@@ -124,7 +148,7 @@ def main(argv=None):
     """Run one command; the exit status."""
     args = parser().parse_args(argv)
     try:
-        if args.command not in ("clean", "unit"):
+        if args.command not in ("clean", "unit", "fresh"):
             deps.ensure()
         return args.function(args) or 0
     except HarnessError as error:

@@ -341,17 +341,21 @@ def _apt(*args, options=()):
     return [args[0], *full, *args[1:]]
 
 
-def archive_mirrors():
-    """The archives the machine's own apt uses, without security archives."""
+def archive_mirrors(origin=None):
+    """The archives the machine's own apt uses, without security archives.
+
+    Of an archive whose lists were never read the origin is not known: it is
+    taken for the one that is asked for.
+    """
     out = output(_apt("apt-get", "indextargets", "--format",
-                      "$(REPO_URI) $(RELEASE) $(SIGNED_BY)"))
+                      "$(REPO_URI) $(RELEASE) $(ORIGIN)"))
     found = []
     for line in out.splitlines():
-        fields = line.split()
-        if len(fields) < 2 or "security" in fields[0] + fields[1]:
+        uri, release, known = (line.split(" ", 2) + ["", ""])[:3]
+        if not uri or "security" in uri + release or uri in found:
             continue
-        if fields[0] not in found:
-            found.append(fields[0])
+        if not origin or known == origin or known.startswith("$("):
+            found.append(uri)
     return found
 
 

@@ -57,35 +57,35 @@ PACKAGES = {
 }
 
 
-def missing():
-    """Debian packages that are not installed."""
+def missing(packages):
+    """Debian packages of these that are not installed."""
     done = subprocess.run(
         ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n",
-         *PACKAGES], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+         *packages], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
         text=True)
     present = {line.split()[1] for line in done.stdout.splitlines()
                if line.startswith("installed ")}
-    return sorted(set(PACKAGES) - present)
+    return sorted(set(packages) - present)
 
 
-def absent_programs():
-    """Packages whose program or file is absent, on any other system."""
+def absent_programs(packages):
+    """Those of the packages whose program or file is absent, on any other system."""
     return sorted(
-        package for package, probe in PACKAGES.items()
+        package for package, probe in packages.items()
         if not (glob.glob(probe) if probe.startswith("/") else
                 shutil.which(probe) or shutil.which(probe + ".py")
                 or shutil.which(probe, path="/usr/sbin:/sbin")))
 
 
-def ensure():
+def ensure(packages=PACKAGES):
     """Install what is missing, or say what to install and stop."""
     if not shutil.which("dpkg-query"):
-        names = absent_programs()
+        names = absent_programs(packages)
         if names:
             raise HarnessError("please install what Debian packages as: "
                                + " ".join(names))
         return
-    names = missing()
+    names = missing(packages)
     if not names:
         return
     command = ["apt-get", "install", "--no-install-recommends", "-y", *names]
@@ -98,7 +98,7 @@ def ensure():
            "apt-get update", env=env)
     logged(command, paths.LOG / "deps.log", "installation of packages",
            env=env)
-    left = missing()
+    left = missing(packages)
     if left:
         raise HarnessError("still missing after installation: "
                            + " ".join(left))
