@@ -291,6 +291,19 @@ class Guest:
         text = self.read(f"{TEST}/calls")
         return [tuple(line.split()) for line in text.splitlines()]
 
+    def await_call(self, step, name):
+        """Waits until a callback of a test participant has begun."""
+        self.do(f"until grep -q '^{step} {name} ' {TEST}/calls; do usleep 20000; done")
+
+    def await_late(self, text=""):
+        """Waits until the kernel complains that a step is late; nothing that is held goes
+        on before."""
+        self.vm.wait_serial(f"{text} exceeds prepare_timeout_ms", BOOT_TIMEOUT * self._slow)
+
+    def release(self):
+        """Lets all callbacks of test participants go on that are held."""
+        self.do(f"echo 1 > {TEST}/release")
+
     def received(self):
         """Name -> text that the test participants got from the last kernel."""
         text = self.read(f"{TEST}/received")

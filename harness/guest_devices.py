@@ -63,6 +63,14 @@ class Devices:
         if error:
             raise GuestFailure(f"the test bus refuses {text!r}: {error}")
 
+    def await_call(self, step, name):
+        """Waits until a callback of a device has begun."""
+        self._guest.do(f"until grep -q '^{step} {name} ' {self.log}; do usleep 20000; done")
+
+    def release(self):
+        """Lets all callbacks go on that are held."""
+        self._guest.do(f"echo 1 > {CONTROL}/release")
+
     def calls(self, *steps):
         """Callbacks as (step, name, errno), all or those of some steps."""
         text = self._guest.read(self.log)

@@ -2,7 +2,7 @@
 """Devices of the test bus that run through an update, and what keeps them from it."""
 
 from ..guest_control import LIVEUPDATE
-from ..guest_devices import (BUS, DEVICES, FOREIGN, PATH, Devices, Table,
+from ..guest_devices import (BUS, CONTROL, DEVICES, FOREIGN, PATH, Devices, Table,
                              expected)
 from ..guest_handover import Handover
 from ..scenario_api import scenario
@@ -419,33 +419,36 @@ def dev_removed(run):
     run.load(guest)
     run.step("in prepared")
     run.prepare(guest)
-    devices.tell("clear;set port1 slow=cancel,ms=1500")
+    devices.tell("clear;set port1 hold=cancel")
     devices.tell("remove disk1")
+    devices.await_call("cancel", "port1")
     run.equal("first calls", devices.calls()[:2], expected("cancel", ("disk1",)))
     error = guest.refused_jump()
     run.check("reboot(2) meanwhile", error in ("EBUSY", "ENODEV"), error)
+    devices.release()
     _check_broken(run, guest, devices, "disk1")
     run.equal("calls of the others", [call for call in devices.calls() if call[1] != "disk1"],
               expected("cancel", ("bridge1", "port1", "power1", "nic1"), ON_PATH))
     check_counts(run, devices, requested=1)
 
     run.step("in a prepare that takes its time")
-    devices.tell("clear;add disk1;set port1 slow=prepare,ms=1500")
+    devices.tell("clear;add disk1;set port1 hold=prepare")
     request(run, devices, "disk1")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.do(f"until grep -q '^prepare port1' {devices.log}; do usleep 20000; done",
-             timeout=10)
+    devices.await_call("prepare", "port1")
     devices.tell("remove disk1")
+    devices.release()
     run.contains("prepare", guest.finish(job).out, "ENODEV")
     _check_broken(run, guest, devices, "disk1")
 
     run.step("the very device that prepares")
-    devices.tell("clear;add disk1 slow=prepare,ms=1500")
+    devices.tell("clear;add disk1 hold=prepare")
     request(run, devices, "disk1")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.do(f"until grep -q '^prepare disk1' {devices.log}; do usleep 20000; done",
-             timeout=10)
-    devices.tell("remove disk1")
+    devices.await_call("prepare", "disk1")
+    removal = guest.start(f"guestctl write {CONTROL}/config 'remove disk1'")
+    devices.release()
+    run.contains("removal", guest.finish(removal).out, "ok")
     # Removal waits for the device; it may be through only when all are prepared.
     out = guest.finish(job).out
     run.check("prepare", "ENODEV" in out or out == "ok 1", out)
@@ -475,12 +478,14 @@ def dev_slow(run):
     guest, devices = boot_with(run, "add first1;add slow1;add last1",
                                "first1", "slow1", "last1", bulk=50)
     guest.do(f"for d in {DEVICES}/bulk-*; do echo 1 > $d/liveupdate/requested; done")
-    devices.tell("set slow1 slow=prepare,ms=2500")
+    devices.tell("set slow1 hold=prepare")
     run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 500), "")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
     guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare devices slow1' ]; "
              "do usleep 20000; done", timeout=10)
     run.equal("requested meanwhile", devices.request("last1", 0), "EBUSY")
+    guest.await_late("slow1: prepare")
+    devices.release()
     run.contains("prepare", guest.finish(job).out, "ETIMEDOUT")
     run.state(guest, "normal")
     run.last_failed(guest, "prepare", "devices", -110)

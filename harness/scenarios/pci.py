@@ -8,12 +8,14 @@ In all of them a disk that has nothing to do with it is beside the functions, un
 load that is verified.
 """
 
+import time
+
 from .. import guest_pci
 from .. import pci_trace as pt
-from ..guest_control import split_boots
+from ..guest_control import TEST, split_boots
 from ..guest_pci import (BUFFER, HELPER, TRANSFER, Device, Disk, EduDevice, Machine,
                          last_failed, listed, load, pattern)
-from ..scenario_api import release_of, scenario
+from ..scenario_api import Failed, release_of, scenario
 
 WATCHED = {"ram_file": True, "gdb": True}
 
@@ -35,16 +37,24 @@ def request(run, *devices):
         run.equal(f"request of {device.name}", device.request(), "")
 
 
-def at_jump(run, guest, look, before="", flight=None):
+def at_jump(run, guest, look, before="", flight=None, frozen=None):
     """reboot(2), right behind a write that begins something, and a stop when the old
     kernel has done all it does.
 
     `look(gdb)` is called while the machine stands still there; then it goes on. A
     transfer in flight is waited for before the first instruction of the next kernel.
+    `frozen()` is called before, when freeze has got to test-memory, the last of all.
     """
     run.neighbour.check(run)
     run.step("stop at the jump")
-    gdb = guest.stop_at_jump(f"guestctl reboot kexec {before}")
+    command = f"guestctl reboot kexec {before}"
+    if frozen:
+        guest.configure("clear;test-memory hold=freeze")
+        guest.start(command)
+        guest.await_call("freeze", "test-memory")
+        frozen()
+        command = f"echo 1 > {TEST}/release"
+    gdb = guest.stop_at_jump(command)
     found = look(gdb)
     if flight:
         run.step("stop between the kernels")
@@ -150,6 +160,14 @@ class Flight:
     def begin(self):
         """The write that begins it."""
         return self.edu.command("from")
+
+    def wait(self):
+        """Waits until it is over, as the host sees it; the guest runs."""
+        end = time.monotonic() + 20
+        while self._host.edu(self.edu.function).running:
+            if time.monotonic() > end:
+                raise Failed(f"{self.edu.name}: the transfer never ended")
+            time.sleep(0.01)
 
     def look(self, gdb):
         """The old kernel is through: the transfer is in flight, its target as before."""
@@ -427,9 +445,12 @@ def pci_freeze_failure(run):
     watch = Watch(run, host, (edu,), ("port0",))
     run.prepare(guest)
     run.load(guest)
-    guest.configure("test-irq slow=freeze,ms=300;test-memory fail=freeze,errno=16")
-    result = guest.run(f"guestctl reboot kexec {flight.begin()}")
-    run.contains("reboot(2)", result.out, "EBUSY")
+    guest.configure("test-irq hold=freeze;test-memory fail=freeze,errno=16")
+    job = guest.start(f"guestctl reboot kexec {flight.begin()}")
+    guest.await_call("freeze", "test-irq")
+    flight.wait()
+    guest.release()
+    run.contains("reboot(2)", guest.finish(job).out, "EBUSY")
     run.state(guest, "prepared")
     run.last_failed(guest, "freeze", "test-memory", -16)
     edu.idle()
@@ -440,7 +461,7 @@ def pci_freeze_failure(run):
                          host.capability(edu.function, pt.MSI))
     run.equal("MSI off and on", [value & pt.MSI_ENABLE for value in control], [0, 1])
     edu.check_works("thawed")
-    guest.configure("test-irq slow=none;test-memory fail=none")
+    guest.configure("test-irq hold=none;test-memory fail=none")
     run.equal("rehearse", guest.set("rehearse", 1), "")
     edu.check_works("rehearsed")
     watch.check()

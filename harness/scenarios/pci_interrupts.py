@@ -12,11 +12,12 @@ import threading
 import time
 
 from .. import pci_trace as pt
-from ..guest_control import split_boots
+from ..guest_control import LIVEUPDATE, split_boots
 from ..guest_pci import EduDevice, IvshmemDevice, Machine, pattern
 from ..ivshmem import Ivshmem
 from ..scenario_api import Failed, scenario
-from .pci import WATCHED, Watch, arrive, at_jump, boot, check_frozen_msi, request
+from .pci import (WATCHED, Watch, arrive, at_jump, boot, check_frozen_msi, no_kernel_runs,
+                  request)
 
 NOBODY, OLD = 0x3F, 0x71                # a processor, and a vector there
 MESSAGE = 0xFEE00000 | NOBODY << 12
@@ -35,16 +36,6 @@ def wait_console(guest, text, boots, timeout=60):
             return
         time.sleep(0.002)
     raise Failed(f"the next kernel never printed {text!r}")
-
-
-def wait_decompressor(guest, host, timeout=30):
-    """Waits until the first processor is in what runs between two kernels."""
-    end = time.monotonic() + timeout
-    while time.monotonic() < end:
-        pointer, level, halted = host.processors()[0]
-        if level == 0 and not halted and pointer < 1 << 32:
-            return pointer
-    raise Failed("the first processor was never seen between two kernels")
 
 
 class Bell:
@@ -70,27 +61,24 @@ class Bell:
         self.rung[vector] = moment
         self._run.step(f"vector {vector} rung {moment}")
 
-    def _masks(self, event):
+    def ring_frozen(self, vector):
+        """Rings in freeze: the function is masked, and the old kernel runs."""
         mask = pt.MSIX_ENABLE | pt.MSIX_MASK
-        return isinstance(event, pt.Access) and event.write and \
-            event.function == self._device.function.name and \
-            event.offset == self._capability + 2 and event.value & mask == mask
+        self._run.equal("message control in freeze", self._host.message_control(
+            self._device.function, pt.MSIX) & mask, mask)
+        self._run.lacks("console", self._guest.console(), "Starting new kernel")
+        self.ring(vector, "in freeze")
 
-    def ring_when_masked(self, vector, start):
-        """Rings, in a thread, when the function is masked, while the old kernel runs."""
-        def wait():
-            try:
-                self._host.trace.wait(self._masks, 60, start)
-                self.ring(vector, "in freeze")
-                if "Starting new kernel" in self._guest.vm.serial():
-                    raise Failed("freeze was over before vector 0 was rung")
-            except Exception as error:      # pylint: disable=broad-except
-                self._error = error
-        self._thread = threading.Thread(target=wait, daemon=True)
-        self._thread.start()
+    def land(self, gdb):
+        """Rings between the kernels, while the processor that is to begin the next one does
+        nothing."""
+        entry = gdb.run_to_image()
+        with gdb.spinning(entry):
+            no_kernel_runs(self._run, self._guest, self._host, "when it is rung")
+            self.ring(DECOMPRESSOR, f"between the kernels, at {entry:#x}")
 
     def ring_when_scanned(self, vector, start):
-        """The same when the next kernel first writes to the function."""
+        """Rings, in a thread, when the next kernel first writes to the function."""
         def wait():
             try:
                 self._host.trace.wait(
@@ -166,16 +154,13 @@ def _blackout(run, cpus):
             device.ring(vector, f"before, vector {vector}")
         run.equal("as the driver says", device.interrupts(), (1,) * 8)
         request(run, device)
-        guest.configure("test-memory slow=freeze,ms=500")
         run.prepare(guest)
         device.ring(NEVER, "in prepared")
         run.load(guest)
         watch = Watch(run, host, (device,))
         bell = Bell(run, guest, host, device)
-        bell.ring_when_masked(FROZEN, watch.start)
 
         def look(gdb):
-            bell.join()
             run.equal("message control at the jump",
                       host.message_control(device.function, pt.MSIX) &
                       (pt.MSIX_ENABLE | pt.MSIX_MASK), pt.MSIX_ENABLE | pt.MSIX_MASK)
@@ -185,10 +170,7 @@ def _blackout(run, cpus):
             bell.ring(TWICE, "the first time")
             bell.check_latched("at the jump")
             bell.ring_when_scanned(SCANNED, host.trace.now())
-        at_jump(run, guest, look)
-        pointer = wait_decompressor(guest, host)
-        bell.ring(DECOMPRESSOR, f"between the kernels, at {pointer:#x}")
-        run.equal("kernels that said anything", len(split_boots(guest.vm.serial())), 1)
+        at_jump(run, guest, look, flight=bell, frozen=lambda: bell.ring_frozen(FROZEN))
         wait_console(guest, INIT, 1)
         bell.join()
         bell.ring(ENUMERATED, "after the enumeration of the next kernel")
@@ -240,15 +222,15 @@ def pci_msix_thaw(run):
         request(run, device)
         run.prepare(guest)
         watch = Watch(run, host, (device,), ("port0",))
-        for vector, config in ((1, "test-memory slow=freeze,ms=400"),
-                               (2, "test-irq slow=freeze,ms=400;test-memory slow=none,"
-                                   "fail=freeze,errno=5")):
-            guest.configure(config)
+        for vector, config, result in (
+                (1, "", "ok"), (2, ";test-memory fail=freeze,errno=5", "EIO")):
+            guest.configure(f"clear;test-irq hold=freeze{config}")
             bell = Bell(run, guest, host, device)
-            bell.ring_when_masked(vector, host.trace.now())
-            error = guest.set("rehearse", 1)
-            bell.join()
-            run.equal("rehearse", error, "" if vector == 1 else "EIO")
+            job = guest.start(f"guestctl write {LIVEUPDATE}/rehearse 1")
+            guest.await_call("freeze", "test-irq")
+            bell.ring_frozen(vector)
+            guest.release()
+            run.equal("rehearse", guest.finish(job).out.split()[0], result)
             run.state(guest, "prepared")
             bell.check_delivered()
         run.equal("MSI-X disabled", pt.disabled(

@@ -246,7 +246,7 @@ def timeout_prepare(run):
     """A participant that takes too long is named with its stack while it is late;
     when it returns, the prepare is undone with -ETIMEDOUT."""
     guest = run.boot("a")
-    guest.configure("test-irq slow=prepare,ms=2500")
+    guest.configure("test-irq hold=prepare")
     run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 500), "")
     run.equal("prepare_timeout_ms reads back", guest.attribute("prepare_timeout_ms"), "500")
     run.step("prepare that takes too long")
@@ -256,6 +256,8 @@ def timeout_prepare(run):
     run.equal("state meanwhile", guest.state(), "normal")
     for name, value in (("prepare", 1), ("prepare", 0), ("finish", 1), ("rehearse", 1)):
         run.equal(f"{name}={value} meanwhile", guest.set(name, value), "EBUSY")
+    guest.await_late("test-irq: prepare")
+    guest.release()
     run.contains("prepare", guest.finish(job).out, "ETIMEDOUT")
     run.state(guest, "normal")
     run.last_failed(guest, "prepare", "test-irq", -110)
@@ -264,7 +266,7 @@ def timeout_prepare(run):
     run.contains("the log names the participant", log, "test-irq")
     run.contains("the log has the stack", log, "Call Trace:")
 
-    guest.configure("test-irq slow=none")
+    guest.configure("test-irq hold=none")
     run.prepare(guest)
     run.cancel(guest)
 
@@ -277,15 +279,18 @@ def timeout_freeze(run):
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest)
-    guest.configure("test-devices slow=freeze,ms=2500")
+    guest.configure("test-devices hold=freeze")
     run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 500), "")
     run.step("jump that takes too long")
-    run.equal("reboot(2)", guest.refused_jump(), "ETIMEDOUT")
+    job = guest.start("guestctl reboot kexec")
+    guest.await_late("test-devices: freeze")
+    guest.release()
+    run.contains("reboot(2)", guest.finish(job).out, "ETIMEDOUT")
     run.state(guest, "prepared")
     run.last_failed(guest, "freeze", "test-devices", -110)
     run.contains("the log has the stack", guest.console(), "Call Trace:")
     check_calls(run, guest, "thaw", ("test-devices", "test-workload"))
-    guest.configure("test-devices slow=none")
+    guest.configure("test-devices hold=none")
     run.equal("no limit", guest.set("prepare_timeout_ms", 0), "")
     run.jump(guest)
     check_received(run, guest)
@@ -298,12 +303,13 @@ def reboot_during_prepare(run):
     on as if nothing had been."""
     guest = run.boot("a")
     run.load(guest)
-    guest.configure("test-memory slow=prepare,ms=3000")
+    guest.configure("test-memory hold=prepare")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
     guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-memory' ]; "
              "do usleep 20000; done", timeout=10)
     run.equal("reboot(2)", guest.refused_jump(), "EBUSY")
     run.equal("transition", guest.attribute("transition"), "prepare test-memory")
+    guest.release()
     run.contains("prepare", guest.finish(job).out, "ok")
     run.state(guest, "prepared")
     run.jump(guest)
@@ -315,24 +321,34 @@ def race_of_writers(run):
     """Of many writers at the same moment exactly one wins, the others get -EBUSY,
     and every callback runs once."""
     guest = run.boot("a")
-    guest.configure("test-irq slow=prepare,ms=300")
 
-    def race(name, values):
-        out = guest.do(f"guestctl race 8 {LIVEUPDATE}/{name} {values}")
+    def race(name, values, step):
+        """The one that wins is held until the others have lost."""
+        guest.configure(f"test-irq hold={step}")
+        job = guest.start(f"guestctl race 8 {LIVEUPDATE}/{name} {values}")
+        guest.await_call(step, "test-irq")
+        guest.do("until [ $(ps -o args | grep -c '^guestctl race') = 2 ]; do "
+                 "usleep 20000; done")
+        guest.configure("test-irq hold=none")
+        guest.release()
+        out = guest.finish(job).out
         results = sorted(line.split()[1] for line in out.splitlines())
         run.equal(f"eight writers of {values} to {name}", results, ["EBUSY"] * 7 + ["ok"])
 
     for _ in range(3):
-        race("prepare", "1")
+        guest.configure("clear")
+        race("prepare", "1", "prepare")
         run.state(guest, "prepared")
-        race("prepare", "0")
+        check_calls(run, guest, "prepare", TEST_ORDER)
+        race("prepare", "0", "cancel")
         run.state(guest, "normal")
-    guest.configure("test-irq slow=prepare,ms=2000")
-    race("prepare", "1 0")
+        check_calls(run, guest, "cancel", TEST_ORDER[::-1])
+    guest.configure("clear")
+    race("prepare", "1 0", "prepare")
     run.state(guest, "prepared")
-    check_calls(run, guest, "prepare", TEST_ORDER * 4)
+    check_calls(run, guest, "prepare", TEST_ORDER)
     run.load(guest)
     run.jump(guest)
-    race("finish", "1")
+    race("finish", "1", "finish")
     run.state(guest, "normal")
     check_calls(run, guest, "finish", TEST_ORDER)

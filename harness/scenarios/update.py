@@ -276,11 +276,15 @@ def shutdown_log(run):
     run.load(guest)
     guest.do("echo before-the-freeze > /dev/kmsg")
     # Somebody writes a numbered line every few milliseconds until the kernel stops
-    # him, and the freeze takes long enough to have some of them.
-    guest.configure("test-memory slow=freeze,ms=300")
+    # him, and the freeze is held until it has some of them.
+    guest.configure("test-memory hold=freeze")
     guest.do("mkfifo /tmp/pause; (exec 3<>/tmp/pause; i=0; while :; do "
              "echo marker-$i > /dev/kmsg; i=$((i+1)); read -t 0.003 -u 3 nothing; "
              "done) >/dev/null 2>&1 &")
+    guest.start(f"until grep -q '^freeze test-memory' {TEST}/calls; do usleep 20000; done; "
+                "count=$(dmesg | grep -c marker-); "
+                "until [ $(dmesg | grep -c marker-) -gt $((count + 5)) ]; do usleep 20000; "
+                f"done; echo 1 > {TEST}/release")
     run.jump(guest)
     log = guest.attribute("shutdown_log")
     run.contains("log of the old kernel", log, "marker-")

@@ -16,8 +16,10 @@
  *	errno=N		with this error, 5 if not given
  *	slow=STEP	any callback sleeps; none: none does
  *	ms=N		for so long
+ *	hold=STEP	any callback waits for a write to the file "release"; none:
+ *			none does
  *	parts=N		prepare and freeze go through N parts, "part-00001" and so
- *			on; slow then is the part in the middle of them
+ *			on; slow or held then is the part in the middle of them
  *	data=TEXT	text handed over; empty: a plain value instead
  *	version=N	version claimed
  *	oldest=N	oldest version claimed to be readable
@@ -34,12 +36,15 @@
  * Where live update is off, the log has "NAME: abandoned, N bytes" instead.
  *
  * Further files in debugfs: "calls" lists the latest callbacks, one
- * "STEP NAME ERRNO" a line; "received" what was handed over, one "NAME TEXT" a
+ * "STEP NAME ERRNO" a line, as they begin; "release", by a write of any text, lets all
+ * go on that wait now, as does "clear"; "received" what was handed over, one "NAME TEXT" a
  * line; "file" can be preserved in a session of /dev/liveupdate, and the
  * freeze of such a file fails with the error in "file_freeze_errno".
  *
- * Locking: &luo_test_lock protects the list, the settings and the log of
- * calls. It is not held while a callback sleeps.
+ * Locking: &luo_test_lock protects the list, the settings, the log of calls and
+ * the count of releases. It is not held while a callback sleeps. A callback is in
+ * the log and counts releases from one moment on, so who has seen it there can
+ * release it.
  */
 
 #define pr_fmt(fmt) "liveupdate_test: " fmt
@@ -59,6 +64,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 
 #include "luo_machine.h"
 #include "luo_test_participant.h"
@@ -83,15 +89,43 @@ static struct {
 } luo_test_calls[LUO_TEST_CALLS];
 static unsigned long luo_test_nr_calls;
 
+static DECLARE_WAIT_QUEUE_HEAD(luo_test_waiting);
+static unsigned int luo_test_nr_releases;
+
+/* How long a callback takes, in its own time or that of who releases it. */
+struct luo_test_delay {
+	unsigned int ms;
+	bool hold;
+	unsigned int releases;
+};
+
 static struct luo_test_participant *
 to_participant(struct liveupdate_subsystem *subsystem)
 {
 	return container_of(subsystem, struct luo_test_participant, subsystem);
 }
 
-/* Go through @count parts, of which the one in the middle takes @ms. */
+static void luo_test_take_time(const struct luo_test_delay *delay)
+{
+	if (delay->ms)
+		msleep(delay->ms);
+	if (delay->hold)
+		wait_event(luo_test_waiting,
+			   READ_ONCE(luo_test_nr_releases) != delay->releases);
+}
+
+static void luo_test_release(void)
+{
+	lockdep_assert_held(&luo_test_lock);
+
+	WRITE_ONCE(luo_test_nr_releases, luo_test_nr_releases + 1);
+	wake_up_all(&luo_test_waiting);
+}
+
+/* Go through @count parts, of which the one in the middle takes time. */
 static int luo_test_walk_parts(struct liveupdate_subsystem *subsystem,
-			       unsigned int count, unsigned int ms)
+			       unsigned int count,
+			       const struct luo_test_delay *delay)
 {
 	struct liveupdate_parts *parts __free(kfree) = kzalloc_obj(*parts);
 	char name[sizeof("part-4294967295")];
@@ -104,7 +138,7 @@ static int luo_test_walk_parts(struct liveupdate_subsystem *subsystem,
 		snprintf(name, sizeof(name), "part-%05u", i);
 		liveupdate_part_begin(parts, name);
 		if (i == (count + 1) / 2)
-			msleep(ms);
+			luo_test_take_time(delay);
 		err = liveupdate_part_end(parts, 0);
 	}
 	liveupdate_parts_record(subsystem, parts);
@@ -112,19 +146,22 @@ static int luo_test_walk_parts(struct liveupdate_subsystem *subsystem,
 	return err;
 }
 
-/* What every callback does: note the call, be slow, fail. */
+/* What every callback does: note the call, take time, fail. */
 static int luo_test_call(struct liveupdate_subsystem *subsystem,
 			 const char *step, bool can_fail)
 {
 	struct luo_test_participant *participant = to_participant(subsystem);
-	unsigned int ms = 0, parts = 0;
+	struct luo_test_delay delay = {};
+	unsigned int parts = 0;
 	int err = 0;
 
 	scoped_guard(mutex, &luo_test_lock) {
 		unsigned long i = luo_test_nr_calls++ % LUO_TEST_CALLS;
 
 		if (!strcmp(participant->slow, step))
-			ms = participant->slow_ms;
+			delay.ms = participant->slow_ms;
+		delay.hold = !strcmp(participant->hold, step);
+		delay.releases = luo_test_nr_releases;
 		if (!strcmp(step, "prepare") || !strcmp(step, "freeze"))
 			parts = participant->parts;
 		if (can_fail && !strcmp(participant->fail, step))
@@ -134,9 +171,8 @@ static int luo_test_call(struct liveupdate_subsystem *subsystem,
 		strscpy(luo_test_calls[i].name, participant->desc.name);
 	}
 	if (parts && !err)
-		return luo_test_walk_parts(subsystem, parts, ms);
-	if (ms)
-		msleep(ms);
+		return luo_test_walk_parts(subsystem, parts, &delay);
+	luo_test_take_time(&delay);
 
 	return err;
 }
@@ -268,6 +304,7 @@ static void luo_test_reset(struct luo_test_participant *participant)
 	participant->fail_errno = EIO;
 	participant->slow[0] = '\0';
 	participant->slow_ms = 0;
+	participant->hold[0] = '\0';
 	participant->parts = 0;
 	strscpy(participant->data,
 		participant->bulk ? "" : participant->desc.name);
@@ -331,6 +368,9 @@ static int luo_test_set(struct luo_test_participant *participant,
 	if (!strcmp(key, "slow"))
 		return luo_test_set_text(participant->slow,
 					 sizeof(participant->slow), value);
+	if (!strcmp(key, "hold"))
+		return luo_test_set_text(participant->hold,
+					 sizeof(participant->hold), value);
 	if (!strcmp(key, "data"))
 		return luo_test_set_text(participant->data,
 					 sizeof(participant->data), value);
@@ -382,6 +422,7 @@ static int luo_test_configure_entry(char *entry)
 		list_for_each_entry(participant, &luo_test_participants, list)
 			luo_test_reset(participant);
 		luo_test_nr_calls = 0;
+		luo_test_release();
 		return 0;
 	}
 
@@ -515,7 +556,7 @@ void __init luo_test_early_init(void)
 	luo_test_bulk_register();
 }
 
-/* debugfs: config, calls, received */
+/* debugfs: config, release, calls, received */
 
 static ssize_t luo_test_config_write(struct file *file,
 				     const char __user *ubuf, size_t count,
@@ -539,6 +580,21 @@ static ssize_t luo_test_config_write(struct file *file,
 static const struct file_operations luo_test_config_fops = {
 	.owner	= THIS_MODULE,
 	.write	= luo_test_config_write,
+};
+
+static ssize_t luo_test_release_write(struct file *file,
+				      const char __user *ubuf, size_t count,
+				      loff_t *pos)
+{
+	guard(mutex)(&luo_test_lock);
+	luo_test_release();
+
+	return count;
+}
+
+static const struct file_operations luo_test_release_fops = {
+	.owner	= THIS_MODULE,
+	.write	= luo_test_release_write,
 };
 
 static int luo_test_calls_show(struct seq_file *seq, void *unused)
@@ -650,6 +706,7 @@ static int __init luo_test_late_init(void)
 
 	dir = debugfs_create_dir("liveupdate_test", NULL);
 	debugfs_create_file("config", 0200, dir, NULL, &luo_test_config_fops);
+	debugfs_create_file("release", 0200, dir, NULL, &luo_test_release_fops);
 	debugfs_create_file("calls", 0400, dir, NULL, &luo_test_calls_fops);
 	debugfs_create_file("received", 0400, dir, NULL,
 			    &luo_test_received_fops);

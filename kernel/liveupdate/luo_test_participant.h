@@ -18,6 +18,7 @@
  * @fail_errno: error it fails with, positive.
  * @slow: name of the callback that is slow, or empty.
  * @slow_ms: milliseconds it takes.
+ * @hold: name of the callback that waits until it is released, or empty.
  * @parts: number of parts that prepare and freeze go through.
  * @data: text to hand over; empty hands over a plain value.
  * @received: text that was handed over.
@@ -31,6 +32,7 @@ struct luo_test_participant {
 	int fail_errno;
 	char slow[12];
 	unsigned int slow_ms;
+	char hold[12];
 	unsigned int parts;
 	char data[LUO_TEST_DATA_LEN];
 	char received[LUO_TEST_DATA_LEN];

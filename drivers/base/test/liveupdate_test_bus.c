@@ -32,8 +32,9 @@
  *	driver DRIVER KEY=VALUE,...	what one or other claims; module parameter
  *					only. Keys compatible, version, oldest,
  *					async=0|1
- *	clear				undo fail, errno, slow, ms, unsupported
- *					and defer of all devices, empty the log
+ *	clear				undo fail, errno, slow, ms, hold,
+ *					unsupported and defer of all devices,
+ *					empty the log, let all go on that wait
  *
  * A name has letters, digits, '-' and '_'; it starts with a letter and has a
  * digit, so that it cannot be that of a file in sysfs. Keys of a device::
@@ -54,6 +55,8 @@
  *	errno=N		with this error, 5 if not given
  *	slow=STEP	this callback sleeps; none: none does
  *	ms=N		for so long
+ *	hold=STEP	this callback waits for a write to the file "release"; none:
+ *			none does
  *	unsupported=REASON
  *			the bus says that it cannot be preserved; empty: it can
  *	defer=N		probe returns -EPROBE_DEFER N times
@@ -63,8 +66,9 @@
  * bus-thaw, bus-cancel, path-on, path-off, shutdown-path and quarantine.
  *
  * Further files in debugfs: "calls" lists the latest callbacks but identify, one
- * "STEP NAME ERRNO" a line; "received" what probe was handed over, one "NAME
- * VERSION TEXT" a line. What happens to a device when there is nobody left to
+ * "STEP NAME ERRNO" a line, as they begin; "release", by a write of any text, lets
+ * all go on that wait now, whatever "config" is busy with; "received" what probe was
+ * handed over, one "NAME VERSION TEXT" a line. What happens to a device when there is nobody left to
  * ask - shutdown, shutdown-path and quarantine - is in the log of the kernel, too.
  * Devices in bulk do not log until they are told something with "set".
  *
@@ -73,8 +77,10 @@
  *
  * Locking: &test_bus_control serialises changes and is held over calls into
  * the driver core. &test_bus_lock, which is taken inside of it and by callbacks,
- * protects the list, what devices are told, and the log of calls. It is not
- * held while a callback sleeps or calls out.
+ * protects the list, what devices are told, the log of calls and the count of
+ * releases. It is not held while a callback sleeps or calls out. A callback is in the
+ * log and counts releases from one moment on, so who has seen it there can release
+ * it.
  */
 
 #define pr_fmt(fmt) "liveupdate_test_bus: " fmt
@@ -181,6 +187,7 @@ struct test_bus_options {
 	unsigned int fail_errno;
 	enum test_bus_step slow;
 	unsigned int slow_ms;
+	enum test_bus_step hold;
 	unsigned int defer;
 	const char *unsupported;
 	struct device *dependencies[TEST_BUS_DEPENDENCIES];
@@ -217,6 +224,9 @@ static struct {
 } test_bus_log[TEST_BUS_CALLS];
 static unsigned long test_bus_nr_calls;
 
+static DECLARE_WAIT_QUEUE_HEAD(test_bus_waiting);
+static unsigned int test_bus_nr_releases;
+
 /* Reasons are constant for the core, so they outlive the device. */
 static char test_bus_reasons[TEST_BUS_REASONS][TEST_BUS_TEXT_LEN];
 
@@ -231,12 +241,21 @@ static struct test_bus_device *to_test_bus_device(struct device *dev)
 	return container_of(dev, struct test_bus_device, dev);
 }
 
-/* What every callback does: note the call, be slow, fail. */
+static void test_bus_go_on(void)
+{
+	lockdep_assert_held(&test_bus_lock);
+
+	WRITE_ONCE(test_bus_nr_releases, test_bus_nr_releases + 1);
+	wake_up_all(&test_bus_waiting);
+}
+
+/* What every callback does: note the call, take time, fail. */
 static int test_bus_call(struct device *dev, enum test_bus_step step)
 {
 	struct test_bus_options *options =
 		READ_ONCE(to_test_bus_device(dev)->options);
-	unsigned int ms = 0;
+	unsigned int ms = 0, releases = 0;
+	bool hold = false;
 	int err = 0;
 
 	if (!options)
@@ -247,6 +266,8 @@ static int test_bus_call(struct device *dev, enum test_bus_step step)
 
 		if (options->slow == step)
 			ms = options->slow_ms;
+		hold = options->hold == step;
+		releases = test_bus_nr_releases;
 		if (step == TEST_BUS_PROBE && options->defer) {
 			options->defer--;
 			err = -EPROBE_DEFER;
@@ -264,6 +285,9 @@ static int test_bus_call(struct device *dev, enum test_bus_step step)
 		pr_info("%s %s\n", dev_name(dev), test_bus_steps[step]);
 	if (ms)
 		msleep(ms);
+	if (hold)
+		wait_event(test_bus_waiting,
+			   READ_ONCE(test_bus_nr_releases) != releases);
 
 	return err;
 }
@@ -792,6 +816,7 @@ static void test_bus_reset(struct test_bus_options *options)
 	options->fail_errno = EIO;
 	options->slow = TEST_BUS_NONE;
 	options->slow_ms = 0;
+	options->hold = TEST_BUS_NONE;
 	options->unsupported = NULL;
 	options->defer = 0;
 }
@@ -1042,6 +1067,8 @@ static int test_bus_set(struct test_bus_device *tdev, const char *key,
 					 test_bus_can_fail);
 	if (!strcmp(key, "slow"))
 		return test_bus_set_step(&options->slow, value, ~0U);
+	if (!strcmp(key, "hold"))
+		return test_bus_set_step(&options->hold, value, ~0U);
 	if (!strcmp(key, "unsupported"))
 		return test_bus_set_reason(&options->unsupported, value);
 
@@ -1290,6 +1317,7 @@ static void test_bus_clear(void)
 		if (tdev->options)
 			test_bus_reset(tdev->options);
 	test_bus_nr_calls = 0;
+	test_bus_go_on();
 }
 
 static int test_bus_configure_device(const char *verb, struct test_bus_device *tdev,
@@ -1526,6 +1554,20 @@ static ssize_t test_bus_config_write(struct file *file, const char __user *ubuf,
 	return err ?: count;
 }
 
+static ssize_t test_bus_release_write(struct file *file, const char __user *ubuf,
+				      size_t count, loff_t *pos)
+{
+	guard(mutex)(&test_bus_lock);
+	test_bus_go_on();
+
+	return count;
+}
+
+static const struct file_operations test_bus_release_fops = {
+	.owner	= THIS_MODULE,
+	.write	= test_bus_release_write,
+};
+
 static const struct file_operations test_bus_config_fops = {
 	.owner	= THIS_MODULE,
 	.write	= test_bus_config_write,
@@ -1607,6 +1649,8 @@ static int __init test_bus_init(void)
 	test_bus_dir = debugfs_create_dir("liveupdate_test_bus", NULL);
 	debugfs_create_file("config", 0200, test_bus_dir, NULL,
 			    &test_bus_config_fops);
+	debugfs_create_file("release", 0200, test_bus_dir, NULL,
+			    &test_bus_release_fops);
 	debugfs_create_file("calls", 0400, test_bus_dir, NULL,
 			    &test_bus_calls_fops);
 	debugfs_create_file("received", 0400, test_bus_dir, NULL,

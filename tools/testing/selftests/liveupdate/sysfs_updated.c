@@ -110,7 +110,7 @@ TEST_F(sysfs_updated, finish_once)
 	unsigned int finishing = 0;
 	char state[LUO_LINE_SIZE];
 	pid_t writer;
-	bool slow;
+	bool held;
 
 	polled.fd = luo_sysfs_open("state", O_RDONLY);
 	ASSERT_LE(0, polled.fd);
@@ -119,20 +119,21 @@ TEST_F(sysfs_updated, finish_once)
 	EXPECT_EQ(0, poll(&polled, 1, 0));
 
 	if (self->participants) {
-		ASSERT_EQ(0, luo_test_config("clear;test-irq slow=finish,ms=2000"));
+		ASSERT_EQ(0, luo_test_config("clear;test-irq hold=finish"));
 		finishing = restored();
 	}
-	slow = finishing & 1U << LUO_TEST_IRQ;
+	held = finishing & 1U << LUO_TEST_IRQ;
 
 	writer = luo_sysfs_write_start("finish", "1");
 	ASSERT_LT(0, writer);
-	if (slow) {
+	if (held) {
 		EXPECT_EQ(0, luo_sysfs_wait("transition", "finish test-irq",
-					    1000));
+					    LUO_PATIENCE_MS));
 		EXPECT_EQ(-EBUSY, luo_sysfs_write("finish", "1"));
 		EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "1"));
 		EXPECT_FILE("state", "updated");
 		EXPECT_FILE("transition", "finish test-irq");
+		EXPECT_EQ(0, luo_test_release());
 	}
 	EXPECT_EQ(1, poll(&polled, 1, 10000));
 	EXPECT_LT(0, luo_read_fd(polled.fd, state, sizeof(state)));

@@ -215,17 +215,28 @@ int luo_participant_find(const char *name, struct luo_participant *participant)
 	return -ENOENT;
 }
 
-int luo_test_config(const char *config)
+static int luo_test_write(const char *path, const char *text)
 {
 	int fd, err;
 
-	fd = open(LUO_TEST_DIR "/config", O_WRONLY | O_CLOEXEC);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = luo_write_fd(fd, config, strlen(config));
+	err = luo_write_fd(fd, text, strlen(text));
 	close(fd);
 
 	return err;
+}
+
+int luo_test_config(const char *config)
+{
+	return luo_test_write(LUO_TEST_DIR "/config", config);
+}
+
+/* Lets all callbacks go on that are held. */
+int luo_test_release(void)
+{
+	return luo_test_write(LUO_TEST_DIR "/release", "1");
 }
 
 static bool luo_call_is_builtin(const char *line)

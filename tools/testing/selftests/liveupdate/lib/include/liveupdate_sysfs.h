@@ -22,8 +22,8 @@
 #define LUO_LINE_SIZE	256
 #define LUO_CALLS_SIZE	65536
 
-/* Milliseconds a refused or an idle request may take on a slow machine. */
-#define LUO_AT_ONCE_MS	500
+/* Milliseconds to wait, on a slow machine, for what takes none. */
+#define LUO_PATIENCE_MS	20000
 
 /* The built-in test participants, consumers first, as PREPARE calls them. */
 enum luo_test_participant {
@@ -66,6 +66,7 @@ int luo_participant_find(const char *name, struct luo_participant *participant);
 
 /* The test participants. */
 int luo_test_config(const char *config);
+int luo_test_release(void);
 int luo_test_calls(char *buf, size_t size);
 
 #define luo_test_configf(...) ({						\
