@@ -39,9 +39,9 @@ class MachineError(HarnessError):
 class Ram:
     """The guest's memory by physical address, as the file QEMU maps."""
 
-    def __init__(self, path):
-        self._file = open(path, "r+b")
-        self._map = mmap.mmap(self._file.fileno(), 0)
+    def __init__(self, file):
+        self._file = os.fdopen(os.dup(file), "r+b")
+        self._map = mmap.mmap(file, 0)
 
     def read(self, address, size):
         """`size` bytes at a physical address."""
@@ -102,7 +102,8 @@ class VM:
         self.devices = tuple(devices)
         self.initrd = initrd or guest.build()
         self.serial_log = self.folder / "serial.log"
-        self._ram_path = self.folder / "ram" if ram_file else None
+        # Memory of this process, too; in a file of a disk it would be written there.
+        self._ram_file = os.memfd_create("guest") if ram_file else None
         self.ram = None
         # Unix socket names are short; the scenario's folder may not be.
         self._sockets = pathlib.Path(tempfile.mkdtemp(prefix="liveupdate-"))
@@ -135,9 +136,9 @@ class VM:
                    "-msg", "timestamp=on", "-D", str(self.folder / "trace.log")]
         for event in self.trace:
             command += ["-trace", f"enable={event}"]
-        if self._ram_path:
+        if self._ram_file is not None:
             command += ["-object", "memory-backend-file,id=ram,share=on,"
-                        f"size={self.memory},mem-path={self._ram_path}",
+                        f"size={self.memory},mem-path=/proc/self/fd/{self._ram_file}",
                         "-machine", "memory-backend=ram"]
         if self._gdb:
             command += ["-gdb", f"unix:{self._sockets / 'gdb'},server=on,wait=off"]
@@ -156,7 +157,8 @@ class VM:
         self._errors = open(self.folder / "qemu.stderr", "w+b")
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                          stdout=self._errors, stderr=self._errors,
-                                         start_new_session=True)
+                                         start_new_session=True,
+                                         pass_fds=[self._ram_file] if self._ram_file else [])
         VM._running.add(self)
         self._timer = threading.Timer(self.limit, self._expire)
         self._timer.daemon = True
@@ -164,8 +166,8 @@ class VM:
         try:
             self.qmp = self._connect(lambda: QMP(self._sockets / "qmp"))
             self.agent = self._connect(lambda: _connected(self._sockets / "agent"))
-            if self._ram_path:
-                self.ram = Ram(self._ram_path)
+            if self._ram_file is not None:
+                self.ram = Ram(self._ram_file)
         except BaseException:
             self.close()
             raise
@@ -213,8 +215,9 @@ class VM:
             if part:
                 part.close()
         self.ram = None
-        if self._ram_path and self._ram_path.exists():
-            self._ram_path.unlink()
+        if self._ram_file is not None:
+            os.close(self._ram_file)
+            self._ram_file = None
         shutil.rmtree(self._sockets, ignore_errors=True)
         VM._running.discard(self)
 
