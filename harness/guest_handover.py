@@ -2,7 +2,8 @@
 """The handed-over table as it lies in guest memory, seen from outside.
 
 Knows the layout of include/linux/kho/abi/{kexec_handover,block,subsystem}.h, so
-that a scenario can damage one field of it while the guest stands at the jump.
+that a scenario can damage one field of it while the guest stands at the jump, or say
+which pages are handed over.
 """
 
 import dataclasses
@@ -15,9 +16,16 @@ FDT_MAGIC = 0xD00DFEED
 FDT_BEGIN_NODE, FDT_END_NODE, FDT_PROP, FDT_NOP, FDT_END = 1, 2, 3, 4, 9
 
 SUBTREE = "luo-subsystems"
+LUO, FLBS = "LUO", struct.Struct("<8sQQQ")  # struct luo_ser; the last is flbs_pa
 HEADER = struct.Struct("<24sIIQII")         # struct luo_subsystems_ser
 BLOCK = struct.Struct("<QQ")                # struct kho_block_header_ser
 RECORD = struct.Struct("<48sIIQQ")          # struct luo_subsystem_ser
+HAS_BLOB = 2                                # a flag of that
+
+
+PAGE_SHIFT = 12
+RADIX_LEVELS = 6                            # the tree of preserved pages: of tables, and
+RADIX_TABLE, RADIX_BITMAP = 9, 15           # of bitmaps at the end, log2 of what they hold
 
 
 def parse_fdt(data):
@@ -86,9 +94,12 @@ def walk_records(ram, address, layout):
 class Handover:
     """Header and table of a stopped guest, found through KHO's root tree."""
 
-    def __init__(self, ram):
+    def __init__(self, ram, last=None):
+        """The running kernel keeps the tree that it was given; that of the `last` jump is
+        another one."""
         self._ram = ram
-        pages = ram.find_page(SUBTREE.encode(), self._is_root)
+        pages = [page for page in ram.find_page(SUBTREE.encode(), self._is_root)
+                 if not last or page != last.root]
         if len(pages) != 1:
             raise HarnessError(f"{len(pages)} KHO root trees with {SUBTREE} in memory")
         tree = parse_fdt(ram.read(pages[0], 4096))
@@ -105,6 +116,35 @@ class Handover:
             return False
         return tree.get("compatible", b"").startswith(b"kho-") and SUBTREE in tree
 
+    def _keys(self, node, level, key):
+        """Keys of the tree of preserved pages below a node."""
+        data = self._ram.read(node, 1 << PAGE_SHIFT)
+        if not level:
+            bits = int.from_bytes(data, "little")
+            while bits:
+                lowest = bits & -bits
+                yield key | lowest.bit_length() - 1
+                bits ^= lowest
+            return
+        for index, (below,) in enumerate(struct.iter_unpack("<Q", data)):
+            if below:
+                yield from self._keys(below, level - 1, key | index <<
+                                      RADIX_TABLE * (level - 1) + RADIX_BITMAP)
+
+    def _tree(self):
+        return parse_fdt(self._ram.read(self.root, 1 << PAGE_SHIFT))
+
+    def preserved(self):
+        """Numbers of all pages that are preserved, whoever did it."""
+        root = struct.unpack("<Q", self._tree()["preserved-memory-map"])[0]
+        pages = set()
+        for key in self._keys(root, RADIX_LEVELS - 1, 0):
+            # A one stands before the number of the page, which counts pages of its order.
+            order = 64 - PAGE_SHIFT - (key.bit_length() - 1)
+            first = (key ^ 1 << key.bit_length() - 1) << order
+            pages.update(range(first, first + (1 << order)))
+        return pages
+
     def read_header(self):
         """compatible, state, count, records, table_crc, header_crc."""
         return HEADER.unpack(self._ram.read(self.header, HEADER.size))
@@ -120,6 +160,26 @@ class Handover:
             if record.name == name:
                 return record
         raise HarnessError(f"no record of {name} in the handed-over table")
+
+    def owners(self):
+        """Number of a page -> what is there: data of a participant, by its name, their
+        header and table, and the tree itself with what else it leads to."""
+        found = {self.root >> PAGE_SHIFT: "KHO"}
+        for name, node in self._tree().items():
+            if isinstance(node, dict):
+                at = struct.unpack("<Q", node["preserved-data"])[0]
+                found[at >> PAGE_SHIFT] = name
+                if name == LUO:
+                    flbs = FLBS.unpack(self._ram.read(at, FLBS.size))[3]
+                    found[flbs >> PAGE_SHIFT] = "FLBs"
+        for block, _ in walk_blocks(self._ram, self.read_header()[3]):
+            found[block >> PAGE_SHIFT] = "table"
+        for record in self.records():
+            if record.flags & HAS_BLOB and record.size:
+                first, last = record.value, record.value + record.size - 1
+                found.update(dict.fromkeys(
+                    range(first >> PAGE_SHIFT, (last >> PAGE_SHIFT) + 1), record.name))
+        return found
 
     def table_crc(self):
         """CRC-32 of the table as it is now."""

@@ -49,6 +49,15 @@ class Ram:
             raise HarnessError(f"{address:#x} is outside the guest's memory")
         return self._map[address:address + size]
 
+    def pages_with(self, word):
+        """How many pages begin with these bytes."""
+        return sum(self._map[at:at + len(word)] == word
+                   for at in range(0, len(self._map), mmap.PAGESIZE))
+
+    def size(self):
+        """Bytes of memory."""
+        return len(self._map)
+
     def write(self, address, data):
         """Overwrites memory; the guest should be stopped."""
         if address + len(data) > len(self._map):

@@ -84,6 +84,8 @@ int verb_setuid(int argc, char **argv);
 int verb_signals(int argc, char **argv);
 int verb_events(int argc, char **argv);
 int verb_tsc(int argc, char **argv);
+int verb_pages(int argc, char **argv);
+int verb_fill(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 
 #endif

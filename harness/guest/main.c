@@ -38,6 +38,8 @@ static const struct verb verbs[] = {
 	{ "setuid", verb_setuid, 2, "UID CMD...: run CMD as UID, no groups" },
 	{ "signals", verb_signals, 1, "CMD...: run CMD with no signal ignored" },
 	{ "tsc", verb_tsc, 0, ": the time stamp counter" },
+	{ "pages", verb_pages, 0, "[FILE TEXT]: write, then print runs of pages that nobody owns" },
+	{ "fill", verb_fill, 1, "KIB: keep all free memory but KIB, filled with a pattern" },
 	{ "bench", verb_bench, 1, "write|reboot|preserve|retrieve ...: measure" },
 };
 
