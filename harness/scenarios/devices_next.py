@@ -2,8 +2,9 @@
 """Next kernels in which devices are not taken over, and damage on the way to them."""
 
 from ..guest_control import LIVEUPDATE
-from ..guest_devices import BUS, COUNT, RECORDS, VALUE, VERSION, PATH
+from ..guest_devices import BLOB, BUS, COUNT, RECORDS, VALUE, VERSION, PATH
 from ..guest_handover import BLOCK
+from ..guest_pages import Kept
 from ..scenario_api import scenario
 from .devices import boot_with, check_counts, request, stopped_jump, update
 
@@ -190,7 +191,7 @@ def dev_gone(run):
     check_again(run, guest, devices, "here1", "gone1", "back1", "left1", "lost1")
 
 
-@scenario("dev-unreclaimed")
+@scenario("dev-unreclaimed", memory="512M", limit=200, **HARM)
 def dev_unreclaimed(run):
     """finish without the bus: all is reserved, there is no other update, and all is
     quarantined when the bus comes, or given up for gone by the operator."""
@@ -198,9 +199,17 @@ def dev_unreclaimed(run):
     guest, devices = boot_with(run, config, "nic1", "disk1")
     run.prepare(guest)
     run.load(guest)
-    run.jump(guest)
+
+    def saved(table):
+        record = table.record("nic1")
+        run.check("nic1 saved something", record.flags & BLOB and record.size)
+        return Kept(guest.vm.ram).add("what nic1 saved", record.value, record.size)
+    kept = stopped_jump(run, guest, saved)
+    run.state(guest, "updated")
     check_counts(run, devices, unreclaimed=3)
+    kept.check(run, guest)
     run.finish(guest)
+    kept.check(run, guest)
     run.contains("console", guest.console(2), "devices: 3 did not appear")
     run.equal("prepare meanwhile", guest.set("prepare", 1), "EBUSY")
     run.last_failed(guest, "prepare", "devices", -16)

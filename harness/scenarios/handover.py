@@ -4,12 +4,13 @@ between the last instruction of one kernel and the first of the next."""
 
 from ..guest_control import LIVEUPDATE
 from ..guest_handover import Handover
+from ..guest_pages import Kept
 from ..scenario_api import scenario
 from ..timeline_format import HEADER
 from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
                      size_of)
 
-HARM = {"ram_file": True, "gdb": True}
+HARM = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}
 
 # Offsets in struct luo_subsystems_ser and struct luo_subsystem_ser.
 COMPATIBLE, STATE, COUNT, RECORDS = 0, 24, 28, 32
@@ -37,8 +38,15 @@ def jump_with(run, harm):
     return guest
 
 
-def _check_refused(run, guest, errno):
-    """The new kernel is normal, says why, runs on, and can be updated."""
+def _check_refused(run, harm, errno):
+    """The new kernel is normal, says why, keeps all it was handed, runs on, and can be
+    updated."""
+    kept = []
+
+    def work(guest, handover):
+        kept.append(Kept(guest.vm.ram).add_records(handover, TEST_ORDER))
+        harm(guest, handover)
+    guest = jump_with(run, work)
     run.state(guest, "normal")
     run.last_failed(guest, "restore", "", errno)
     run.contains("console of kernel B", guest.console(2),
@@ -49,6 +57,7 @@ def _check_refused(run, guest, errno):
               guest.do(f"wc -c < {LIVEUPDATE}/timeline"), str(HEADER.size))
     run.equal("session beside it", guest.do("guestctl session verify vm 8"),
               f"ok {8 << 20} bytes")
+    kept[0].check(run, guest)
     run.prepare(guest)
     run.cancel(guest)
 
@@ -72,8 +81,7 @@ def handover_untouched(run):
 @scenario("handover-damaged-header", **HARM)
 def handover_damaged_header(run):
     """One bit of the header flipped: the checksum tells, nothing is used."""
-    guest = jump_with(run, lambda _, h: h.flip(h.header + COUNT))
-    _check_refused(run, guest, -74)
+    _check_refused(run, lambda _, h: h.flip(h.header + COUNT), -74)
 
 
 @scenario("handover-damaged-format", **HARM)
@@ -82,7 +90,7 @@ def handover_damaged_format(run):
     def harm(_, handover):
         handover.flip(handover.header + COMPATIBLE + 15, 0x03)
         handover.repair_header_crc()
-    _check_refused(run, jump_with(run, harm), -93)
+    _check_refused(run, harm, -93)
 
 
 @scenario("handover-unfinished", **HARM)
@@ -91,7 +99,7 @@ def handover_unfinished(run):
     def harm(_, handover):
         handover.flip(handover.header + STATE, 0x03)
         handover.repair_header_crc()
-    _check_refused(run, jump_with(run, harm), -22)
+    _check_refused(run, harm, -22)
 
 
 @scenario("handover-damaged-pointer", **HARM)
@@ -101,7 +109,7 @@ def handover_damaged_pointer(run):
     def harm(_, handover):
         handover.write_u64(handover.header + RECORDS, 0x1000000)
         handover.repair_header_crc()
-    _check_refused(run, jump_with(run, harm), -22)
+    _check_refused(run, harm, -22)
 
 
 @scenario("handover-wild-pointer", **HARM)
@@ -110,14 +118,13 @@ def handover_wild_pointer(run):
     def harm(_, handover):
         handover.write_u64(handover.header + RECORDS, 0x7FFF_FFFF_F000)
         handover.repair_header_crc()
-    _check_refused(run, jump_with(run, harm), -22)
+    _check_refused(run, harm, -22)
 
 
 @scenario("handover-damaged-record", **HARM)
 def handover_damaged_record(run):
     """One bit of one record flipped: the table's checksum tells."""
-    guest = jump_with(run, lambda _, h: h.flip(h.record("test-irq").address + VERSION))
-    _check_refused(run, guest, -74)
+    _check_refused(run, lambda _, h: h.flip(h.record("test-irq").address + VERSION), -74)
 
 
 @scenario("handover-damaged-address", **HARM)

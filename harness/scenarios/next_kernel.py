@@ -4,14 +4,31 @@
 import re
 
 from ..guest_control import ENABLED, LIVEUPDATE
-from ..scenario_api import scenario
+from ..guest_handover import Handover
+from ..guest_pages import Kept, full
+from ..scenario_api import release_of, scenario
 from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
                      size_of)
+
+# What the host looks at while the machine stands between two kernels, and after that.
+WATCHED = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}
 
 MODULE = "liveupdate_test_workload"
 
 
-@scenario("next-unpatched", kernels=("a", "base"))
+def jump_with(run, guest, *names, kernel="b", state="updated"):
+    """A jump, before which the host makes a note of what these participants hand over."""
+    run.step(f"stop at the jump to kernel {kernel}")
+    gdb = guest.stop_at_jump()
+    kept = Kept(guest.vm.ram).add_records(Handover(guest.vm.ram), names)
+    gdb.detach()
+    run.equal("release after the jump", guest.wait_boot().release,
+              release_of(run.image(kernel)))
+    run.state(guest, state)
+    return kept
+
+
+@scenario("next-unpatched", kernels=("a", "base"), **WATCHED)
 def next_unpatched(run):
     """The next kernel is the unpatched base: it knows nothing of the machine, keeps
     the handed-over memory reserved, and its sessions work."""
@@ -20,7 +37,8 @@ def next_unpatched(run):
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest, "base")
-    run.jump(guest, "base", state="none")
+    kept = jump_with(run, guest, *TEST_ORDER, kernel="base", state="none")
+    kept.check(run, guest)
     run.equal("session", guest.do("guestctl session verify vm 8"), f"ok {8 << 20} bytes")
     guest.do("guestctl session create back 4")
     run.step("and back")
@@ -30,18 +48,18 @@ def next_unpatched(run):
               f"ok {4 << 20} bytes")
 
 
-@scenario("next-liveupdate-off")
+@scenario("next-liveupdate-off", **WATCHED)
 def next_liveupdate_off(run):
     """A next kernel with liveupdate=off still looks at what it was handed, says so,
-    and keeps it; participants abandon what they could read; the kernel after it is
-    normal."""
+    and keeps what nobody reads; participants abandon what they could read; the kernel
+    after it is normal."""
     guest = run.boot("a")
     hand_over_data(guest)
     run.prepare(guest)
     table = guest.participants()
     run.load(guest, enabled="kho=on liveupdate=off",
              extra='liveupdate_test.config="test-irq version=2,oldest=2"')
-    run.jump(guest, state="none")
+    kept = jump_with(run, guest, "test-irq", state="none")
     log = guest.console(2)
     run.contains("console of kernel B", log,
                  f"live update is off: what {len(table)} participants handed over")
@@ -54,6 +72,7 @@ def next_liveupdate_off(run):
                if name != "test-irq"])
     run.contains("console of kernel B", log,
                  "test-irq: cannot abandon version 1 with [2, 2]")
+    kept.check(run, guest)
     run.load(guest, "a")
     run.jump(guest, "a", state="normal")
     run.equal("data received", guest.received(), {})
@@ -79,7 +98,7 @@ def _unreadable(run, outgoing, incoming, kind, versions):
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest, extra=f'liveupdate_test.config="{incoming}"' if incoming else "")
-    run.jump(guest)
+    kept = jump_with(run, guest, "test-devices")
     run.last_failed(guest, "restore", "test-devices", -93)
     log = guest.console(2)
     run.contains("console of kernel B", log,
@@ -88,39 +107,43 @@ def _unreadable(run, outgoing, incoming, kind, versions):
     check_calls(run, guest, "restore", rest[::-1])
     check_received(run, guest, {name: DATA[name] for name in rest})
     run.check("nothing reached test-devices", "test-devices" not in guest.received())
+    kept.check(run, guest)
     run.finish(guest)
     end = guest.console(2)
     size = size_of("test-devices")
     if kind == "mandatory":
         run.contains("console at finish", end, f"test-devices: nobody claimed {size} bytes "
                      "of mandatory data, they stay reserved until the next boot")
+        kept.check(run, guest)
     else:
         run.contains("console at finish", end, f"test-devices: nobody claimed {size} bytes "
                      "of optional data, freed")
+        with full(run, guest):
+            run.equal("what is not reserved", kept.lost(), ["data of test-devices"])
     run.update(guest, "a")
     run.finish(guest)
 
 
-@scenario("next-version-newer-mandatory")
+@scenario("next-version-newer-mandatory", **WATCHED)
 def next_version_newer_mandatory(run):
     """Data of a newer version than the next kernel reads, mandatory: not restored,
     stays reserved, everybody else is served, normal is reached."""
     _unreadable(run, ",version=5", "", "mandatory", "5 with [1, 1]")
 
 
-@scenario("next-version-newer-optional")
+@scenario("next-version-newer-optional", **WATCHED)
 def next_version_newer_optional(run):
     """The same, optional: the data is freed at finish."""
     _unreadable(run, ",version=5", "", "optional", "5 with [1, 1]")
 
 
-@scenario("next-version-older-mandatory")
+@scenario("next-version-older-mandatory", **WATCHED)
 def next_version_older_mandatory(run):
     """Data older than the oldest version the next kernel reads, mandatory."""
     _unreadable(run, "", "test-devices version=4,oldest=3", "mandatory", "1 with [3, 4]")
 
 
-@scenario("next-version-older-optional")
+@scenario("next-version-older-optional", **WATCHED)
 def next_version_older_optional(run):
     """Data older than the oldest version the next kernel reads, optional."""
     _unreadable(run, "", "test-devices version=4,oldest=3", "optional", "1 with [3, 4]")
@@ -182,21 +205,25 @@ def _unclaimed(run, kind):
     run.equal("unloading a prepared participant",
               guest.run("rmmod liveupdate_test_workload").ok, False)
     run.load(guest)
-    run.jump(guest)
+    kept = jump_with(run, guest, "test-module")
     run.check("test-module is not there", "test-module" not in guest.participants())
     run.nothing_failed(guest)
+    kept.check(run, guest)
     run.finish(guest)
+    with full(run, guest):
+        run.equal("what is not reserved", kept.lost(),
+                  [] if kind == "mandatory" else ["data of test-module"])
     return guest.console(2)
 
 
-@scenario("unclaimed-optional")
+@scenario("unclaimed-optional", **WATCHED)
 def unclaimed_optional(run):
     """The data of a module nobody loads again, optional: freed at finish."""
     run.contains("console at finish", _unclaimed(run, "optional"),
                  "test-module: nobody claimed 12 bytes of optional data, freed")
 
 
-@scenario("unclaimed-mandatory")
+@scenario("unclaimed-mandatory", **WATCHED)
 def unclaimed_mandatory(run):
     """The same, mandatory: stays reserved until the next boot, and is counted."""
     log = _unclaimed(run, "mandatory")
