@@ -24,6 +24,7 @@ PARTS = ((0, 2048), (2048, 2032))
 END = 4080
 DISK_BLOCK = 64 << 10
 DISK_BLOCKS = 256
+PATIENCE = 20                   # seconds that the disk may take for two blocks
 
 
 class Machine:
@@ -290,8 +291,10 @@ class Disk:
 
     The guest writes block after block past its cache, reads each back, and tells how
     far it is. The host looks into the file: what was told must be there. A wrong
-    byte, wherever it comes from, ends the load. It leaves the processor time for
-    what is tested.
+    byte, wherever it comes from, ends the load, and a disk that does nothing any more
+    shows, too: at each look, whatever phase of an update that is in, it must write and
+    read blocks that were not begun before. It leaves the processor time for what is
+    tested.
     """
 
     def __init__(self, folder):
@@ -330,14 +333,23 @@ class Disk:
         guest.do("until [ -s /run/load.done ]; do usleep 20000; done", timeout=20)
         self._next = int(guest.read("/run/load.done"))
 
+    def _goes_on(self, run):
+        """The load gets further from here on. One block may have been begun before."""
+        guest, begun = self._guest, int(self._guest.read("/run/load.done"))
+        moves = guest.run(f"until [ $(cat /run/load.done) -ge {begun + 2} ] || "
+                          f"[ -e {self._job}.status ]; do usleep 20000; done", PATIENCE)
+        run.equal("load of the disk ended", guest.exists(f"{self._job}.status"), False)
+        run.equal("complaints of the load", guest.output(self._job), "")
+        run.check(f"the disk goes on behind block {begun}", moves.ok,
+                  f"nothing within {PATIENCE} s")
+        self._next = int(guest.read("/run/load.done"))
+
     def check(self, run):
         """The load goes on, and all it told is in the file. If another kernel runs since,
         it goes on there."""
-        guest, running = self._guest, self._boots == len(self._guest.boots)
+        running = self._boots == len(self._guest.boots)
         if running:
-            run.equal("load of the disk ended", guest.exists(f"{self._job}.status"), False)
-            run.equal("complaints of the load", guest.output(self._job), "")
-            self._next = int(guest.read("/run/load.done"))
+            self._goes_on(run)
         first = max(0, self._next - DISK_BLOCKS // 2)    # it goes on meanwhile
         with open(self.path, "rb") as file:
             bad = [number for number in range(first, self._next)
@@ -346,7 +358,8 @@ class Disk:
         run.equal("wrong blocks on the disk", bad, [])
         run.check("the disk was under load", self._next > 0)
         if not running:
-            self.start(guest)
+            self.start(self._guest)
+            self._goes_on(run)
 
 
 # -- the lists ------------------------------------------------------------------

@@ -13,6 +13,7 @@ import unittest
 
 from .. import paths
 from .. import pci_trace as pt
+from ..guest_control import Result
 from ..guest_pci import DISK_BLOCK, Disk, Machine, pattern
 from ..run import HarnessError
 from ..scenario_api import Run, Scenario
@@ -209,6 +210,13 @@ class Load(unittest.TestCase):
                     done.exists() and int(done.read_text() or 0) > self.first + 3):
                 time.sleep(0.02)
 
+        def run(self, command, _timeout):
+            """Waits until it is that far, or for ever if it was stopped."""
+            wanted = int(re.search(r"-ge (\d+)", command)[1])
+            while self.child.poll() is None and int(self.read("") or 0) < wanted:
+                time.sleep(0.02)
+            return Result(command, 0 if self.child.poll() is None else 124, b"")
+
         def exists(self, _path):
             """The job has no status."""
             return False
@@ -236,6 +244,9 @@ class Load(unittest.TestCase):
             disk.check(run)
             guest.stop()
             self.assertGreater(run.checks, 9)
+            with self.assertRaisesRegex(HarnessError, "goes on behind block"):
+                disk.check(run)
+            guest.boots.append(3)
             with open(disk.path, "r+b") as file:
                 file.seek((guest.first + 1) * DISK_BLOCK + 5)
                 file.write(b"!")
