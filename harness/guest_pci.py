@@ -188,16 +188,19 @@ class EduDevice(Device):
 
     def hold(self, gdb, before):
         """The machine stands still with a transfer from the device in flight. If its
-        100 ms were over already, on a busy host, the host puts `before` back and
-        begins the same transfer anew. The registers."""
+        100 ms were over already, on a busy host, it begins again(). The registers."""
         dma = self._host.edu(self.function)
         if not dma.running:
-            self._guest.vm.ram.write(dma.memory, before)
-            command = EDU_RUN | EDU_FROM | EDU_IRQ
-            gdb.write_physical(self.function.bars[0] + EDU_COMMAND,
-                               command.to_bytes(4, "little"))
+            self.again(gdb, before)
             dma = self._host.edu(self.function)
         return dma
+
+    def again(self, gdb, before):
+        """The host puts `before` where the last transfer went, and begins it anew."""
+        self._guest.vm.ram.write(self._host.edu(self.function).memory, before)
+        command = EDU_RUN | EDU_FROM | EDU_IRQ
+        gdb.write_physical(self.function.bars[0] + EDU_COMMAND,
+                           command.to_bytes(4, "little"))
 
     def land(self, gdb, entry):
         """Lets a transfer end while the processor that is at `entry`, where no kernel runs,

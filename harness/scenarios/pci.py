@@ -189,6 +189,12 @@ class Flight:
         run.check(f"{name}: what landed while no kernel ran",
                   guest.vm.ram.read(self.memory, BUFFER) == self.after)
 
+    def again(self, gdb):
+        """The same transfer begins once more, between the kernels."""
+        self.edu.again(gdb, self.here[:TRANSFER])
+        self._run.check(f"{self.edu.name}: a transfer is in flight between the kernels",
+                        self._host.edu(self.edu.function).running)
+
     def found(self):
         """The next kernel's driver finds it, in the same memory, without a transfer of
         its own; it had one interrupt, which the device could not send."""

@@ -9,7 +9,8 @@ from .. import pci_trace as pt
 from ..guest_control import host_path
 from ..guest_devices import VERSION, Table
 from ..guest_handover import Handover, walk_records
-from ..guest_pci import (DRIVERS, IVSHMEM, TRANSFER, EduDevice, IvshmemDevice, Machine,
+from ..guest_pages import Kept, full
+from ..guest_pci import (BUFFER, DRIVERS, IVSHMEM, TRANSFER, EduDevice, IvshmemDevice, Machine,
                          last_failed, listed, load, pattern)
 from ..ivshmem import Ivshmem
 from ..pci_host import EDU_DEVICE
@@ -39,15 +40,6 @@ def provoke(guest, host, function, address=LOW):
     return guest.vm.ram.read(address, 64) != before
 
 
-def fill_memory(run, guest):
-    """Zeroes nearly all memory that this kernel considers its own, and keeps it."""
-    kib = int(guest.do("awk '/^MemAvailable/ { print $2 - 40960 }' /proc/meminfo"))
-    guest.do("mkdir -p /tmp/full; mount -t tmpfs -o size=95% none /tmp/full; "
-             f"fallocate -l {kib << 10} /tmp/full/data", timeout=60)
-    left = int(guest.do("awk '/^MemAvailable/ { print $2 }' /proc/meminfo"))
-    run.check("memory is full", left < 80 << 10, f"{left} KiB are left")
-
-
 def check_quarantined(run, guest, host, start, device, reason, boot_number=2):
     """Bus mastering went off in that kernel, it was said why, and DMA goes nowhere."""
     run.contains("console", guest.console(boot_number),
@@ -57,15 +49,18 @@ def check_quarantined(run, guest, host, start, device, reason, boot_number=2):
 
 
 def check_harmless(run, guest, host, device):
-    """DMA of a function that is no bus master goes nowhere."""
-    run.equal(f"{device.name} is no bus master",
-              host.command(device.function) & pt.MASTER, 0)
-    if host.command(device.function) & pt.MEMORY:
-        run.equal(f"{device.name}: DMA that the host provokes lands",
-                  provoke(guest, host, device.function), False)
+    """DMA of a function that is no bus master goes nowhere, even if its registers are
+    opened to begin some."""
+    command = host.command(device.function)
+    run.equal(f"{device.name} is no bus master", command & pt.MASTER, 0)
+    if not command & pt.MEMORY:
+        host.write_config(device.function, pt.COMMAND, command | pt.MEMORY, 2)
+    run.equal(f"{device.name}: DMA that the host provokes lands",
+              provoke(guest, host, device.function), False)
+    host.write_config(device.function, pt.COMMAND, command, 2)
 
 
-@scenario("pci-missing-driver", debug=True, **WATCHED)
+@scenario("pci-missing-driver", debug=True, memory="512M", limit=200, **WATCHED)
 def pci_missing_driver(run):
     """Nobody takes two running functions over, and a driver that is not compatible gets
     none of them. finish switches bus mastering off, resets the one that can be reset on
@@ -92,8 +87,9 @@ def pci_missing_driver(run):
                      f"{IVSHMEM} cannot take over sample,edu version 1")
     run.equal("bus mastering until finish", pt.without_master(
         host.trace.events(start), edu.function.name), [])
-    run.check("the memory is reserved until finish",
-              guest.vm.ram.read(flight.memory, TRANSFER) == flight.after[:TRANSFER])
+    Kept(guest.vm.ram).add("the buffer", flight.memory, BUFFER).check(run, guest)
+    run.check("what landed is left alone",
+              guest.vm.ram.read(flight.memory, BUFFER) == flight.after)
     run.equal("unreclaimed", set(listed(guest, "unreclaimed")),
               {edu.identity, other.identity})
     guest.do(f"echo 1234 11e8 > {DRIVERS}/{IVSHMEM}/remove_id")
@@ -278,22 +274,40 @@ def pci_damaged(run):
     record.check_works("as new")
 
 
-@scenario("pci-off", **WATCHED)
+class _Again:
+    """A flight that, once it landed between the kernels, begins anew there and lands in the
+    next kernel: the host has the device do it."""
+
+    def __init__(self, flight):
+        self._flight = flight
+
+    def land(self, gdb):
+        """Lands, and begins again."""
+        self._flight.land(gdb)
+        self._flight.again(gdb)
+
+
+@scenario("pci-off", memory="512M", limit=200, **WATCHED)
 def pci_off(run):
-    """A next kernel with liveupdate=off: the function is no bus master any more when it
-    appears, the memory it wrote to until then is reserved; the driver has it as new. Fails
-    without abandon (a bus master, and restored by nobody)."""
+    """A next kernel with liveupdate=off: DMA lands where it was to between the kernels and
+    in the next one, until the function appears and is no bus master any more; from then on
+    none does. That memory is reserved, the driver has the function as new. Fails without
+    abandon (a bus master, and restored by nobody)."""
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
     request(run, edu)
     flight = Flight(run, guest, host, edu, "off")
     run.prepare(guest)
     run.load(guest, enabled="kho=on liveupdate=off")
-    at_jump(run, guest, flight.look, flight.begin(), flight)
+    at_jump(run, guest, flight.look, flight.begin(), _Again(flight))
     start = host.trace.now()
     arrive(run, guest, state="none")
     check_quarantined(run, guest, host, start, edu, "nobody is to take it over any more")
-    run.check("what landed is left alone",
-              guest.vm.ram.read(flight.memory, TRANSFER) == flight.after[:TRANSFER])
+    run.equal("the transfer goes on", host.edu(edu.function).running, False)
+    run.check("what landed in the next kernel",
+              guest.vm.ram.read(flight.memory, BUFFER) == flight.after)
+    kept = Kept(guest.vm.ram).add("the buffer", flight.memory, BUFFER)
+    check_harmless(run, guest, host, edu)
+    kept.check(run, guest)
     edu.load("b")
     run.equal("adopted", edu.shown("adopted"), "0")
     edu.check_works("as new")
@@ -355,7 +369,7 @@ def pci_crash(run):
     edu.check_works("in the crash kernel")
 
 
-@scenario("pci-next-unpatched", kernels=("a", "base"), **WATCHED)
+@scenario("pci-next-unpatched", kernels=("a", "base"), memory="512M", limit=200, **WATCHED)
 def pci_next_unpatched(run):
     """The unpatched base as next kernel. luctl refuses it. Jumped into all the same, it
     leaves bus mastering on; what protects its memory is that KHO keeps what the function
@@ -375,11 +389,12 @@ def pci_next_unpatched(run):
     arrive(run, guest, "base", state="none")
     run.check("the function is still a bus master, which nobody can help",
               host.command(edu.function) & pt.MASTER)
-    fill_memory(run, guest)
-    run.check("what landed is left alone", guest.vm.ram.read(flight.memory, TRANSFER) ==
-              flight.after[:TRANSFER])
-    run.check("DMA of the function lands", provoke(guest, host, edu.function, flight.memory))
-    run.check("where it was to", guest.vm.ram.read(flight.memory, 64) == flight.there[:64])
+    with full(run, guest):
+        run.check("what landed is left alone",
+                  guest.vm.ram.read(flight.memory, BUFFER) == flight.after)
+        run.check("DMA of the function lands",
+                  provoke(guest, host, edu.function, flight.memory))
+        run.check("where it was to", guest.vm.ram.read(flight.memory, 64) == flight.there[:64])
 
 
 @scenario("pci-next-kho-off", kernels=("a", "b"), **WATCHED)
