@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Updates that must not happen, and the way back from them."""
 
+from ..guest import GUEST_INITRD
 from ..guest_control import LIVEUPDATE, TEST, host_path
+from ..guest_pci import Machine
 from ..scenario_api import release_of, scenario
 from .update import TEST_ORDER, check_calls, check_received, hand_over_data
 
@@ -213,32 +215,58 @@ def kexec_without_finish(run):
     run.cancel(guest)
 
 
-@scenario("suspend-refused")
+@scenario("suspend-refused", limit=200)
 def suspend_refused(run):
-    """Suspend and hibernation work in normal and are refused in prepared and in
-    updated."""
-    guest = run.boot("a")
+    """Suspend and hibernation, to a disk and back, work in normal and are refused in
+    prepared and in updated, before anything is written to the disk."""
+    swap = run.folder / "swap"
+    with open(swap, "wb") as file:
+        file.truncate(1 << 30)
+    guest = run.boot("a", devices=Machine().disk("swap0", swap).arguments())
+    # The driver of the folder that is shared with the host does not know hibernation.
+    guest.do(f"mkswap /dev/vda; cp {host_path(run.image('b'))} /run/next; "
+             f"cp {GUEST_INITRD} /run/initrd")
+
+    def written():
+        guest.do("sync")
+        return swap.stat().st_blocks * 512
 
     def sleep(kind):
-        return guest.write("/sys/power/state", kind, timeout=60)
+        return guest.write("/sys/power/state", kind, timeout=90)
+
+    def allow(where):
+        """The image is written, read again, and what it holds is run."""
+        run.step(f"sleep in {where}")
+        guest.do("swapon /dev/vda; echo test_resume > /sys/power/disk; "
+                 "echo freezer > /sys/power/pm_test")
+        run.equal(f"suspend in {where}", sleep("freeze"), "")
+        guest.do("echo none > /sys/power/pm_test")
+        with open(swap, "r+b") as file:
+            file.truncate(4096)                 # keeps what mkswap wrote
+            file.truncate(1 << 30)
+        run.equal(f"hibernation in {where}", sleep("disk"), "")
+        run.check(f"an image was written in {where}", written() > 4 << 20,
+                  f"{written()} bytes")
+
+    def refuse(where):
+        before = written()
+        for kind in ("freeze", "disk"):
+            run.equal(f"{kind} in {where}", sleep(kind), "EBUSY")
+        run.state(guest, where)
+        run.equal(f"bytes written in {where}", written() - before, 0)
 
     run.contains("kinds of sleep", guest.read("/sys/power/state"), "freeze")
-    if guest.exists("/sys/power/pm_test"):
-        guest.do("echo freezer > /sys/power/pm_test")
-        run.equal("suspend in normal", sleep("freeze"), "")
+    allow("normal")
     run.prepare(guest)
-    for kind in ("freeze", "disk"):
-        run.equal(f"{kind} in prepared", sleep(kind), "EBUSY")
-    run.state(guest, "prepared")
+    refuse("prepared")
     run.contains("console", guest.console(), "refusing to sleep during a live update")
-    run.load(guest)
+    guest.do(f"guestctl kexec-load /run/next /run/initrd '{run.append()}'", timeout=60)
     run.jump(guest)
-    for kind in ("freeze", "disk"):
-        run.equal(f"{kind} in updated", sleep(kind), "EBUSY")
+    guest.do("swapon /dev/vda; echo test_resume > /sys/power/disk")
+    refuse("updated")
     run.finish(guest)
-    if guest.exists("/sys/power/pm_test"):
-        guest.do("echo freezer > /sys/power/pm_test")
-        run.equal("suspend after finish", sleep("freeze"), "")
+    guest.do("swapoff /dev/vda; mkswap /dev/vda")
+    allow("normal again")
 
 
 @scenario("timeout-prepare", smp=2, kernels=("a",), expect=(r"Call Trace:",))
