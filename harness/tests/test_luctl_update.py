@@ -411,6 +411,16 @@ class Undoing(UpdateTest):
             self.assertEqual(err.count("\n"), 1)
             self.assertEqual(self.calls(), [])
 
+    def test_all_is_told_before_sync(self):
+        """sync(2) is to write it back, too; nothing comes after it."""
+        for more, last in (((), "jumping"), (("--json",), '{"step":"jump"}')):
+            self.reset()
+            self.script("sync", signal=int(signal.SIGKILL))
+            result = self.luctl("update", *more, self.image, "--cmdline",
+                                CMDLINE)
+            self.assertEqual(result.status, -signal.SIGKILL)
+            self.assertEqual(result.out.splitlines()[-1:], [last])
+
     def test_output_that_ends(self):
         """Whoever reads it goes away in the middle."""
         for steps, calls in ((1, []), (3, ["cancel", "unload"])):

@@ -169,34 +169,24 @@ static char *next_word(char **rest)
 }
 
 /*
- * The value of a word that sets @name, without the quotes that it, or the whole word,
- * may be in; NULL if it sets something else. As next_arg() of the kernel does.
+ * The value of a word that sets @name, behind the quote that it, or the whole word, may
+ * begin with; NULL if it sets something else.
  */
-static char *value_of(char *word, const char *name)
+static const char *value_of(const char *word, const char *name)
 {
 	size_t length = strlen(name);
-	bool quoted = *word == '"';
-	char *value, *end;
 
-	word += quoted;
+	word += *word == '"';
 	if (strncmp(word, name, length) || word[length] != '=')
 		return NULL;
+	word += length + 1;
 
-	value = word + length + 1;
-	if (*value == '"') {
-		value++;
-		quoted = true;
-	}
-	end = value + strlen(value);
-	if (quoted && end > value && end[-1] == '"')
-		end[-1] = '\0';
-
-	return value;
+	return word + (*word == '"');
 }
 
 /*
- * Is @name on, off, or not set at all? As the kernel takes a boolean: the last one
- * counts, and what is none changes nothing.
+ * Is @name on, off, or not set at all? As kstrtobool() of the kernel, which looks at two
+ * letters: the last one counts, and what is none changes nothing.
  */
 static enum setting { NOT_SET, OFF, ON } find_setting(const char *cmdline, const char *name)
 {
@@ -204,7 +194,7 @@ static enum setting { NOT_SET, OFF, ON } find_setting(const char *cmdline, const
 	enum setting setting = NOT_SET;
 
 	while ((word = next_word(&rest))) {
-		char *value = value_of(word, name);
+		const char *value = value_of(word, name);
 		char first = value ? tolower((unsigned char)*value) : '\0';
 		char second = first ? tolower((unsigned char)value[1]) : '\0';
 
