@@ -484,6 +484,17 @@ static void dlu_release_between(struct device *dev)
 	kfree(dev);
 }
 
+/*
+ * The fingerprint is compared as a whole, so nothing of an earlier one may stay
+ * behind the end of the string. How much strscpy() writes there depends on the
+ * configuration.
+ */
+static void dlu_set_identity(struct dlu_device *dlu_dev, const char *id)
+{
+	strscpy_pad(dlu_dev->id, id);
+	strscpy_pad(dlu_dev->fingerprint, id);
+}
+
 /* A device that does not exist yet. The test has a reference until it ends. */
 static struct dlu_device *dlu_new(struct kunit *test, const char *name,
 				  struct dlu_device *parent)
@@ -498,8 +509,7 @@ static struct dlu_device *dlu_new(struct kunit *test, const char *name,
 	dlu_dev->drivers = BIT(DLU_ONE);
 	dlu_dev->blob = true;
 	dlu_dev->gone = true;
-	strscpy(dlu_dev->id, name);
-	strscpy(dlu_dev->fingerprint, name);
+	dlu_set_identity(dlu_dev, name);
 	list_add_tail(&dlu_dev->list, &dlu->devices);
 	KUNIT_ASSERT_EQ(test, 0, dev_set_name(&dlu_dev->dev, "%s", name));
 
@@ -574,7 +584,7 @@ static struct dlu_device *dlu_make_second(struct kunit *test, const char *name)
 	struct dlu_device *dlu_dev = dlu_new(test, name, NULL);
 
 	dlu_dev->dev.bus = &dlu_second_bus;
-	strscpy(dlu_dev->id, "a");
+	strscpy_pad(dlu_dev->id, "a");
 	dlu_add(test, dlu_dev);
 
 	return dlu_dev;
@@ -1167,7 +1177,7 @@ static void dlu_request_longest_test(struct kunit *test)
 	struct dlu_device *a = dlu_make(test, "a", NULL);
 
 	dlu_ops[DLU_ONE].compatible = DLU_32 "0123456789abcde";
-	strscpy(a->id, DLU_32 DLU_32);
+	strscpy_pad(a->id, DLU_32 DLU_32);
 	KUNIT_EXPECT_EQ(test, strlen(a->id), DEVICE_LIVEUPDATE_ID_LEN - 1);
 	dlu_request(test, a);
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
@@ -1242,13 +1252,13 @@ static void dlu_same_identity_test(struct kunit *test)
 	struct dlu_device *a = dlu_make(test, "a", NULL);
 	struct dlu_device *b = dlu_make(test, "b", NULL);
 
-	strscpy(b->id, "a");
+	strscpy_pad(b->id, "a");
 	dlu_request(test, a);
 	dlu_request(test, b);
 	dlu_clear_log();
 	dlu_expect_refused(test, "a", -EEXIST,
 			   "its identity is that of another device");
-	strscpy(b->id, "b");
+	strscpy_pad(b->id, "b");
 	dlu_request(test, b);
 
 	/* On another bus it is another device. */
@@ -2321,24 +2331,22 @@ static void dlu_identity_test(struct kunit *test)
 	dlu_make_second(test, "second");
 	dlu_expect(test, " probe:second");
 	other = dlu_new(test, "other", NULL);
-	strscpy(other->id, "aa");
+	strscpy_pad(other->id, "aa");
 	dlu_add(test, other);
 	dlu_clear_log();
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&other->dev));
 
 	/* The name of the device does not matter; the first one gets it. */
-	other = dlu_new(test, "renamed", NULL);
-	strscpy(other->id, "a");
-	strscpy(other->fingerprint, "a");
+	other = dlu_new(test, "renamed-in-between", NULL);
+	dlu_set_identity(other, "a");
 	dlu_add(test, other);
-	dlu_expect(test, " probe:renamed adopt:renamed");
+	dlu_expect(test, " probe:renamed-in-between adopt:renamed-in-between");
 	twin = dlu_new(test, "twin", NULL);
-	strscpy(twin->id, "a");
-	strscpy(twin->fingerprint, "a");
+	dlu_set_identity(twin, "a");
 	dlu_add(test, twin);
 	dlu_expect(test, " probe:twin");
 	dlu_do_finish();
-	dlu_expect(test, " finish:renamed blob:a");
+	dlu_expect(test, " finish:renamed-in-between blob:a");
 }
 
 /* 6a. Parents. */
