@@ -9,7 +9,7 @@ LINUX_OPT = $(call opt,LINUX,--linux "$(LINUX)")
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help demo check scenario shell series tree kernel kernel-base \
-	kernel-debug kernel-kho refresh static unit bench fresh \
+	kernel-debug kernel-host kernel-kho refresh static unit bench fresh \
 	fresh-clean clean
 
 help:
@@ -35,9 +35,9 @@ help:
 	@echo '  fresh-clean   remove the systems that were kept'
 	@echo '  clean         remove build/ (the cache stays)'
 	@echo
-	@echo 'Parts of these: kernel-base (the unpatched base), kernel-debug, kernel-kho'
-	@echo '(with upstream'"'"'s KHO test), static (the static gates), unit (tests of the'
-	@echo 'harness).'
+	@echo 'Parts of these: kernel-base (the unpatched base), kernel-debug, kernel-host'
+	@echo '(for large machines), kernel-kho (with upstream'"'"'s KHO test), static (the'
+	@echo 'static gates), unit (tests of the harness).'
 	@echo
 	@echo 'Variables: JOBS=compilers at once, PARTIAL=1 for a series in the making'
 	@echo '(overlay files and options that no patch has yet are left out), and'
@@ -56,7 +56,7 @@ check:
 scenario:
 ifdef S
 	@$(HARNESS) deps
-	@$(HARNESS) kernel $(LINUX_OPT) a b base kho
+	@$(HARNESS) kernel $(LINUX_OPT) a b base kho host
 	@$(HARNESS).scenario $(S)
 else
 	@$(HARNESS).scenario --list
@@ -76,7 +76,7 @@ tree:
 kernel:
 	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) a b
 
-kernel-base kernel-kho:
+kernel-base kernel-host kernel-kho:
 	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) $(@:kernel-%=%)
 
 kernel-debug:

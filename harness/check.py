@@ -114,7 +114,7 @@ def _all(total, debug, linux):
     if not step(total, "tree", "harness", "tree", *linux):
         return
     if not step(total, "kernels", "harness", "kernel", "a", "b", "kho",
-                "base"):
+                "host", "base"):
         return
     compiling = threading.Thread(target=_compile, args=(total, debug))
     compiling.start()

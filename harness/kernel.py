@@ -12,6 +12,8 @@ b        obj-b         the same with another LOCALVERSION and b.config; it
 kho      obj-kho       a plus upstream's KHO test, which runs at every boot
 bench    obj-bench     a without the tests of the series, for "make bench"
 many     obj-many      a with a large timeline, for the same
+host     obj-host      the series on a kernel for large machines; it updates to
+                       itself
 base     base/obj      the unpatched base; the image is kept in the cache
 debug    obj-debug     the series with KASAN, lockdep and so on
 debug-b  obj-debug-b   to debug what b is to a
@@ -59,6 +61,7 @@ KERNELS = {spec.name: spec for spec in (
     Spec("kho", ("common", "series", "kho"), "obj-kho", seed="a"),
     Spec("bench", ("common", "series", "bench"), "obj-bench", seed="a"),
     Spec("many", ("common", "series", "many"), "obj-many", seed="a"),
+    Spec("host", ("common", "series", "host"), "obj-host"),
     Spec("base", ("common",), "base/obj", patched=False),
     Spec("debug", ("common", "series", "debug"), "obj-debug"),
     Spec("debug-b", ("common", "series", "debug", "b"), "obj-debug-b",
@@ -66,7 +69,7 @@ KERNELS = {spec.name: spec for spec in (
 )}
 
 #: Lines of a first build, until the cache knows better.
-GUESS = {"a": 1944, "base": 1930, "debug": 2000}
+GUESS = {"a": 1944, "base": 1930, "debug": 2000, "host": 2100}
 
 #: What must not reach kbuild from the user's environment or our Makefile.
 SCRUB = re.compile(r"(MAKE|MFLAGS|KBUILD|KCONFIG|CCACHE|INSTALL_|GIT_|"

@@ -136,18 +136,18 @@ def _report(line):
         print(line, flush=True)
 
 
-def _again(name, debug):
+def _again(name, debug, kernel):
     """Runs a scenario a second time, alone. What the first attempt left, the registers of
     a guest that hung among it, is kept in NAME.first."""
     what = SCENARIOS[name]
-    folder = Run(what, debug=debug).folder
+    folder = Run(what, debug=debug, kernel=kernel).folder
     kept = folder.with_name(f"{folder.name}.first")
     shutil.rmtree(kept, ignore_errors=True)
     folder.rename(kept)
-    return run_one(what, debug)
+    return run_one(what, debug, kernel=kernel)
 
 
-def run_many(names, jobs, debug):
+def run_many(names, jobs, debug, kernel=None):
     """Runs scenarios, `jobs` at a time; how many did not pass.
 
     A machine that did not start says nothing of the kernel: QEMU was starved past every
@@ -157,9 +157,10 @@ def run_many(names, jobs, debug):
     """
     bad = 0
     failed = []
-    shown = "{}-debug" if debug else "{}"
+    shown = f"{{}}-{kernel}" if kernel else "{}-debug" if debug else "{}"
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(run_one, SCENARIOS[name], debug): name for name in names}
+        futures = {pool.submit(run_one, SCENARIOS[name], debug, kernel=kernel): name
+                   for name in names}
         try:
             for future in concurrent.futures.as_completed(futures):
                 outcome = future.result()
@@ -175,7 +176,7 @@ def run_many(names, jobs, debug):
             VM.close_all()
             raise
     for name, first in failed:
-        outcome = _again(name, debug)
+        outcome = _again(name, debug, kernel)
         _report(outcome.line(shown.format(name), first))
         bad += outcome.result == "not ok"
     return bad
@@ -190,6 +191,8 @@ def _arguments(argv):
     parser.add_argument("--jobs", type=int, default=2, help="at a time (default: 2)")
     parser.add_argument("--debug", action="store_true",
                         help="on the debug kernels; with --all, the most telling ones")
+    parser.add_argument("--kernel", metavar="NAME",
+                        help="on this kernel, instead of both a and b")
     parser.add_argument("--skip", action="append", default=[], metavar="NAME",
                         help="leave this one out of --all")
     return parser.parse_args(argv)
@@ -219,7 +222,7 @@ def main(argv=None):
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         guest.build()
-        bad = run_many(names, max(1, options.jobs), options.debug)
+        bad = run_many(names, max(1, options.jobs), options.debug, options.kernel)
     except HarnessError as error:
         print(error, file=sys.stderr)
         return 1

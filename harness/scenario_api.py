@@ -84,11 +84,14 @@ def release_of(path):
 class Run:
     """One run of a scenario."""
 
-    def __init__(self, what, folder=None, debug=False, on_event=None, on_step=None):
+    def __init__(self, what, folder=None, debug=False, kernel=None, on_event=None,
+                 on_step=None):
         self.what = what
-        self.name = f"{what.name}-debug" if debug else what.name
+        suffix = kernel or ("debug" if debug else "")
+        self.name = f"{what.name}-{suffix}" if suffix else what.name
         self.folder = folder or paths.BUILD / "scenario" / self.name
         self.debug = debug
+        self.instead = kernel           # of both a and b
         self.guests = []
         self.neighbour = None           # a disk under load, in scenarios of PCI
         self.steps = []
@@ -100,7 +103,10 @@ class Run:
     # -- guests -------------------------------------------------------------
 
     def kernel(self, name):
-        """Name of the build of a kernel: a and b have debug builds, too."""
+        """Name of the build of a kernel: a and b have debug builds, too, or another
+        kernel stands in for both."""
+        if self.instead and name in ("a", "b"):
+            return self.instead
         return {"a": "debug", "b": "debug-b"}.get(name, name) if self.debug else name
 
     def image(self, name):
