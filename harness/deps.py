@@ -45,6 +45,7 @@ PACKAGES = {
     "lz4": "lz4",
     "lzop": "lzop",
     "make": "make",
+    "ovmf": "/usr/share/OVMF/OVMF_CODE_4M.fd",
     "perl": "perl",
     "pkg-config": "pkg-config",
     "python3-docutils": "rst2html",

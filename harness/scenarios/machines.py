@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Machines as they stand in racks: many processors, NUMA, memory that comes and goes,
+huge pages, a crash kernel, UEFI. All on the kernel "host", which updates to itself.
+
+What lies in added memory is shown from outside: its memory is a file of its own, in
+which the pages of a session are looked for.
+"""
+
+import os
+import re
+import shutil
+
+from ..run import HarnessError
+from ..scenario_api import scenario
+from .update import check_received, hand_over_data
+
+MIB = 1 << 20
+PAGE = 4096
+MEMORY = "/sys/devices/system/memory"
+FIRMWARE = "/usr/share/OVMF/OVMF_{}_4M.fd"
+
+# A machine with room for one DIMM of this size, above 4 GiB as QEMU puts it.
+DIMM = 512
+SLOT = "1G,slots=1,maxmem=4G"
+DIMM_START = 0x100000000
+KERNEL_ZONE = "memhp_default_state=online_kernel"
+
+
+def _words(name):
+    """First word of each page of a session's memory; see pattern() in session.c."""
+    mask, i = (1 << 64) - 1, 0
+    while True:
+        word = (0x9e3779b97f4a7c15 * (i + 1)) & mask
+        for char in name.encode():
+            word = ((word ^ char) * 0x100000001b3) & mask
+        word ^= word >> 29
+        yield ((word * 0xbf58476d1ce4e5b9) & mask).to_bytes(8, "little")
+        i += PAGE // 8
+
+
+def _session_pages(path, name, mib):
+    """How many pages of a session's memory lie in this part of the machine's."""
+    words = {word for word, _ in zip(_words(name), range(mib * MIB // PAGE))}
+    found, at = 0, 0
+    with open(path, "rb") as memory:
+        size = os.fstat(memory.fileno()).st_size
+        while at < size:
+            try:
+                at = os.lseek(memory.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                break
+            end = os.lseek(memory.fileno(), at, os.SEEK_HOLE)
+            data = os.pread(memory.fileno(), end - at, at)
+            found += sum(data[page:page + 8] in words
+                         for page in range(0, len(data), PAGE))
+            at = end
+    return found
+
+
+def _total(guest):
+    """Memory of the machine in KiB, as the kernel counts it."""
+    return int(re.search(r"MemTotal: +(\d+)", guest.read("/proc/meminfo"))[1])
+
+
+def _update(run, guest, extra="", mib=8):
+    """Updates the host kernel to itself, with data of every participant and a session."""
+    number = len(guest.boots)
+    hand_over_data(guest)
+    guest.do(f"guestctl session create vm{number} {mib}", timeout=60)
+    run.prepare(guest)
+    run.load(guest, "host", extra)
+    run.jump(guest, "host")
+    check_received(run, guest)
+    _verify(run, guest, f"vm{number}", mib)
+    run.finish(guest)
+
+
+def _verify(run, guest, name, mib):
+    """A session arrived with every byte."""
+    run.equal(f"session {name}", guest.do(f"guestctl session verify {name} {mib}",
+                                          timeout=60), f"ok {mib * MIB} bytes")
+
+
+@scenario("machine-large", kernels=("host",), smp=8, memory="6G", limit=200)
+def machine_large(run):
+    """8 processors and 6 GiB, whose struct pages are initialised late: two updates."""
+    guest = run.boot("host")
+    run.contains("console", guest.console(1), "deferred pages initialised")
+    for _ in range(2):
+        total = _total(guest)
+        _update(run, guest)
+        run.equal("processors", guest.do("nproc"), "8")
+        run.check("all memory is there", abs(_total(guest) - total) < 16 * 1024,
+                  f"{total} KiB before, {_total(guest)} KiB now")
+
+
+@scenario("machine-numa", kernels=("host",), smp=4, limit=200)
+def machine_numa(run):
+    """NUMA with a node that has processors and no memory: two updates."""
+    guest = run.boot("host", smp="4,sockets=2", devices=(
+        "-object", "memory-backend-ram,id=m0,size=512M",
+        "-object", "memory-backend-ram,id=m2,size=512M",
+        "-numa", "node,nodeid=0,memdev=m0,cpus=0-1", "-numa", "node,nodeid=1,cpus=2-3",
+        "-numa", "node,nodeid=2,memdev=m2"))
+    for number in range(3):
+        nodes = {name: guest.read(f"/sys/devices/system/node/{name}")
+                 for name in ("online", "has_memory", "has_cpu")}
+        run.equal("nodes", nodes, {"online": "0-2", "has_memory": "0,2", "has_cpu": "0-1"})
+        if number < 2:
+            _update(run, guest)
+
+
+def _dimm(run):
+    """Options for a DIMM that is there from the start, and the file of its memory."""
+    path = run.folder / "dimm"
+    return ("-object", f"memory-backend-file,id=d0,share=on,size={DIMM}M,mem-path={path}",
+            "-device", "pc-dimm,id=dimm0,memdev=d0"), path
+
+
+def _plug(guest, path):
+    """Puts a DIMM into the running machine and waits until the kernel uses it."""
+    guest.vm.qmp.execute("object-add", **{
+        "qom-type": "memory-backend-file", "id": "d0", "share": True, "size": DIMM * MIB,
+        "mem-path": str(path)})
+    guest.vm.qmp.execute("device_add", driver="pc-dimm", id="dimm0", memdev="d0")
+    guest.do(f"until [ $(grep -l online {MEMORY}/memory{DIMM_START // (128 * MIB)}/state) ]; "
+             "do usleep 20000; done")
+
+
+@scenario("machine-memory-added", kernels=("host",), memory=SLOT, limit=160)
+def machine_memory_added(run):
+    """Memory that was added since power-on, in use by the kernel: firmware does not know
+    of it, and what is preserved lies there. Two updates."""
+    options, path = _dimm(run)
+    guest = run.boot("host", extra=KERNEL_ZONE, devices=options)
+    run.contains("added memory is used", guest.read("/proc/iomem"),
+                 f"{DIMM_START:x}-{DIMM_START + DIMM * MIB - 1:x} : System RAM")
+    total = _total(guest)
+    guest.do("guestctl session create big 16", timeout=60)
+    pages = _session_pages(path, "big", 16)
+    run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
+    _update(run, guest, KERNEL_ZONE)
+    _verify(run, guest, "big", 16)
+    run.check("all memory is there", abs(_total(guest) - total) < 16 * 1024,
+              f"{total} KiB before, {_total(guest)} KiB now")
+    _update(run, guest, KERNEL_ZONE)
+
+
+@scenario("machine-memory-late", kernels=("host",), memory=SLOT, limit=160)
+def machine_memory_late(run):
+    """Memory that is added after the image was loaded: reboot(2) refuses, everything is
+    as before, and an image that is loaded again goes."""
+    guest = run.boot("host", extra=KERNEL_ZONE)
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, "host", KERNEL_ZONE)
+    run.step("add memory")
+    path = run.folder / "dimm"
+    _plug(guest, path)
+    guest.do("guestctl session create vm 16", timeout=60)
+    pages = _session_pages(path, "vm", 16)
+    run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
+    run.equal("reboot(2)", guest.refused_jump(), "ESTALE")
+    run.contains("console", guest.console(), "memory that was added since the image was "
+                 "loaded: load it again")
+    run.state(guest, "prepared")
+    run.contains("session", guest.do("guestctl session check vm"), "ok")
+    run.load(guest, "host", KERNEL_ZONE)
+    run.jump(guest, "host")
+    check_received(run, guest)
+    _verify(run, guest, "vm", 16)
+    run.finish(guest)
+
+
+@scenario("machine-hugepages", kernels=("host",), smp=2, memory="4G", limit=160)
+def machine_hugepages(run):
+    """Huge pages of 2 MiB and 1 GiB, reserved at boot by both kernels."""
+    huge = "hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=32"
+    sizes = {"1048576": "1", "2048": "32"}
+    guest = run.boot("host", extra=huge)
+    for number in range(2):
+        got = {size: guest.read(f"/sys/kernel/mm/hugepages/hugepages-{size}kB/nr_hugepages")
+               for size in sizes}
+        run.equal("huge pages", got, sizes)
+        if not number:
+            _update(run, guest, huge)
+
+
+@scenario("machine-crashkernel", kernels=("host",), limit=160)
+def machine_crashkernel(run):
+    """Memory for a crash kernel is reserved in both kernels."""
+    reserve = "crashkernel=160M"
+    guest = run.boot("host", extra=reserve)
+    for number in range(2):
+        run.equal("memory of the crash kernel", guest.read("/sys/kernel/kexec_crash_size"),
+                  str(160 * MIB))
+        if not number:
+            _update(run, guest, reserve)
+
+
+@scenario("machine-uefi", kernels=("host",), limit=240)
+def machine_uefi(run):
+    """Firmware is UEFI: three updates in a row, each kernel with its run-time services."""
+    code = FIRMWARE.format("CODE")
+    if not os.path.exists(code):
+        raise HarnessError(f"{code} is missing (package ovmf)")
+    variables = run.folder / "variables"
+    shutil.copy(FIRMWARE.format("VARS"), variables)
+    guest = run.boot("host", devices=(
+        "-drive", f"if=pflash,format=raw,unit=0,readonly=on,file={code}",
+        "-drive", f"if=pflash,format=raw,unit=1,file={variables}"))
+    for number in range(4):
+        run.check("the kernel runs on UEFI", guest.exists("/sys/firmware/efi/runtime-map/0"))
+        if number < 3:
+            _update(run, guest)
