@@ -232,15 +232,16 @@ def suspend_refused(run):
         return swap.stat().st_blocks * 512
 
     def sleep(kind):
+        """Suspend goes as far as the freezing of processes: nothing would wake it up."""
+        test = "freezer" if kind == "freeze" else "none"
+        guest.do(f"echo {test} > /sys/power/pm_test")
         return guest.write("/sys/power/state", kind, timeout=90)
 
     def allow(where):
         """The image is written, read again, and what it holds is run."""
         run.step(f"sleep in {where}")
-        guest.do("swapon /dev/vda; echo test_resume > /sys/power/disk; "
-                 "echo freezer > /sys/power/pm_test")
+        guest.do("swapon /dev/vda; echo test_resume > /sys/power/disk")
         run.equal(f"suspend in {where}", sleep("freeze"), "")
-        guest.do("echo none > /sys/power/pm_test")
         with open(swap, "r+b") as file:
             file.truncate(4096)                 # keeps what mkswap wrote
             file.truncate(1 << 30)
