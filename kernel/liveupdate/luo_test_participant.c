@@ -35,11 +35,11 @@
  *
  * Where live update is off, the log has "NAME: abandoned, N bytes" instead.
  *
- * Further files in debugfs: "calls" lists the latest callbacks, one
- * "STEP NAME ERRNO" a line, as they begin; "release", by a write of any text, lets all
- * go on that wait now, as does "clear"; "received" what was handed over, one "NAME TEXT" a
- * line; "file" can be preserved in a session of /dev/liveupdate, and the
- * freeze of such a file fails with the error in "file_freeze_errno".
+ * Further files in debugfs: "calls" lists the latest callbacks, one "STEP NAME
+ * ERRNO" a line, as they begin; "release", by a write of any text, lets all go on
+ * that wait now, as does "clear"; "received" what was handed over, one "NAME TEXT"
+ * a line; "file" can be preserved in a session of /dev/liveupdate, and the freeze
+ * of such a file fails with the error in "file_freeze_errno".
  *
  * Locking: &luo_test_lock protects the list, the settings, the log of calls and
  * the count of releases. It is not held while a callback sleeps. A callback is in

@@ -68,9 +68,10 @@
  * Further files in debugfs: "calls" lists the latest callbacks but identify, one
  * "STEP NAME ERRNO" a line, as they begin; "release", by a write of any text, lets
  * all go on that wait now, whatever "config" is busy with; "received" what probe was
- * handed over, one "NAME VERSION TEXT" a line. What happens to a device when there is nobody left to
- * ask - shutdown, shutdown-path and quarantine - is in the log of the kernel, too.
- * Devices in bulk do not log until they are told something with "set".
+ * handed over, one "NAME VERSION TEXT" a line. What happens to a device when there
+ * is nobody left to ask - shutdown, shutdown-path and quarantine - is in the log of
+ * the kernel, too. Devices in bulk do not log until they are told something with
+ * "set".
  *
  * Each device knows what must have happened to it before. A callback that comes
  * at the wrong time is reported as "NAME: STEP is out of turn".
