@@ -256,12 +256,12 @@ def luctl_undone(run):
 
 @scenario("luctl-interrupted", smp=2)
 def luctl_interrupted(run):
-    """SIGINT while a participant is slow: luctl says at once that it will undo, and
+    """SIGINT while a participant is held: luctl says at once that it will undo, and
     does so when the kernel gives the answer."""
     guest = run.boot("a")
     for command, step in (("prepare", "prepare"), (update(run), "prepare"),
                           (update(run), "freeze")):
-        guest.configure(f"clear;test-irq slow={step},ms=1500")
+        guest.configure(f"clear;test-irq hold={step}")
         run.step(f"SIGINT during {step} of luctl {command.split()[0]}")
         job = guest.start(f"guestctl signals luctl {command}")
         guest.do(f"until grep -q '^{step} test-irq' /sys/kernel/liveupdate/transition; "
@@ -270,6 +270,7 @@ def luctl_interrupted(run):
         guest.do(f"until grep -q 'SIGINT: will be undone' {job}; do usleep 20000; done",
                  timeout=5)
         run.contains("the kernel is still at it", guest.attribute("transition"), step)
+        guest.release()
         result = guest.finish(job)
         run.equal("exit status", result.status, INTERRUPTED)
         run.check("one line names it", re.search("undone", result.out), result.out)
