@@ -10,6 +10,7 @@ comes with its headers.
 
 import glob
 import os
+import platform
 import shutil
 import subprocess
 
@@ -28,6 +29,7 @@ PACKAGES = {
     "cpio": "cpio",
     "flex": "flex",
     "gcc": "gcc",
+    "gcc-aarch64-linux-gnu": "aarch64-linux-gnu-gcc",
     "git": "git",
     "gzip": "gzip",
     "kexec-tools": "kexec",
@@ -56,6 +58,21 @@ PACKAGES = {
     "zlib1g-dev": "/usr/include/zlib.h",
     "zstd": "zstd",
 }
+
+#: Version of Debian -> what it needs besides: its clang is too old for the kernel.
+ALSO = {"12": {"clang-19": "clang-19"}}
+
+
+def release():
+    """The version of this Debian; "" elsewhere."""
+    try:
+        known = platform.freedesktop_os_release()
+    except OSError:
+        return ""
+    return known.get("VERSION_ID", "") if known.get("ID") == "debian" else ""
+
+
+PACKAGES.update(ALSO.get(release(), {}))
 
 
 def missing(packages):

@@ -68,6 +68,31 @@ KERNELS = {spec.name: spec for spec in (
          seed="debug"),
 )}
 
+class Toolchain:
+    """What compiles a kernel, for which architecture."""
+
+    def __init__(self, compiler="gcc", arch="x86_64", prefix=""):
+        self.compiler = compiler
+        self.arch = arch
+        self.prefix = prefix            # of the binutils, and of gcc
+
+    @property
+    def program(self):
+        """The compiler as it is called."""
+        return self.compiler if "clang" in self.compiler \
+            else self.prefix + self.compiler
+
+    def arguments(self):
+        """The variables of make."""
+        cache = "ccache " if shutil.which("ccache") else ""
+        return [f"ARCH={self.arch}", f"CC={cache}{self.program}",
+                f"HOSTCC={cache}gcc",
+                *([f"CROSS_COMPILE={self.prefix}"] if self.prefix else [])]
+
+
+#: What every kernel that runs is built with.
+NATIVE = Toolchain()
+
 #: Lines of a first build, until the cache knows better.
 GUESS = {"a": 1944, "base": 1930, "debug": 2000, "host": 2100}
 
@@ -108,13 +133,12 @@ def environment():
     return env
 
 
-def command(source, objects, *targets, localversion="", parallel=None):
+def command(source, objects, *targets, localversion="", parallel=None,
+            toolchain=NATIVE):
     """The make command line for targets of a source and an object tree."""
-    compiler = "ccache gcc" if shutil.which("ccache") else "gcc"
-    return ["make", "-C", str(source), f"O={objects}", "ARCH=x86_64",
-            f"CC={compiler}", f"HOSTCC={compiler}",
-            f"LOCALVERSION={localversion}", f"-j{parallel or jobs()}",
-            *targets]
+    return ["make", "-C", str(source), f"O={objects}",
+            *toolchain.arguments(), f"LOCALVERSION={localversion}",
+            f"-j{parallel or jobs()}", *targets]
 
 
 def compiler_version():
@@ -149,7 +173,7 @@ def wanted(fragments, git, patched, partial=None, quiet=False):
     return symbols
 
 
-def outcome(source, objects, symbols, label):
+def outcome(source, objects, symbols, label, toolchain=NATIVE):
     """The configuration Kconfig makes of these symbols, whatever it is."""
     objects.mkdir(parents=True, exist_ok=True)
     asked = objects / "harness.config"
@@ -157,7 +181,7 @@ def outcome(source, objects, symbols, label):
     made = objects / ".config.harness"
     env = dict(environment(), KCONFIG_ALLCONFIG=str(asked),
                KCONFIG_CONFIG=str(made))
-    logged(command(source, objects, "allnoconfig"),
+    logged(command(source, objects, "allnoconfig", toolchain=toolchain),
            paths.LOG / f"config-{label}.log", f"configuration of {label}",
            env=env)
     config = made.read_text(encoding="utf-8")

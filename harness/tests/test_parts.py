@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import check, kconfig, kernel, paths, series, static, tree
+from .. import check, kconfig, kernel, paths, series, static_text, tree
 from ..progress import Progress
 from ..run import HarnessError
 
@@ -140,15 +140,15 @@ class Text(unittest.TestCase):
         good = ("What:\t\t/sys/x\nWhat:\t\t/sys/z\nDate:\t\tMay 2026\n"
                 "KernelVersion:\t7.4\nContact:\tl@localhost\n"
                 "Description:\n\t\tx: y\n")
-        self.assertEqual(static.abi_complaints(good + "\n" + good), [])
+        self.assertEqual(static_text.abi_complaints(good + "\n" + good), [])
         for old, new in (("What:\t\t/sys/x", "Whot:\t\t/sys/x"),
                          ("Date:", "Dato:"), ("Contact:\tl@localhost\n", ""),
                          ("Description:\n", ""), ("\t\tx: y", "plain text"),
                          ("What:\t\t/sys/x\nWhat:\t\t/sys/z\n", "")):
             self.assertIn(old, good)
-            self.assertTrue(static.abi_complaints(good.replace(old, new)),
+            self.assertTrue(static_text.abi_complaints(good.replace(old, new)),
                             old)
-        self.assertTrue(static.abi_complaints(""))
+        self.assertTrue(static_text.abi_complaints(""))
 
     def test_split_diff(self):
         text = ("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@\n"
