@@ -34,7 +34,7 @@ def command_refresh(args):
 def command_series(args):
     """write build/series/*.patch and prove it"""
     from . import export
-    export.make(args.linux, objects=not args.quick)
+    return export.make(args.linux, objects=not args.quick)
 
 
 def command_kernel(args):

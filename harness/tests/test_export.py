@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """The mails and the proof that they give the assembled tree."""
 
-from .. import export
+from unittest import mock
+
+from .. import export, stamps
 from ..run import HarnessError
 from .fixture import SECOND, Checkout
 
@@ -16,10 +18,18 @@ class Mails(Checkout):
         self.result, self.git = self.assemble()
         folder = self.layout.build / "mails"
         self.mails = export.mails(self.result, self.git, folder)
+        patch = mock.patch.object(stamps, "folder",
+                                  lambda: self.layout.build / "stamps")
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.lines = []
 
     def proof(self):
+        """A proof whose results are kept in lines."""
+        self.lines = []
         return export.Proof(self.result, self.mails,
-                            self.layout.build / "proof" / "tree")
+                            self.layout.build / "proof" / "tree",
+                            add=lambda *result: self.lines.append(result))
 
     def test_proof(self):
         self.assertEqual([m.name for m in self.mails],
@@ -27,7 +37,8 @@ class Mails(Checkout):
                           "0003-MAINTAINERS-add-files-to-LIVE-UPDATE.patch"])
         proof = self.proof()
         proof.run(objects=False)
-        proof.run(objects=False)
+        self.assertEqual([line[:2] for line in self.lines],
+                         [(True, "series git am")])
         text = self.mails[1].read_text()
         self.assertIn("Subject: [PATCH 2/3] core: second", text)
         self.assertIn("\n---\nA note for reviewers.\n", text)
@@ -66,3 +77,54 @@ class Mails(Checkout):
         with self.assertRaises(HarnessError) as caught:
             self.proof().run(objects=False)
         self.assertIn("not the assembled tree", str(caught.exception))
+
+    def test_second_proof_is_stamped(self):
+        self.proof().run(objects=False)
+        with mock.patch.object(export.Proof, "pristine") as pristine:
+            self.proof().run(objects=False)
+            self.assertFalse(pristine.called)
+        self.assertRegex("".join(self.lines[0]
+                                 [2:]), stamps.MARK)
+
+    def test_another_mail_is_another_proof(self):
+        self.proof().run(objects=False)
+        self.assertIn("the message differs",
+                      self.altered(1, "Why the second.", "Why not."))
+
+    def test_steps(self):
+        steps = self.proof().steps()
+        self.assertEqual([s.targets for s in steps],
+                         [["kernel/core.o", "kernel/new.o"]] * 3)
+        self.assertEqual([s.kernel_side for s in steps], [True, True, False])
+        self.assertEqual(len({s.unit.path for s in steps}), 3)
+        self.edit_second()
+        other = self.proof().steps()
+        self.assertEqual(other[0].unit.path, steps[0].unit.path)
+        self.assertNotEqual(other[1].unit.path, steps[1].unit.path)
+
+    def edit_second(self):
+        """Change the content of the second patch and make new mails."""
+        self.write("include/linux/new.h", "int newer_header;\n")
+        self.result, self.git = self.assemble()
+        self.mails = export.mails(self.result, self.git,
+                                  self.layout.build / "mails")
+
+    def test_only_steps_without_a_stamp_are_built(self):
+        built = []
+
+        def build(_, step, add):
+            built.append(step.number)
+            add(True, step.name, "builds")
+        with mock.patch.object(export.Proof, "build", build):
+            self.proof().run()
+            self.assertEqual(built, [1, 2, 3])
+            self.assertEqual(len(self.lines), 4)
+            with mock.patch.object(export.Proof, "pristine") as pristine:
+                self.proof().run()
+            self.assertFalse(pristine.called)
+            self.assertEqual(built, [1, 2, 3])
+            self.assertEqual(len(self.lines), 4)
+            self.edit_second()
+            self.proof().run()
+            self.assertEqual(built, [1, 2, 3, 2, 3])
+            self.assertEqual(len(self.lines), 4)
