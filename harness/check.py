@@ -4,7 +4,14 @@
 Each checker is a program whose lines "ok NAME", "not ok NAME" and
 "skip NAME" are counted; all else it prints is passed on. A checker that
 prints no result, or ends badly without saying what failed, is a failure.
-What only compiles runs beside what boots guests.
+
+What only compiles runs beside what boots guests, and only when no guest
+wants the processor. What did not change since it was last found good is
+taken from stamps (see stamps.py). A scenario that passed in its second
+attempt is flaky; in CI (CI=true in the environment) that is a failure.
+
+Before the last line the summary tells what took how long, on the clock and
+on the processors, and how much came from stamps.
 """
 
 import os
@@ -13,26 +20,50 @@ import sys
 import threading
 import time
 
-from . import deps, paths
+from . import deps, paths, stamps
 from .progress import duration
-from .run import HarnessError, say
+from .run import HarnessError, background, say
+
+#: In the line of a scenario that passed, but not in its first attempt.
+FLAKY = ", SECOND ATTEMPT"
+
+#: What must not reach a checker from whoever called us.
+SCRUB = ("PARTIAL", "KEEP", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+
+
+class Part:
+    """What one checker or step took."""
+
+    def __init__(self, name, wall, cpu, stamped=0):
+        self.name = name
+        self.wall = wall
+        self.cpu = cpu
+        self.stamped = stamped
 
 
 class Sum:
     """Counts results of all checkers."""
 
-    def __init__(self):
+    def __init__(self, strict=None):
         self.passed = self.failed = self.skipped = 0
         self.bad = []
+        self.flaky = []
         self.parts = []
+        self.saved = 0.0                # seconds that stamped work once took
         self.debug_ready = False
+        #: True when a flaky result is a failed one.
+        self.strict = bool(os.environ.get("CI")) if strict is None else strict
         self._lock = threading.Lock()
 
     def line(self, text):
-        """Pass a line on; count it when it is a result."""
+        """Pass a line on; count it when it is a result. The word it counts as."""
         word = next((w for w in ("ok ", "not ok ", "skip ")
                      if text.startswith(w)), None)
         with self._lock:
+            if word == "ok " and FLAKY in text:
+                self.flaky.append(text)
+                if self.strict:
+                    word, text = "not ok ", f"not {text}"
             if word == "ok ":
                 self.passed += 1
             elif word == "not ok ":
@@ -40,49 +71,87 @@ class Sum:
                 self.bad.append(text)
             elif word == "skip ":
                 self.skipped += 1
+            if word and (mark := stamps.MARK.search(text)):
+                self.saved += float(mark[1] or 0)
             say(text)
         return word
 
-    def part(self, name, seconds):
-        """Record the wall time of a part."""
+    def part(self, *args):
+        """Record what a part took."""
         with self._lock:
-            self.parts.append((name, seconds))
+            self.parts.append(Part(*args))
+
+    def summary(self, wall):
+        """The last lines of make check."""
+        lines = ["", "time:                      wall     cpu  from stamps"]
+        for part in self.parts:
+            lines.append(f"  {part.name:22} {duration(part.wall):>6} "
+                         f"{duration(part.cpu):>7}"
+                         + (f"  {part.stamped}" if part.stamped else ""))
+        lines.append(f"  {'all (parts overlap)':22} {duration(wall):>6} "
+                     f"{duration(sum(p.cpu for p in self.parts)):>7}")
+        stamped = sum(p.stamped for p in self.parts)
+        lines.append(f"from stamps: {stamped} results"
+                     + (f", which took {duration(self.saved)} when they were "
+                        "found (ANEW=1 finds them again)" if stamped else ""))
+        lines.append(f"flaky: {len(self.flaky)}"
+                     + (", counted as failed" if self.flaky and self.strict
+                        else ""))
+        if self.flaky and not self.strict:
+            lines += ["  " + text for text in self.flaky]
+        if self.bad:
+            lines += ["", "failed:"] + ["  " + text for text in self.bad]
+        lines += ["", f"{self.passed} passed, {self.failed} failed, "
+                  f"{self.skipped} skipped"]
+        return lines
 
 
-def run(total, name, *args):
+def _start(args, beside, **kwargs):
+    """Start python3 -m ARGS; beside guests it has to make way for them."""
+    return subprocess.Popen(
+        [*(background() if beside else ()), sys.executable, "-m", *args],
+        cwd=paths.ROOT, stdin=subprocess.DEVNULL,
+        env={k: v for k, v in os.environ.items() if k not in SCRUB}, **kwargs)
+
+
+def _end(child):
+    """Wait for a child; the seconds it and its children computed."""
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime
+
+
+def run(total, name, *args, beside=False):
     """Run one checker, python3 -m ARGS; True when all went well."""
     start = time.monotonic()
-    env = {k: v for k, v in os.environ.items()
-           if k not in ("PARTIAL", "KEEP", "MAKEFLAGS", "MFLAGS",
-                        "MAKELEVEL")}
-    results = bad = 0
-    with subprocess.Popen([sys.executable, "-m", *args], cwd=paths.ROOT,
-                          env=env, stdin=subprocess.DEVNULL, text=True,
-                          stdout=subprocess.PIPE, errors="replace",
-                          stderr=subprocess.STDOUT) as child:
+    results = bad = stamped = 0
+    child = _start(args, beside, text=True, stdout=subprocess.PIPE,
+                   errors="replace", stderr=subprocess.STDOUT)
+    with child.stdout:
         for text in child.stdout:
-            word = total.line(text.rstrip("\n"))
+            text = text.rstrip("\n")
+            word = total.line(text)
             results += word is not None
             bad += word == "not ok "
+            stamped += bool(word and stamps.MARK.search(text))
+    cpu = _end(child)
     if child.returncode and not bad:
         total.line(f"not ok {name} - exit status {child.returncode}")
     elif not results:
         total.line(f"not ok {name} - it tested nothing")
-    total.part(name, time.monotonic() - start)
+    total.part(name, time.monotonic() - start, cpu, stamped)
     return not child.returncode and results and not bad
 
 
-def step(total, name, *args):
+def step(total, name, *args, beside=False):
     """Run a command that is one result by itself."""
     start = time.monotonic()
-    done = subprocess.run([sys.executable, "-m", *args], cwd=paths.ROOT,
-                          stdin=subprocess.DEVNULL,
-                          env={k: v for k, v in os.environ.items()
-                               if k not in ("PARTIAL", "KEEP")})
+    child = _start(args, beside)
+    cpu = _end(child)
     seconds = time.monotonic() - start
-    good = done.returncode == 0
+    good = child.returncode == 0
     total.line(f"{'ok' if good else 'not ok'} {name} - {seconds:.0f} s")
-    total.part(name, seconds)
+    total.part(name, seconds, cpu)
     return good
 
 
@@ -96,15 +165,8 @@ def main(debug=False, linux=None):
     except HarnessError as error:
         print(error, file=sys.stderr)
         total.line("not ok check - could not go on")
-    say("\nwall time:")
-    for name, seconds in total.parts:
-        say(f"  {name:24} {duration(seconds):>6}")
-    say(f"  {'all (parts overlap)':24} "
-        f"{duration(time.monotonic() - start):>6}")
-    if total.bad:
-        say("\nfailed:\n" + "\n".join("  " + text for text in total.bad))
-    say(f"\n{total.passed} passed, {total.failed} failed, "
-        f"{total.skipped} skipped")
+    for text in total.summary(time.monotonic() - start):
+        say(text)
     return 0 if total.passed and not total.failed else 1
 
 
@@ -116,7 +178,7 @@ def _all(total, debug, linux):
     if not step(total, "kernels", "harness", "kernel", "a", "b", "kho",
                 "host", "base"):
         return
-    compiling = threading.Thread(target=_compile, args=(total, debug))
+    compiling = threading.Thread(target=_guarded, args=(total, debug))
     compiling.start()
     run(total, "scenarios", "harness.scenario", "--all", "--jobs", "2")
     compiling.join()
@@ -125,9 +187,17 @@ def _all(total, debug, linux):
             "--jobs", "2")
 
 
+def _guarded(total, debug):
+    """_compile() in a thread of its own: what it raises is a failure, too."""
+    try:
+        _compile(total, debug)
+    except Exception as error:          # pylint: disable=broad-except
+        total.line(f"not ok compilers - {type(error).__name__}: {error}")
+
+
 def _compile(total, debug):
     """What runs beside the guests."""
-    run(total, "static", "harness", "static")
-    step(total, "series", "harness", "series")
+    run(total, "static", "harness", "static", beside=True)
+    run(total, "series", "harness", "series", beside=True)
     total.debug_ready = debug and step(total, "debug kernels", "harness",
-                                       "kernel", "debug", "debug-b")
+                                       "kernel", "debug", "debug-b", beside=True)

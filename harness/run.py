@@ -3,6 +3,7 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import os
 import subprocess
@@ -60,6 +61,23 @@ def logged(args, log, title=None, **kwargs):
     if done.returncode:
         raise HarnessError(f"{title or args[0]} failed, exit status "
                            f"{done.returncode}\n{tail(log)}\nfull log: {log}")
+
+
+@functools.lru_cache(None)
+def background():
+    """What to put before a command so that it takes only what guests leave.
+
+    A guest that waits for a processor runs into limits that are long past what it
+    needs; a compiler can wait. Where the idle class of the scheduler may not be used
+    (a container can forbid it) the lowest priority has to do.
+    """
+    idle = ["chrt", "--idle", "0"]
+    with contextlib.suppress(OSError):
+        if not subprocess.run([*idle, "true"], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL).returncode:
+            return idle
+    return ["nice", "-n", "19"]
 
 
 def tail(log, lines=25):

@@ -114,6 +114,87 @@ class Counting(unittest.TestCase):
         self.assertEqual(self.sums("echo ok a; exit 3"), (1, 1, 0, False))
         self.assertEqual(self.sums("echo noise"), (0, 1, 0, False))
 
+    def sum_of(self, *lines, strict=False):
+        """A Sum that saw these lines."""
+        total = check.Sum(strict)
+        with contextlib.redirect_stdout(io.StringIO()):
+            for line in lines:
+                total.line(line)
+        return total
+
+    def test_flaky(self):
+        line = "ok x - 7.1 s, SECOND ATTEMPT: the machine did not start"
+        total = self.sum_of(line, "ok y - 3.0 s")
+        self.assertEqual((total.passed, total.failed), (2, 0))
+        self.assertIn("flaky: 1", total.summary(1))
+        self.assertIn("  " + line, total.summary(1))
+        total = self.sum_of(line, "ok y - 3.0 s", strict=True)
+        self.assertEqual((total.passed, total.failed), (1, 1))
+        text = "\n".join(total.summary(1))
+        self.assertIn("flaky: 1, counted as failed", text)
+        self.assertIn(f"failed:\n  not {line}", text)
+
+    def test_failed_twice_is_not_flaky(self):
+        total = self.sum_of("not ok x - hangs, SECOND ATTEMPT: hangs",
+                            strict=True)
+        self.assertEqual((total.passed, total.failed), (0, 1))
+        self.assertIn("flaky: 0", total.summary(1))
+
+    def test_ci_is_strict(self):
+        for value, strict in (("true", True), ("", False)):
+            with mock.patch.dict(check.os.environ, CI=value):
+                self.assertIs(check.Sum().strict, strict)
+
+    def test_stamps_are_told(self):
+        total = self.sum_of("ok a - 3 objects [stamped, 61.5 s]",
+                            "ok b [stamped]", "skip c - no tool [stamped]",
+                            "ok d [stamped, 60 s] - it is only called so")
+        total.part("static", 2.0, 1.0, 3)
+        self.assertEqual((total.passed, total.skipped), (3, 1))
+        self.assertEqual(total.saved, 61.5)
+        text = "\n".join(total.summary(1))
+        self.assertIn("from stamps: 3 results, which took 1:02", text)
+        self.assertEqual(total.summary(1)[-1],
+                         "3 passed, 0 failed, 1 skipped")
+
+    def test_stamps_are_counted(self):
+        total = check.Sum()
+        with contextlib.redirect_stdout(io.StringIO()), \
+                mock.patch.object(check.subprocess, "Popen", self._popen(
+                    "echo 'ok a [stamped, 1 s]'; echo ok b")):
+            check.run(total, "name", "ignored")
+        self.assertEqual([p.stamped for p in total.parts], [1])
+
+    def test_time_on_the_processors(self):
+        total = check.Sum()
+        with contextlib.redirect_stdout(io.StringIO()), \
+                mock.patch.object(check.subprocess, "Popen", self._popen(
+                    "echo ok a; i=0; while [ $i -lt 200000 ]; do "
+                    "i=$((i+1)); done; sleep 0.3")):
+            check.run(total, "name", "ignored")
+        self.assertGreater(total.parts[0].cpu, 0.05)
+        self.assertGreater(total.parts[0].wall, total.parts[0].cpu)
+
+    def test_thread_that_dies_is_a_failure(self):
+        total = check.Sum()
+        with contextlib.redirect_stdout(io.StringIO()), \
+                mock.patch.object(check, "run", side_effect=OSError("gone")), \
+                mock.patch.object(check, "step", return_value=True):
+            check._guarded(total, False)    # pylint: disable=protected-access
+        self.assertEqual(total.bad, ["not ok compilers - OSError: gone"])
+
+    def test_what_only_compiles_makes_way(self):
+        show = ("import os; print('ok', os.sched_getscheduler(0) == "
+                "os.SCHED_IDLE or os.nice(0) == 19)")
+        for beside in (False, True):
+            child = check._start(       # pylint: disable=protected-access
+                ["timeit", "-n1", "-r1", "-s", show], beside,
+                stdout=check.subprocess.PIPE, text=True)
+            with child.stdout:
+                text = child.stdout.read()
+            check._end(child)           # pylint: disable=protected-access
+            self.assertIn(f"ok {beside}", text)
+
     def test_empty_run_is_no_success(self):
         out = io.StringIO()
         with contextlib.redirect_stdout(out), \
