@@ -12,6 +12,7 @@ from .. import timeline_format as tl
 from ..guest_control import TEST, host_path
 from ..kernel import KERNELS
 from ..scenario_api import release_of, scenario
+from .devices import boot_with, request
 from .timeline import read_timeline
 from .update import TEST_ORDER, check_calls, check_received, hand_over_data
 
@@ -279,3 +280,96 @@ def luctl_interrupted(run):
     guest.configure("clear")
     run.prepare(guest)
     run.cancel(guest)
+
+
+def steps_of(out):
+    """The steps that luctl told a program, an error among them."""
+    return [found.get("step", "error") for found in map(json.loads, out.splitlines())]
+
+
+@scenario("luctl-no-jump", smp=2)
+def luctl_no_jump(run):
+    """Where a service manager makes the jump: luctl update does all the rest, or undoes
+    it, and tells a program of each step; cancel says that the image stays, or drops
+    it; and an ordinary kexec then is the update. The command line may be quoted."""
+    guest = run.boot("a")
+    command = update(run, "--no-jump --append 'quoted=\"a b\"'").replace("kho=on", "kho=\"on\"")
+    luctl(run, guest, command)
+    run.state(guest, "prepared")
+    run.equal("kexec_loaded", guest.read("/sys/kernel/kexec_loaded"), "1")
+    run.contains("luctl cancel", luctl(run, guest, "cancel"), "stays loaded")
+    run.state(guest, "normal")
+    run.equal("kexec_loaded", guest.read("/sys/kernel/kexec_loaded"), "1")
+    run.contains("luctl update", luctl(run, guest, command, STATE), "kexec -u")
+    guest.do("kexec -u")
+
+    run.step("a program is told of each step")
+    run.equal("steps", steps_of(luctl(run, guest, f"{command} --json")),
+              ["check", "load", "prepare", "rehearse", "ready"])
+    run.lacks("luctl cancel --unload", luctl(run, guest, "cancel --unload"), "loaded")
+    check_untouched(run, guest, {"prepare", "freeze", "thaw", "cancel"})
+    guest.configure("clear;test-irq fail=freeze,errno=5")
+    out = luctl(run, guest, f"{command} --json", FAILED)
+    run.equal("steps", steps_of(out), ["check", "load", "prepare", "error", "cancel",
+                                       "unload"])
+    error = json.loads(out.splitlines()[3])["error"]
+    run.equal("error", (error["kind"], error["thing"], error["errno"]),
+              ("refused", "test-irq", "EIO"))
+    check_untouched(run, guest, {"prepare", "freeze", "thaw", "cancel"})
+    guest.configure("clear")
+
+    run.step("somebody else makes the jump")
+    hand_over_data(guest)
+    luctl(run, guest, command)
+    guest.jump()
+    run.state(guest, "updated")
+    check_received(run, guest)
+    for word in ("kho=\"on\"", "quoted=\"a b\""):
+        run.contains("command line", guest.read("/proc/cmdline"), word)
+    luctl(run, guest, "finish")
+
+
+@scenario("luctl-finish")
+def luctl_finish(run):
+    """luctl finish refuses while a device is unreclaimed, and leaves it as it is until
+    its driver comes, or until it is given up. A session that nobody retrieved is not
+    lost by it. status shows devices and sessions on the way."""
+    config = "add nic1 driver=other;add port1"
+    guest, devices = boot_with(run, config, "nic1", "port1")
+    guest.do("guestctl session create vm 4")
+
+    def shown(run, guest):
+        found = status_of(run, guest)
+        return ({d["identity"]: d["is"] for d in found["devices"]},
+                [s["name"] for s in found["sessions"]])
+    run.equal("devices and sessions", shown(run, guest),
+              ({"nic1": "requested", "port1": "requested"}, ["vm"]))
+    guest.jump(command=f"luctl {update(run)}")
+    devices.load("b", config.replace("driver=other", "driver=other+plain"),
+                 drivers="one,plain")
+    run.equal("devices and sessions", shown(run, guest),
+              ({"nic1": "unreclaimed", "port1": "reclaimed"}, []))
+    out = luctl(run, guest, "finish", POLICY)
+    run.contains("luctl finish", out, "nic1")
+    run.lacks("luctl finish", out, "port1")
+    run.state(guest, "updated")
+    run.equal("nothing is stopped", devices.calls("quarantine"), [])
+
+    run.step("the driver comes")
+    devices.tell("register other")
+    guest.do("until [ $(head -n 1 /sys/kernel/liveupdate/devices/unreclaimed) = 0 ]; do "
+             "usleep 20000; done", timeout=15)
+    run.equal("given up", json.loads(luctl(run, guest, "finish --json"))["given_up"], [])
+    run.state(guest, "normal")
+    run.equal("the session", guest.do("guestctl session verify vm 4"), f"ok {4 << 20} bytes")
+
+    run.step("the driver does not come")
+    request(run, devices, "nic1", "port1")
+    guest.jump(command=f"luctl {update(run)}")
+    devices.load("b", config.replace("driver=other", "driver=other+plain"),
+                 drivers="one,plain")
+    luctl(run, guest, "finish", POLICY)
+    given_up = json.loads(luctl(run, guest, "finish --give-up --json"))["given_up"]
+    run.equal("given up", [d["identity"] for d in given_up], ["nic1"])
+    run.state(guest, "normal")
+    run.equal("what is stopped", devices.calls("quarantine"), [("quarantine", "nic1", "0")])
