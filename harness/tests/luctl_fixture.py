@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -32,6 +33,11 @@ KINDS = {OK: "ok", FAILED: "refused", USAGE: "usage", LOSS: "loss",
 
 PARTICIPANTS = ("pci 3 1 devices mandatory                 4096\n"
                 "shutdown-log 1 1 workload optional                    0\n")
+
+#: 1 GiB, and its scratch areas: lowmem, global, and of the only node.
+RAM = ((0x1000, 0x9f000), (1 << 20, 1 << 30))
+SCRATCH = ((0x38000000, 0x3a000000), (0x34000000, 0x34000000),
+           (0x30000000, 0x34000000))
 
 #: What luctl undoes its work for.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -127,7 +133,49 @@ class LuctlTest(unittest.TestCase):
         """Write a file of the machine."""
         path = self.top / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+    def put_memory(self, given=RAM, used=RAM, scratch=SCRATCH, percpu=400,
+                   taken=16 << 20):
+        """The memory of the machine, as (start, end) or (start, end, type).
+
+        given is the map of the firmware, used what the kernel uses, scratch
+        its scratch areas, None where that cannot be read; percpu are the KiB
+        of its per-CPU areas, and taken the bytes that it took when it booted.
+        """
+        params = bytearray(4096)
+        params[0x1e8] = min(len(given or ()), 128)
+        entries = b"".join(struct.pack("<QQI", start, end - start,
+                                       *(kind or (1,)))
+                           for start, end, *kind in given or ())
+        params[0x2d0:0x2d0 + len(entries[:2560])] = entries[:2560]
+        setup = "sys/kernel/boot_params/setup_data/0/"
+        self.drop("sys/kernel/boot_params")
+        if given is not None:
+            self.put("sys/kernel/boot_params/data", bytes(params))
+        if len(entries) > 2560:
+            self.put(setup + "type", "0x1\n")
+            self.put(setup + "data", entries[2560:])
+        self.put("proc/iomem", "00000000-00000fff : Reserved\n" + "".join(
+            f"{start:08x}-{end - 1:08x} : System RAM\n"
+            "  01000000-017fffff : Kernel code\n" for start, end in used))
+        self.drop("sys/kernel/debug/kho")
+        if scratch is not None:
+            folder = "sys/kernel/debug/kho/out/scratch_"
+            self.put(folder + "phys", "".join(
+                f"{start:#x}\n" for start, _ in scratch))
+            self.put(folder + "len", "".join(
+                f"{end - start:#x}\n" for start, end in scratch))
+        self.put("proc/meminfo", "MemTotal:  1000000 kB\n"
+                                 f"Percpu:    {percpu} kB\n")
+        present = sum(end - start for start, end in used) // 4096
+        self.put("proc/zoneinfo", "Node 0, zone    DMA32\n"
+                 f"        spanned  {present}\n        present  {present}\n"
+                 f"        managed  {present - taken // 4096}\n")
+
+    def drop(self, name):
+        """Remove a folder of the machine."""
+        shutil.rmtree(self.top / name, ignore_errors=True)
 
     def sysfs(self, name, text=None):
         """Write, or read, a file of /sys/kernel/liveupdate."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Kernel images of a few hundred bytes, made as the kernel's build makes them.
 
-As a program, writes the corpus of the fuzzer:
+As a program, writes the corpora of the fuzzers:
 python3 -m harness.tests.luctl_images FOLDER
 """
 
@@ -138,7 +138,8 @@ def kernel(*participants, **fields):
                rodata(fields.get("kho", KHO)))
 
 
-def bzimage(payload, version=0x20f):
+def bzimage(payload, version=0x20f, loadflags=1, xloadflags=3,
+            init_size=16 << 20):
     """An x86 bzImage around a compressed vmlinux."""
     setup = 4
     code = b"\x90" * 48
@@ -150,7 +151,10 @@ def bzimage(payload, version=0x20f):
     head[0x1fe:0x200] = b"\x55\xaa"
     head[0x202:0x206] = b"HdrS"
     struct.pack_into("<H", head, 0x206, version)
+    head[0x211] = loadflags
+    struct.pack_into("<I2BH", head, 0x230, 2 << 20, 1, 21, xloadflags)
     struct.pack_into("<2I", head, 0x248, len(code), len(payload))
+    struct.pack_into("<QI", head, 0x258, 16 << 20, init_size)
     return bytes(head) + image
 
 
@@ -158,13 +162,14 @@ def bzimage(payload, version=0x20f):
 RELOCS = b"\0\0\0\x81" * 4
 
 
-def _pe(at, sections):
-    """A PE header; sections are (offset, size) in the file."""
-    head = b"PE\0\0" + struct.pack("<2H3I2H", 0xaa64, len(sections), 0, 0, 0,
+def _pe(at, sections, machine=0xaa64):
+    """A PE header; sections are (offset, size[, name]) in the file."""
+    head = b"PE\0\0" + struct.pack("<2H3I2H", machine, len(sections), 0, 0, 0,
                                    24, 0x206) + bytes(24)
-    for offset, size in sections:
-        head += b".text\0\0\0" + struct.pack("<4I2I2HI", size, offset, size,
-                                             offset, 0, 0, 0, 0, 0)
+    for offset, size, *name in sections:
+        head += (name[0] if name else b".text").ljust(8, b"\0") + struct.pack(
+            "<4I2I2HI", size, offset, size + -size % 512 if name else size,
+            offset, 0, 0, 0, 0, 0)
     return at, head
 
 
@@ -205,6 +210,26 @@ def zboot(image, compression):
     return bytes(head) + payload + tail
 
 
+def uki(kernel_image, machine=0x8664, names=(b".osrel", b".linux")):
+    """A unified kernel image, padded as objcopy and ukify do it."""
+    start, sections, body = 1024, [], b""
+    for name in names:
+        data = kernel_image if name == b".linux" else b"ID=test\n"
+        sections.append((start + len(body), len(data), name))
+        body += data + b"\0" * (-len(data) % 512)
+    head = bytearray(start)
+    head[:2] = b"MZ"
+    at, pe_head = _pe(128, sections, machine)
+    struct.pack_into("<I", head, 60, at)
+    head[at:at + len(pe_head)] = pe_head
+    return bytes(head) + body
+
+
+def loadable(image):
+    """What kexec_file_load(2) takes: a vmlinux becomes a bzImage."""
+    return bzimage(image) if image[:4] == b"\x7fELF" else image
+
+
 def every_format(quick=False):
     """{name: image} of the same kernel in each way that luctl reads."""
     content = notes(PCI, LOG)
@@ -229,6 +254,9 @@ def every_format(quick=False):
         found[f"vmlinux.{name}"] = compress(vmlinux + RELOCS, name, True)
         found[f"Image.{name}"] = compress(image, name, True)
         found[f"vmlinuz-{name}.efi"] = zboot(image, name)
+    found["UKI"] = uki(bzimage(vmlinux))
+    found["UKI-gzip"] = uki(bzimage(compress(vmlinux, "gzip")))
+    found["UKI-Image"] = uki(image, 0xaa64)
     return found
 
 
@@ -277,12 +305,36 @@ def corpus():
     return found
 
 
+def boots():
+    """{name: command line and map}, what the other fuzzer starts with."""
+    entries = [(0, 0x9f000, 1), (1 << 20, 1 << 30, 1), (0x9f000, 4096, 2),
+               (4 << 30, 1 << 30, 1), (0xfffc0000, 0x40000, 2),
+               ((1 << 64) - 4096, 1 << 40, 1), (5 << 30, 0, 12)]
+    packed = b"".join(struct.pack("<QQI", *entry) for entry in entries)
+    params = bytearray(4096)
+    params[0x1e8] = len(entries)
+    params[0x2d0:0x2d0 + len(packed)] = packed
+    lines = {
+        "plain": "quiet kho=on", "mem": "mem=512M mem=0x1e -- mem=1",
+        "cuts": "memmap=1M@2M,1M#3M,0x10000$0x40000,64K!8G,exactmap,7",
+        "types": "memmap=1M%2M-1+2,4K%0-2,4K%8K+12,1%1-1+0x1,9%9",
+        "quoted": "\"mem=1G\" memmap=\"1M@2M\" a=\" b \" \"\" \" =",
+        "wraps": "memmap=16E@16E memmap=0xffffffffffffffff$1 mem=99999999E",
+    }
+    found = {name: line.encode() + b"\0" + bytes(params)
+             for name, line in lines.items()}
+    found |= {f"{name}-entries": line.encode() + b"\0" + packed
+              for name, line in lines.items()}
+    return found
+
+
 def main():
-    """Write the corpus."""
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, image in corpus().items():
-        (folder / name).write_bytes(image)
+    """Write the corpora."""
+    for name, files in (("image", corpus()), ("boot", boots())):
+        folder = Path(sys.argv[1]) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, data in files.items():
+            (folder / file).write_bytes(data)
 
 
 if __name__ == "__main__":

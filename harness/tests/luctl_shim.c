@@ -8,9 +8,12 @@
  *	timeline.next	what the timeline is after a participant failed
  *	script/CALL	what a call does: words of "errno=N", "ms=N" (how long it
  *			takes), "signal=N" (which it first sends to luctl),
- *			"name=PARTICIPANT" (whose failure it is) and "then=STATE"
- *			(what the state is after that)
+ *			"name=PARTICIPANT" (whose failure it is), "then=STATE" (what
+ *			the state is after that) and "replace=1", "write=1", "grow=1"
+ *			(what it first does to the image: rename the file "other" to
+ *			it, overwrite it with that, add a byte)
  *	calls		the calls that were made, a line each
+ *	loaded		the image that was given to load
  *
  * Calls are timeout, prepare, cancel, rehearse, finish, load, unload, sync,
  * reboot, and open, which is that of the image. Requests check their text and
@@ -43,6 +46,7 @@ struct script {
 	char name[64];
 	int named;
 	char then[32];
+	int replace, write, grow;
 };
 
 static const char *folder(void)
@@ -116,6 +120,9 @@ static struct script load_script(const char *call)
 		number(word, "signal=", &script.signal);
 		if (!strncmp(word, "then=", 5))
 			snprintf(script.then, sizeof(script.then), "%s\n", word + 5);
+		number(word, "replace=", &script.replace);
+		number(word, "write=", &script.write);
+		number(word, "grow=", &script.grow);
 		if (!strncmp(word, "name=", 5)) {
 			script.named = 1;
 			snprintf(script.name, sizeof(script.name), "%s", word + 5);
@@ -124,9 +131,48 @@ static struct script load_script(const char *call)
 	return script;
 }
 
+static void copy(int from, const char *to, int flags)
+{
+	char data[65536];
+	ssize_t got;
+	off_t at = 0;
+	int fd = real_open(to, O_WRONLY | O_CREAT | flags, 0644);
+
+	while (fd >= 0 && (got = pread(from, data, sizeof(data), at)) > 0) {
+		if (syscall(SYS_write, fd, data, got) != got)
+			_exit(94);
+		at += got;
+	}
+	close(fd);
+}
+
+/* Somebody installs another image meanwhile. */
+static void meddle(const struct script *script)
+{
+	const char *image = getenv("LUCTL_SHIM_IMAGE");
+	char other[PATH_MAX];
+	int fd;
+
+	snprintf(other, sizeof(other), "%s/other", folder());
+	if (script->replace && rename(other, image))
+		_exit(94);
+	if (script->write) {
+		fd = real_open(other, O_RDONLY, 0);
+		copy(fd, image, 0);
+		close(fd);
+	}
+	if (script->grow) {
+		fd = real_open(image, O_WRONLY | O_APPEND, 0);
+		if (syscall(SYS_write, fd, "", 1) != 1)
+			_exit(94);
+		close(fd);
+	}
+}
+
 /* What every call does at last: the signal, and the time it takes. */
 static void take(const struct script *script)
 {
+	meddle(script);
 	if (script->signal)
 		kill(getpid(), script->signal);
 	usleep(script->ms * 1000);
@@ -284,8 +330,10 @@ ssize_t readlink(const char *path, char *target, size_t size)
 	return syscall(SYS_readlinkat, AT_FDCWD, moved(path, buffer), target, size);
 }
 
-static int kexec_file_load(int initrd, const char *cmdline, size_t size, unsigned long flags)
+static int kexec_file_load(int kernel, int initrd, const char *cmdline, size_t size,
+			   unsigned long flags)
 {
+	char loaded[PATH_MAX];
 	const char *call = flags & KEXEC_FILE_UNLOAD ? "unload" : "load";
 	struct script script = load_script(call);
 	char what[4096] = "";
@@ -301,6 +349,10 @@ static int kexec_file_load(int initrd, const char *cmdline, size_t size, unsigne
 	take(&script);
 	if (script.err)
 		return failed(&script, "none", script.err);
+	if (!(flags & KEXEC_FILE_UNLOAD)) {
+		snprintf(loaded, sizeof(loaded), "%s/loaded", folder());
+		copy(kernel, loaded, O_TRUNC);
+	}
 	put("sys/kernel/kexec_loaded", O_TRUNC, flags & KEXEC_FILE_UNLOAD ? "0\n" : "1\n");
 	return 0;
 }
@@ -317,7 +369,7 @@ long syscall(long number, ...)
 	va_end(list);
 
 	if (number == SYS_kexec_file_load)
-		return kexec_file_load(words[1], (const char *)words[3], words[2], words[4]);
+		return kexec_file_load(words[0], words[1], (const char *)words[3], words[2], words[4]);
 	if (number == SYS_reboot || number == SYS_kexec_load)
 		_exit(96);
 	if (!real)

@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -37,14 +38,14 @@ MEMORY = 256 << 20
 
 
 def sanitized():
-    """luctl and the program that replays a corpus, with sanitizers."""
+    """luctl and the folder of programs that replay a corpus, with sanitizers."""
     OUT.mkdir(parents=True, exist_ok=True)
     with locked(OUT / "lock", "luctl with sanitizers"):
         logged(["make", "-C", SOURCES, f"O={OUT}", "all", "replay",
                 "CFLAGS=-O1 -g -Werror -fsanitize=address,undefined "
                 "-fno-sanitize-recover=all"],
                paths.LOG / "luctl-asan.log", "building luctl with sanitizers")
-    return OUT / "luctl", OUT / "replay-image"
+    return OUT / "luctl", OUT
 
 
 class CheckTest(unittest.TestCase):
@@ -94,9 +95,12 @@ class CheckTest(unittest.TestCase):
         self.assertNotIn("runtime error", done.stderr)
         return done
 
-    def check(self, status, image, **kwargs):
-        """Check an image both ways; what --json says of it."""
-        self.image.write_bytes(image)
+    def check(self, status, image, raw=False, **kwargs):
+        """Check an image both ways; what --json says of it.
+
+        A vmlinux is made loadable, unless raw.
+        """
+        self.image.write_bytes(image if raw else images.loadable(image))
         text = self.luctl(self.image, **kwargs)
         machine = self.luctl("--json", self.image,
                              **{"program": self.plain, **kwargs})
@@ -162,11 +166,16 @@ class Formats(CheckTest):
          "level": "workload", "mandatory": False}]
 
     def test_every_format(self):
+        """All are read; kexec_file_load(2) of x86-64 takes only a bzImage."""
         for name, image in images.every_format().items():
             with self.subTest(name):
-                found = self.check(OK, image)
+                loads = name.startswith("bzImage")
+                found = self.check(OK if loads else NO_GO, image, raw=True)
                 self.assertEqual(found["participants"], self.PARTICIPANTS)
-                self.assertEqual(found["findings"], [])
+                self.assertEqual([f["thing"] for f in found["findings"]],
+                                 [] if loads else ["image"])
+                self.assertEqual([h["verdict"] for h in found["handover"]],
+                                 ["go", "go"])
                 self.assertEqual(found["release"], images.RELEASE)
                 self.assertEqual(found["kho"], images.KHO)
                 form, packing, *_ = *re.split("[-.]", name), None
@@ -290,8 +299,8 @@ class Findings(CheckTest):
 
     def _version(self, writes, oldest, newest, mandatory):
         self.running(("frob", writes, 1, 3, mandatory), LOG)
-        self.image.write_bytes(images.kernel(
-            LOG, ("frob", newest, oldest, 3, mandatory)))
+        self.image.write_bytes(images.bzimage(images.kernel(
+            LOG, ("frob", newest, oldest, 3, mandatory))))
         done = self.luctl("--json", self.image, program=self.plain)
         found = json.loads(done.stdout)
         if oldest <= writes <= newest:
@@ -384,14 +393,18 @@ class Findings(CheckTest):
     def test_notes_elsewhere_do_not_count(self):
         """In an ELF, only what its headers call notes; an Image has none."""
         text = images.rodata() + note(*PCI) + note(*LOG)
-        self.check(NO_GO, images.elf(images.other_notes(), text))
-        self.check(OK, images.arm64(images.other_notes(), text))
+        self.assertEqual(self.check(NO_GO, images.elf(
+            images.other_notes(), text))["participants"], [])
+        self.assertEqual(len(self.check(NO_GO, images.arm64(
+            images.other_notes(), text))["participants"]), 2)
 
     def test_notes_not_aligned(self):
         content = b"\0\0\0\0" + images.notes(PCI, LOG)
         for shift in range(1, 4):
-            self.check(NO_GO, images.arm64(b"\0" * shift + content))
-        self.check(OK, images.arm64(content))
+            self.assertEqual(self.check(NO_GO, images.arm64(
+                b"\0" * shift + content))["participants"], [])
+        self.assertEqual(len(self.check(NO_GO, images.arm64(content))[
+            "participants"]), 2)
 
     def test_texts_of_the_image(self):
         """Wrong versions of the banner do not end in the report."""
@@ -469,10 +482,49 @@ class Unusable(CheckTest):
         self.image.mkdir()
         self.unusable(None, "EISDIR")
         self.image.rmdir()
-        self.image.write_bytes(b"")
+        self.image.write_bytes(images.kernel(PCI, LOG))
         os.truncate(self.image, (1 << 30) + 1)
         self.unusable(None, "strip debug information", memory=MEMORY,
                       program=self.plain)
+
+    def test_files_without_end(self):
+        """Whatever cannot be loaded is not read, and nothing is waited for."""
+        link = self.image
+        fifo = self.top / "fifo"
+        os.mkfifo(fifo)
+        for target, word in (("/dev/zero", "no regular file"),
+                             ("/dev/null", "no regular file"),
+                             (fifo, "no regular file"), ("/", "EISDIR")):
+            link.symlink_to(target)
+            self.quick(word)
+            link.unlink()
+
+    def test_large_files_that_are_no_image(self):
+        """1 TiB of nothing, and a sysfs file that lies about its size."""
+        with open(self.image, "wb") as file:
+            file.truncate(1 << 40)
+        self.quick("no image")
+        self.image.unlink()
+        self.image.symlink_to("/sys/kernel/notes")
+        self.quick("no image")
+
+    def quick(self, word):
+        """No verdict, in no time and no memory."""
+        start = time.monotonic()
+        self.unusable(None, word, program=self.plain, memory=64 << 20)
+        self.assertLess(time.monotonic() - start, 2)
+
+    def test_names(self):
+        """A name cannot forge lines of a report, nor control a terminal."""
+        name = self.top / "a\n\x1b[31mb: go"
+        name.write_bytes(images.bzimage(images.kernel(PCI, LOG)))
+        text = self.luctl(name)
+        self.assertEqual(text.stdout.splitlines()[0],
+                         f"{self.top}/a\\x0a\\x1b[31mb: go: go")
+        self.assertEqual(json.loads(self.luctl("--json", name).stdout)["image"],
+                         str(name))
+        name.write_bytes(b"x")
+        self.assertIn("a\\x0a\\x1b[31mb", self.luctl(name).stderr)
 
     def test_no_image(self):
         for data in (b"", b"x", b"\x7fELF", b"#!/bin/sh\n" * 100, b"MZ",
@@ -605,7 +657,8 @@ class Unusable(CheckTest):
         self.unusable(xz, "unpacks to more", program=self.plain,
                       memory=MEMORY)
         for name in images.COMPRESSIONS:
-            self.image.write_bytes(images.compress(vmlinux, name))
+            self.image.write_bytes(images.bzimage(
+                images.compress(vmlinux, name)))
             self.assertEqual(self.luctl(self.image, program=self.plain,
                                         memory=MEMORY).returncode, OK)
 
@@ -617,16 +670,16 @@ class Unusable(CheckTest):
 
 
 class Replay(CheckTest):
-    """The target of the fuzzer, under sanitizers, on many images at once."""
+    """The targets of the fuzzers, under sanitizers, on many files at once."""
 
-    def run_on(self, folder):
+    def run_on(self, folder, target="image"):
         """Replay all files of a folder."""
         files = sorted(folder.iterdir())
         self.assertTrue(files)
         for start in range(0, len(files), 500):
             part = files[start:start + 500]
-            done = subprocess.run([self.replay, *part], text=True,
-                                  stdout=subprocess.PIPE,
+            done = subprocess.run([self.replay / f"replay-{target}", *part],
+                                  text=True, stdout=subprocess.PIPE,
                                   stderr=subprocess.STDOUT, check=False,
                                   timeout=300,
                                   env={**os.environ, **SANITIZED})
@@ -637,6 +690,19 @@ class Replay(CheckTest):
         for name, image in images.corpus().items():
             self.put(f"corpus/{name}", image)
         self.run_on(self.top / "corpus")
+
+    def test_boots(self):
+        """Command lines and maps, whole, cut off, and with any byte wrong."""
+        for name, data in images.boots().items():
+            self.put(f"corpus/{name}", data)
+            for end in range(0, min(len(data), 200)):
+                self.put(f"corpus/{name}-{end}", data[:end])
+            for at in range(0, min(len(data), 0x340), 7):
+                for value in (0, 0x2c, 0x7f, 0xff):
+                    wrong = bytearray(data)
+                    wrong[at] = value
+                    self.put(f"corpus/{name}-{at}-{value}", wrong)
+        self.run_on(self.top / "corpus", "boot")
 
     def test_cut_anywhere(self):
         for name, image in images.every_format(quick=True).items():
@@ -667,7 +733,8 @@ class Fuzz(CheckTest):
 
     SECONDS = 20
 
-    def test_fuzz(self):
+    def fuzz(self, target, corpus):
+        """Run a fuzzer, starting with these files."""
         probe = self.put("probe.c", b"int LLVMFuzzerTestOneInput(const char *"
                          b"d, unsigned long s) { return !d && s; }\n")
         if not shutil.which("clang") or subprocess.run(
@@ -675,19 +742,25 @@ class Fuzz(CheckTest):
                  self.top / "probe", probe], check=False,
                 stderr=subprocess.DEVNULL).returncode:
             self.skipTest("no clang with libFuzzer")
-        with locked(OUT / "lock", "the fuzzer"):
+        with locked(OUT / "lock", "the fuzzers"):
             logged(["make", "-C", SOURCES, f"O={OUT}", "fuzz", "CC=clang",
                     "CFLAGS=-Werror"],
-                   paths.LOG / "luctl-fuzz-build.log", "building the fuzzer")
-        for name, image in images.corpus().items():
-            self.put(f"corpus/{name}", image)
+                   paths.LOG / "luctl-fuzz-build.log", "building the fuzzers")
+        for name, data in corpus.items():
+            self.put(f"corpus/{name}", data)
         (self.top / "found").mkdir()
-        log = paths.LOG / "luctl-fuzz.log"
-        logged([OUT / "fuzz-image", f"-max_total_time={self.SECONDS}",
+        log = paths.LOG / f"luctl-fuzz-{target}.log"
+        logged([OUT / f"fuzz-{target}", f"-max_total_time={self.SECONDS}",
                 "-max_len=32768", "-rss_limit_mb=256", "-malloc_limit_mb=256",
                 "-timeout=10", f"-artifact_prefix={OUT}/", "-verbosity=0",
                 "-print_final_stats=1", self.top / "found",
-                self.top / "corpus"], log, "fuzzing of images",
+                self.top / "corpus"], log, f"fuzzing of {target}",
                env={**os.environ, **SANITIZED})
         self.assertRegex(log.read_text(),
                          r"number_of_executed_units: [1-9]\d\d")
+
+    def test_images(self):
+        self.fuzz("image", images.corpus())
+
+    def test_boots(self):
+        self.fuzz("boot", images.boots())

@@ -11,12 +11,14 @@ from .luctl_fixture import (FAILED, INTERRUPTED, JUMPED, LOSS, NO_GO, OK,
                             OUTPUT, POLICY, SIGNALS, STATE, TIMEOUT, UNAVAILABLE, UNREADABLE,
                             USAGE, LuctlTest)
 
+from .luctl_images import bzimage
+
 CMDLINE = "kho=on quiet liveupdate=on"
 LOAD = f"load no-initrd {CMDLINE}"
 
-#: The calls of an update that succeeds. The image is opened twice: to be
-#: checked and to be loaded.
-WAY = ["open", "open", LOAD, "prepare", "rehearse", "sync", "reboot kexec"]
+#: The calls of an update that succeeds. The image is opened once, to be checked
+#: and to be loaded.
+WAY = ["open", LOAD, "prepare", "rehearse", "sync", "reboot kexec"]
 
 
 #: Participants of the running kernel, as luctl_fixture.PARTICIPANTS has them.
@@ -57,10 +59,11 @@ class UpdateTest(LuctlTest):
         (self.top / "sys/kernel/notes").write_bytes(
             b"".join(note(*n) for n in NOTES))
         self.put_image(NOTES)
+        self.put_memory()
 
     def put_image(self, notes):
         """An image with these participants."""
-        (self.top / "image").write_bytes(vmlinux(notes))
+        (self.top / "image").write_bytes(bzimage(vmlinux(notes)))
 
     def update(self, status, *args, prepare=None, state="normal",
                cmdline=CMDLINE):
@@ -114,7 +117,7 @@ class Way(UpdateTest):
         _, machine = self.update(JUMPED, "--initrd", self.initrd,
                                  "--timeout=700", "--no-rehearse")
         self.assertEqual(machine.calls, [
-            "open", "open", f"load initrd {CMDLINE}", "timeout 700",
+            "open", f"load initrd {CMDLINE}", "timeout 700",
             "prepare", "sync", "reboot kexec"])
         self.assertEqual(self.steps(machine),
                          ["check", "load", "prepare", "jump"])
@@ -126,7 +129,7 @@ class Way(UpdateTest):
             self.put("proc/1/comm", "systemd\n")
         text, machine = self.update(OK, "--no-jump", "--timeout=500",
                                     prepare=manages)
-        self.assertEqual(text.calls, ["open", "open", LOAD, "timeout 500",
+        self.assertEqual(text.calls, ["open", LOAD, "timeout 500",
                                       "prepare", "rehearse"])
         for word in ("systemctl kexec", "luctl cancel --unload"):
             self.assertIn(word, text.out)
@@ -150,9 +153,9 @@ class Way(UpdateTest):
                 ("kho=off liveupdate=on", "kho=on",
                  "kho=off liveupdate=on kho=on")):
             text, _ = self.update(JUMPED, "--append", words, cmdline=line)
-            self.assertEqual(text.calls[2], "load no-initrd " + loaded)
+            self.assertEqual(text.calls[1], "load no-initrd " + loaded)
         text, _ = self.update(JUMPED, "--append=single", cmdline=None)
-        self.assertEqual(text.calls[2], LOAD + " single")
+        self.assertEqual(text.calls[1], LOAD + " single")
         self.refused_line(CMDLINE, "--append", "kho=off")
 
     def refused_line(self, line, *args):
@@ -165,7 +168,7 @@ class Way(UpdateTest):
                      'kho="1" liveupdate="yes"', "kho=on kho=what "
                      "liveupdate=On", 'kho=on kho liveupdate=on'):
             text, _ = self.update(JUMPED, cmdline=line)
-            self.assertEqual(text.calls[2], "load no-initrd " + line)
+            self.assertEqual(text.calls[1], "load no-initrd " + line)
         for line in ('kho="off" liveupdate=on', '"kho=off" liveupdate=on',
                      'x="kho=on liveupdate=on"', "kho=on liveupdate=on kho=n",
                      'kho=on liveupdate=on "kho=0"'):
@@ -179,7 +182,7 @@ class Way(UpdateTest):
                 ('liveupdate=on kho="on"', 'liveupdate=on kho="on"')):
             text, _ = self.update(JUMPED, cmdline=None, prepare=lambda
                                   l=line: self.put("proc/cmdline", l + "\n"))
-            self.assertEqual(text.calls[2], "load no-initrd " + loaded)
+            self.assertEqual(text.calls[1], "load no-initrd " + loaded)
         text, _ = self.update(NO_GO, cmdline=None, prepare=lambda:
                               self.put("proc/cmdline", "kho=on\n"))
         self.assertIn("--append", text.err)
@@ -194,7 +197,7 @@ class Way(UpdateTest):
                 if line is not None:
                     self.put("proc/cmdline", line + "\n")
             text, _ = self.update(JUMPED, cmdline=None, prepare=write)
-            self.assertEqual(text.calls[2], "load no-initrd "
+            self.assertEqual(text.calls[1], "load no-initrd "
                              + (reused or line.replace("on  a", "on a")))
 
 
@@ -257,7 +260,7 @@ class Refusals(UpdateTest):
                      "kho=on liveupdate=on -- kho=off",
                      "a=\"x -- \" kho=on liveupdate=on"):
             text, _ = self.update(JUMPED, cmdline=line)
-            self.assertEqual(text.calls[2], f"load no-initrd {line}")
+            self.assertEqual(text.calls[1], f"load no-initrd {line}")
 
     def test_reused_command_line_that_receives_nothing(self):
         self.refused(NO_GO, "/proc/cmdline", cmdline=None, prepare=lambda:
@@ -266,8 +269,32 @@ class Refusals(UpdateTest):
                      prepare=(self.top / "proc/cmdline").unlink)
 
     def test_no_go(self):
-        self.refused(NO_GO, self.image, "luctl check", opened=True,
+        self.refused(NO_GO, self.image, "pci    ", "does not have it",
+                     "use an image that is built with it", opened=True,
                      prepare=lambda: self.put_image(NOTES[1:]))
+
+    def test_findings_are_kept(self):
+        """Those that refuse, and those that do not."""
+        _, machine = self.update(NO_GO, prepare=lambda:
+                                 self.put_image(NOTES[1:]))
+        check, error = machine.objects()
+        self.assertEqual(check["check"]["findings"][0]["thing"], "pci")
+        self.assertEqual(error["error"]["kind"], "no-go")
+        text, machine = self.update(JUMPED, prepare=lambda:
+                                    self.put_memory(scratch=None))
+        self.assertRegex(text.out, r"(?m)^scratch +not judged +its size")
+        self.assertEqual([u["thing"] for u in machine.objects()[0]["check"][
+            "unjudged"]], ["scratch"])
+
+    def test_command_line_that_kills(self):
+        """Its own command line and initramfs are judged."""
+        self.refused(NO_GO, "cuts off scratch", opened=True,
+                     cmdline=CMDLINE + " mem=512M")
+        with open(self.initrd, "wb") as file:
+            file.truncate(80 << 20)
+        text, _ = self.update(NO_GO, "--initrd", self.initrd)
+        self.assertIn("cannot be loaded into the scratch areas of 32 + 0 + 64",
+                      text.err)
 
     def test_no_verdict(self):
         self.refused(UNREADABLE, self.image, opened=True,
@@ -305,7 +332,7 @@ class Undoing(UpdateTest):
         text, machine = self.update(
             status, "--timeout=80",
             prepare=lambda: self.script(call, **script))
-        way = ["open", "open", LOAD, "timeout 80", *WAY[3:]]
+        way = ["open", LOAD, "timeout 80", *WAY[2:]]
         names = [line.split()[0] for line in way]
         made = way[:names.index(call) + 1]
         self.assertEqual(text.calls, made + after)
@@ -320,10 +347,35 @@ class Undoing(UpdateTest):
                            ("EPERM", "kexec_load_disabled"),
                            ("EKEYREJECTED", "signed"),
                            ("ENOSYS", "CONFIG_KEXEC_FILE"),
+                           ("EADDRNOTAVAIL", "kho_scratch="),
                            ("EBUSY", "try again"), ("ENOMEM", "memory"),
                            ("EINVAL", "command line")):
             self.undone(FAILED, "load", [], self.image, name, word,
                         errno=getattr(errno, name))
+
+    def test_image_changes(self):
+        """What was checked is what is loaded, or nothing."""
+        checked = bzimage(vmlinux(NOTES))
+        other = checked.replace(b"7.3.0", b"7.3.1")
+        self.assertEqual(len(checked), len(other))
+
+        def meddle(call, **what):
+            def prepare():
+                self.put("other", other)
+                self.script(call, **what)
+            return prepare
+        # Replaced, as a package does it: the file that was checked is loaded.
+        for call in ("load", "open"):
+            text, _ = self.update(JUMPED, prepare=meddle(call, replace=1))
+            self.assertEqual((self.top / "image").read_bytes(), other)
+            self.assertEqual((self.top / "loaded").read_bytes(),
+                             checked if call == "load" else other)
+        # Written to: seen after the load, and unloaded.
+        for what in ("write", "grow"):
+            text, _ = self.update(FAILED, prepare=meddle("load", **{what: 1}))
+            self.assertEqual(text.calls, ["open", LOAD, "unload"])
+            self.assertIn("it changed between check and load", text.err)
+            self.assert_undone()
 
     def test_timeout(self):
         self.undone(STATE, "timeout", ["unload"], "transition",
@@ -442,10 +494,10 @@ class Undoing(UpdateTest):
 class Signals(UpdateTest):
     """A signal in each phase before the jump, undone in reverse."""
 
-    PHASES = {"open": (0, []), "load": (2, ["unload"]),
-              "prepare": (3, ["cancel", "unload"]),
-              "rehearse": (4, ["cancel", "unload"]),
-              "sync": (5, ["cancel", "unload"])}
+    PHASES = {"open": (0, []), "load": (1, ["unload"]),
+              "prepare": (2, ["cancel", "unload"]),
+              "rehearse": (3, ["cancel", "unload"]),
+              "sync": (4, ["cancel", "unload"])}
 
     def test_each_phase(self):
         for call, (index, after) in self.PHASES.items():
@@ -465,7 +517,7 @@ class Signals(UpdateTest):
             FAILED, prepare=lambda: self.script(
                 "prepare", signal=int(signal.SIGINT), ms=60,
                 errno=errno.EIO, name="pci"))
-        self.assertEqual(text.calls, [*WAY[:4], "unload"])
+        self.assertEqual(text.calls, [*WAY[:3], "unload"])
         self.assert_undone()
 
     def test_undoing_fails(self):

@@ -4,8 +4,12 @@
  * DOC: Images and the participants they describe
  *
  * Looks into a kernel image without booting it: an ELF vmlinux, an x86 bzImage whose
- * payload is one, an arm64 Image, a vmlinuz.efi whose payload is one, and a vmlinux or
- * Image that is compressed as a whole.
+ * payload is one, an arm64 Image, a vmlinuz.efi whose payload is one, a vmlinux or
+ * Image that is compressed as a whole, and a unified kernel image (UKI), a program for
+ * the firmware that has one of these in its section ".linux".
+ *
+ * Not all of that can be loaded: kexec_file_load(2) of x86 takes a bzImage that can be
+ * loaded anywhere, that of arm64 no vmlinux.
  *
  * Each participant that is built in has a note, struct liveupdate_note of
  * include/linux/liveupdate/subsystem.h. In an ELF the notes are where its program
@@ -25,6 +29,7 @@
 #include <libelf.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/utsname.h>
 
 #include "decompress.h"
 #include "image.h"
@@ -56,7 +61,7 @@ static const struct luctl_image_problem damaged = {
 	"it is damaged or cut off", "copy or build it again",
 }, unknown = {
 	"it is no image that luctl can look into",
-	"it can be a vmlinux, a bzImage, an arm64 Image, compressed or not, or a vmlinuz.efi",
+	"it can be a vmlinux, a bzImage, an arm64 Image, compressed or not, a vmlinuz.efi, or a UKI",
 }, unknown_payload = {
 	"the kernel in it is none that luctl can look into",
 	"it must be a vmlinux or arm64 Image, compressed as CONFIG_KERNEL_* offers",
@@ -71,6 +76,24 @@ static const struct luctl_image_problem damaged = {
 	"find out where it comes from",
 }, no_memory = {
 	"out of memory", "free some memory and try again",
+};
+
+/* Why kexec_file_load(2) does not take what can be looked into. */
+static const struct luctl_image_problem x86_vmlinux = {
+	"kexec_file_load(2) takes no vmlinux on this machine",
+	"use arch/x86/boot/bzImage of the same build",
+}, compressed_image = {
+	"kexec_file_load(2) takes no compressed image on this machine",
+	"unpack it",
+}, arm64_vmlinux = {
+	"kexec_file_load(2) takes no vmlinux on this machine",
+	"use arch/arm64/boot/Image of the same build",
+}, uki = {
+	"kexec_file_load(2) takes no UKI",
+	"take the kernel out of it with \"objcopy -O binary --only-section=.linux\", and the initramfs with .initrd",
+}, not_64_bit = {
+	"kexec_file_load(2) takes no bzImage without a 64-bit entry that can be loaded anywhere",
+	"build it with CONFIG_64BIT and CONFIG_RELOCATABLE",
 };
 
 static const struct luctl_image_problem *problem_of(int err)
@@ -91,6 +114,52 @@ static const struct luctl_image_problem *problem_of(int err)
 	}
 }
 
+static const struct {
+	const char *name;
+	uint16_t elf, pe;
+} machines[] = {
+	[LUCTL_MACHINE_OTHER]		= { "an unknown machine", 0, 0 },
+	[LUCTL_MACHINE_X86_64]		= { "x86_64", EM_X86_64, 0x8664 },
+	[LUCTL_MACHINE_X86_32]		= { "i686", EM_386, 0x014c },
+	[LUCTL_MACHINE_ARM64]		= { "aarch64", EM_AARCH64, 0xaa64 },
+	[LUCTL_MACHINE_RISCV]		= { "riscv64", EM_RISCV, 0x5064 },
+	[LUCTL_MACHINE_LOONGARCH]	= { "loongarch64", EM_LOONGARCH, 0x6264 },
+	[LUCTL_MACHINE_PPC64]		= { "ppc64", EM_PPC64, 0x01f2 },
+	[LUCTL_MACHINE_S390]		= { "s390x", EM_S390, 0 },
+};
+
+const char *luctl_machine_name(enum luctl_machine machine)
+{
+	return machines[machine].name;
+}
+
+enum luctl_machine luctl_machine_here(void)
+{
+	struct utsname name;
+
+	if (uname(&name))
+		return LUCTL_MACHINE_OTHER;
+	for (int i = 1; i < LUCTL_NR_MACHINES; i++) {
+		if (!strcmp(machines[i].name, name.machine))
+			return i;
+	}
+	/* i486 and so on, ppc64le. */
+	if (*name.machine == 'i' && !strcmp(name.machine + 2, "86"))
+		return LUCTL_MACHINE_X86_32;
+
+	return strncmp(name.machine, "ppc64", 5) ? LUCTL_MACHINE_OTHER : LUCTL_MACHINE_PPC64;
+}
+
+static enum luctl_machine machine_of(uint16_t elf, uint16_t pe)
+{
+	for (int i = 1; i < LUCTL_NR_MACHINES; i++) {
+		if ((elf && machines[i].elf == elf) || (pe && machines[i].pe == pe))
+			return i;
+	}
+
+	return LUCTL_MACHINE_OTHER;
+}
+
 static uint16_t get16(const unsigned char *data)
 {
 	return data[0] | data[1] << 8;
@@ -99,6 +168,11 @@ static uint16_t get16(const unsigned char *data)
 static uint32_t get32(const unsigned char *data)
 {
 	return get16(data) | (uint32_t)get16(data + 2) << 16;
+}
+
+static uint64_t get64(const unsigned char *data)
+{
+	return get32(data) | (uint64_t)get32(data + 4) << 32;
 }
 
 static uint32_t get32_endian(const unsigned char *data, bool big)
@@ -277,6 +351,14 @@ static void find_kho(struct luctl_image *image, const unsigned char *data, size_
 	}
 }
 
+/* A parameter stands alone in the table of those that are read early. */
+static void find_parameters(struct luctl_image *image, const unsigned char *data, size_t size)
+{
+	static const char kho_scratch[] = "\0kho_scratch";
+
+	image->has_kho_scratch = memmem(data, size, kho_scratch, sizeof(kho_scratch));
+}
+
 /* ELF. */
 
 /* The notes that the program headers know of; they also tell if the file is complete. */
@@ -353,6 +435,9 @@ static int parse_elf(struct luctl_image *image, const unsigned char *data, size_
 		goto out;
 
 	image->format = "vmlinux";
+	image->machine = machine_of(header.e_machine, 0);
+	image->unloadable = image->machine == LUCTL_MACHINE_X86_64 ? &x86_vmlinux :
+			    image->machine == LUCTL_MACHINE_ARM64 ? &arm64_vmlinux : NULL;
 	big = header.e_ident[EI_DATA] == ELFDATA2MSB;
 	err = scan_segments(&image->notes, elf, data, size, big);
 	if (!err && !image->notes.count && !image->notes.odd_count)
@@ -370,26 +455,56 @@ static bool is_elf(const unsigned char *data, size_t size)
 
 /* PE, which makes arm64 Image and vmlinuz.efi bootable by firmware. */
 
-static bool pe_complete(const unsigned char *data, size_t size)
+static bool is_dos(const unsigned char *data, size_t size)
 {
-	uint32_t offset, count;
+	return size >= 64 && !memcmp(data, "MZ", 2);
+}
 
-	if (size < 64 || memcmp(data, "MZ", 2))
-		return true;
-	offset = get32(data + 60);
+/* Find the PE header and its @count sections, which are in the file; false if not. */
+static bool find_sections(const unsigned char *data, size_t size, const unsigned char **header,
+			  const unsigned char **sections, uint32_t *count)
+{
+	uint64_t offset = get32(data + 60);
+
 	if (!inside(offset, 24, size) || memcmp(data + offset, "PE\0\0", 4))
 		return false;
-
-	count = get16(data + offset + 6);
-	offset += 24U + get16(data + offset + 20);
-	if (!inside(offset, count * 40ULL, size))
+	*header = data + offset;
+	*count = get16(*header + 6);
+	offset += 24U + get16(*header + 20);
+	if (!inside(offset, *count * 40ULL, size))
 		return false;
-	for (const unsigned char *section = data + offset; count--; section += 40) {
+	*sections = data + offset;
+
+	return true;
+}
+
+static bool pe_complete(const unsigned char *data, size_t size)
+{
+	const unsigned char *header, *section;
+	uint32_t count;
+
+	if (!is_dos(data, size))
+		return true;
+	if (!find_sections(data, size, &header, &section, &count))
+		return false;
+	for (; count--; section += 40) {
 		if (!inside(get32(section + 20), get32(section + 16), size))
 			return false;
 	}
 
 	return true;
+}
+
+/* The machine that the firmware would start it on. */
+static enum luctl_machine pe_machine(const unsigned char *data, size_t size)
+{
+	const unsigned char *header, *sections;
+	uint32_t count;
+
+	if (!is_dos(data, size) || !find_sections(data, size, &header, &sections, &count))
+		return LUCTL_MACHINE_OTHER;
+
+	return machine_of(0, get16(header + 4));
 }
 
 /* arm64 Image: Documentation/arch/arm64/booting.rst. */
@@ -404,6 +519,7 @@ static int parse_arm64(struct luctl_image *image, const unsigned char *data, siz
 	if (!pe_complete(data, size))
 		return -EBADMSG;
 	image->format = "Image";
+	image->machine = LUCTL_MACHINE_ARM64;
 
 	return luctl_notes_scan(&image->notes, data, size, data[24] & 1);
 }
@@ -422,6 +538,7 @@ static int parse_plain(struct luctl_image *image, const unsigned char *data, siz
 
 	find_release(image, data, size);
 	find_kho(image, data, size);
+	find_parameters(image, data, size);
 
 	return 0;
 }
@@ -438,11 +555,17 @@ static int parse_packed(struct luctl_image *image, const unsigned char *data, si
 		return err;
 	err = parse_plain(image, unpacked, unpacked_size);
 	free(unpacked);
+	if (!image->unloadable)
+		image->unloadable = &compressed_image;
 
 	return err;
 }
 
 /* x86 bzImage: Documentation/arch/x86/boot.rst. */
+
+#define LOADED_HIGH			1	/* of loadflags */
+#define XLF_KERNEL_64			1	/* of xloadflags */
+#define XLF_CAN_BE_LOADED_ABOVE_4G	2
 
 static bool is_bzimage(const unsigned char *data, size_t size)
 {
@@ -454,12 +577,21 @@ static const struct luctl_image_problem *
 parse_bzimage(struct luctl_image *image, const unsigned char *data, size_t size)
 {
 	uint64_t setup, offset, length;
+	uint16_t version;
+	bool anywhere;
 	int err;
 
-	if (size < 0x250)
+	if (size < 0x264)
 		return &damaged;
-	if (get16(data + 0x206) < 0x208)
+	version = get16(data + 0x206);
+	if (version < 0x208)
 		return &too_old;
+	image->load_align = get32(data + 0x230);
+	image->load_address = get64(data + 0x258);
+	image->load_size = get32(data + 0x260);
+	anywhere = version >= 0x20c && (data[0x211] & LOADED_HIGH) &&
+		   (get16(data + 0x236) & XLF_KERNEL_64) &&
+		   (get16(data + 0x236) & XLF_CAN_BE_LOADED_ABOVE_4G);
 
 	setup = ((data[0x1f1] ?: 4) + 1) * 512;
 	if (!inside(setup, get32(data + 0x1f4) * 16ULL, size))
@@ -473,6 +605,7 @@ parse_bzimage(struct luctl_image *image, const unsigned char *data, size_t size)
 	err = is_elf(data, length) ? parse_plain(image, data, length) :
 	      parse_packed(image, data, length);
 	image->format = "bzImage";
+	image->unloadable = anywhere ? NULL : &not_64_bit;
 
 	return err == -ENOEXEC ? &unknown_payload : problem_of(err);
 }
@@ -494,12 +627,15 @@ parse_zboot(struct luctl_image *image, const unsigned char *data, size_t size)
 		return &damaged;
 	err = parse_packed(image, data + offset, length);
 	image->format = "vmlinuz.efi";
+	image->unloadable = NULL;
+	if (!err && image->machine == LUCTL_MACHINE_OTHER)
+		image->machine = pe_machine(data, size);
 
 	return err == -ENOEXEC ? &unknown_payload : problem_of(err);
 }
 
 static const struct luctl_image_problem *
-parse(struct luctl_image *image, const unsigned char *data, size_t size)
+parse_kernel(struct luctl_image *image, const unsigned char *data, size_t size)
 {
 	if (is_bzimage(data, size))
 		return parse_bzimage(image, data, size);
@@ -509,6 +645,60 @@ parse(struct luctl_image *image, const unsigned char *data, size_t size)
 		return problem_of(parse_packed(image, data, size));
 
 	return problem_of(parse_plain(image, data, size));
+}
+
+/* UKI: the specification of the UAPI group. */
+
+/* The section with the kernel of a UKI, NULL if it is none. */
+static const unsigned char *find_linux(const unsigned char *data, size_t size)
+{
+	const unsigned char *header, *section;
+	uint32_t count;
+
+	/* A kernel has no such section, whatever its header says. */
+	if (!is_dos(data, size) || is_bzimage(data, size) || is_zboot(data, size) ||
+	    is_arm64(data, size) || !find_sections(data, size, &header, &section, &count))
+		return NULL;
+	for (; count--; section += 40) {
+		if (!memcmp(section, ".linux\0", 8))
+			return section;
+	}
+
+	return NULL;
+}
+
+static const struct luctl_image_problem *
+parse_uki(struct luctl_image *image, const unsigned char *data, size_t size,
+	  const unsigned char *section)
+{
+	/* In the file it is padded, in memory it is as large as it is. */
+	uint32_t length = get32(section + 8), padded = get32(section + 16);
+	const struct luctl_image_problem *problem;
+
+	if (!pe_complete(data, size))
+		return &damaged;
+	if (padded < length)
+		length = padded;
+	problem = parse_kernel(image, data + get32(section + 20), length);
+	image->format = "UKI";
+	image->unloadable = &uki;
+
+	return problem == &unknown ? &unknown_payload : problem;
+}
+
+static const struct luctl_image_problem *
+parse(struct luctl_image *image, const unsigned char *data, size_t size)
+{
+	const unsigned char *section = find_linux(data, size);
+
+	return section ? parse_uki(image, data, size, section) :
+			 parse_kernel(image, data, size);
+}
+
+const struct luctl_image_problem *luctl_image_head(const void *data, size_t size)
+{
+	return is_bzimage(data, size) || luctl_compression(data, size) || is_elf(data, size) ||
+	       is_arm64(data, size) || is_dos(data, size) ? NULL : &unknown;
 }
 
 const struct luctl_image_problem *luctl_image_parse(struct luctl_image *image, const void *data,

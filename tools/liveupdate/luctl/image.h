@@ -68,19 +68,50 @@ int luctl_notes_scan(struct luctl_notes *notes, const void *data, size_t size, b
 
 void luctl_notes_drop(struct luctl_notes *notes);
 
+/* Machines that a kernel is for, as far as luctl tells them apart. */
+enum luctl_machine {
+	LUCTL_MACHINE_OTHER,
+	LUCTL_MACHINE_X86_64,
+	LUCTL_MACHINE_X86_32,
+	LUCTL_MACHINE_ARM64,
+	LUCTL_MACHINE_RISCV,
+	LUCTL_MACHINE_LOONGARCH,
+	LUCTL_MACHINE_PPC64,
+	LUCTL_MACHINE_S390,
+	LUCTL_NR_MACHINES,
+};
+
+/* As uname(2) calls it. */
+const char *luctl_machine_name(enum luctl_machine machine);
+
+/* That of this kernel. */
+enum luctl_machine luctl_machine_here(void);
+
 /**
  * struct luctl_image - what there is to know of a kernel that is not booted yet
- * @format: "vmlinux", "bzImage", "Image" or "vmlinuz.efi".
+ * @format: "vmlinux", "bzImage", "Image", "vmlinuz.efi" or "UKI".
+ * @machine: that it is for.
  * @compression: of the image or of the kernel in it, NULL if there is none.
  * @release: of the kernel in it.
  * @kho: its KHO ABI, "" if it has no Kexec HandOver.
+ * @has_kho_scratch: it knows the parameter kho_scratch=.
+ * @unloadable: why kexec_file_load(2) does not take it, NULL if it may.
+ * @load_size: of a bzImage, what it needs in one piece when it unpacks itself.
+ * @load_address: of a bzImage, where it would like to be.
+ * @load_align: of a bzImage, what its address is to be a multiple of.
  * @notes: its participants.
  */
 struct luctl_image {
 	const char *format;
+	enum luctl_machine machine;
 	const char *compression;
 	char release[LUCTL_RELEASE_SIZE];
 	char kho[LUCTL_NOTE_KHO_SIZE];
+	bool has_kho_scratch;
+	const struct luctl_image_problem *unloadable;
+	uint64_t load_size;
+	uint64_t load_address;
+	uint64_t load_align;
 	struct luctl_notes notes;
 };
 
@@ -93,6 +124,12 @@ struct luctl_image_problem {
 	const char *message;
 	const char *advice;
 };
+
+/* Bytes at the start of a file that tell whether it may be an image. */
+#define LUCTL_IMAGE_HEAD	4096
+
+/* What is wrong with a file that starts like this; NULL if it may be an image. */
+const struct luctl_image_problem *luctl_image_head(const void *data, size_t size);
 
 /**
  * luctl_image_parse() - look into an image

@@ -23,6 +23,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -407,6 +409,39 @@ const char *luctl_stuck_advice(const char *transition);
 /* Parse the argument of --timeout; ends the program with LUCTL_USAGE if it is none. */
 unsigned int luctl_parse_timeout(const struct argp_state *state, const char *text);
 
+/* file.c: files that are checked and loaded. */
+
+/**
+ * struct luctl_file - a file that is opened once
+ * @path: what the operator calls it
+ * @fd: it
+ * @status: what it was when it was opened
+ * @data: its bytes, once luctl_file_read() was called
+ * @size: their number
+ */
+struct luctl_file {
+	const char *path;
+	int fd;
+	struct stat status;
+	unsigned char *data;
+	size_t size;
+};
+
+/* Open a regular file: LUCTL_OK, or the status of an error that was reported. */
+enum luctl_status luctl_file_open(struct luctl_file *file, const char *path);
+
+/* Read @size bytes from the start, or what there is; their number, or a negative errno. */
+ssize_t luctl_file_peek(const struct luctl_file *file, void *data, size_t size);
+
+/* Read all, up to @limit: 0 or a negative errno; nothing is reported. */
+int luctl_file_read(struct luctl_file *file, size_t limit);
+
+/* Whether it was written to since it was opened, or has other bytes than were read. */
+bool luctl_file_changed(const struct luctl_file *file);
+
+/* Does nothing if it was never opened. */
+void luctl_file_close(struct luctl_file *file);
+
 /* check.c: the verdict on an image, for luctl check and luctl update. */
 
 enum luctl_verdict {
@@ -416,8 +451,22 @@ enum luctl_verdict {
 };
 
 /**
- * luctl_check_image() - can the kernel in an image read what this one hands over?
- * @path: the image
+ * struct luctl_next - what is to be checked
+ * @image: the next kernel, opened
+ * @from: image of the kernel before it, NULL for the one that runs
+ * @initrd: its initramfs, opened; NULL for none
+ * @cmdline: its command line, NULL if that is not known
+ */
+struct luctl_next {
+	struct luctl_file *image;
+	const char *from;
+	const struct luctl_file *initrd;
+	const char *cmdline;
+};
+
+/**
+ * luctl_check_next() - can a kernel read what the one before hands over, and boot?
+ * @next: the kernel
  * @verdict: on success the verdict
  * @report: on success what "luctl check --json" prints, to be dropped with
  *	json_object_put()
@@ -425,7 +474,10 @@ enum luctl_verdict {
  * Return: LUCTL_OK, or the status of an error that was reported, when no verdict
  * was possible.
  */
-enum luctl_status luctl_check_image(const char *path, enum luctl_verdict *verdict,
-				    struct json_object **report);
+enum luctl_status luctl_check_next(const struct luctl_next *next, enum luctl_verdict *verdict,
+				   struct json_object **report);
+
+/* Print what is not go in a report, and what could not be judged. */
+void luctl_print_findings(FILE *file, struct json_object *report);
 
 #endif /* _LUCTL_H */

@@ -36,7 +36,7 @@ struct command {
 static const struct command commands[] = {
 	{ "status", luctl_cmd_status, "state, what failed last, participants, devices and sessions",
 	  STATUS(INTERRUPTED), false },
-	{ "check", luctl_cmd_check, "can the kernel in an image read what this one hands over?",
+	{ "check", luctl_cmd_check, "can this kernel be replaced by the one in an image?",
 	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(INTERRUPTED), false },
 	{ "update", luctl_cmd_update, "check, load, prepare, rehearse and jump into an image",
 	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(STATE) | STATUS(TIMEOUT) |

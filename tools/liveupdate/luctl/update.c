@@ -23,7 +23,6 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/kexec.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,6 +52,7 @@ struct update {
 
 	/* What was done. */
 	char *cmdline;
+	struct luctl_file image_file, initrd_file;
 	struct json_object *report;
 	enum luctl_verdict verdict;
 	bool loaded;
@@ -308,8 +308,27 @@ static enum luctl_status make_cmdline(struct update *update)
 static int call_check(void *data)
 {
 	struct update *update = data;
+	const struct luctl_next next = {
+		.image = &update->image_file,
+		.initrd = update->initrd ? &update->initrd_file : NULL,
+		.cmdline = update->cmdline,
+	};
+	enum luctl_status status;
 
-	return luctl_check_image(update->image, &update->verdict, &update->report);
+	status = luctl_file_open(&update->image_file, update->image);
+	if (!status && update->initrd)
+		status = luctl_file_open(&update->initrd_file, update->initrd);
+
+	return status ?: luctl_check_next(&next, &update->verdict, &update->report);
+}
+
+/* The report in JSON is an object of the step. */
+static void print_findings(const struct update *update, FILE *file)
+{
+	if (luctl_options.json)
+		return;
+	luctl_print_findings(file, update->report);
+	fflush(file);
 }
 
 static struct json_object *check_object(const struct update *update)
@@ -334,17 +353,21 @@ static enum luctl_status do_check(struct update *update)
 		 "check: go with loss" : NULL, check_object(update));
 	switch (update->verdict) {
 	case LUCTL_VERDICT_GO:
+		print_findings(update, stdout);
 		return LUCTL_OK;
 	case LUCTL_VERDICT_LOSS:
-		if (!update->allow_loss)
-			return luctl_fail(LUCTL_LOSS, update->image,
-					  "\"luctl check\" shows what is lost, --allow-loss accepts it",
+		if (!update->allow_loss) {
+			print_findings(update, stderr);
+			return luctl_fail(LUCTL_LOSS, update->image, "--allow-loss accepts it",
 					  "the kernel in it cannot read all that would be handed over");
+		}
+		print_findings(update, stdout);
 		return LUCTL_OK;
 	case LUCTL_VERDICT_NO_GO:
 	default:
-		return luctl_fail(LUCTL_NO_GO, update->image, "\"luctl check\" shows why",
-				  "the kernel in it cannot be handed over to");
+		print_findings(update, stderr);
+		return luctl_fail(LUCTL_NO_GO, update->image, "do what the findings advise",
+				  "this kernel cannot be replaced by the one in it");
 	}
 }
 
@@ -368,8 +391,10 @@ static const char *load_advice(int err)
 	case ENOPKG:
 	case ENOKEY:
 		return "it must be signed with a key that this kernel trusts";
+	case EADDRNOTAVAIL:
+		return "it does not fit into scratch memory; boot with a larger kho_scratch=";
 	default:
-		return "see the kernel log; the kernel needs CONFIG_KEXEC_FILE";
+		return "see the kernel log; a kernel without CONFIG_KEXEC_FILE loads nothing";
 	}
 }
 
@@ -399,38 +424,33 @@ static struct json_object *load_object(const struct update *update)
 	return object;
 }
 
+/* What the kernel has read must be what was checked. */
+static enum luctl_status need_same(const struct luctl_file *file)
+{
+	if (!file->path || !luctl_file_changed(file))
+		return LUCTL_OK;
+
+	return luctl_fail(LUCTL_FAILED, file->path, "wait until it is written, and try again",
+			  "it changed between check and load");
+}
+
 static enum luctl_status do_load(struct update *update)
 {
-	struct load load = { .initrd = -1, .cmdline = update->cmdline };
-	enum luctl_status status = LUCTL_OK;
+	struct load load = {
+		.kernel = update->image_file.fd,
+		.initrd = update->initrd ? update->initrd_file.fd : -1,
+		.cmdline = update->cmdline,
+	};
 	int err;
 
-	load.kernel = open(update->image, O_RDONLY | O_CLOEXEC);
-	if (load.kernel < 0)
-		return luctl_fail_errno(LUCTL_UNREADABLE, errno, update->image, NULL, NULL);
-	if (update->initrd) {
-		load.initrd = open(update->initrd, O_RDONLY | O_CLOEXEC);
-		if (load.initrd < 0) {
-			status = luctl_fail_errno(LUCTL_UNREADABLE, errno, update->initrd, NULL,
-						  NULL);
-			goto out_close;
-		}
-	}
-
 	err = luctl_interrupt_run(call_load, &load, "kexec_file_load(2)", true);
-	if (err) {
-		status = luctl_fail_errno(LUCTL_FAILED, -err, update->image, load_advice(-err),
-					  "cannot be loaded: ");
-	} else {
-		update->loaded = true;
-		progress("loaded", load_object(update));
-	}
+	if (err)
+		return luctl_fail_errno(LUCTL_FAILED, -err, update->image, load_advice(-err),
+					"cannot be loaded: ");
+	update->loaded = true;
+	progress("loaded", load_object(update));
 
-	if (update->initrd)
-		close(load.initrd);
-out_close:
-	close(load.kernel);
-	return status;
+	return need_same(&update->image_file) ?: need_same(&update->initrd_file);
 }
 
 static enum luctl_status do_limit(struct update *update)
@@ -679,6 +699,8 @@ enum luctl_status luctl_cmd_update(int argc, char **argv)
 
 	status = run_steps(&update);
 	json_object_put(update.report);
+	luctl_file_close(&update.image_file);
+	luctl_file_close(&update.initrd_file);
 	free(update.cmdline);
 
 	return status;

@@ -3,10 +3,10 @@
 /**
  * DOC: Fuzzing of images
  *
- * A target for libFuzzer that opens bytes as an image, which is the one thing that
- * luctl reads from anywhere. The corpus is made by harness/tests/luctl_images.py. With
- * clang, "make fuzz" builds the fuzzer; with any compiler, "make replay" builds a
- * program that runs the files it is given.
+ * A target for libFuzzer that opens bytes as an image, which comes from anywhere. The
+ * corpus is made by harness/tests/luctl_images.py, that of fuzz/boot.c as well. With
+ * clang, "make fuzz" builds the fuzzers; with any compiler, "make replay" builds
+ * programs that run the files they are given.
  */
 
 #include <stdlib.h>
@@ -20,6 +20,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 static void use(const struct luctl_image *image)
 {
 	if (!image->format || !*image->release || strlen(image->kho) >= sizeof(image->kho))
+		abort();
+	if (!*luctl_machine_name(image->machine) ||
+	    (image->unloadable && !*image->unloadable->message))
 		abort();
 	for (size_t i = 0; i < image->notes.count; i++) {
 		const struct luctl_note *note = &image->notes.list[i];

@@ -3,7 +3,7 @@
 /**
  * DOC: Replay of a corpus
  *
- * Runs the target of fuzz/image.c on files, each in a buffer of its very size, for
+ * Runs the target that it is linked with on files, each in a buffer of its very size, for
  * compilers without libFuzzer.
  */
 

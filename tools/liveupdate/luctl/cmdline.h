@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+/**
+ * DOC: Command lines of kernels
+ *
+ * See cmdline.c.
+ */
+
+#ifndef _LUCTL_CMDLINE_H
+#define _LUCTL_CMDLINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * luctl_cmdline_next() - take the next parameter of a command line
+ * @rest: the command line, which is changed; then what is left of it
+ * @name: name of the parameter
+ * @value: its value, NULL if it has none
+ *
+ * Return: whether there was one; "--" and what follows it are not the kernel's.
+ */
+bool luctl_cmdline_next(char **rest, char **name, char **value);
+
+/* Whether this is the name of the parameter @name: '-' and '_' are the same. */
+bool luctl_cmdline_is(const char *name, const char *word);
+
+/**
+ * luctl_cmdline_size() - a number with a unit, as the kernel's memparse() reads it
+ * @text: the text; then what is behind the number
+ *
+ * Return: the number, which wraps around; 0 if there is none, and @text is as before.
+ */
+uint64_t luctl_cmdline_size(const char **text);
+
+/**
+ * luctl_cmdline_last() - value of the last of several parameters with one name
+ * @cmdline: the command line
+ * @name: their name
+ *
+ * Return: the value, "" if it has none, to be freed; NULL without such a parameter.
+ */
+char *luctl_cmdline_last(const char *cmdline, const char *name);
+
+#endif /* _LUCTL_CMDLINE_H */
