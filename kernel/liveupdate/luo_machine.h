@@ -55,12 +55,14 @@ enum luo_phase {
  * struct luo_incoming - a record the previous kernel left
  * @ser: the record, validated.
  * @hash: entry in &luo_machine.incoming_names.
+ * @found: the participant of that name, while RESTORE walks the levels.
  * @subsystem: the participant that restored it, or NULL.
  * @tried: restore was called; it is not called again.
  */
 struct luo_incoming {
 	struct luo_subsystem_ser ser;
 	struct hlist_node hash;
+	struct liveupdate_subsystem *found;
 	struct liveupdate_subsystem *subsystem;
 	bool tried;
 };

@@ -408,30 +408,25 @@ static void luo_restore_one(struct luo_machine *machine,
  */
 void luo_subsystems_restore(struct luo_machine *machine)
 {
-	struct liveupdate_subsystem **found __free(kvfree) = NULL;
+	struct luo_incoming *incoming = machine->incoming;
 	unsigned int count = machine->nr_incoming;
 	u64 start = luo_timeline_now();
 
 	lockdep_assert_held(&machine->lock);
 
-	found = kvzalloc_objs(*found, max(count, 1U));
-	if (!found) {
-		luo_fail(machine, LUO_STEP_RESTORE, "", -ENOMEM);
-		luo_timeline_step(machine, LUO_STEP_RESTORE, start, -ENOMEM);
-		return;
-	}
-
+	/* Nothing is allocated here: nobody is asked twice, and all have to be asked. */
 	scoped_guard(mutex, &machine->registered_lock) {
 		for (unsigned int i = 0; i < count; i++)
-			found[i] = luo_find(machine,
-					    machine->incoming[i].ser.name);
+			incoming[i].found = luo_find(machine,
+						     incoming[i].ser.name);
 	}
 
 	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
 		for (unsigned int i = count; i--; ) {
-			if (found[i] && found[i]->desc->level == level)
-				luo_restore_one(machine, &machine->incoming[i],
-						found[i]);
+			struct liveupdate_subsystem *found = incoming[i].found;
+
+			if (found && found->desc->level == level)
+				luo_restore_one(machine, &incoming[i], found);
 		}
 	}
 	luo_timeline_step(machine, LUO_STEP_RESTORE, start, 0);

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Tests of the state machine without memory
+ *
+ * Three participants go through an update, and each allocation on the way fails
+ * once (include/linux/liveupdate/fault.h): in the machine, in the table, and in
+ * participants. A step that fails says whose fault it was, leaves nothing behind and
+ * works when it is tried again. A step that cannot fail does not.
+ *
+ *	a	workload	optional	hands over a blob of a page
+ *	b	devices		mandatory	hands over a value
+ *	c	memory		mandatory	hands over a blob of four pages
+ *
+ * In the next kernel c needs memory to restore.
+ */
+
+#include <linux/kho_block.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include <linux/liveupdate/fault.h>
+
+#include "luo_kunit.h"
+
+#define LUO_FAULTS_C_PAGES	4
+
+/* Whose fault failures were, as bits. */
+#define LUO_FAULTS_MACHINE	BIT(0)
+#define LUO_FAULTS_A		BIT(1)
+#define LUO_FAULTS_B		BIT(2)
+#define LUO_FAULTS_C		BIT(3)
+
+static const char *const luo_faults_names[] = { "a", "b", "c" };
+
+/* The participants of a kernel; a and c say what they hand over or claim. */
+struct luo_faults {
+	struct luo_kunit_participant *a;
+	struct luo_kunit_participant *b;
+	struct luo_kunit_participant *c;
+};
+
+static struct luo_faults luo_faults_add(struct kunit *test,
+					struct luo_machine *machine)
+{
+	struct luo_faults them;
+
+	them.a = luo_kunit_add(test, machine, "a", LIVEUPDATE_LEVEL_WORKLOAD);
+	them.b = luo_kunit_add(test, machine, "b", LIVEUPDATE_LEVEL_DEVICES);
+	them.c = luo_kunit_add(test, machine, "c", LIVEUPDATE_LEVEL_MEMORY);
+	them.a->offer.size = 100;
+	them.b->offer.value = 0xfedcba9876543210ULL;
+	them.b->desc.class = LIVEUPDATE_MANDATORY;
+	them.c->offer.size = LUO_FAULTS_C_PAGES * PAGE_SIZE;
+	them.c->desc.class = LIVEUPDATE_MANDATORY;
+
+	return them;
+}
+
+static void luo_faults_forget_failed(struct luo_machine *machine)
+{
+	machine->failed_step = LUO_STEP_NONE;
+	machine->failed_name[0] = '\0';
+	machine->failed_errno = 0;
+}
+
+/* Whose fault was it? */
+static unsigned int luo_faults_culprit(const struct luo_machine *machine)
+{
+	return machine->failed_name[0] ?
+	       LUO_FAULTS_A << (machine->failed_name[0] - 'a') :
+	       LUO_FAULTS_MACHINE;
+}
+
+static void luo_faults_want_all(struct kunit *test, enum luo_step step)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(luo_faults_names); i++)
+		luo_kunit_want(test, step, luo_faults_names[i]);
+}
+
+/* PREPARE up to the one that failed, and CANCEL back; nobody if it was the machine. */
+static void luo_faults_want_undone(struct kunit *test, const char *failed)
+{
+	int i;
+
+	if (!*failed)
+		return;
+	for (i = 0; i < ARRAY_SIZE(luo_faults_names); i++) {
+		luo_kunit_want(test, LUO_STEP_PREPARE, luo_faults_names[i]);
+		if (!strcmp(luo_faults_names[i], failed))
+			break;
+	}
+	while (i--)
+		luo_kunit_want(test, LUO_STEP_CANCEL, luo_faults_names[i]);
+}
+
+/* Expects that nothing is left of a prepare. */
+static void luo_faults_expect_idle(struct kunit *test, struct luo_faults *them)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_kunit_participant *all[] = { them->a, them->b, them->c };
+	struct luo_machine *machine = &fixture->machine;
+
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_NULL(test, machine->task);
+	KUNIT_EXPECT_FALSE(test, machine->watched);
+	KUNIT_EXPECT_NULL(test, machine->header);
+	KUNIT_EXPECT_TRUE(test, list_empty(&machine->enlisted));
+	KUNIT_EXPECT_TRUE(test, list_empty(&machine->blocks.blocks));
+	KUNIT_EXPECT_EQ(test, machine->blocks.nblocks, 0);
+	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
+		struct liveupdate_subsystem *subsystem = &all[i]->subsystem;
+
+		KUNIT_EXPECT_EQ(test, subsystem->phase, LUO_PHASE_IDLE);
+		KUNIT_EXPECT_EQ(test, subsystem->data.size, 0);
+		KUNIT_EXPECT_EQ(test, subsystem->data.value, 0);
+	}
+}
+
+static void luo_faults_prepare_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct liveupdate_fault fault = {};
+	struct luo_faults them;
+	unsigned int seen = 0;
+	int err;
+
+	liveupdate_fault_require(test);
+	them = luo_faults_add(test, machine);
+	/* The watchdog runs, too. */
+	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	while (liveupdate_fault_next(test, &fault)) {
+		luo_faults_forget_failed(machine);
+
+		liveupdate_fault_begin(&fault);
+		err = luo_machine_prepare(machine);
+		liveupdate_fault_end(&fault);
+
+		if (err) {
+			KUNIT_EXPECT_TRUE(test, fault.hit);
+			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+			KUNIT_EXPECT_EQ(test, machine->failed_step,
+					LUO_STEP_PREPARE);
+			KUNIT_EXPECT_EQ(test, machine->failed_errno, -ENOMEM);
+			seen |= luo_faults_culprit(machine);
+			luo_faults_want_undone(test, machine->failed_name);
+		} else {
+			KUNIT_EXPECT_EQ(test, machine->failed_errno, 0);
+			KUNIT_EXPECT_EQ(test, machine->state,
+					LIVEUPDATE_STATE_PREPARED);
+			luo_faults_want_all(test, LUO_STEP_PREPARE);
+			luo_kunit_expect_wanted(test);
+			KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+			for (int i = ARRAY_SIZE(luo_faults_names); i--; )
+				luo_kunit_want(test, LUO_STEP_CANCEL,
+					       luo_faults_names[i]);
+		}
+		luo_kunit_expect_wanted(test);
+		luo_faults_expect_idle(test, &them);
+	}
+	KUNIT_EXPECT_EQ(test, seen,
+			LUO_FAULTS_MACHINE | LUO_FAULTS_A | LUO_FAULTS_C);
+}
+
+/* The steps of a prepared machine, which need no memory that they cannot do without. */
+static void luo_faults_freeze_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct liveupdate_fault fault = {};
+	struct luo_faults them;
+	int err, rehearsed, cancelled;
+
+	liveupdate_fault_require(test);
+	them = luo_faults_add(test, machine);
+	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	while (liveupdate_fault_next(test, &fault)) {
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+
+		liveupdate_fault_begin(&fault);
+		rehearsed = luo_machine_rehearse(machine);
+		err = luo_machine_freeze(machine, true);
+		luo_machine_thaw(machine);
+		cancelled = luo_machine_cancel(machine);
+		liveupdate_fault_end(&fault);
+
+		KUNIT_EXPECT_EQ(test, rehearsed, 0);
+		KUNIT_EXPECT_EQ(test, err, 0);
+		KUNIT_EXPECT_EQ(test, cancelled, 0);
+		luo_faults_expect_idle(test, &them);
+		seq_buf_clear(&fixture->log);
+	}
+	KUNIT_EXPECT_EQ(test, machine->failed_errno, 0);
+}
+
+/* c needs memory in its restore. */
+static void luo_faults_restore_hook(struct luo_kunit_participant *participant,
+				    enum luo_step step)
+{
+	void *mem;
+
+	if (step != LUO_STEP_RESTORE)
+		return;
+	mem = kmalloc(PAGE_SIZE, GFP_KERNEL);
+	participant->error[step] = mem ? 0 : -ENOMEM;
+	kfree(mem);
+}
+
+static struct luo_faults luo_faults_add_next(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_faults them = luo_faults_add(test, &fixture->next);
+
+	them.a->claims = true;
+	them.c->claims = true;
+	them.c->hook = luo_faults_restore_hook;
+
+	return them;
+}
+
+static void luo_faults_put(struct luo_kunit_participant *participant)
+{
+	if (participant->claimed)
+		folio_put(virt_to_folio(participant->claimed));
+	participant->claimed = NULL;
+}
+
+/* From a kernel in normal to the next, which has not looked yet. */
+static void luo_faults_jump(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+}
+
+/* Expects that what was handed over is as if nobody had looked at it. */
+static void luo_faults_expect_untouched(struct kunit *test, unsigned long reserved)
+{
+	struct luo_kunit *fixture = test->priv;
+
+	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_NULL(test, fixture->next.incoming);
+	KUNIT_EXPECT_EQ(test, fixture->next.nr_incoming, 0);
+	KUNIT_EXPECT_TRUE(test, hash_empty(fixture->next.incoming_names));
+	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), reserved);
+	luo_kunit_expect_log(test, "");
+}
+
+/* What came of all turns of luo_faults_restore(). */
+struct luo_faults_outcome {
+	unsigned int seen;	/* whose fault it was, by name */
+	unsigned int unread;	/* turns in which nothing could be read */
+	unsigned long kept;	/* pages that nobody claimed */
+};
+
+static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
+			       struct luo_faults_outcome *outcome)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+	struct liveupdate_fault fault = {};
+	int err;
+
+	while (liveupdate_fault_next(test, &fault)) {
+		unsigned long reserved;
+
+		luo_faults_jump(test);
+		reserved = luo_kunit_reserved_pages(test);
+		/* Header, one block, and the blobs. */
+		KUNIT_EXPECT_EQ(test, reserved,
+				outcome->kept + 3 + LUO_FAULTS_C_PAGES);
+		luo_faults_forget_failed(next);
+
+		liveupdate_fault_begin(&fault);
+		err = luo_kunit_boot(test);
+		liveupdate_fault_end(&fault);
+
+		if (err) {
+			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+			luo_faults_expect_untouched(test, reserved);
+			outcome->unread++;
+			KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+		}
+		/* Everybody was asked, whatever failed. */
+		luo_kunit_expect_log(test, " restore:c restore:b restore:a");
+		KUNIT_EXPECT_EQ(test, next->state, LIVEUPDATE_STATE_UPDATED);
+		KUNIT_EXPECT_NOT_NULL(test, them->a->claimed);
+		if (next->failed_errno) {
+			outcome->seen |= luo_faults_culprit(next);
+			luo_kunit_expect_failed(test, next, LUO_STEP_RESTORE,
+						"c", -ENOMEM);
+			KUNIT_EXPECT_NULL(test, them->c->claimed);
+			outcome->kept += LUO_FAULTS_C_PAGES;
+		} else {
+			KUNIT_EXPECT_NOT_NULL(test, them->c->claimed);
+		}
+
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+		luo_kunit_expect_log(test, next->failed_errno ?
+				     " finish:a finish:b" :
+				     " finish:a finish:b finish:c");
+		luo_faults_put(them->a);
+		luo_faults_put(them->c);
+		KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test),
+				outcome->kept);
+	}
+}
+
+static void luo_faults_restore_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_faults_outcome outcome = {};
+	struct luo_faults them;
+
+	liveupdate_fault_require(test);
+	luo_faults_add(test, &fixture->machine);
+	them = luo_faults_add_next(test);
+	/*
+	 * How many nodes the index of blobs needs depends on where they are, so that
+	 * one turn may pass over what comes behind that.
+	 */
+	for (int i = 0; i < 4; i++)
+		luo_faults_restore(test, &them, &outcome);
+	/* The records, and the copy of them. */
+	KUNIT_EXPECT_GE(test, outcome.unread, 2);
+	KUNIT_EXPECT_EQ(test, outcome.seen, LUO_FAULTS_C);
+}
+
+static void luo_faults_finish_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct liveupdate_fault fault = {};
+	struct luo_faults them;
+	int err;
+
+	liveupdate_fault_require(test);
+	luo_faults_add(test, &fixture->machine);
+	them = luo_faults_add_next(test);
+	while (liveupdate_fault_next(test, &fault)) {
+		luo_faults_jump(test);
+		KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+		luo_kunit_expect_log(test, " restore:c restore:b restore:a");
+
+		liveupdate_fault_begin(&fault);
+		err = luo_machine_finish(&fixture->next);
+		liveupdate_fault_end(&fault);
+
+		KUNIT_EXPECT_EQ(test, err, 0);
+		luo_kunit_expect_log(test, " finish:a finish:b finish:c");
+		luo_faults_put(them.a);
+		luo_faults_put(them.c);
+		luo_faults_expect_untouched(test, 0);
+	}
+	KUNIT_EXPECT_EQ(test, fixture->next.failed_errno, 0);
+}
+
+static void luo_faults_list_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct liveupdate_fault fault = {};
+	unsigned int failed = 0;
+
+	liveupdate_fault_require(test);
+	luo_faults_add(test, &fixture->machine);
+	while (liveupdate_fault_next(test, &fault)) {
+		char *text = NULL;
+		ssize_t size;
+
+		liveupdate_fault_begin(&fault);
+		size = luo_subsystems_show(&fixture->machine, &text);
+		liveupdate_fault_end(&fault);
+
+		if (size < 0) {
+			KUNIT_EXPECT_EQ(test, size, -ENOMEM);
+			KUNIT_EXPECT_NULL(test, text);
+			failed++;
+		} else {
+			KUNIT_ASSERT_NOT_NULL(test, text);
+			KUNIT_EXPECT_EQ(test, size, strlen(text));
+		}
+		kvfree(text);
+	}
+	KUNIT_EXPECT_EQ(test, failed, 1);
+}
+
+static struct kunit_case luo_faults_cases[] = {
+	KUNIT_CASE(luo_faults_prepare_test),
+	KUNIT_CASE(luo_faults_freeze_test),
+	KUNIT_CASE(luo_faults_restore_test),
+	KUNIT_CASE(luo_faults_finish_test),
+	KUNIT_CASE(luo_faults_list_test),
+	{}
+};
+
+static struct kunit_suite luo_faults_suite = {
+	.name = "luo-faults",
+	.init = luo_kunit_init,
+	.exit = luo_kunit_exit,
+	.test_cases = luo_faults_cases,
+};
+
+kunit_test_suite(luo_faults_suite);
