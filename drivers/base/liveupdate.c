@@ -259,7 +259,8 @@ int device_liveupdate_request(struct device *dev, bool on)
 		return 0;
 	liveupdate = device_liveupdate_get(dev);
 	if (!liveupdate)
-		return -ENOMEM;
+		return device_liveupdate_fail(dev, "request", -ENOMEM,
+					      "out of memory");
 
 	guard(mutex)(&layer->lock);
 	if (layer->closed)
@@ -328,7 +329,8 @@ static int device_liveupdate_enter(struct device *dev, bool path)
 
 	liveupdate = device_liveupdate_get(dev);
 	if (!liveupdate)
-		return -ENOMEM;
+		return device_liveupdate_fail(dev, "prepare", -ENOMEM,
+					      "out of memory");
 
 	guard(mutex)(&device_liveupdate_layer.lock);
 	device_liveupdate_add(liveupdate, path);

@@ -39,6 +39,7 @@
 #include <linux/kexec_handover.h>
 #include <linux/kthread.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate/fault.h>
 #include <linux/module.h>
 #include <linux/panic.h>
 #include <linux/seq_buf.h>
@@ -3270,6 +3271,315 @@ static void dlu_harmless_quarantined_test(struct kunit *test)
 	dlu_expect_harmless(test, BIT(1));
 }
 
+/* 13. Without memory: each allocation fails once. */
+
+/* What must be the same after everything was undone. */
+struct dlu_counts {
+	unsigned int references;
+	int awake;
+};
+
+static struct dlu_counts dlu_counts(const struct dlu_device *dlu_dev)
+{
+	return (struct dlu_counts){
+		.references = kref_read(&dlu_dev->dev.kobj.kref),
+		.awake = atomic_read(&dlu_dev->dev.power.usage_count),
+	};
+}
+
+static void dlu_expect_counts(struct kunit *test, const struct dlu_device *dlu_dev,
+			      struct dlu_counts before)
+{
+	struct dlu_counts now = dlu_counts(dlu_dev);
+
+	KUNIT_EXPECT_EQ(test, now.references, before.references);
+	KUNIT_EXPECT_EQ(test, now.awake, before.awake);
+}
+
+/* How often this callback ran since the log was cleared. */
+static unsigned int dlu_nr_calls(const char *call)
+{
+	unsigned int nr = 0;
+	const char *at;
+
+	guard(mutex)(&dlu->lock);
+	at = seq_buf_str(&dlu->log);
+	while ((at = strstr(at, call))) {
+		at++;
+		nr++;
+	}
+
+	return nr;
+}
+
+static void dlu_fault_request_test(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct liveupdate_fault fault = {};
+	unsigned int failed = 0;
+	struct dlu_counts counts;
+	struct dlu_device *a;
+	int err;
+
+	liveupdate_fault_require(test);
+	a = dlu_make(test, "a", NULL);
+	counts = dlu_counts(a);
+	while (liveupdate_fault_next(test, &fault)) {
+		layer->failed_step = NULL;
+
+		liveupdate_fault_begin(&fault);
+		err = device_liveupdate_request(&a->dev, true);
+		liveupdate_fault_end(&fault);
+
+		if (err) {
+			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+			dlu_expect_failed(test, "request", "a", -ENOMEM, NULL);
+			failed++;
+		} else {
+			KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
+			KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev,
+									   false));
+		}
+		KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
+		dlu_expect_counts(test, a, counts);
+	}
+	KUNIT_EXPECT_GE(test, failed, 1);
+}
+
+static void dlu_fault_prepare(struct kunit *test, const struct dlu_chain *chain,
+			      unsigned long *seen)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct dlu_device *const all[] = { chain->bridge, chain->a, chain->b };
+	struct liveupdate_fault fault = {};
+	struct dlu_counts counts[ARRAY_SIZE(all)];
+	int err;
+
+	for (int i = 0; i < ARRAY_SIZE(all); i++)
+		counts[i] = dlu_counts(all[i]);
+	while (liveupdate_fault_next(test, &fault)) {
+		layer->failed_step = NULL;
+		dlu_clear_log();
+
+		liveupdate_fault_begin(&fault);
+		err = dlu_do_prepare();
+		liveupdate_fault_end(&fault);
+
+		if (err) {
+			KUNIT_EXPECT_TRUE(test, fault.hit);
+			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+			/* Of the table no device can be blamed. */
+			for (int i = 0; layer->failed_step && i < ARRAY_SIZE(all); i++)
+				if (!strcmp(layer->failed_id, all[i]->id))
+					*seen |= BIT(i);
+			if (layer->failed_step)
+				KUNIT_EXPECT_EQ(test, layer->failed_errno, -ENOMEM);
+		} else {
+			KUNIT_EXPECT_NULL(test, layer->failed_step);
+			KUNIT_EXPECT_EQ(test, dlu_nr_calls(" bus-prepare:"), 2);
+			dlu_do_cancel();
+		}
+		KUNIT_EXPECT_EQ(test, dlu_nr_calls(" bus-prepare:"),
+				dlu_nr_calls(" bus-cancel:"));
+		KUNIT_EXPECT_EQ(test, dlu_nr_calls(" prepare:"),
+				dlu_nr_calls(" cancel:"));
+		KUNIT_EXPECT_EQ(test, dlu_nr_calls(" path-on:"),
+				dlu_nr_calls(" path-off:"));
+		dlu_expect_idle(test);
+		for (int i = 0; i < ARRAY_SIZE(all); i++)
+			dlu_expect_counts(test, all[i], counts[i]);
+	}
+	dlu_clear_log();
+}
+
+static void dlu_fault_prepare_test(struct kunit *test)
+{
+	struct dlu_chain chain;
+	unsigned long seen = 0;
+
+	liveupdate_fault_require(test);
+	chain = dlu_make_chain(test);
+	chain.b->blob = true;
+	dlu_request(test, chain.b);
+	dlu_fault_prepare(test, &chain, &seen);
+	/* What is known of a device is kept: the second time it is there already. */
+	dlu_fault_prepare(test, &chain, &seen);
+	/* The bridge has nothing to save: it was not possible to take note of it. */
+	KUNIT_EXPECT_EQ(test, seen, 7);
+}
+
+static void dlu_fault_freeze_test(struct kunit *test)
+{
+	struct liveupdate_fault fault = {};
+	struct dlu_chain chain;
+	int err;
+
+	liveupdate_fault_require(test);
+	chain = dlu_make_chain(test);
+	dlu_request(test, chain.b);
+	while (liveupdate_fault_next(test, &fault)) {
+		KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+
+		liveupdate_fault_begin(&fault);
+		err = dlu_do_freeze();
+		dlu_do_thaw();
+		dlu_do_cancel();
+		liveupdate_fault_end(&fault);
+
+		KUNIT_EXPECT_EQ(test, err, 0);
+		dlu_expect_idle(test);
+		dlu_clear_log();
+	}
+}
+
+static unsigned int dlu_nr_freed(void)
+{
+	struct dlu_memory *memory;
+	unsigned int nr = 0;
+
+	list_for_each_entry(memory, &dlu->memory, list)
+		nr += memory->freed;
+
+	return nr;
+}
+
+static void dlu_fault_restore_test(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct liveupdate_fault fault = {};
+	unsigned int failed = 0;
+	int err;
+
+	liveupdate_fault_require(test);
+	dlu_jump_chain(test);
+	while (liveupdate_fault_next(test, &fault)) {
+		liveupdate_fault_begin(&fault);
+		err = dlu_do_restore();
+		liveupdate_fault_end(&fault);
+
+		KUNIT_EXPECT_EQ(test, dlu_nr_freed(), 0);
+		if (err) {
+			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+			KUNIT_EXPECT_FALSE(test, layer->awaiting);
+			KUNIT_EXPECT_NULL(test, layer->incoming);
+			KUNIT_EXPECT_NULL(test, layer->buckets);
+			KUNIT_EXPECT_NULL(test, layer->harmless);
+			KUNIT_EXPECT_EQ(test, layer->nr_incoming, 0);
+			KUNIT_EXPECT_EQ(test, layer->nr_harmless, 0);
+			KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
+			KUNIT_EXPECT_EQ(test, layer->nr_lost, 0);
+			failed++;
+			KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
+		}
+		KUNIT_EXPECT_EQ(test, layer->nr_incoming, 3);
+		KUNIT_EXPECT_EQ(test, layer->nr_absent, 3);
+		KUNIT_EXPECT_TRUE(test, layer->awaiting);
+		dlu_unboot();
+	}
+	/* Records, buckets, and a bit for each record. */
+	KUNIT_EXPECT_GE(test, failed, 3);
+}
+
+/* Expects that everything that was handed over is freed, and nobody waits for it. */
+static void dlu_expect_disposed(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	KUNIT_EXPECT_EQ(test, dlu_nr_freed(), list_count_nodes(&dlu->memory));
+	KUNIT_EXPECT_EQ(test, dlu->rogue, 0);
+	KUNIT_EXPECT_NULL(test, layer->incoming);
+	KUNIT_EXPECT_NULL(test, layer->buckets);
+	KUNIT_EXPECT_EQ(test, layer->nr_incoming, 0);
+	KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, layer->nr_claimed, 0);
+}
+
+/*
+ * A device that was handed over appears and is probed: the driver core itself needs
+ * memory for it. Either it does not appear, and does so later; or it is taken over;
+ * or it is made harmless once, and is an ordinary device after finish.
+ */
+static void dlu_fault_appear_test(struct kunit *test)
+{
+	unsigned int absent = 0, reclaimed = 0, quarantined = 0, at_once = 0;
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct liveupdate_fault fault = {};
+	struct dlu_device *a;
+	int err;
+
+	liveupdate_fault_require(test);
+	dlu_jump_one(test, DLU_ONE);
+	while (liveupdate_fault_next(test, &fault)) {
+		a = dlu_new(test, "a", NULL);
+
+		liveupdate_fault_begin(&fault);
+		err = device_add(&a->dev);
+		liveupdate_fault_end(&fault);
+
+		if (err) {
+			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+			dlu_expect(test, "");
+			KUNIT_EXPECT_EQ(test, layer->nr_absent, 1);
+			KUNIT_EXPECT_EQ(test, layer->nr_claimed, 0);
+			KUNIT_EXPECT_EQ(test, dlu_nr_freed(), 0);
+			absent++;
+			dlu_add(test, a);
+		}
+		a->gone = false;
+
+		KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
+		if (!a->dev.liveupdate) {
+			/* Nothing could be noted of it. */
+			KUNIT_EXPECT_EQ(test, dlu_nr_calls(" quarantine:a blob:a"), 1);
+			at_once++;
+		} else if (dlu_nr_calls(" quarantine:a")) {
+			dlu_expect_fate(test, 0, QUARANTINED);
+			KUNIT_EXPECT_NULL(test, a->dev.driver);
+			KUNIT_EXPECT_EQ(test, dlu_nr_freed(), 0);
+			quarantined++;
+		} else {
+			dlu_expect_fate(test, 0, RECLAIMED);
+			KUNIT_EXPECT_EQ(test, dlu_nr_calls(" adopt:a"), 1);
+			reclaimed++;
+		}
+		KUNIT_EXPECT_LE(test, dlu_nr_calls(" quarantine:a"), 1);
+
+		dlu_do_finish();
+		dlu_expect_disposed(test);
+		dlu_clear_log();
+		dlu_del(a);
+		dlu_unboot();
+		dlu_boot(test);
+	}
+	KUNIT_EXPECT_GT(test, absent, 0);
+	KUNIT_EXPECT_GT(test, reclaimed, 0);
+	KUNIT_EXPECT_GT(test, quarantined, 0);
+	KUNIT_EXPECT_EQ(test, at_once, 1);
+}
+
+static void dlu_fault_finish_test(struct kunit *test)
+{
+	struct liveupdate_fault fault = {};
+
+	liveupdate_fault_require(test);
+	dlu_jump_chain(test);
+	while (liveupdate_fault_next(test, &fault)) {
+		dlu_boot(test);
+		dlu_make_chain(test);
+		dlu_clear_log();
+
+		liveupdate_fault_begin(&fault);
+		device_liveupdate_finish(&dlu_subsystem, &dlu->handed);
+		liveupdate_fault_end(&fault);
+
+		device_liveupdate_flush();
+		dlu_expect(test, " finish:b finish:a blob:a");
+		dlu_expect_disposed(test);
+		dlu_del_all();
+		dlu_unboot();
+	}
+}
+
 static const struct bus_type *const dlu_buses[] = {
 	&dlu_bus, &dlu_second_bus, &dlu_foreign_bus,
 };
@@ -3391,7 +3701,26 @@ static struct kunit_suite dlu_suite = {
 	.test_cases = dlu_cases,
 };
 
-kunit_test_suite(dlu_suite);
+static struct kunit_case dlu_fault_cases[] = {
+	KUNIT_CASE(dlu_fault_request_test),
+	KUNIT_CASE(dlu_fault_prepare_test),
+	KUNIT_CASE(dlu_fault_freeze_test),
+	KUNIT_CASE(dlu_fault_restore_test),
+	KUNIT_CASE_SLOW(dlu_fault_appear_test),
+	KUNIT_CASE(dlu_fault_finish_test),
+	{}
+};
+
+static struct kunit_suite dlu_fault_suite = {
+	.name = "device_liveupdate_faults",
+	.suite_init = dlu_suite_init,
+	.suite_exit = dlu_suite_exit,
+	.init = dlu_init,
+	.exit = dlu_exit,
+	.test_cases = dlu_fault_cases,
+};
+
+kunit_test_suites(&dlu_suite, &dlu_fault_suite);
 
 MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
 MODULE_IMPORT_NS("LIVEUPDATE");
