@@ -33,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/reboot.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -150,16 +151,21 @@ static void copy(int from, const char *to, int flags)
 static void meddle(const struct script *script)
 {
 	const char *image = getenv("LUCTL_SHIM_IMAGE");
+	struct stat status;
 	char other[PATH_MAX];
 	int fd;
 
 	snprintf(other, sizeof(other), "%s/other", folder());
 	if (script->replace && rename(other, image))
 		_exit(94);
+	/* Whoever did it may have set the time back. */
 	if (script->write) {
+		stat(image, &status);
 		fd = real_open(other, O_RDONLY, 0);
 		copy(fd, image, 0);
 		close(fd);
+		utimensat(AT_FDCWD, image, (struct timespec[]){ status.st_atim, status.st_mtim },
+			  0);
 	}
 	if (script->grow) {
 		fd = real_open(image, O_WRONLY | O_APPEND, 0);

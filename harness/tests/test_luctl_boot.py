@@ -213,6 +213,28 @@ class Memory(BootTest):
                             used=(RAM[0], (1 << 20, 0x3ff00000)))
             self.assertEqual(self.findings(OK, ""), [])
 
+    def test_exactmap(self):
+        """It forgets what was reserved, too."""
+        self.put_memory(given=(*RAM, (0x3ff00000, 0x40000000, 2)),
+                        used=(RAM[0], (1 << 20, 0x3ff00000)))
+        self.assertEqual(self.findings(
+            OK, "memmap=exactmap,1G@0,1M$1023M"), [])
+        self.assertEqual(len(self.findings(
+            NO_GO, "memmap=exactmap,1023M@0,4K$512M")), 1)
+        self.put_memory(given=(*RAM, (0x38000000, 0x38001000, 2)),
+                        used=(RAM[0], (1 << 20, 0x38000000)),
+                        scratch=((0x30000000, 0x34000000),))
+        self.assertEqual(self.check(OK, "memmap=exactmap,1G@0")["scratch"][
+            "parts"]["pages"], 16 * MIB)
+        # What is reserved again in one section makes it vanish as a whole.
+        self.put_memory(given=((0, GIB), (GIB - 128 * MIB, GIB, 2)),
+                        used=((0, GIB - 128 * MIB),),
+                        scratch=((0x20000000, 0x24000000),))
+        for line, mib in (("", 14), ("memmap=1G@0", 14),
+                          ("memmap=exactmap,1G@0", 16)):
+            self.assertEqual(self.check(OK, line)["scratch"]["parts"]["pages"],
+                             mib * MIB)
+
     def test_many_entries(self):
         """128 are in boot_params, the rest in a setup_data."""
         given = [(i * MIB, (i + 1) * MIB) for i in range(1024)]
@@ -521,6 +543,12 @@ class Images(BootTest):
             result = self.luctl("check", self.image)
             self.assertEqual(result.status, UNREADABLE, result)
             self.assertIn(word, result.err)
+        # In memory it may be larger than in the file.
+        large = bytearray(images.uki(images.arm64(images.notes(PCI, LOG)),
+                                     0xaa64))
+        at = large.index(b".linux\0\0") + 8
+        large[at:at + 4] = b"\xff" * 4
+        self.assertIn("for aarch64", self.why(bytes(large)))
 
 
 class Sanitized(BootTest):
