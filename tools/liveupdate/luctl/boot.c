@@ -179,7 +179,7 @@ static void judge_killers(const struct luctl_boot *boot, struct luctl_findings *
 	header = luctl_cmdline_last(boot->cmdline, "elfcorehdr");
 	if (header && *header)
 		luctl_find(findings, LUCTL_VERDICT_NO_GO, THING_CMDLINE,
-			   luctl_format("elfcorehdr= makes a crash kernel, which takes nothing over"),
+			   luctl_format("elfcorehdr= makes a crash kernel that takes nothing over"),
 			   luctl_format("leave elfcorehdr= away"));
 	free(header);
 }
@@ -479,6 +479,10 @@ static uint64_t largest_area(const struct luctl_map *scratch)
 static uint64_t parameters(const struct luctl_boot *boot, const struct luctl_map *scratch,
 			   uint64_t memory, struct luctl_findings *findings)
 {
+	static const char misfit[] =
+		"%s=%s does not fit into scratch areas of at most %llu MiB";
+	static const char advice[] =
+		"do without it, or boot this kernel with a larger kho_scratch=";
 	char *copy = luctl_format("%s", boot->cmdline ?: ""), *rest = copy, *name, *value;
 	uint64_t largest = largest_area(scratch), total = 0;
 
@@ -503,9 +507,8 @@ static uint64_t parameters(const struct luctl_boot *boot, const struct luctl_map
 			total += size;
 		else
 			luctl_find(findings, LUCTL_VERDICT_GO, THING_CMDLINE,
-				   luctl_format("%s=%s does not fit into scratch areas of at most %llu MiB",
-						name, value, mib(largest)),
-				   luctl_format("do without it, or boot this kernel with a larger kho_scratch="));
+				   luctl_format(misfit, name, value, mib(largest)),
+				   luctl_format("%s", advice));
 	}
 	free(copy);
 
