@@ -233,8 +233,9 @@ static void judge_scratch_parameter(const struct luctl_boot *boot,
 
 static void judge_movable_node(const struct luctl_boot *boot, struct luctl_findings *findings)
 {
-	static const char why[] =
-		"movable_node keeps the early boot out of memory that can be unplugged, where scratch may be";
+	static const char why[] = {
+		"movable_node keeps the early boot out of memory that can be unplugged, where scratch may be"
+	};
 	char *next = luctl_cmdline_last(boot->cmdline, "movable_node"), *here = NULL;
 	size_t size;
 	void *text;
@@ -712,12 +713,15 @@ static struct json_object *judge_scratch(const struct luctl_boot *boot,
 					 const struct luctl_map *scratch,
 					 struct luctl_findings *findings)
 {
-	static const char misfit[] =
-		"the image (%llu MiB unpacked) and the initramfs (%llu MiB) cannot be loaded into the scratch areas of %s MiB";
-	static const char too_small[] =
-		"the boot needs %llu MiB of scratch memory, but there are %s MiB: image %llu, initramfs %llu, struct pages %llu, hash tables %llu, processors %llu, parameters %llu, the rest and a margin %llu";
-	static const char advice[] =
-		"boot this kernel with %s, or without kho_scratch=, which takes twice what that boot needs";
+	static const char misfit[] = {
+		"the image (%llu MiB unpacked) and the initramfs (%llu MiB) cannot be loaded into the scratch areas of %s MiB"
+	};
+	static const char too_small[] = {
+		"the boot needs %llu MiB of scratch memory, but there are %s MiB: image %llu, initramfs %llu, struct pages %llu, hash tables %llu, processors %llu, parameters %llu, the rest and a margin %llu"
+	};
+	static const char advice[] = {
+		"boot this kernel with %s, or without kho_scratch=, which takes twice what that boot needs"
+	};
 	struct need need = find_need(boot, map, scratch, findings);
 	char *enough = NULL, *areas = describe_areas(scratch);
 	bool loads = can_load(boot, scratch, &need);
@@ -747,8 +751,9 @@ static struct json_object *judge_scratch(const struct luctl_boot *boot,
 struct json_object *luctl_judge_boot(const struct luctl_boot *boot,
 				     struct luctl_findings *findings)
 {
-	static const char needs_debugfs[] =
-		"run luctl as root with debugfs mounted, in a kernel with CONFIG_KEXEC_HANDOVER_DEBUGFS";
+	static const char needs_debugfs[] = {
+		"run luctl as root with debugfs mounted, in a kernel with CONFIG_KEXEC_HANDOVER_DEBUGFS"
+	};
 	static const char other_machine[] =
 		"luctl does not know what a kernel of this machine needs of scratch memory";
 	struct luctl_map map = { 0 }, scratch = { 0 };

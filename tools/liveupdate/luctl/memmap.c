@@ -368,7 +368,7 @@ static int add_setup_data(struct luctl_map *map)
 		if (err)
 			break;
 		if (strtoul(type, NULL, 0) == SETUP_E820_EXT) {
-			strcpy(path + strlen(path) - strlen("type"), "data");
+			memcpy(path + strlen(path) - strlen("type"), "data", strlen("data"));
 			err = luctl_read_file(path, TEXT_LIMIT, &data, &size);
 			if (!err) {
 				err = luctl_map_entries(map, data, size);
