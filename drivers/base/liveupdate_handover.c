@@ -405,6 +405,7 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_read_table);
 
 /**
  * device_liveupdate_release_table() - free the table that was copied

@@ -15,7 +15,9 @@ IN_UPDATED = ("sysfs_updated",)
 # The KUnit suites that are in modules, which scenarios of their own load.
 MODULES = {"device_liveupdate": "liveupdate_kunit", "dma_liveupdate": "dma_liveupdate_kunit",
            "device_liveupdate_faults": "liveupdate_kunit",
-           "dma_liveupdate_faults": "dma_liveupdate_kunit"}
+           "dma_liveupdate_faults": "dma_liveupdate_kunit",
+           "device-liveupdate-mutate": "liveupdate_mutate_kunit",
+           "dma-liveupdate-mutate": "dma_liveupdate_mutate_kunit"}
 
 _SUITE = re.compile(r"^static struct kunit_suite \w+ = \{$(.*?)^\};$", re.M | re.S)
 _NAME = re.compile(r'\.name\s*=\s*"([^"]+)"')

@@ -403,6 +403,7 @@ int dma_liveupdate_read_table(const struct liveupdate_data *data)
 
 	return 0;
 }
+EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_read_table);
 
 /**
  * dma_liveupdate_release_table() - free the table that was copied

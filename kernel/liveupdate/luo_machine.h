@@ -259,4 +259,7 @@ int luo_handover_read(phys_addr_t header, size_t size,
 void luo_handover_release(phys_addr_t header);
 bool luo_handed_over(phys_addr_t phys, size_t size);
 
+/* luo_shutdown_log.c */
+int luo_shutdown_log_check(const void *mem, size_t size);
+
 #endif /* _LINUX_LUO_MACHINE_H */

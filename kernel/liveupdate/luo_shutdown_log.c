@@ -159,20 +159,39 @@ static void luo_shutdown_log_cancel(struct liveupdate_subsystem *subsystem,
 	liveupdate_data_free(data);
 }
 
+/**
+ * luo_shutdown_log_check() - is this the log of a shutdown?
+ * @mem: what the previous kernel left
+ * @size: bytes that can be read there
+ *
+ * Context: any.
+ * Return: 0; -EINVAL if the format is not known or the length is out of bounds;
+ * -EBADMSG if the checksum differs.
+ */
+int luo_shutdown_log_check(const void *mem, size_t size)
+{
+	const struct luo_shutdown_log_ser *ser = mem;
+
+	if (size < sizeof(*ser) ||
+	    memcmp(ser->compatible, luo_shutdown_log_compatible,
+		   sizeof(ser->compatible)) ||
+	    ser->length > size - sizeof(*ser))
+		return -EINVAL;
+
+	return ser->crc == luo_shutdown_log_crc(ser) ? 0 : -EBADMSG;
+}
+
 static int luo_shutdown_log_restore(struct liveupdate_subsystem *subsystem,
 				    struct liveupdate_data *data)
 {
 	struct luo_shutdown_log *log = to_log(subsystem);
 	const struct luo_shutdown_log_ser *ser = liveupdate_data_blob(data);
 	void *blob, *text;
+	int err;
 
-	if (data->size < sizeof(*ser) ||
-	    memcmp(ser->compatible, luo_shutdown_log_compatible,
-		   sizeof(ser->compatible)) ||
-	    ser->length > data->size - sizeof(*ser))
-		return -EINVAL;
-	if (ser->crc != luo_shutdown_log_crc(ser))
-		return -EBADMSG;
+	err = luo_shutdown_log_check(ser, data->size);
+	if (err)
+		return err;
 
 	text = kvmemdup(ser + 1, max(ser->length, 1U), GFP_KERNEL);
 	if (!text)

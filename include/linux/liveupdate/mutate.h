@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Damage to handed-over memory in bulk, for KUnit. The idea is in
+ * kernel/liveupdate/luo_mutate.c.
+ */
+
+#ifndef _LINUX_LIVEUPDATE_MUTATE_H
+#define _LINUX_LIVEUPDATE_MUTATE_H
+
+#include <linux/prandom.h>
+#include <linux/types.h>
+
+struct kunit;
+struct page;
+
+#define LUO_MUTATE_AREAS	16
+#define LUO_MUTATE_FIELDS	768
+
+/**
+ * struct luo_mutate_area - memory that the previous kernel left
+ * @page: where it is.
+ * @order: number of pages, as a power of two.
+ * @used: bytes that mean something, from the start; 0 if no damage is done there.
+ */
+struct luo_mutate_area {
+	struct page *page;
+	unsigned int order;
+	size_t used;
+};
+
+/**
+ * struct luo_mutate_field - a number in one of the areas
+ * @area: which area.
+ * @offset: where in the area.
+ * @size: bytes: 1, 2, 4 or 8.
+ */
+struct luo_mutate_field {
+	u16 area;
+	u16 offset;
+	u8 size;
+};
+
+/**
+ * struct luo_mutate - images of what the previous kernel left
+ * @test: the test.
+ * @rnd: where the damage comes from, seeded anew for each image.
+ * @areas: the memory.
+ * @nr_areas: number of @areas.
+ * @fields: numbers that are worth a try.
+ * @nr_fields: number of @fields.
+ * @own: memory of this kernel, which nobody handed over.
+ * @image: number of the image.
+ * @count: number of images.
+ * @taint: flags of this kernel before the test.
+ * @total: pages that this kernel manages, before the test.
+ * @free: free pages, before the test.
+ */
+struct luo_mutate {
+	struct kunit *test;
+	struct rnd_state rnd;
+	struct luo_mutate_area areas[LUO_MUTATE_AREAS];
+	unsigned int nr_areas;
+	struct luo_mutate_field fields[LUO_MUTATE_FIELDS];
+	unsigned int nr_fields;
+	struct page *own;
+	unsigned int image;
+	unsigned int count;
+	unsigned long taint;
+	unsigned long total;
+	long free;
+};
+
+void luo_mutate_begin(struct luo_mutate *mutate, struct kunit *test,
+		      unsigned int share);
+unsigned int luo_mutate_area(struct luo_mutate *mutate, unsigned int order);
+bool luo_mutate_next(struct luo_mutate *mutate);
+void *luo_mutate_mem(const struct luo_mutate *mutate, unsigned int area);
+u64 luo_mutate_phys(const struct luo_mutate *mutate, unsigned int area);
+void luo_mutate_field(struct luo_mutate *mutate, unsigned int area,
+		      const void *field, size_t size);
+void luo_mutate_damage(struct luo_mutate *mutate);
+bool luo_mutate_reserved(const struct luo_mutate *mutate, unsigned int area);
+unsigned int luo_mutate_nr_reserved(const struct luo_mutate *mutate);
+bool luo_mutate_handed_over(const struct luo_mutate *mutate, phys_addr_t phys,
+			    size_t size, bool exact);
+bool luo_mutate_wrong(struct luo_mutate *mutate, bool wrong, const char *what);
+void luo_mutate_end(struct luo_mutate *mutate);
+
+#endif /* _LINUX_LIVEUPDATE_MUTATE_H */

@@ -1,0 +1,551 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Tests of the readers of the core against damaged images in bulk
+ *
+ * The table of participants, the timeline and the log of the shutdown, each with the
+ * damage of luo_mutate.c. Every case comes twice. As the damage left it, nothing of
+ * it may be believed: what is accepted is what was handed over. With checksums that
+ * were corrected after the damage, which only a kernel with a bug does, what is accepted
+ * is within the bounds that the format has, no memory has two owners, and nothing
+ * is touched or freed that was not handed over.
+ */
+
+#include <kunit/static_stub.h>
+#include <linux/crc32.h>
+#include <linux/io.h>
+#include <linux/kho_block.h>
+#include <linux/kho/abi/shutdown_log.h>
+#include <linux/liveupdate/mutate.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "luo_kunit.h"
+#include "luo_timeline.h"
+
+#define LUO_MUTATE_PER_BLOCK	((unsigned int)LUO_SUBSYSTEMS_PER_BLOCK)
+
+/* Areas of the table of participants. */
+enum {
+	LUO_AREA_HEADER,
+	LUO_AREA_FIRST,
+	LUO_AREA_SECOND,
+	LUO_AREA_BLOB,
+	LUO_AREA_LONG_BLOB,
+	LUO_AREA_OTHER,
+};
+
+#define LUO_MUTATE_KNOWN	3
+
+/**
+ * struct luo_mutate_case - a case
+ * @name: its name.
+ * @sealed: checksums are corrected after the damage.
+ * @share: how many of a thousand images it gets.
+ */
+struct luo_mutate_case {
+	const char *name;
+	bool sealed;
+	unsigned int share;
+};
+
+static const struct luo_mutate_case luo_mutate_cases[] = {
+	{ "as it is", false, 100 },
+	{ "checksums corrected", true, 150 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(luo_mutate_case, luo_mutate_cases, name);
+
+/* Stubs have no argument for it. */
+static struct luo_mutate *luo_mutate;
+
+static bool luo_mutate_stub(phys_addr_t phys, size_t size)
+{
+	return luo_mutate_handed_over(luo_mutate, phys, size, false);
+}
+
+static u32 luo_mutate_crc(u32 crc, const void *data, size_t size)
+{
+	return ~crc32_le(~crc, data, size);
+}
+
+/* What participant @index hands over: a blob, a plain value, a larger blob, values. */
+static void luo_mutate_record(struct luo_subsystem_ser *ser, unsigned int index)
+{
+	*ser = (struct luo_subsystem_ser){
+		.version = index + 1,
+		.flags = index % 2 ? LUO_SUBSYSTEM_SER_MANDATORY : 0,
+		.value = index,
+	};
+	snprintf(ser->name, sizeof(ser->name), "participant-%u", index);
+	if (index != 0 && index != 2)
+		return;
+	ser->flags |= LUO_SUBSYSTEM_SER_BLOB;
+	ser->value = luo_mutate_phys(luo_mutate, index ? LUO_AREA_LONG_BLOB :
+				     LUO_AREA_BLOB);
+	ser->size = index ? PAGE_SIZE + 1 : 100;
+}
+
+static struct luo_subsystems_ser *luo_mutate_header(void)
+{
+	return luo_mutate_mem(luo_mutate, LUO_AREA_HEADER);
+}
+
+/* What a reader that trusts the header would find right. */
+static void luo_mutate_seal(void)
+{
+	struct luo_subsystems_ser *header = luo_mutate_header();
+	unsigned int left = header->count;
+	u64 next = header->records;
+	u32 crc = 0;
+
+	while (left && luo_mutate_stub(next, KHO_BLOCK_SIZE)) {
+		const struct kho_block_header_ser *block = phys_to_virt(next);
+		unsigned int count = min(left, LUO_MUTATE_PER_BLOCK);
+
+		crc = luo_mutate_crc(crc, block, sizeof(*block) +
+				     count * sizeof(struct luo_subsystem_ser));
+		next = block->next;
+		left -= count;
+		if (header->count > LUO_SUBSYSTEMS_MAX)
+			break;
+	}
+	header->table_crc = crc;
+	header->header_crc = luo_mutate_crc(0, header,
+					    offsetof(struct luo_subsystems_ser,
+						     header_crc));
+}
+
+static void luo_mutate_write_block(unsigned int area, unsigned int first,
+				   unsigned int count, u64 next)
+{
+	struct kho_block_header_ser *block = luo_mutate_mem(luo_mutate, area);
+	struct luo_subsystem_ser *ser = (void *)(block + 1);
+
+	block->next = next;
+	block->count = count;
+	luo_mutate_field(luo_mutate, area, &block->next, sizeof(block->next));
+	luo_mutate_field(luo_mutate, area, &block->count, sizeof(block->count));
+	for (unsigned int i = 0; i < count; i++, ser++) {
+		luo_mutate_record(ser, first + i);
+		if (i >= LUO_MUTATE_KNOWN)
+			continue;
+		luo_mutate_field(luo_mutate, area, &ser->version, 4);
+		luo_mutate_field(luo_mutate, area, &ser->flags, 4);
+		luo_mutate_field(luo_mutate, area, &ser->value, 8);
+		luo_mutate_field(luo_mutate, area, &ser->size, 8);
+		luo_mutate_field(luo_mutate, area, &ser->name[12], 1);
+	}
+	luo_mutate->areas[area].used = (void *)ser - (void *)block;
+}
+
+/* A table as an intact kernel leaves it, with a record for each of @count. */
+static void luo_mutate_write(unsigned int count)
+{
+	struct luo_subsystems_ser *header = luo_mutate_header();
+	unsigned int first = min(count, LUO_MUTATE_PER_BLOCK);
+
+	*header = (struct luo_subsystems_ser){
+		.compatible = LUO_SUBSYSTEMS_COMPATIBLE,
+		.state = LUO_SUBSYSTEMS_FROZEN,
+		.count = count,
+		.records = luo_mutate_phys(luo_mutate, LUO_AREA_FIRST),
+	};
+	luo_mutate->areas[LUO_AREA_HEADER].used = sizeof(*header);
+	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->state, 4);
+	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->count, 4);
+	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->records, 8);
+	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->compatible[15], 1);
+
+	luo_mutate_write_block(LUO_AREA_FIRST, 0, first, count == first ? 0 :
+			       luo_mutate_phys(luo_mutate, LUO_AREA_SECOND));
+	if (count > first)
+		luo_mutate_write_block(LUO_AREA_SECOND, first, count - first, 0);
+	luo_mutate_seal();
+	memset(luo_mutate_mem(luo_mutate, LUO_AREA_OTHER), 0, PAGE_SIZE);
+}
+
+/* Those of the participants that are there to be restored. */
+static void luo_mutate_participants(struct kunit *test,
+				    struct luo_kunit_participant **known)
+{
+	struct luo_kunit *fixture = test->priv;
+
+	for (unsigned int i = 0; i < LUO_MUTATE_KNOWN; i++) {
+		char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+
+		snprintf(name, sizeof(name), "participant-%u", i);
+		known[i] = luo_kunit_new(test, name, LIVEUPDATE_LEVEL_DEVICES);
+		known[i]->desc.version = i + 2;
+		/* One takes its blob, the other one leaves it to finish. */
+		known[i]->claims = i == 0;
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next,
+							   &known[i]->subsystem));
+	}
+}
+
+/* What a participant was given is what was handed over, as far as anybody can tell. */
+static bool luo_mutate_received(const struct luo_kunit_participant *participant,
+				unsigned int index, bool sealed)
+{
+	const struct liveupdate_data *data = &participant->received;
+	struct luo_subsystem_ser ser;
+
+	if (sealed)
+		return !data->size || PAGE_ALIGNED(data->value);
+	luo_mutate_record(&ser, index);
+
+	return data->size == ser.size && data->value == ser.value;
+}
+
+/* The next kernel boots with the image and finishes. */
+static void luo_mutate_boot(struct kunit *test, bool sealed,
+			    struct luo_kunit_participant **known)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+	int err;
+
+	seq_buf_clear(&fixture->log);
+	for (unsigned int i = 0; i < LUO_MUTATE_KNOWN; i++) {
+		known[i]->received = (struct liveupdate_data){};
+		known[i]->claimed = NULL;
+	}
+	err = luo_machine_restore(next, luo_mutate_phys(luo_mutate, LUO_AREA_HEADER),
+				  sizeof(struct luo_subsystems_ser));
+	if (err) {
+		luo_mutate_wrong(luo_mutate, err != -EINVAL && err != -EBADMSG &&
+				 err != -EPROTONOSUPPORT, "an error nobody knows");
+		luo_mutate_wrong(luo_mutate, next->state != LIVEUPDATE_STATE_NORMAL,
+				 "a state after an error");
+		luo_mutate_wrong(luo_mutate, luo_mutate_nr_reserved(luo_mutate) !=
+				 luo_mutate->nr_areas, "memory freed after an error");
+		luo_mutate_wrong(luo_mutate, seq_buf_used(&fixture->log),
+				 "a callback after an error");
+		return;
+	}
+
+	luo_mutate_wrong(luo_mutate, next->state != LIVEUPDATE_STATE_UPDATED,
+			 "not in state updated");
+	for (unsigned int i = 0; i < LUO_MUTATE_KNOWN; i++) {
+		if (known[i]->subsystem.phase == LUO_PHASE_RESTORED)
+			luo_mutate_wrong(luo_mutate,
+					 !luo_mutate_received(known[i], i, sealed),
+					 "other data than was handed over");
+		else
+			luo_mutate_wrong(luo_mutate, !sealed,
+					 "a record did not arrive");
+	}
+	luo_mutate_wrong(luo_mutate, luo_machine_finish(next), "finish failed");
+	luo_mutate_wrong(luo_mutate, next->state != LIVEUPDATE_STATE_NORMAL,
+			 "not in state normal");
+	for (unsigned int i = 0; i < LUO_MUTATE_KNOWN; i++) {
+		if (known[i]->claimed)
+			folio_put(virt_to_folio(known[i]->claimed));
+		known[i]->claimed = NULL;
+	}
+	/* A table that was made empty has no blocks. */
+	luo_mutate_wrong(luo_mutate, luo_mutate_reserved(luo_mutate, LUO_AREA_HEADER) ||
+			 (!sealed && luo_mutate_reserved(luo_mutate, LUO_AREA_FIRST)),
+			 "the table was not freed");
+	luo_mutate_wrong(luo_mutate, !sealed &&
+			 !luo_mutate_reserved(luo_mutate, LUO_AREA_OTHER),
+			 "memory of somebody else was freed");
+}
+
+static void luo_mutate_table_test(struct kunit *test)
+{
+	const struct luo_mutate_case *what = test->param_value;
+	struct luo_kunit_participant *known[LUO_MUTATE_KNOWN];
+	struct luo_mutate *mutate = luo_mutate;
+
+	luo_mutate_participants(test, known);
+	luo_mutate_begin(mutate, test, what->share);
+	for (unsigned int i = 0; i <= LUO_AREA_OTHER; i++)
+		luo_mutate_area(mutate, i == LUO_AREA_LONG_BLOB);
+	while (luo_mutate_next(mutate)) {
+		luo_mutate_write(mutate->image % 16 ? LUO_MUTATE_KNOWN :
+				 LUO_MUTATE_PER_BLOCK + 2);
+		luo_mutate_damage(mutate);
+		if (what->sealed)
+			luo_mutate_seal();
+		luo_mutate_boot(test, what->sealed, known);
+	}
+}
+
+/* Every image is read, and undamaged: what this test expects is what happens. */
+static void luo_mutate_intact_test(struct kunit *test)
+{
+	struct luo_kunit_participant *known[LUO_MUTATE_KNOWN];
+	struct luo_mutate *mutate = luo_mutate;
+
+	luo_mutate_participants(test, known);
+	luo_mutate_begin(mutate, test, 1);
+	for (unsigned int i = 0; i <= LUO_AREA_OTHER; i++)
+		luo_mutate_area(mutate, i == LUO_AREA_LONG_BLOB);
+	while (luo_mutate_next(mutate)) {
+		luo_mutate_write(mutate->image % 2 ? LUO_MUTATE_KNOWN :
+				 LUO_MUTATE_PER_BLOCK + 2);
+		luo_mutate_boot(test, false, known);
+	}
+}
+
+#ifdef CONFIG_LIVEUPDATE_TIMELINE
+
+#define LUO_MUTATE_SLOTS	(LUO_TIMELINE_RESERVED + 6)
+#define LUO_MUTATE_WRITTEN	5
+#define LUO_MUTATE_TIMELINE	(sizeof(struct luo_timeline_ser) + LUO_MUTATE_SLOTS * \
+				 sizeof(struct liveupdate_timeline_record))
+
+static const struct luo_mutate_case luo_mutate_timeline_cases[] = {
+	{ "as it is", false, 60 },
+	{ "checksums corrected", true, 80 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(luo_mutate_timeline, luo_mutate_timeline_cases, name);
+
+static void luo_mutate_seal_timeline(struct luo_timeline_ser *ser)
+{
+	struct liveupdate_timeline_record *record = (void *)(ser + 1);
+
+	for (unsigned int i = 0; i < LUO_MUTATE_WRITTEN; i++, record++) {
+		record->crc = 0;
+		record->crc = luo_mutate_crc(0, record, sizeof(*record)) ?: 1;
+	}
+	ser->crc = luo_mutate_crc(0, ser, offsetof(struct luo_timeline_ser, crc));
+}
+
+static void luo_mutate_write_timeline(struct luo_timeline_ser *ser)
+{
+	struct liveupdate_timeline_record *record = (void *)(ser + 1);
+	struct luo_mutate *mutate = luo_mutate;
+
+	memset(ser, 0, LUO_MUTATE_TIMELINE);
+	strscpy(ser->compatible, LUO_TIMELINE_COMPATIBLE);
+	ser->slots = LUO_MUTATE_SLOTS;
+	ser->update = 2;
+	ser->kernel = 2;
+	luo_mutate_field(mutate, 0, &ser->slots, 4);
+	luo_mutate_field(mutate, 0, &ser->update, 4);
+	luo_mutate_field(mutate, 0, &ser->kernel, 4);
+	luo_mutate_field(mutate, 0, &ser->damaged, 4);
+	luo_mutate_field(mutate, 0, &ser->dropped, 4);
+	for (unsigned int i = 0; i < LUO_MUTATE_WRITTEN; i++, record++) {
+		record->start = 100 * i;
+		record->end = 100 * i + 50;
+		record->update = 1 + i / 3;
+		record->kernel = 1 + i / 4;
+		record->kind = i ? LIVEUPDATE_TIMELINE_CALLBACK :
+			       LIVEUPDATE_TIMELINE_STEP;
+		record->step = LUO_STEP_PREPARE;
+		strscpy(record->name, "participant");
+		luo_mutate_field(mutate, 0, &record->start, 8);
+		luo_mutate_field(mutate, 0, &record->end, 8);
+		luo_mutate_field(mutate, 0, &record->update,
+				 sizeof(record->update));
+		luo_mutate_field(mutate, 0, &record->kernel,
+				 sizeof(record->kernel));
+		luo_mutate_field(mutate, 0, &record->kind, sizeof(record->kind));
+		luo_mutate_field(mutate, 0, &record->error, 4);
+		luo_mutate_field(mutate, 0, &record->name[11], 1);
+	}
+	luo_mutate_seal_timeline(ser);
+	mutate->areas[0].used = sizeof(*ser) +
+				LUO_MUTATE_WRITTEN * sizeof(*record);
+}
+
+/* A record that was taken over is within its bounds. */
+static bool luo_mutate_timeline_sane(const struct luo_timeline *timeline,
+				     const struct liveupdate_timeline_record *record)
+{
+	return record->crc && record->kind && record->update &&
+	       record->update <= timeline->update && record->kernel &&
+	       record->kernel <= timeline->kernel && record->start <= record->end &&
+	       strnlen(record->name, sizeof(record->name)) < sizeof(record->name);
+}
+
+static void luo_mutate_read_timeline(struct luo_timeline *timeline, void *mem,
+				     void *buf, bool sealed)
+{
+	const struct luo_timeline_ser *ser = mem;
+	struct luo_mutate *mutate = luo_mutate;
+	u32 damaged, used;
+	ssize_t size;
+	int err;
+
+	err = luo_timeline_check(mem, LUO_MUTATE_TIMELINE);
+	if (err) {
+		luo_mutate_wrong(mutate, err != -EINVAL && err != -EBADMSG &&
+				 err != -EPROTONOSUPPORT, "an error nobody knows");
+		return;
+	}
+
+	luo_timeline_init(timeline);
+	damaged = luo_timeline_adopt(timeline, mem);
+	luo_mutate_wrong(mutate, damaged > ser->slots, "more damaged than there are");
+	luo_timeline_make_room(timeline);
+	timeline->update++;
+	timeline->recording = true;
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_STEP, LUO_STEP_RESTORE, "",
+			    1000, 1001, 0);
+	used = luo_timeline_complete(timeline);
+	luo_mutate_wrong(mutate, used > timeline->slots, "more records than slots");
+	luo_mutate_wrong(mutate, !sealed && used + damaged > LUO_MUTATE_WRITTEN + 1,
+			 "more records than were handed over");
+	for (u32 i = 0; i < min(used, timeline->slots); i++)
+		luo_mutate_wrong(mutate,
+				 !luo_mutate_timeline_sane(timeline,
+							   &timeline->records[i]),
+				 "a record that cannot be");
+	size = luo_timeline_read(timeline, 1, 0, buf, 0, LUO_MUTATE_TIMELINE);
+	luo_mutate_wrong(mutate, size < 0, "the timeline cannot be read");
+	luo_timeline_detach(timeline);
+}
+
+static void luo_mutate_timeline_test(struct kunit *test)
+{
+	const struct luo_mutate_case *what = test->param_value;
+	struct luo_timeline *timeline = kunit_kzalloc(test, sizeof(*timeline),
+						      GFP_KERNEL);
+	/* Exactly as long as it is said to be. */
+	void *mem = kunit_kmalloc(test, LUO_MUTATE_TIMELINE, GFP_KERNEL);
+	void *buf = kunit_kmalloc(test, LUO_MUTATE_TIMELINE, GFP_KERNEL);
+	struct luo_mutate *mutate = luo_mutate;
+
+	KUNIT_ASSERT_NOT_NULL(test, timeline);
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	KUNIT_ASSERT_NOT_NULL(test, buf);
+	luo_mutate_begin(mutate, test, what->share);
+	luo_mutate_area(mutate, get_order(LUO_MUTATE_TIMELINE));
+	while (luo_mutate_next(mutate)) {
+		void *area = luo_mutate_mem(mutate, 0);
+
+		luo_mutate_write_timeline(area);
+		luo_mutate_damage(mutate);
+		if (what->sealed)
+			luo_mutate_seal_timeline(area);
+		memcpy(mem, area, LUO_MUTATE_TIMELINE);
+		luo_mutate_read_timeline(timeline, mem, buf, what->sealed);
+	}
+}
+
+#endif /* CONFIG_LIVEUPDATE_TIMELINE */
+
+#ifdef CONFIG_LIVEUPDATE_SHUTDOWN_LOG
+
+#define LUO_MUTATE_TEXT		"<6>[    1.000000] text of the shutdown\n"
+#define LUO_MUTATE_LOG		(sizeof(struct luo_shutdown_log_ser) + 64)
+
+static const struct luo_mutate_case luo_mutate_log_cases[] = {
+	{ "as it is", false, 30 },
+	{ "checksums corrected", true, 30 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(luo_mutate_log, luo_mutate_log_cases, name);
+
+static void luo_mutate_seal_log(struct luo_shutdown_log_ser *ser)
+{
+	u32 length = min(ser->length, LUO_MUTATE_LOG - (u32)sizeof(*ser));
+	u32 crc = luo_mutate_crc(0, ser, offsetof(struct luo_shutdown_log_ser, crc));
+
+	ser->crc = luo_mutate_crc(crc, ser + 1, length);
+}
+
+static void luo_mutate_write_log(struct luo_shutdown_log_ser *ser)
+{
+	memset(ser, 0, LUO_MUTATE_LOG);
+	strscpy(ser->compatible, LUO_SHUTDOWN_LOG_COMPATIBLE);
+	ser->length = strlen(LUO_MUTATE_TEXT);
+	memcpy(ser + 1, LUO_MUTATE_TEXT, ser->length);
+	luo_mutate_field(luo_mutate, 0, &ser->length, 4);
+	luo_mutate_field(luo_mutate, 0, &ser->incomplete, 4);
+	luo_mutate_field(luo_mutate, 0, &ser->reserved, 4);
+	luo_mutate_seal_log(ser);
+	luo_mutate->areas[0].used = LUO_MUTATE_LOG;
+}
+
+static void luo_mutate_log_test(struct kunit *test)
+{
+	const struct luo_mutate_case *what = test->param_value;
+	struct luo_shutdown_log_ser *mem = kunit_kmalloc(test, LUO_MUTATE_LOG,
+							 GFP_KERNEL);
+	struct luo_mutate *mutate = luo_mutate;
+
+	KUNIT_ASSERT_NOT_NULL(test, mem);
+	luo_mutate_begin(mutate, test, what->share);
+	luo_mutate_area(mutate, 0);
+	while (luo_mutate_next(mutate)) {
+		void *area = luo_mutate_mem(mutate, 0);
+		int err;
+
+		luo_mutate_write_log(area);
+		luo_mutate_damage(mutate);
+		if (what->sealed)
+			luo_mutate_seal_log(area);
+		memcpy(mem, area, LUO_MUTATE_LOG);
+		err = luo_shutdown_log_check(mem, LUO_MUTATE_LOG);
+		if (err)
+			luo_mutate_wrong(mutate, err != -EINVAL && err != -EBADMSG,
+					 "an error nobody knows");
+		else
+			luo_mutate_wrong(mutate, mem->length >
+					 LUO_MUTATE_LOG - sizeof(*mem) ||
+					 (!what->sealed &&
+					  memcmp(mem + 1, LUO_MUTATE_TEXT,
+						 strlen(LUO_MUTATE_TEXT))),
+					 "other text than was handed over");
+	}
+}
+
+#endif /* CONFIG_LIVEUPDATE_SHUTDOWN_LOG */
+
+static int luo_mutate_init(struct kunit *test)
+{
+	int err = luo_kunit_init(test);
+
+	if (err)
+		return err;
+	luo_mutate = kunit_kzalloc(test, sizeof(*luo_mutate), GFP_KERNEL);
+	if (!luo_mutate)
+		return -ENOMEM;
+	kunit_activate_static_stub(test, luo_handed_over, luo_mutate_stub);
+
+	return 0;
+}
+
+static void luo_mutate_exit(struct kunit *test)
+{
+	if (!test->priv)
+		return;
+
+	luo_kunit_exit(test);
+	if (luo_mutate && luo_mutate->test)
+		luo_mutate_end(luo_mutate);
+	luo_mutate = NULL;
+}
+
+static struct kunit_case luo_mutate_test_cases[] = {
+	KUNIT_CASE(luo_mutate_intact_test),
+	KUNIT_CASE_PARAM_ATTR(luo_mutate_table_test, luo_mutate_case_gen_params,
+			      {.speed = KUNIT_SPEED_VERY_SLOW}),
+#ifdef CONFIG_LIVEUPDATE_TIMELINE
+	KUNIT_CASE_PARAM_ATTR(luo_mutate_timeline_test,
+			      luo_mutate_timeline_gen_params,
+			      {.speed = KUNIT_SPEED_VERY_SLOW}),
+#endif
+#ifdef CONFIG_LIVEUPDATE_SHUTDOWN_LOG
+	KUNIT_CASE_PARAM_ATTR(luo_mutate_log_test, luo_mutate_log_gen_params,
+			      {.speed = KUNIT_SPEED_VERY_SLOW}),
+#endif
+	{}
+};
+
+static struct kunit_suite luo_mutate_test_suite = {
+	.name = "luo-mutate",
+	.init = luo_mutate_init,
+	.exit = luo_mutate_exit,
+	.test_cases = luo_mutate_test_cases,
+};
+
+kunit_test_suite(luo_mutate_test_suite);
