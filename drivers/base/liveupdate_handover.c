@@ -416,8 +416,14 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_read_table);
 void device_liveupdate_release_table(const struct liveupdate_data *data)
 {
 	const struct device_liveupdate_table_ser *table = liveupdate_data_blob(data);
-	unsigned int left = DIV_ROUND_UP(table->count, DEVICE_LIVEUPDATE_PER_BLOCK);
-	u64 next = table->records;
+	unsigned int left;
+	u64 next;
+
+	/* A record may have claimed it as what a driver saved. */
+	if (!device_liveupdate_handed_over(data->value, sizeof(*table)))
+		return;
+	left = DIV_ROUND_UP(table->count, DEVICE_LIVEUPDATE_PER_BLOCK);
+	next = table->records;
 
 	/* A damaged link may lead to memory of somebody else: leave the rest. */
 	if (device_liveupdate_layer.nr_lost)

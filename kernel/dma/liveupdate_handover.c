@@ -394,6 +394,12 @@ int dma_liveupdate_read_table(const struct liveupdate_data *data)
 		if (!dma_liveupdate_handed_over(next, KHO_BLOCK_SIZE))
 			break;
 		block = phys_to_virt(next);
+		/*
+		 * No checksum covers a link. If it leads to zeroes of somebody else,
+		 * these are no void records, and not freed with the table.
+		 */
+		if (block->count != part)
+			break;
 		ser = (const void *)(block + 1);
 		for (u32 i = 0; i < part; i++)
 			dma_liveupdate_read(ser++, done++);
@@ -414,10 +420,17 @@ EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_read_table);
 void dma_liveupdate_release_table(const struct liveupdate_data *data)
 {
 	const struct dma_liveupdate_table_ser *table = liveupdate_data_blob(data);
-	unsigned int left = DIV_ROUND_UP(table->count, DMA_LIVEUPDATE_PER_BLOCK);
-	u64 next = table->records;
+	unsigned int left;
+	u64 next;
 
 	lockdep_assert_held(&dma_liveupdate_layer.lock);
+
+	/* A record may have claimed it as a buffer. */
+	if (!dma_liveupdate_handed_over(data->value,
+					PAGE_SIZE << get_order(data->size)))
+		return;
+	left = DIV_ROUND_UP(table->count, DMA_LIVEUPDATE_PER_BLOCK);
+	next = table->records;
 
 	/* A damaged link may lead to memory of somebody else: leave the rest. */
 	if (dma_liveupdate_layer.nr_lost)

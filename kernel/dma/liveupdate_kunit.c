@@ -218,7 +218,8 @@ static bool dmt_handed_over(phys_addr_t phys, size_t size)
 	const struct dmt_folio *dmt_folio = dmt_find_folio(phys);
 
 	if (memory)
-		return !memory->freed && size == memory->size;
+		return !memory->freed &&
+		       size == PAGE_SIZE << get_order(memory->size);
 
 	return dmt_folio && !dmt_folio->restored && !dmt_folio->lost &&
 	       size == folio_size(dmt_folio->folio);
@@ -1204,6 +1205,40 @@ static void dmt_many_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(nr - 1)->restored);
 }
 
+/* A link to zeroes of somebody else: there are no void records to be freed. */
+static void dmt_zero_link_test(struct kunit *test)
+{
+	const unsigned int nr = DMT_PER_BLOCK + 1;
+	void *zero = kunit_kzalloc(test, KHO_BLOCK_SIZE, GFP_KERNEL);
+	struct dmt_memory *zeroes;
+	u64 phys;
+
+	KUNIT_ASSERT_NOT_NULL(test, zero);
+	for (unsigned int i = 0; i < nr; i++)
+		dmt_make(test, &dmt->a, 1, i);
+	dmt_cross(test);
+	dmt_unboot();
+	phys = dmt_copy(test, virt_to_phys(zero), KHO_BLOCK_SIZE);
+	zeroes = dmt_find_memory(phys);
+	dmt_block(0)->next = phys;
+	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
+	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 1);
+	dmt_finish();
+	KUNIT_EXPECT_FALSE(test, zeroes->freed);
+}
+
+/* The record of a buffer leads to the table itself. */
+static void dmt_own_table_test(struct kunit *test)
+{
+	dmt_make(test, &dmt->a, 1, 1);
+	dmt_cross(test);
+	dmt_find_memory(dmt->handed.value)->freed = true;
+	dmt_finish();
+	/* It belongs to whoever took it, and what it led to is not known any more. */
+	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 1);
+	KUNIT_EXPECT_EQ(test, dmt->rogue, 0);
+}
+
 /* No bit of a record may be wrong, and a wrong one costs nothing else. */
 static void dmt_flip_record_test(struct kunit *test)
 {
@@ -1894,6 +1929,8 @@ static struct kunit_case dmt_cases[] = {
 	KUNIT_CASE(dmt_round_trip_test),
 	KUNIT_CASE(dmt_generations_test),
 	KUNIT_CASE(dmt_many_test),
+	KUNIT_CASE(dmt_zero_link_test),
+	KUNIT_CASE(dmt_own_table_test),
 	KUNIT_CASE(dmt_flip_record_test),
 	KUNIT_CASE(dmt_flip_table_test),
 	KUNIT_CASE_PARAM(dmt_field_test, dmt_field_gen_params),

@@ -1968,6 +1968,20 @@ static void dlu_link_test(struct kunit *test)
 	dlu_release_table(test, " block0 block1 block2 table");
 }
 
+/* A record that leads to the table: it is freed once, as what the driver saved. */
+static void dlu_own_table_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	dlu_ser(1)->value = dlu->handed.value;
+	dlu_seal(dlu_ser(1));
+	dlu_boot(test);
+	dlu_make_chain(test);
+	dlu_do_finish();
+	KUNIT_EXPECT_TRUE(test, dlu_find_memory(dlu->handed.value)->freed);
+	KUNIT_EXPECT_EQ(test, dlu->rogue, 0);
+	dlu_clear_log();
+}
+
 /* A block that was handed over, but is too short, is not read. */
 static void dlu_short_block_test(struct kunit *test)
 {
@@ -3641,6 +3655,7 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_table_test),
 	KUNIT_CASE(dlu_empty_table_test),
 	KUNIT_CASE(dlu_link_test),
+	KUNIT_CASE(dlu_own_table_test),
 	KUNIT_CASE(dlu_short_block_test),
 	KUNIT_CASE_PARAM(dlu_field_test, dlu_field_gen_params),
 	KUNIT_CASE(dlu_damaged_test),
