@@ -94,19 +94,31 @@ def walk_records(ram, address, layout):
 class Handover:
     """Header and table of a stopped guest, found through KHO's root tree."""
 
-    def __init__(self, ram, last=None):
+    def __init__(self, ram, last=None, mine=None):
         """The running kernel keeps the tree that it was given; that of the `last` jump is
-        another one."""
+        another one. What earlier kernels of the machine left may still lie in free memory:
+        `mine(handover)` tells which one it is then."""
         self._ram = ram
         pages = [page for page in ram.find_page(SUBTREE.encode(), self._is_root)
-                 if not last or page != last.root]
+                 if (not last or page != last.root) and (not mine or self._reads(page, mine))]
         if len(pages) != 1:
             raise HarnessError(f"{len(pages)} KHO root trees with {SUBTREE} in memory")
-        tree = parse_fdt(ram.read(pages[0], 4096))
-        self.root = pages[0]
+        self._enter(pages[0])
+
+    def _enter(self, root):
+        tree = parse_fdt(self._ram.read(root, 4096))
+        self.root = root
         self.header = struct.unpack("<Q", tree[SUBTREE]["preserved-data"])[0]
         if not self.read_header()[0].startswith(SUBTREE.encode()):
             raise HarnessError(f"no header at {self.header:#x}")
+
+    def _reads(self, root, mine):
+        """Whether what a root tree leads to is there, and the right one."""
+        try:
+            self._enter(root)
+            return mine(self)
+        except (HarnessError, ValueError, struct.error, IndexError):
+            return False
 
     @staticmethod
     def _is_root(page):
