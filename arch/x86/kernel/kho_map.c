@@ -16,7 +16,6 @@
 
 #include <asm/bootparam.h>
 #include <asm/e820/api.h>
-#include <asm/kexec.h>
 
 static int kho_map_add_e820(struct kho_map *map, const struct e820_table *table)
 {
