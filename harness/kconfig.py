@@ -55,10 +55,11 @@ def lost(wanted, config):
             if have.get(name, "n") != value]
 
 
-def defined(git):
-    """All symbols that the Kconfig files of a worktree define."""
+def defined(git, commit=None):
+    """All symbols that the Kconfig files of a worktree, or of a commit, define."""
     done = git.try_run("grep", "-h", "-o", "-E",
-                       r"^\s*(menu)?config [A-Za-z0-9_]+", "--",
+                       r"^\s*(menu)?config [A-Za-z0-9_]+",
+                       *([commit] if commit else []), "--",
                        ":(glob)**/Kconfig*")
     return {line.split()[1] for line in
             done.stdout.decode(errors="replace").splitlines()}

@@ -416,9 +416,10 @@ class Linked:
 def switched_off(subject, results):
     """With LIVEUPDATE and with each new option off, all still builds.
 
-    Without LIVEUPDATE the whole image is linked. For the others what can
-    differ is built, and a symbol nobody defines that kernel a does not lack
-    either is a finding.
+    Without LIVEUPDATE the whole image is linked. An option of the base, which
+    files use that the series knows nothing of, and one that takes others with
+    it are judged by all objects; for the rest what can differ is built. A
+    symbol nobody defines that kernel a does not lack either is a finding.
     """
     ours = [s for s in kconfig.read(["series"])
             if s in kconfig.defined(subject.git)]
@@ -441,20 +442,22 @@ def switched_off(subject, results):
 
     def lost(symbol):
         return len(kconfig.lost(full, configs[symbol]))
+    of_base = kconfig.defined(subject.git, subject.result.base.commit)
     # The whole image comes last, so that nothing of it is built twice.
     for symbol in sorted(configs, key=lost):
         units[symbol].run(results.add, lambda add, s=symbol: _off(
-            s, configs[s], linked, add))
+            s, configs[s], linked, add, s in of_base or lost(s) > 1))
 
 
-def _off(symbol, config, linked, add):
+def _off(symbol, config, linked, add, whole):
     name = f"CONFIG_{symbol}=n"
     if kconfig.parse(config).get(symbol):
         add(False, name, "cannot be switched off")
         return
     write_if_changed(SWITCHED / ".config", config)
-    whole = symbol == "LIVEUPDATE"
-    targets = ["vmlinux", "modules"] if whole else linked.places.targets
+    targets = linked.places.targets
+    if whole:
+        targets = ["vmlinux" if symbol == "LIVEUPDATE" else "vmlinux_o", "modules"]
     good, log = _compile(paths.TREE, SWITCHED, targets, f"off-{symbol}")
     found = complaints(log)
     lacking = set()
