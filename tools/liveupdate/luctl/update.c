@@ -31,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cmdline.h"
 #include "luctl.h"
 
 /* Longer than any kernel takes. */
@@ -169,33 +170,17 @@ static char *next_word(char **rest)
 }
 
 /*
- * The value of a word that sets @name, behind the quote that it, or the whole word, may
- * begin with; NULL if it sets something else.
- */
-static const char *value_of(const char *word, const char *name)
-{
-	size_t length = strlen(name);
-
-	word += *word == '"';
-	if (strncmp(word, name, length) || word[length] != '=')
-		return NULL;
-	word += length + 1;
-
-	return word + (*word == '"');
-}
-
-/*
  * Is @name on, off, or not set at all? As kstrtobool() of the kernel, which looks at two
  * letters: the last one counts, and what is none changes nothing.
  */
 static enum setting { NOT_SET, OFF, ON } find_setting(const char *cmdline, const char *name)
 {
-	char *copy = luctl_format("%s", cmdline), *rest = copy, *word;
+	char *copy = luctl_format("%s", cmdline), *rest = copy, *word, *value;
 	enum setting setting = NOT_SET;
 
-	while ((word = next_word(&rest))) {
-		const char *value = value_of(word, name);
-		char first = value ? tolower((unsigned char)*value) : '\0';
+	while (luctl_cmdline_next(&rest, &word, &value)) {
+		bool set = value && luctl_cmdline_is(word, name);
+		char first = set ? tolower((unsigned char)*value) : '\0';
 		char second = first ? tolower((unsigned char)value[1]) : '\0';
 
 		if (first && (strchr("yt1", first) || (first == 'o' && second == 'n')))
