@@ -271,8 +271,8 @@ def other(name, compiler, arch="x86_64", prefix=""):
 def depends_on_x86(symbol, text):
     """True when the entry of a symbol in a Kconfig file says that it is for x86."""
     entry = re.search(rf"^config {symbol}\n((?:[\t ].*\n|\n)*)", text, re.M)
-    return bool(entry and re.search(r"^\s+depends on X86(_64)?$", entry[1],
-                                    re.M))
+    return bool(entry and re.search(
+        r"^\s+depends on (?:\w+ && )*X86(_64)?(?: && \w+)*$", entry[1], re.M))
 
 
 def made_for(symbol, makefile):

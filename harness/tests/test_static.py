@@ -221,9 +221,12 @@ class Toolchains(unittest.TestCase):
     def test_what_is_for_x86_only(self):
         text = ("config A\n\tbool\n\n\tdepends on X86\n\nconfig B\n\tbool\n"
                 "\tdepends on X86 || ARM64\nconfig C\n\thelp\n"
-                "\t  It depends on X86\n")
+                "\t  It depends on X86\n"
+                "config E\n\tdepends on P && X86_64\n"
+                "config F\n\tdepends on X86 && !P || ARM64\n")
         self.assertEqual([static_compile.depends_on_x86(s, text)
-                          for s in "ABCD"], [True, False, False, False])
+                          for s in "ABCDEF"],
+                         [True, False, False, False, True, False])
         self.assertEqual(static_compile.made_for(
             "A", "obj-$(CONFIG_AB) += x.o\nobj-$(CONFIG_A)\t+= y.o z/ w.o\n"),
             ["y.c", "w.c"])
