@@ -46,7 +46,6 @@ class Scenario:
     limit: int = 120
     ram_file: bool = False
     gdb: bool = False
-    kernels: tuple = ("a", "b")
     debug: bool = False
     debug_only: bool = False
     expect: tuple = ()
@@ -57,9 +56,9 @@ def scenario(name, **options):
     """Registers a function as a scenario; its docstring is the description.
 
     smp, memory, limit (seconds), ram_file, gdb and trace describe the machine;
-    kernels names the images needed; debug puts it among those that run on the
-    debug kernels, debug_only says that it makes no sense elsewhere; expect lists
-    regular expressions of console lines that would be a splat elsewhere.
+    debug puts it among those that run on the debug kernels, debug_only says that
+    it makes no sense elsewhere; expect lists regular expressions of console lines
+    that would be a splat elsewhere.
     """
     options["debug"] = options.get("debug") or options.get("debug_only", False)
 

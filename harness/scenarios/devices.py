@@ -227,7 +227,7 @@ def _refused(run, guest, devices, errno, *failed):
     run.equal("calls of a set that cannot be", devices.calls()[before:], [])
 
 
-@scenario("dev-refused", kernels=("a",))
+@scenario("dev-refused")
 def dev_refused(run):
     """What cannot be preserved is refused with the reason, when it is requested or, if
     it depends on others, by prepare; what is requested stays so."""
@@ -299,7 +299,7 @@ def _failures(order, path, steps):
         yield name, second, order[:number], [(first, name, "0")]
 
 
-@scenario("dev-prepare-failure", kernels=("a",))
+@scenario("dev-prepare-failure")
 def dev_prepare_failure(run):
     """prepare of every device fails in turn, in its driver, in its bus and on the path:
     all before it are cancelled in reverse, the machine is normal, and the devices can
@@ -361,7 +361,7 @@ def dev_freeze_failure(run):
     devices.in_turn()
 
 
-@scenario("dev-locked", kernels=("a",))
+@scenario("dev-locked")
 def dev_locked(run):
     """While devices are prepared nobody can change what drives them or unload it, and
     nothing is bound below them; what is not in the set is as free as ever."""
@@ -471,7 +471,7 @@ def dev_removed(run):
     devices.in_turn()
 
 
-@scenario("dev-slow", smp=2, kernels=("a",), expect=(r"Call Trace:",))
+@scenario("dev-slow", smp=2, expect=(r"Call Trace:",))
 def dev_slow(run):
     """One slow device among many is named while it is late, and prepare is undone with
     -ETIMEDOUT."""
@@ -498,7 +498,7 @@ def dev_slow(run):
     devices.in_turn()
 
 
-@scenario("dev-poweroff", kernels=("a",))
+@scenario("dev-poweroff")
 def dev_poweroff(run):
     """Halt, reset and power off in prepared shut every device down as ever."""
     for how in ("poweroff", "restart", "halt"):

@@ -8,7 +8,7 @@ from ..scenario_ktap import parse
 from .suites import MODULES, suites
 
 
-@scenario("faults-kunit", kernels=("a",), smp=2, debug_only=True, limit=200)
+@scenario("faults-kunit", smp=2, debug_only=True, limit=200)
 def faults_kunit(run):
     """The KUnit suites in which each allocation fails once, of the machine, devices and
     DMA buffers: prepare, freeze, restore and finish."""

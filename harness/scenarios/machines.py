@@ -81,7 +81,7 @@ def _verify(run, guest, name, mib):
                                           timeout=60), f"ok {mib * MIB} bytes")
 
 
-@scenario("machine-large", kernels=("host",), smp=8, memory="6G", limit=200)
+@scenario("machine-large", smp=8, memory="6G", limit=200)
 def machine_large(run):
     """8 processors and 6 GiB, whose struct pages are initialised late: two updates."""
     guest = run.boot("host")
@@ -94,7 +94,7 @@ def machine_large(run):
                   f"{total} KiB before, {_total(guest)} KiB now")
 
 
-@scenario("machine-numa", kernels=("host",), smp=4, limit=200)
+@scenario("machine-numa", smp=4, limit=200)
 def machine_numa(run):
     """NUMA with a node that has processors and no memory: two updates."""
     guest = run.boot("host", smp="4,sockets=2", devices=(
@@ -127,7 +127,7 @@ def _plug(guest, path):
              "do usleep 20000; done")
 
 
-@scenario("machine-memory-added", kernels=("host",), memory=SLOT, limit=160)
+@scenario("machine-memory-added", memory=SLOT, limit=160)
 def machine_memory_added(run):
     """Memory that was added since power-on, in use by the kernel: firmware does not know
     of it, and what is preserved lies there. Two updates."""
@@ -146,7 +146,7 @@ def machine_memory_added(run):
     _update(run, guest, KERNEL_ZONE)
 
 
-@scenario("machine-memory-late", kernels=("host",), memory=SLOT, limit=160)
+@scenario("machine-memory-late", memory=SLOT, limit=160)
 def machine_memory_late(run):
     """Memory that is added after the image was loaded: reboot(2) refuses, everything is
     as before, and an image that is loaded again goes."""
@@ -172,7 +172,7 @@ def machine_memory_late(run):
     run.finish(guest)
 
 
-@scenario("machine-hugepages", kernels=("host",), smp=2, memory="4G", limit=160)
+@scenario("machine-hugepages", smp=2, memory="4G", limit=160)
 def machine_hugepages(run):
     """Huge pages of 2 MiB and 1 GiB, reserved at boot by both kernels."""
     huge = "hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=32"
@@ -186,7 +186,7 @@ def machine_hugepages(run):
             _update(run, guest, huge)
 
 
-@scenario("machine-crashkernel", kernels=("host",), limit=160)
+@scenario("machine-crashkernel", limit=160)
 def machine_crashkernel(run):
     """Memory for a crash kernel is reserved in both kernels."""
     reserve = "crashkernel=160M"
@@ -198,7 +198,7 @@ def machine_crashkernel(run):
             _update(run, guest, reserve)
 
 
-@scenario("machine-uefi", kernels=("host",), limit=240)
+@scenario("machine-uefi", limit=240)
 def machine_uefi(run):
     """Firmware is UEFI: three updates in a row, each kernel with its run-time services."""
     code = FIRMWARE.format("CODE")

@@ -43,7 +43,7 @@ def _read(run, guest, suite):
     return report, sum(int(line.split(" images read, ")[0].split()[-1]) for line in lines)
 
 
-@scenario("mutated-images", kernels=("a",), smp=2, limit=400)
+@scenario("mutated-images", smp=2, limit=400)
 def mutated_images(run):
     """A million damaged images of what is handed over, read inside KUnit: nothing is
     believed that is not as it was written, nothing is touched or freed that was not

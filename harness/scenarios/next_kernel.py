@@ -28,7 +28,7 @@ def jump_with(run, guest, *names, kernel="b", state="updated"):
     return kept
 
 
-@scenario("next-unpatched", kernels=("a", "base"), **WATCHED)
+@scenario("next-unpatched", **WATCHED)
 def next_unpatched(run):
     """The next kernel is the unpatched base: it knows nothing of the machine, keeps
     the handed-over memory reserved, and its sessions work."""
@@ -259,7 +259,7 @@ def late_module(run):
     run.check("test-module is gone", "test-module" not in guest.participants())
 
 
-@scenario("module-joins-later", kernels=("a",))
+@scenario("module-joins-later")
 def module_joins_later(run):
     """A participant that registers while the machine is prepared joins the next
     prepare."""
@@ -278,7 +278,7 @@ def module_joins_later(run):
     guest.do("rmmod liveupdate_test_workload")
 
 
-@scenario("base-memfd", kernels=("base",))
+@scenario("base-memfd")
 def base_memfd(run):
     """Control: the unpatched base carries a session over kexec by itself, so that
     what the other scenarios see comes from the series."""

@@ -372,7 +372,7 @@ def pci_cancel(run):
     edu.check_works("as new")
 
 
-@scenario("pci-locked", kernels=("a",), **WATCHED)
+@scenario("pci-locked", **WATCHED)
 def pci_locked(run):
     """In prepared nobody unbinds, removes or resets a preserved function or a bridge
     above it, and a rescan leaves both alone. Fails without the tests in pci-sysfs.c,
@@ -407,7 +407,7 @@ def pci_locked(run):
     run.equal("driver", edu.driver(), "liveupdate_edu")
 
 
-@scenario("pci-virtual-functions", kernels=("a",))
+@scenario("pci-virtual-functions")
 def pci_virtual_functions(run):
     """Neither a virtual function nor one that has some is preserved, and one that is
     preserved is given none. Fails without the test in sriov_numvfs_store() and without

@@ -211,7 +211,7 @@ def pci_msix_one_cpu(run):
     _blackout(run, 1)
 
 
-@scenario("pci-msix-thaw", smp=2, kernels=("a",))
+@scenario("pci-msix-thaw", smp=2)
 def pci_msix_thaw(run):
     """Doorbells rung while a device is frozen are delivered once when it is thawed, by
     rehearse and by a freeze that fails; then all work as before. Fails without thaw."""

@@ -369,7 +369,7 @@ def pci_crash(run):
     edu.check_works("in the crash kernel")
 
 
-@scenario("pci-next-unpatched", kernels=("a", "base"), memory="512M", limit=200, **WATCHED)
+@scenario("pci-next-unpatched", memory="512M", limit=200, **WATCHED)
 def pci_next_unpatched(run):
     """The unpatched base as next kernel. luctl refuses it. Jumped into all the same, it
     leaves bus mastering on; what protects its memory is that KHO keeps what the function
@@ -397,7 +397,7 @@ def pci_next_unpatched(run):
         run.check("where it was to", guest.vm.ram.read(flight.memory, 64) == flight.there[:64])
 
 
-@scenario("pci-next-kho-off", kernels=("a", "b"), **WATCHED)
+@scenario("pci-next-kho-off", **WATCHED)
 def pci_next_kho_off(run):
     """A next kernel with kho=off would be given nothing and reserve nothing, with bus
     mastering on. luctl refuses to make such an update, and nothing was touched. Fails

@@ -13,7 +13,7 @@ from .pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, wi
 COMPLAINT = re.compile(r"DMA-API: (?!debugging|preallocated)\S*")
 
 
-@scenario("pci-dma-unpreserved", kernels=("a",))
+@scenario("pci-dma-unpreserved")
 def pci_dma_unpreserved(run):
     """A device that may reach a page which is not preserved: dma-debug knows, and freeze
     is refused with the device and the reason, nothing was frozen, the device works; when

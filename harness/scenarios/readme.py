@@ -11,7 +11,7 @@ from ..scenario_api import scenario
 ROW = re.compile(r"^\| `(?P<name>[^`]+)` \| (?P<level>\w+) \|")
 
 
-@scenario("readme-table", kernels=("a",))
+@scenario("readme-table")
 def readme_table(run):
     """The README's table of what is preserved names the participants that the
     kernel has, with their levels, and no others."""
@@ -32,7 +32,7 @@ def readme_table(run):
     run.cancel(guest)
 
 
-@scenario("readme-devices", kernels=("a",))
+@scenario("readme-devices")
 def readme_devices(run):
     """The drivers that the README names, and no others, keep their device running, and
     the buses it names are theirs."""

@@ -8,7 +8,7 @@ from ..scenario_api import release_of, scenario
 from .update import TEST_ORDER, check_calls, check_received, hand_over_data
 
 
-@scenario("prepare-failure", kernels=("a",))
+@scenario("prepare-failure")
 def prepare_failure(run):
     """Each participant's prepare fails in turn: those before it are cancelled in
     reverse, those after it never hear of it, and the machine is normal."""
@@ -148,7 +148,7 @@ def _leave_prepared(run, how):
     return guest
 
 
-@scenario("poweroff-from-prepared", kernels=("a",))
+@scenario("poweroff-from-prepared")
 def poweroff_from_prepared(run):
     """Power off in prepared is an ordinary power off."""
     guest = _leave_prepared(run, "poweroff")
@@ -156,7 +156,7 @@ def poweroff_from_prepared(run):
     run.contains("console", guest.console(), "reboot: Power down")
 
 
-@scenario("reboot-from-prepared", kernels=("a",))
+@scenario("reboot-from-prepared")
 def reboot_from_prepared(run):
     """A plain reboot in prepared is an ordinary reset."""
     guest = _leave_prepared(run, "restart")
@@ -164,7 +164,7 @@ def reboot_from_prepared(run):
     run.contains("console", guest.console(), "reboot: machine restart")
 
 
-@scenario("halt-from-prepared", kernels=("a",))
+@scenario("halt-from-prepared")
 def halt_from_prepared(run):
     """Halt in prepared is an ordinary halt."""
     guest = _leave_prepared(run, "halt")
@@ -172,7 +172,7 @@ def halt_from_prepared(run):
     run.check("the machine stands still", guest.vm.alive())
 
 
-@scenario("panic-from-prepared", kernels=("a",),
+@scenario("panic-from-prepared",
           expect=(r"Kernel panic - not syncing: sysrq triggered crash", r"Call Trace:"))
 def panic_from_prepared(run):
     """A panic in prepared is an ordinary panic."""
@@ -270,7 +270,7 @@ def suspend_refused(run):
     allow("normal again")
 
 
-@scenario("timeout-prepare", smp=2, kernels=("a",), expect=(r"Call Trace:",))
+@scenario("timeout-prepare", smp=2, expect=(r"Call Trace:",))
 def timeout_prepare(run):
     """A participant that takes too long is named with its stack while it is late;
     when it returns, the prepare is undone with -ETIMEDOUT."""

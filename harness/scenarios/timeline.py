@@ -133,7 +133,7 @@ def timeline_updates(run):
     run.nothing_failed(guest)
 
 
-@scenario("timeline-slow", smp=2, kernels=("a",))
+@scenario("timeline-slow", smp=2)
 def timeline_slow(run):
     """A participant that is slow in a step is seen to be, for as long as the host holds
     it; rehearsals, a failed prepare and a cancel are recorded with their errors."""

@@ -338,7 +338,7 @@ def shutdown_log(run):
     run.contains("log after finish", guest.attribute("shutdown_log"), "Starting new kernel")
 
 
-@scenario("tracepoints", kernels=("a",))
+@scenario("tracepoints")
 def tracepoints(run):
     """Every change of state and every callback shows as a trace event."""
     guest = run.boot("a")
@@ -359,7 +359,7 @@ def tracepoints(run):
                     trace[-400:])
 
 
-@scenario("live-update-off", kernels=("a",))
+@scenario("live-update-off")
 def live_update_off(run):
     """With liveupdate or kho off there is no folder and nothing to switch on."""
     for enabled in ("kho=on", "kho=off liveupdate=on", ""):

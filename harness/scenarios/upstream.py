@@ -59,7 +59,7 @@ def upstream_in_prepared(run):
     run.finish(guest)
 
 
-@scenario("upstream-ioctl", kernels=("a",))
+@scenario("upstream-ioctl")
 def upstream_ioctl(run):
     """selftests/liveupdate/liveupdate, the ioctl harness, in kernel A."""
     path = host_path(guest_programs.upstream("liveupdate"))
@@ -72,7 +72,7 @@ def upstream_ioctl(run):
     run.check("at least ten tests ran", len(report.cases) >= 10, str(len(report.cases)))
 
 
-@scenario("upstream-kho", kernels=("kho",))
+@scenario("upstream-kho")
 def upstream_kho(run):
     """lib/test_kho, which runs at every boot of its kernel: folios, a vmalloc area
     and a device tree over a kexec."""
