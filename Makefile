@@ -16,7 +16,7 @@ help:
 	@echo 'Targets:'
 	@echo '  demo          one live update, shown from both sides'
 	@echo '  check         all tests; the last line is "N passed, N failed, N skipped"'
-	@echo '                DEBUG=1  also scenarios on the debug kernel (KASAN, lockdep)'
+	@echo '                DEBUG=1  more of the scenarios on the debug kernels (KASAN, lockdep)'
 	@echo '                ANEW=1   take nothing from stamps: judge and build all again,'
 	@echo '                         as with static and series'
 	@echo '  scenario      S=name  run one scenario; without S list the names'

@@ -140,7 +140,8 @@ def parser():
                              help="only remove all systems")
         if name == "command_check":
             one.add_argument("--debug", action="store_true",
-                             help="also the scenarios on the debug kernel")
+                             help="every scenario that is marked for the debug kernels,\n"
+                                  "not only the few that always run there")
     return top
 
 

@@ -6,9 +6,13 @@ Each checker is a program whose lines "ok NAME", "not ok NAME" and
 prints no result, or ends badly without saying what failed, is a failure.
 
 What only compiles runs beside what boots guests, and only when no guest
-wants the processor. What did not change since it was last found good is
-taken from stamps (see stamps.py). A scenario that passed in its second
-attempt is flaky; in CI (CI=true in the environment) that is a failure.
+wants the processor. Then some scenarios run once more, on the debug kernels
+(KASAN, lockdep, kmemleak): the few that are marked debug_always, or with
+DEBUG=1 all that are marked debug. Their results are called NAME-debug.
+
+What did not change since it was last found good is taken from stamps (see
+stamps.py). A scenario that passed in its second attempt is flaky; in CI
+(CI=true in the environment) that is a failure.
 
 Before the last line the summary tells what took how long, on the clock and
 on the processors, and how much came from stamps.
@@ -178,26 +182,26 @@ def _all(total, debug, linux):
     if not step(total, "kernels", "harness", "kernel", "a", "b", "kho",
                 "host", "base"):
         return
-    compiling = threading.Thread(target=_guarded, args=(total, debug))
+    compiling = threading.Thread(target=_guarded, args=(total,))
     compiling.start()
     run(total, "scenarios", "harness.scenario", "--all", "--jobs", "2")
     compiling.join()
-    if debug and total.debug_ready:
+    if total.debug_ready:
         run(total, "debug scenarios", "harness.scenario", "--all", "--debug",
-            "--jobs", "2")
+            *(() if debug else ("--few",)), "--jobs", "2")
 
 
-def _guarded(total, debug):
+def _guarded(total):
     """_compile() in a thread of its own: what it raises is a failure, too."""
     try:
-        _compile(total, debug)
+        _compile(total)
     except Exception as error:          # pylint: disable=broad-except
         total.line(f"not ok compilers - {type(error).__name__}: {error}")
 
 
-def _compile(total, debug):
+def _compile(total):
     """What runs beside the guests."""
     run(total, "static", "harness", "static", beside=True)
     run(total, "series", "harness", "series", beside=True)
-    total.debug_ready = debug and step(total, "debug kernels", "harness",
-                                       "kernel", "debug", "debug-b", beside=True)
+    total.debug_ready = step(total, "debug kernels", "harness", "kernel",
+                             "debug", "debug-b", beside=True)

@@ -182,6 +182,17 @@ def run_many(names, jobs, debug, kernel=None):
     return bad
 
 
+def chosen(known, debug, few=False, skip=()):
+    """Names of the scenarios that --all means, the long ones first."""
+    def wanted(what):
+        if not debug:
+            return not what.debug_only
+        return what.debug_always if few else what.debug
+
+    names = [name for name, what in known.items() if name not in skip and wanted(what)]
+    return sorted(names, key=lambda name: -known[name].limit)
+
+
 def _arguments(argv):
     parser = argparse.ArgumentParser(prog="harness.scenario", description=__doc__,
                                      formatter_class=argparse.RawTextHelpFormatter)
@@ -191,11 +202,16 @@ def _arguments(argv):
     parser.add_argument("--jobs", type=int, default=2, help="at a time (default: 2)")
     parser.add_argument("--debug", action="store_true",
                         help="on the debug kernels; with --all, the most telling ones")
+    parser.add_argument("--few", action="store_true",
+                        help="with --all --debug: only those that every make check runs")
     parser.add_argument("--kernel", metavar="NAME",
                         help="on this kernel, instead of both a and b")
     parser.add_argument("--skip", action="append", default=[], metavar="NAME",
                         help="leave this one out of --all")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.few and not (options.all and options.debug):
+        parser.error("--few goes with --all --debug")
+    return options
 
 
 def main(argv=None):
@@ -205,15 +221,12 @@ def main(argv=None):
     if options.list or not (options.names or options.all):
         width = max(map(len, known))
         for name, what in known.items():
-            mark = " [debug]" if what.debug else ""
+            mark = " [debug, always]" if what.debug_always else " [debug]" if what.debug else ""
             print(f"{name:{width}}  {what.about}{mark}")
         return 0
     names = list(options.names)
     if options.all:
-        names = [name for name, what in known.items()
-                 if name not in options.skip and
-                 (what.debug if options.debug else not what.debug_only)]
-        names.sort(key=lambda name: -known[name].limit)     # the long ones first
+        names = chosen(known, options.debug, options.few, options.skip)
     unknown = [name for name in names if name not in known]
     if unknown:
         print(f"no scenario is called {unknown[0]}; --list shows all", file=sys.stderr)

@@ -48,6 +48,7 @@ class Scenario:
     gdb: bool = False
     debug: bool = False
     debug_only: bool = False
+    debug_always: bool = False
     expect: tuple = ()
     trace: tuple = ()
 
@@ -56,11 +57,13 @@ def scenario(name, **options):
     """Registers a function as a scenario; its docstring is the description.
 
     smp, memory, limit (seconds), ram_file, gdb and trace describe the machine;
-    debug puts it among those that run on the debug kernels, debug_only says that
-    it makes no sense elsewhere; expect lists regular expressions of console lines
-    that would be a splat elsewhere.
+    debug puts it among those that run on the debug kernels, debug_always among the
+    few of these that every "make check" has the time for, debug_only says that it
+    makes no sense elsewhere; expect lists regular expressions of console lines that
+    would be a splat elsewhere.
     """
-    options["debug"] = options.get("debug") or options.get("debug_only", False)
+    options["debug"] = any(options.get(mark, False) for mark in
+                           ("debug", "debug_always", "debug_only"))
 
     def register(function):
         if name in SCENARIOS:

@@ -330,7 +330,7 @@ def dev_prepare_failure(run):
     devices.in_turn()
 
 
-@scenario("dev-freeze-failure", debug=True)
+@scenario("dev-freeze-failure", debug_always=True)
 def dev_freeze_failure(run):
     """freeze of every device fails in turn, in its driver and in its bus: all before it
     are thawed in reverse and the machine is prepared; the jump works afterwards."""
@@ -411,7 +411,7 @@ def _check_broken(run, guest, devices, lost, first=None):
     devices.in_turn()
 
 
-@scenario("dev-removed", smp=2, debug=True)
+@scenario("dev-removed", smp=2, debug_always=True)
 def dev_removed(run):
     """A device of the set is torn out: it is cancelled at once, the jump is refused
     meanwhile, and everything else is cancelled without anybody asking."""

@@ -35,7 +35,7 @@ def suites():
                   for body in _SUITE.findall((paths.ROOT / name).read_text()))
 
 
-@scenario("kunit", smp=2, memory="2G", debug=True, expect=LATE)
+@scenario("kunit", smp=2, memory="2G", debug_always=True, expect=LATE)
 def kunit(run):
     """Every KUnit suite of the series that is built in, at boot, and none is missing."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1")
@@ -71,20 +71,20 @@ def _suite(run, name, needs=None, **options):
         guest.do(f"rmmod {module}")
 
 
-@scenario("kunit-devices", smp=2, limit=200, debug=True)
+@scenario("kunit-devices", smp=2, limit=200, debug_always=True)
 def kunit_devices(run):
     """The KUnit suite of the device layer, as a module."""
     _suite(run, "device_liveupdate")
 
 
-@scenario("kunit-pci", smp=2, limit=200, debug=True)
+@scenario("kunit-pci", smp=2, limit=200, debug_always=True)
 def kunit_pci(run):
     """The KUnit suite of PCI: a host bridge whose functions are arrays of bytes, MSI with
     mask bits among them, which no device of QEMU has."""
     _suite(run, "pci_liveupdate")
 
 
-@scenario("kunit-dma", smp=2, limit=200, debug=True)
+@scenario("kunit-dma", smp=2, limit=200, debug_always=True)
 def kunit_dma(run):
     """The KUnit suite of DMA buffers, as a module."""
     _suite(run, "dma_liveupdate", dma_debug=True,

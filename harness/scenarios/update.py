@@ -96,7 +96,7 @@ def update_kexec_tools(run):
     run.finish(guest)
 
 
-@scenario("update-memfd-session", debug=True)
+@scenario("update-memfd-session", debug_always=True)
 def update_memfd_session(run):
     """Upstream sessions live beside the machine: one made before prepare and one
     after it arrive with every byte, whenever finish comes."""

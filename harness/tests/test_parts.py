@@ -180,8 +180,28 @@ class Counting(unittest.TestCase):
         with contextlib.redirect_stdout(io.StringIO()), \
                 mock.patch.object(check, "run", side_effect=OSError("gone")), \
                 mock.patch.object(check, "step", return_value=True):
-            check._guarded(total, False)    # pylint: disable=protected-access
+            check._guarded(total)    # pylint: disable=protected-access
         self.assertEqual(total.bad, ["not ok compilers - OSError: gone"])
+
+    def test_debug_kernels(self):
+        """Some scenarios always run on them, with DEBUG=1 more, and none
+        when they could not be built."""
+        def started(debug, good=True):
+            total, runs = check.Sum(), []
+            with mock.patch.object(check, "run", side_effect=lambda _, *args,
+                                   **__: runs.append(args)), \
+                    mock.patch.object(check, "step", side_effect=lambda _, name,
+                                      *__, **___: good or "debug" not in name):
+                check._all(total, debug, [])    # pylint: disable=protected-access
+            return [args for args in runs if "--debug" in args]
+
+        self.assertEqual(started(False), [
+            ("debug scenarios", "harness.scenario", "--all", "--debug", "--few",
+             "--jobs", "2")])
+        self.assertEqual(started(True), [
+            ("debug scenarios", "harness.scenario", "--all", "--debug",
+             "--jobs", "2")])
+        self.assertEqual(started(False, good=False), [])
 
     def test_what_only_compiles_makes_way(self):
         show = ("import os; print('ok', os.sched_getscheduler(0) == "

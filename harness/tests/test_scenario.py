@@ -101,5 +101,35 @@ class Again(unittest.TestCase):
         self.assertEqual(line, "not ok some - bzImage-a is not built\n")
 
 
+class Chosen(unittest.TestCase):
+    """Which scenarios --all means."""
+
+    known = {what.name: what for what in (
+        Scenario("normal", "", None), Scenario("long", "", None, limit=200),
+        Scenario("debug", "", None, debug=True),
+        Scenario("always", "", None, debug=True, debug_always=True),
+        Scenario("only", "", None, debug=True, debug_only=True))}
+
+    def test_all(self):
+        """What makes no sense elsewhere runs on the debug kernels alone."""
+        self.assertEqual(scenario.chosen(self.known, False, skip=["normal"]),
+                         ["long", "debug", "always"])
+        self.assertEqual(scenario.chosen(self.known, True), ["debug", "always", "only"])
+
+    def test_few(self):
+        """make check has time for some, and there are some."""
+        self.assertEqual(scenario.chosen(self.known, True, few=True), ["always"])
+        known = scenario.load_scenarios()
+        few = scenario.chosen(known, True, few=True)
+        self.assertTrue(few)
+        self.assertLess(set(few), set(scenario.chosen(known, True)))
+
+    def test_few_of_what(self):
+        """--few alone is a mistake of the caller."""
+        for argv in (["--few"], ["--all", "--few"], ["--debug", "--few", "x"]):
+            with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
+                scenario.main(argv)
+
+
 if __name__ == "__main__":
     unittest.main()
