@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from . import base as bases
-from . import kconfig, kernel, paths, stamps, tree, worktree
+from . import kconfig, kernel, paths, refresh, stamps, tree, worktree
 from .run import HarnessError, locked, logged, say
 from .static_base import Results
 
@@ -257,6 +257,9 @@ def make(linux=None, objects=True):
     letters = write(result, git)
     say(f"series: {len(letters)} patches and a cover letter in build/series")
     results = Results()
+    stale = refresh.stale(result, git, paths.SERIES)
+    results.add(not stale, "series refresh", "make refresh on an unchanged "
+                "tree changes nothing", "\n".join(stale))
     with locked(paths.STATE / "series.lock", "the proof of the series"):
         try:
             Proof(result, letters, add=results.add).run(objects)

@@ -8,6 +8,7 @@ of series/ is rewritten in one canonical form, without hashes, dates or
 signatures, so that a second run changes nothing.
 """
 
+import copy
 import os
 import shutil
 import tempfile
@@ -35,6 +36,23 @@ def canonical_diff(git, old, new, exclude):
     # Only header lines start with "index": lines of a hunk have a mark.
     return "\n".join(line for line in text.split("\n")
                      if not line.startswith("index "))
+
+
+def stale(result, git, folder):
+    """Patches in a folder that are not in canonical form: make refresh would
+    rewrite them although nothing was edited."""
+    found = []
+    parent = result.base.commit
+    overlay = {name for patch in result.patches for name in patch.adds}
+    for patch, commit in zip(result.patches, result.commits):
+        if patch.name != "MAINTAINERS":
+            fresh = copy.copy(patch)
+            fresh.diff = canonical_diff(git, parent, commit, overlay)
+            path = Path(folder) / f"{patch.name}.patch"
+            if path.read_text(encoding="utf-8") != fresh.text():
+                found.append(path.name)
+        parent = commit
+    return found
 
 
 def untracked(git):

@@ -33,6 +33,22 @@ class Refresh(Checkout):
         self.assertEqual(self.read("series/0002-second.patch"), SECOND)
         self.settled()
 
+    def test_what_is_not_canonical_is_named(self):
+        """As the gate of make series asks, without a change."""
+        def stale():
+            return refresh.stale(*self.assemble(), self.layout.series)
+        self.assertEqual(stale(), [])
+        first = self.read("series/0001-first.patch")
+        for name, text in (
+                ("0001-first", first.replace("\n---\n", "\n\n---\n", 1)),
+                ("0002-second", SECOND.replace("-32,6 +32,7", "-28,6 +27,7"))):
+            good = self.read(f"series/{name}.patch")
+            self.write(f"series/{name}.patch", text)
+            self.assertEqual(stale(), [f"{name}.patch"])
+            self.assertEqual(self.read(f"series/{name}.patch"), text)
+            self.write(f"series/{name}.patch", good)
+        self.assertEqual(self.refresh(), [])
+
     def test_overlay_edit(self):
         self.edit("kernel/new.c", "new_file", "edited")
         self.assertEqual(self.refresh(), ["kernel/new.c"])
