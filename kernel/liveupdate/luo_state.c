@@ -1071,6 +1071,13 @@ static ssize_t last_failed_errno_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%d\n", READ_ONCE(luo_machine.failed_errno));
 }
 
+static ssize_t memory_map_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", IS_ENABLED(CONFIG_KEXEC_HANDOVER_MAP) ?
+			  "present" : "firmware");
+}
+
 /* Not a text attribute, because the list may be longer than a page. */
 static ssize_t participants_read(struct file *file, struct kobject *kobj,
 				 const struct bin_attribute *attr, char *buf,
@@ -1095,6 +1102,7 @@ static struct kobj_attribute timeout_attr = __ATTR_RW(prepare_timeout_ms);
 static struct kobj_attribute failed_step_attr = __ATTR_RO(last_failed_step);
 static struct kobj_attribute failed_name_attr = __ATTR_RO(last_failed_name);
 static struct kobj_attribute failed_errno_attr = __ATTR_RO(last_failed_errno);
+static struct kobj_attribute memory_map_attr = __ATTR_RO(memory_map);
 
 static struct attribute *luo_attrs[] = {
 	&state_attr.attr,
@@ -1106,6 +1114,7 @@ static struct attribute *luo_attrs[] = {
 	&failed_step_attr.attr,
 	&failed_name_attr.attr,
 	&failed_errno_attr.attr,
+	&memory_map_attr.attr,
 	NULL
 };
 

@@ -45,6 +45,7 @@ static const struct {
 	{ "last_failed_step", 0444 },
 	{ "last_failed_name", 0444 },
 	{ "last_failed_errno", 0444 },
+	{ "memory_map", 0444 },
 	{ "participants", 0444 },
 	{ "shutdown_log", 0400, true },
 };
