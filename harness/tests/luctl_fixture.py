@@ -55,9 +55,11 @@ def build():
         logged(["make", "-C", SOURCES, f"O={OUT}", "CFLAGS=-O1 -g -Werror"],
                paths.LOG / "luctl.log", "building luctl")
         logged([os.environ.get("CC", "cc"), "-Wall", "-Wextra", "-Werror",
-                "-O1", "-shared", "-fPIC", "-o", shim,
+                "-O1", "-shared", "-fPIC", "-o", f"{shim}.new",
                 Path(__file__).with_name("luctl_shim.c")],
                paths.LOG / "luctl-shim.log", "building luctl_shim.c")
+        # Another process may run its tests with the old one.
+        os.replace(f"{shim}.new", shim)
     return OUT / "luctl", shim
 
 
@@ -142,6 +144,7 @@ class LuctlTest(unittest.TestCase):
         given is the map of the firmware, used what the kernel uses, scratch
         its scratch areas, None where that cannot be read; percpu are the KiB
         of its per-CPU areas, and taken the bytes that it took when it booted.
+        Behind a range that the kernel uses may stand the driver of it.
         """
         params = bytearray(4096)
         params[0x1e8] = min(len(given or ()), 128)
@@ -157,8 +160,10 @@ class LuctlTest(unittest.TestCase):
             self.put(setup + "type", "0x1\n")
             self.put(setup + "data", entries[2560:])
         self.put("proc/iomem", "00000000-00000fff : Reserved\n" + "".join(
-            f"{start:08x}-{end - 1:08x} : System RAM\n"
-            "  01000000-017fffff : Kernel code\n" for start, end in used))
+            f"{start:08x}-{end - 1:08x} : System RAM"
+            f"{''.join(f' ({name})' for name in driver)}\n"
+            "  01000000-017fffff : Kernel code\n"
+            for start, end, *driver in used))
         self.drop("sys/kernel/debug/kho")
         if scratch is not None:
             folder = "sys/kernel/debug/kho/out/scratch_"
@@ -168,7 +173,7 @@ class LuctlTest(unittest.TestCase):
                 f"{end - start:#x}\n" for start, end in scratch))
         self.put("proc/meminfo", "MemTotal:  1000000 kB\n"
                                  f"Percpu:    {percpu} kB\n")
-        present = sum(end - start for start, end in used) // 4096
+        present = sum(end - start for start, end, *_ in used) // 4096
         self.put("proc/zoneinfo", "Node 0, zone    DMA32\n"
                  f"        spanned  {present}\n        present  {present}\n"
                  f"        managed  {present - taken // 4096}\n")

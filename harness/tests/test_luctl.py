@@ -236,6 +236,20 @@ class Requests(LuctlTest):
             self.assertIn("CONFIG_LIVEUPDATE_SUBSYSTEMS", text.err)
             self.assertIn("kho=on liveupdate=on", text.err)
 
+    def test_too_old_for_it(self):
+        """No configuration helps where the kernel cannot have it."""
+        for release, old in (("6.15.9-cloud", True), ("5.10.0", True),
+                             ("6.1.0-31-amd64", True), ("6.16.0", False),
+                             ("7.0", False), ("odd", False)):
+            def prepare(release=release):
+                shutil.rmtree(self.top / "sys/kernel/liveupdate")
+                self.put("proc/sys/kernel/osrelease", release + "\n")
+            text, _ = self.both(UNAVAILABLE, "status", prepare=prepare)
+            number = ".".join(release.split(".")[:2])
+            self.assertEqual(f"Linux {number} has no Kexec HandOver at all"
+                             in text.err, old, text.err)
+            self.assertEqual("CONFIG_" in text.err, not old)
+
     def test_a_file_is_missing(self):
         text, _ = self.both(
             UNREADABLE, "rehearse", prepare=lambda:

@@ -35,7 +35,7 @@ class BootTest(LuctlTest):
         """What --json says; the text has the same findings."""
         args = ["check", image or self.image]
         if cmdline is not None:
-            args += ["--cmdline", cmdline]
+            args += ["--cmdline", f"kho=on liveupdate=on {cmdline}"]
         if initrd is not None:
             with open(self.top / "initrd", "wb") as file:
                 file.truncate(initrd)
@@ -157,6 +157,51 @@ class CommandLine(BootTest):
         self.assertEqual(self.findings(OK, "kho-scratch=1,1,1 quiet")[0][0],
                          "command line")
 
+    def test_switched_off(self):
+        """A boot that takes nothing over is no update."""
+        for line, missing in (
+                ("", ["kho", "liveupdate"]), ("kho=on", ["liveupdate"]),
+                ("kho=off liveupdate=on", ["kho"]), ("liveupdate=1", ["kho"]),
+                ('"kho=on" liveupdate="yes"', []),
+                ("kho=on -- liveupdate=on", ["liveupdate"]),
+                ('kho=on "--" liveupdate=on', ["liveupdate"])):
+            found = self.luctl("--json", "check", self.image, "--cmdline", line)
+            self.assertEqual(found.status, NO_GO if missing else OK, found)
+            found = found.objects()[0]["findings"]
+            self.assertEqual([f["why"].split()[1] for f in found],
+                             [f"{name}=on" for name in missing])
+            for one in found:
+                self.assertIn("--append", one["advice"])
+
+    def test_reused(self):
+        """What is judged is what luctl update loads: cuts and all."""
+        def why(*args, status=OK):
+            found = self.luctl("--json", "check", self.image, *args)
+            self.assertEqual(found.status, status, found)
+            (found,) = found.objects()
+            if status in (USAGE, UNREADABLE):
+                return found["error"]["message"]
+            return " ".join(f["why"] for f in found["findings"])
+        reuse = "--reuse-cmdline"
+        self.assertEqual(why(reuse), "")
+        self.assertIn("cuts off", why(reuse, "--append", "mem=512M",
+                                      status=NO_GO))
+        self.assertEqual(why(reuse, "--append", "-- mem=512M"), "")
+        self.put("proc/cmdline", "mem=512M liveupdate=on\n")
+        self.assertNotIn("without", why(reuse, status=NO_GO))
+        self.put("proc/cmdline", "kho=on initrd=mem=512M\n")
+        self.assertIn("without liveupdate", why(reuse, status=NO_GO))
+        self.assertEqual(why(reuse, "--append", "liveupdate=on"), "")
+        self.assertIn("without", why("--cmdline", "a", status=NO_GO))
+        for args in ((reuse, "--cmdline", "x"), (reuse, "--from", self.image),
+                     ("--append", "x"), (reuse, "--append", 'a="b'),
+                     ("--cmdline", 'kho=on a="b')):
+            why(*args, status=USAGE)
+        self.put("proc/cmdline", 'kho=on liveupdate=on a="b\n')
+        self.assertIn("quote", why(reuse, status=USAGE))
+        (self.top / "proc/cmdline").unlink()
+        why(reuse, status=UNREADABLE)
+
     def test_not_given(self):
         self.assertEqual([u["thing"] for u in self.check(OK)["unjudged"]],
                          ["command line"])
@@ -180,12 +225,17 @@ class Memory(BootTest):
 
     ADDED = (4 * GIB, 4 * GIB + 512 * MIB)
 
-    def blocks(self, states):
+    def reset(self, state="normal"):
+        super().reset(state)
+        self.drop("sys/devices/system/memory")
+
+    def blocks(self, states, zones="Normal"):
         """Memory blocks of 128 MiB."""
         folder = "sys/devices/system/memory/"
         self.put(folder + "block_size_bytes", "8000000\n")
         for number, state in states.items():
             self.put(f"{folder}memory{number}/state", state + "\n")
+            self.put(f"{folder}memory{number}/valid_zones", zones + "\n")
 
     def test_added(self):
         self.put_memory(used=(*RAM, self.ADDED))
@@ -203,6 +253,59 @@ class Memory(BootTest):
         self.blocks({33: "online"})
         self.assertIn("0x108000000-0x10fffffff",
                       self.findings(NO_GO, "")[0][1])
+
+    def test_added_and_movable(self):
+        """Nothing in there can be preserved."""
+        self.put_memory(used=(*RAM, self.ADDED))
+        self.blocks({number: "online" for number in range(32, 36)}, "Movable")
+        self.assertEqual(self.findings(OK, ""), [])
+        self.blocks({35: "online"}, "Normal Movable")
+        self.assertIn("0x118000000-0x11fffffff",
+                      self.findings(NO_GO, "")[0][1])
+
+    def test_added_and_told(self):
+        """The kernel tells the next one of it, so only that must be able to
+        have its struct pages, and mem= must not take it away."""
+        self.put_memory(used=(*RAM, self.ADDED))
+        before = self.check(NO_GO, "")["scratch"]["parts"]["pages"]
+        for text in ("firmware\n", "", "presently\n"):
+            self.sysfs("memory_map", text)
+            self.assertEqual(self.findings(NO_GO, "")[0][0], "memory")
+        self.sysfs("memory_map", "present\n")
+        self.assertEqual(self.findings(OK, ""), [])
+        self.assertEqual(self.check(OK, "")["scratch"]["parts"]["pages"],
+                         before + 8 * MIB)
+        ((thing, why),) = self.findings(NO_GO, "mem=4G")
+        self.assertEqual(thing, "command line")
+        self.assertIn("0x100000000-0x11fffffff", why)
+        self.assertEqual(self.findings(OK, "mem=5G"), [])
+        # Not if the firmware says that it is something else.
+        for kind in (2, 3, 5):
+            self.put_memory(given=(*RAM, (*self.ADDED, kind)),
+                            used=(*RAM, self.ADDED))
+            self.assertEqual(self.findings(NO_GO, "")[0][0], "memory")
+        # Below, between and above what the firmware knows.
+        self.put_memory(given=((64 * MIB, 960 * MIB),),
+                        used=((MIB, GIB), self.ADDED))
+        self.assertEqual(self.findings(OK, ""), [])
+
+    def test_added_by_a_driver(self):
+        """The next kernel is not told of it: without a word where the kernel
+        does not look, so no go; otherwise it refuses what is lost."""
+        for driver in ("kmem", "virtio_mem"):
+            self.reset()
+            self.sysfs("memory_map", "firmware\n")
+            self.put_memory(used=(*RAM, (*self.ADDED, driver)))
+            self.assertEqual(self.findings(NO_GO, "")[0][0], "memory")
+            self.sysfs("memory_map", "present\n")
+            found = self.check(OK, "")
+            self.assertEqual(found["findings"], [])
+            (unjudged,) = found["unjudged"]
+            self.assertEqual(unjudged["thing"], "memory")
+            self.assertIn("ERANGE", unjudged["why"])
+            self.assertIn("0x100000000-0x11fffffff", unjudged["why"])
+            self.blocks({n: "online" for n in range(32, 36)}, "Movable")
+            self.assertEqual(self.check(OK, "")["unjudged"], [])
 
     def test_reserved_by_firmware(self):
         """What is RAM and something else is not RAM."""
@@ -381,7 +484,7 @@ class Scratch(BootTest):
     def test_parameters(self):
         """What takes its share first, if it fits."""
         self.scratch(128)
-        for line, mib in (("crashkernel=32M", 32), ("crashkernel=32M@16M", 32),
+        for line, mib in (("crashkernel=32M", 32), ("crashkernel=32M@256M", 32),
                           ("crashkernel=512M-:20M", 20),
                           ("crashkernel=1M-512M:1M,512M-2G:24M,2G-:99M", 24),
                           ("crashkernel=2G-:99M", 0), ("cma=16M", 16),
@@ -398,7 +501,45 @@ class Scratch(BootTest):
         self.assertIn("parameters 96", why)
         ((thing, why),) = self.findings(OK, "crashkernel=256M")
         self.assertIn("does not fit", why)
-        self.assertIn("128 MiB", why)
+        self.assertIn("256 MiB", why)
+
+    def test_crash_kernel(self):
+        """What is taken for it, as kernel/crash_reserve.c does it."""
+        low, high = (GIB, 2 * GIB), (5 * GIB, 6 * GIB)
+        ram = ((0, 8 * GIB),)
+        for areas, cases in {
+                (low, high): {
+                    "64M": 64, "64M,high": 64 + 256, "64M,high 8M,low": 72,
+                    "64M,high 0,low": 64, "32M 64M,high": 32, "8M,low": 0,
+                    "64M,high 16M,high": 16 + 256, "64M@1G": 64, "x": 0,
+                    "64M,high swiotlb=262144": 64 + 520, "auto": 0,
+                    "1G": 1024, "64M,cma": 64, "64M 128M,cma": 192,
+                    "64M,high 8M,low 64M,cma": 136, "-- 64M": None,
+                    "7G-:64M,8G-:128M": 64, "8G-:128M": 128, "1G-2G:8M": 0},
+                (low,): {"64M,high": 64, "64M": 64, "2G,cma": 1024},
+                (high,): {"64M 0,low": None, "64M,high 0,low": 64},
+                (low[:1] + (GIB + 256 * MIB,), high): {
+                    "512M": 512 + 256, "256M,high 256M,low": 512}}.items():
+            self.put_memory(given=ram, used=ram, scratch=areas)
+            for text, mib in cases.items():
+                words = [word if word == "--" or "=" in word else
+                         f"crashkernel={word}" for word in text.split()]
+                with self.subTest(text, areas=areas):
+                    found = self.luctl("--json", "check", self.image,
+                                       "--cmdline", "kho=on liveupdate=on "
+                                       + " ".join(words))
+                    found = found.objects()[0]
+                    self.assertEqual(found["scratch"]["parts"]["parameters"],
+                                     (mib or 0) * MIB)
+                    told = [f["why"] for f in found["findings"]
+                            if f["thing"] == "command line"]
+                    self.assertEqual(len(told), mib is None and
+                                     "--" not in text, told)
+        self.put_memory(given=ram, used=ram, scratch=(low, high))
+        for text in ("2G", "2G,high", "64M,high crashkernel=2G,low",
+                     "64M@3G", "64M@2040M"):
+            ((thing, why),) = self.findings(OK, f"crashkernel={text}")
+            self.assertIn("does not fit", why)
 
     def test_not_for_what_is_not_loaded(self):
         self.put("image", images.kernel(PCI, LOG))
@@ -443,7 +584,8 @@ class From(BootTest):
     def test_no_go(self):
         old = images.bzimage(images.kernel(("pci", 9, 1, 1, 1), LOG))
         new = images.bzimage(images.kernel(PCI))
-        found = self.compare(NO_GO, old, new, "--cmdline", "memtest")
+        found = self.compare(NO_GO, old, new, "--cmdline",
+                             "kho=on liveupdate=on memtest")
         self.assertEqual([(f["thing"], f["severity"])
                           for f in found["findings"]],
                          [("pci", "no-go"), ("shutdown-log", "loss"),
@@ -475,9 +617,16 @@ class From(BootTest):
     def test_old_image_without_participants(self):
         new = images.bzimage(images.kernel(PCI, LOG))
         found = self.compare(NO_GO, images.elf(images.other_notes()), new)
-        self.assertIn("the old image describes none",
-                      found["findings"][0]["why"])
+        self.assertEqual(found["findings"][0]["why"],
+                         "the old image hands nothing over: it describes no "
+                         "participants")
         self.assertEqual(found["handover"], [])
+        for release, old in (("6.12.117+deb12", True), ("6.16.1-next", False)):
+            kernel = images.elf(images.other_notes(), images.rodata().replace(
+                images.RELEASE.encode(), release.encode()))
+            why = self.compare(NO_GO, kernel, new)["findings"][0]["why"]
+            self.assertEqual("Linux 6.12 has no Kexec HandOver at all" in why,
+                             old, why)
 
     def test_kho_differs(self):
         old = images.bzimage(images.kernel(PCI, LOG, kho="kho-v3"))

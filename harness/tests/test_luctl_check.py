@@ -481,6 +481,7 @@ class Unusable(CheckTest):
         self.unusable(None, "ENOENT")
         self.image.mkdir()
         self.unusable(None, "EISDIR")
+        self.unusable(None, "not a directory")
         self.image.rmdir()
         self.image.write_bytes(images.kernel(PCI, LOG))
         os.truncate(self.image, (1 << 30) + 1)

@@ -149,6 +149,9 @@ class Way(UpdateTest):
         for line, words, loaded in (
                 (CMDLINE, "a=\"b c\" d", CMDLINE + " a=\"b c\" d"),
                 (CMDLINE + " -- x  y", "d", CMDLINE + " d -- x  y"),
+                (CMDLINE + " -- x", "d -- y", CMDLINE + " d -- x y"),
+                (CMDLINE + " -- x", "-- x", CMDLINE + " -- x"),
+                (CMDLINE, "-- x", CMDLINE + " -- x"),
                 ("", CMDLINE, CMDLINE), ("-- x", CMDLINE, CMDLINE + " -- x"),
                 ("kho=off liveupdate=on", "kho=on",
                  "kho=off liveupdate=on kho=on")):
@@ -161,7 +164,7 @@ class Way(UpdateTest):
     def refused_line(self, line, *args):
         """A command line with which nothing would be taken over."""
         text, _ = self.update(NO_GO, *args, cmdline=line)
-        self.assertEqual(text.calls, [])
+        self.assertEqual(text.calls, ["open"])
 
     def test_quoted(self):
         for line in ('kho="on" liveupdate=on', '"kho=on" "liveupdate=on"',
@@ -199,6 +202,33 @@ class Way(UpdateTest):
             text, _ = self.update(JUMPED, cmdline=None, prepare=write)
             self.assertEqual(text.calls[1], "load no-initrd "
                              + (reused or line.replace("on  a", "on a")))
+
+
+    def test_reused_again_and_again(self):
+        """It neither grows nor loses anything, whatever is added each time."""
+        for line, words in (
+                ("kho=on liveupdate=on quiet", ()),
+                ("liveupdate=on quiet -- a a", ()),
+                ('liveupdate=on x="a  b" "y=c d" "e f" kho="on" -- "z"', ()),
+                ('console=ttyS0 console=tty0 liveupdate=on -- console=ttyS0',
+                 ("--append", "console=ttyS0")),
+                ('liveupdate=on x="a b" dyndbg="file a +p"',
+                 ("--append", 'x="a b"   kho=on')),
+                ("liveupdate=on a a a-b a_b =c", ("--append", "-- b"))):
+            seen = [line]
+            for _ in range(4):
+                text, _ = self.update(
+                    JUMPED, *words, cmdline=None, prepare=lambda:
+                    self.put("proc/cmdline", "BOOT_IMAGE=/v " + seen[-1]
+                             + " \n"))
+                seen.append(text.calls[1].partition("no-initrd ")[2])
+            self.assertEqual(seen[2:], seen[1:2] * 3)
+            ours, _, rest = line.partition(" -- ")
+            if rest:
+                self.assertTrue(seen[-1].endswith(f" -- {rest}"), seen)
+            for word in ours.split():
+                self.assertGreaterEqual(seen[-1].split().count(word),
+                                        ours.split().count(word), seen)
 
 
 class Refusals(UpdateTest):
@@ -255,7 +285,8 @@ class Refusals(UpdateTest):
                      "kho=on liveupdate=on kho=off",
                      "kho=on -- liveupdate=on", "xkho=on liveupdate=on",
                      "a=\"kho=on \" liveupdate=on", "kho=o liveupdate=on"):
-            self.refused(NO_GO, "kho=on liveupdate=on", cmdline=line)
+            self.refused(NO_GO, "kho=on liveupdate=on", cmdline=line,
+                         opened=True)
         for line in ("kho=1 liveupdate=y", "kho=off kho=on liveupdate=On",
                      "kho=on liveupdate=on -- kho=off",
                      "a=\"x -- \" kho=on liveupdate=on"):
@@ -263,7 +294,8 @@ class Refusals(UpdateTest):
             self.assertEqual(text.calls[1], f"load no-initrd {line}")
 
     def test_reused_command_line_that_receives_nothing(self):
-        self.refused(NO_GO, "/proc/cmdline", cmdline=None, prepare=lambda:
+        self.refused(NO_GO, "without liveupdate=on", cmdline=None,
+                     opened=True, prepare=lambda:
                      self.put("proc/cmdline", "kho=on\n"))
         self.refused(UNREADABLE, "/proc/cmdline", "--cmdline", cmdline=None,
                      prepare=(self.top / "proc/cmdline").unlink)

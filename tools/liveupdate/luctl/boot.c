@@ -14,7 +14,7 @@
  *
  * Parameters. memtest= overwrites all memory that is not reserved, which at that time
  * is all that is preserved. With elfcorehdr= the kernel believes that it dumps a
- * crashed one, and takes nothing over.
+ * crashed one, and takes nothing over; neither does it without kho= and liveupdate=.
  *
  * Scratch. Until the next kernel has read the list of what is preserved, it allocates
  * from scratch areas alone; there it is loaded as well. Their size is chosen when the
@@ -38,9 +38,11 @@
  *
  * Bounce buffers (swiotlb, 64 MiB where memory lies above 4 GiB) come last and shrink
  * to what is left, so they do not count. crashkernel=, cma=, hugetlb_cma= and
- * reserve_mem= are allocated early, and only if they fit: they count if they do. The
- * sum is increased by an eighth, MARGIN, since the firmware and the number of preserved
- * ranges have a share as well.
+ * reserve_mem= are allocated early, and only if they fit: they count if they do. A
+ * crash kernel above 4 GiB takes another 256 MiB below; crashkernel= with ",cma" takes
+ * what it gets, in pieces that are halved until they fit. The sum is increased by an
+ * eighth, MARGIN, since the firmware and the number of preserved ranges have a share as
+ * well.
  *
  * A kernel with other options may need much more; KASAN has a shadow of an eighth of
  * the memory. So what this kernel took when it booted is known as well: pages that are
@@ -71,6 +73,14 @@
 #define PERCPU_PIECE	(2 * MIB)
 #define FIXED_NEED	(6 * MIB)
 #define MARGIN		8
+
+/* Of the reservation for a crash kernel; what is below 4 GiB, and a slot of swiotlb. */
+#define CRASH_ALIGN	(16 * MIB)
+#define CRASH_LOW	(256 * MIB)
+#define LOW_END		(4 * GIB)
+#define SWIOTLB_SLOT	(2 * KIB)
+#define CRASH_CMA_PIECES	4
+#define CRASH_CMA_UNIT	(4 * MIB)
 
 /* SCRATCH_ALIGNMENT_BYTES: areas are a multiple of it. */
 #define AREA_UNIT	(4 * MIB)
@@ -182,6 +192,20 @@ static void judge_killers(const struct luctl_boot *boot, struct luctl_findings *
 			   luctl_format("elfcorehdr= makes a crash kernel that takes nothing over"),
 			   luctl_format("leave elfcorehdr= away"));
 	free(header);
+}
+
+/* Without these, the next kernel comes up as after a plain kexec. */
+static void judge_switches(const struct luctl_boot *boot, struct luctl_findings *findings)
+{
+	static const char *const needed[] = { "kho", "liveupdate" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
+		if (luctl_cmdline_setting(boot->cmdline, needed[i]) != LUCTL_ON)
+			luctl_find(findings, LUCTL_VERDICT_NO_GO, THING_CMDLINE,
+				   luctl_format("without %s=on the next kernel takes nothing over",
+						needed[i]),
+				   luctl_format("give --append \"kho=on liveupdate=on\""));
+	}
 }
 
 /* As kho_parse_scratch_size() understands it. */
@@ -302,23 +326,6 @@ static void remove_missing(struct luctl_map *used, const struct luctl_map *map)
 	used->count = kept;
 }
 
-/* Memory that was added after the firmware gave the map. */
-static void judge_added(const struct luctl_map *map, struct luctl_map *used,
-			struct luctl_findings *findings)
-{
-	static const char advice[] =
-		"set it offline and remove it, or reboot without a live update";
-	struct luctl_range missing;
-
-	for (size_t i = 0; i < used->count; i++) {
-		if (luctl_map_lacks(map, used->list[i].start, used->list[i].end, &missing))
-			lacks(findings, THING_MEMORY, false, &missing,
-			      "memory that was added to this kernel and that it may preserve",
-			      luctl_format("%s", advice));
-	}
-	remove_missing(used, map);
-}
-
 static int copy_map(struct luctl_map *copy, const struct luctl_map *map)
 {
 	int err = 0;
@@ -331,15 +338,85 @@ static int copy_map(struct luctl_map *copy, const struct luctl_map *map)
 	return err;
 }
 
+/* Add the ranges of one map to another; it is settled again. */
+static int unite(struct luctl_map *map, const struct luctl_map *other)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < other->count && !err; i++)
+		err = luctl_map_add(map, other->list[i].start, other->list[i].end,
+				    other->list[i].type);
+
+	return err ?: luctl_map_settle(map);
+}
+
+/*
+ * Add to @map what this kernel uses and the firmware says nothing of, as
+ * CONFIG_KEXEC_HANDOVER_MAP does; what it says to be no RAM stays that.
+ */
+static int follow(struct luctl_map *map, const struct luctl_map *used)
+{
+	struct luctl_map said = { 0 };
+	struct luctl_range missing;
+	int err = copy_map(&said, map);
+
+	for (size_t i = 0; i < said.count; i++)
+		said.list[i].type = LUCTL_MAP_RAM;
+	err = err ?: luctl_map_settle(&said);
+	for (size_t i = 0; i < used->count && !err; i++) {
+		uint64_t start = used->list[i].start, end = used->list[i].end;
+
+		while (!err && luctl_map_lacks(&said, start, end, &missing)) {
+			err = luctl_map_add(map, missing.start, missing.end, LUCTL_MAP_RAM);
+			start = missing.end;
+		}
+	}
+	luctl_map_drop(&said);
+
+	return err;
+}
+
+/* Memory that was added after the firmware gave the map. */
+static void judge_added(const struct luctl_map *map, struct luctl_map *used,
+			struct luctl_findings *findings)
+{
+	static const char advice[] = {
+		"set it offline or online as movable, or reboot without a live update into a kernel with CONFIG_KEXEC_HANDOVER_MAP, which can do it"
+	};
+	struct luctl_range missing;
+
+	for (size_t i = 0; i < used->count; i++) {
+		if (luctl_map_lacks(map, used->list[i].start, used->list[i].end, &missing))
+			lacks(findings, THING_MEMORY, false, &missing,
+			      "memory that was added to this kernel and that it may preserve",
+			      luctl_format("%s", advice));
+	}
+	remove_missing(used, map);
+}
+
+/* The kernel refuses to lose what is preserved there, but nobody knows whether there is. */
+static void judge_driver(const struct luctl_map *driver, struct luctl_findings *findings)
+{
+	static const char why[] = {
+		"a driver manages 0x%llx-0x%llx, of which the next kernel is not told: kexec_file_load(2) or reboot(2) fails with ERANGE if something there is preserved"
+	};
+
+	for (size_t i = 0; i < driver->count; i++)
+		luctl_unjudged(findings, THING_MEMORY,
+			       luctl_format(why, (unsigned long long)driver->list[i].start,
+					    (unsigned long long)driver->list[i].end - 1),
+			       luctl_format("boot with memhp_default_state=online_movable"));
+}
+
 /* Leaves the map that the next kernel makes of @map, in order. */
 static void judge_memory(const struct luctl_boot *boot, struct luctl_map *map,
 			 const struct luctl_map *scratch, struct luctl_findings *findings)
 {
-	struct luctl_map used = { 0 }, given = { 0 };
+	struct luctl_map used = { 0 }, driver = { 0 }, given = { 0 };
 	bool changed = false;
 	int err;
 
-	luctl_map_used(&used);
+	luctl_map_used(&used, &driver);
 	if (!map->known || !used.known) {
 		luctl_unjudged(findings, THING_MEMORY,
 			       luctl_format("%s cannot be read", map->known ? "/proc/iomem" :
@@ -348,9 +425,13 @@ static void judge_memory(const struct luctl_boot *boot, struct luctl_map *map,
 		goto out;
 	}
 
-	err = copy_map(&given, map) ?: luctl_map_settle(&given);
-	if (!err)
+	err = luctl_map_follows() ? follow(map, &used) : unite(&used, &driver);
+	err = err ?: copy_map(&given, map) ?: luctl_map_settle(&given);
+	if (!err) {
 		judge_added(&given, &used, findings);
+		if (luctl_map_follows())
+			judge_driver(&driver, findings);
+	}
 	if (!err && boot->cmdline)
 		err = luctl_map_cmdline(map, boot->cmdline, &changed);
 	err = err ?: luctl_map_settle(map);
@@ -372,6 +453,7 @@ static void judge_memory(const struct luctl_boot *boot, struct luctl_map *map,
 			       luctl_format("run luctl as root with debugfs mounted"));
 out:
 	luctl_map_drop(&used);
+	luctl_map_drop(&driver);
 	luctl_map_drop(&given);
 }
 
@@ -409,21 +491,60 @@ static uint64_t hash_tables(uint64_t memory)
 	return size;
 }
 
-/* The size that crashkernel= asks for in a machine of so much memory. */
-static uint64_t crash_size(const char *value, uint64_t memory)
+/* Whether a value of crashkernel= ends so. */
+static bool has_suffix(const char *value, const char *suffix)
+{
+	size_t length = strlen(value), end = strlen(suffix);
+
+	return length >= end && !strcmp(value + length - end, suffix);
+}
+
+/* The last crashkernel= with this ending, of those that have none with NULL; or NULL. */
+static char *last_crash(const char *cmdline, const char *suffix)
+{
+	static const char *const known[] = { ",high", ",low", ",cma" };
+	char *copy = luctl_format("%s", cmdline), *rest = copy, *found = NULL, *name, *value;
+
+	while (luctl_cmdline_next(&rest, &name, &value)) {
+		bool any = false;
+
+		if (!value || !luctl_cmdline_is(name, "crashkernel"))
+			continue;
+		for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+			any |= has_suffix(value, known[i]);
+		if (suffix ? !has_suffix(value, suffix) : any)
+			continue;
+		free(found);
+		found = luctl_format("%s", value);
+	}
+	free(copy);
+
+	return found;
+}
+
+/* What crashkernel= without an ending asks for in a machine of so much memory. */
+static uint64_t crash_size(const char *value, uint64_t memory, uint64_t *base)
 {
 	const char *next = value;
-	uint64_t size;
+	uint64_t size, start, end;
 
+	*base = 0;
+	memory = round_up(memory, SECTION);
 	if (!strchr(value, ':')) {
 		size = luctl_cmdline_size(&next);
-		return strstr(next, ",cma") ? 0 : size;
+		if (*next == '@') {
+			next++;
+			*base = luctl_cmdline_size(&next);
+		} else if (*next) {
+			return 0;
+		}
+		return size;
 	}
 
-	/* start-[end]:size[,...] */
-	while (*next) {
-		uint64_t start = luctl_cmdline_size(&next), end = UINT64_MAX;
-
+	/* start-[end]:size[,...][@base] */
+	do {
+		start = luctl_cmdline_size(&next);
+		end = UINT64_MAX;
 		if (*next++ != '-')
 			return 0;
 		if (*next != ':')
@@ -431,13 +552,142 @@ static uint64_t crash_size(const char *value, uint64_t memory)
 		if (*next++ != ':')
 			return 0;
 		size = luctl_cmdline_size(&next);
-		if (memory >= start && memory < end)
+		if (memory >= start && memory < end) {
+			next = strchr(next, '@');
+			if (next) {
+				next++;
+				*base = luctl_cmdline_size(&next);
+			}
 			return size;
-		if (*next++ != ',')
-			return 0;
-	}
+		}
+	} while (*next++ == ',');
 
 	return 0;
+}
+
+/* Whether an area has room for so much between two addresses, as aligned there. */
+static bool has_room(const struct luctl_map *scratch, uint64_t lowest, uint64_t highest,
+		     uint64_t size)
+{
+	for (size_t i = 0; i < scratch->count; i++) {
+		const struct luctl_range *area = &scratch->list[i];
+		uint64_t start = area->start > lowest ? area->start : lowest;
+		uint64_t end = area->end < highest ? area->end : highest;
+
+		if (end > start && end - start >= size &&
+		    (end - size) / CRASH_ALIGN * CRASH_ALIGN >= start)
+			return true;
+	}
+
+	return false;
+}
+
+/* The part below 4 GiB of a crash kernel above it, if none is asked for. */
+static uint64_t default_low(const char *cmdline)
+{
+	char *value = luctl_cmdline_last(cmdline, "swiotlb");
+	uint64_t buffers = value ? strtoul(value, NULL, 0) * SWIOTLB_SLOT : 0;
+
+	free(value);
+
+	return buffers + 8 * MIB > CRASH_LOW ? buffers + 8 * MIB : CRASH_LOW;
+}
+
+/*
+ * What is reserved for a crash kernel, as reserve_crashkernel_generic() does it. Above
+ * 4 GiB it needs a part below that, with ",high" or if there is no room below.
+ */
+static uint64_t crash_memory(const char *cmdline, const struct luctl_map *scratch,
+			     uint64_t memory, struct luctl_findings *findings)
+{
+	static const char misfit[] = {
+		"crashkernel=%s does not fit into the scratch areas: it takes %llu MiB in one piece%s"
+	};
+	static const char advice[] = {
+		"load no crash kernel in that kernel, or boot this one with a larger kho_scratch="
+	};
+	char *value = last_crash(cmdline, NULL), *low_value = NULL, *where;
+	uint64_t size = 0, base = 0, low = default_low(cmdline), total = 0;
+	bool high = false;
+
+	if (value) {
+		size = crash_size(value, memory, &base);
+	} else {
+		const char *next = value = last_crash(cmdline, ",high");
+
+		high = value;
+		size = high ? luctl_cmdline_size(&next) : 0;
+		low_value = last_crash(cmdline, ",low");
+		next = low_value;
+		if (next)
+			low = luctl_cmdline_size(&next);
+	}
+
+	if (base)
+		total = has_room(scratch, base, base + size, size) ? size : 0;
+	else if (!high && has_room(scratch, 0, LOW_END, size))
+		total = size;
+	else if (has_room(scratch, LOW_END, UINT64_MAX, size))
+		total = !low || has_room(scratch, 0, LOW_END, low) ? size + low : 0;
+	else if (has_room(scratch, 0, LOW_END, size))
+		total = size;
+	where = base ? luctl_format(" at that address") :
+		low ? luctl_format(", and %llu MiB more below 4 GiB if that is above", mib(low)) :
+		luctl_format("%s", "");
+	if (size && !total)
+		luctl_find(findings, LUCTL_VERDICT_GO, THING_CMDLINE,
+			   luctl_format(misfit, value, mib(size), where),
+			   luctl_format("%s", advice));
+	free(where);
+	free(value);
+	free(low_value);
+
+	return size ? total : 0;
+}
+
+/* Put something into the first area that has room for it, from above; false if none has. */
+static bool place(struct luctl_map *scratch, uint64_t lowest, uint64_t size, uint64_t align)
+{
+	for (size_t i = 0; i < scratch->count; i++) {
+		struct luctl_range *area = &scratch->list[i];
+		uint64_t start = area->start > lowest ? area->start : lowest, at;
+
+		if (area->end < start || area->end - start < size)
+			continue;
+		at = (area->end - size) / align * align;
+		if (at < start)
+			continue;
+		/* What is left above it by the alignment is not counted. */
+		area->end = at;
+		return true;
+	}
+
+	return !size;
+}
+
+/* What is reserved besides it with ",cma": as reserve_crashkernel_cma() does it. */
+static uint64_t crash_cma(const char *cmdline, const struct luctl_map *scratch)
+{
+	char *value = last_crash(cmdline, ",cma");
+	const char *next = value;
+	uint64_t wanted = next ? luctl_cmdline_size(&next) : 0, piece = wanted, total = 0;
+	struct luctl_map left = { 0 };
+	int pieces = 0;
+
+	if (copy_map(&left, scratch))
+		piece = 0;
+	while (total < wanted && pieces < CRASH_CMA_PIECES && piece >= CRASH_CMA_UNIT) {
+		if (place(&left, 0, piece, CRASH_CMA_UNIT)) {
+			total += piece;
+			pieces++;
+		} else {
+			piece = round_up(piece / 2, 4 * KIB);
+		}
+	}
+	luctl_map_drop(&left);
+	free(value);
+
+	return total;
 }
 
 /* Sizes in a list like "0:1G,1:1G" or of one size, as hugetlb_cma= has them. */
@@ -485,18 +735,17 @@ static uint64_t parameters(const struct luctl_boot *boot, const struct luctl_map
 	static const char advice[] =
 		"do without it, or boot this kernel with a larger kho_scratch=";
 	char *copy = luctl_format("%s", boot->cmdline ?: ""), *rest = copy, *name, *value;
-	uint64_t largest = largest_area(scratch), total = 0;
+	uint64_t largest = largest_area(scratch), total;
 
+	total = crash_memory(boot->cmdline ?: "", scratch, memory, findings) +
+		crash_cma(boot->cmdline ?: "", scratch);
 	while (luctl_cmdline_next(&rest, &name, &value)) {
 		const char *text = value;
 		uint64_t size = 0;
 
 		if (!value)
 			continue;
-		if (luctl_cmdline_is(name, "crashkernel"))
-			size = crash_size(value, memory);
-		else if (luctl_cmdline_is(name, "cma") ||
-			 luctl_cmdline_is(name, "reserve_mem"))
+		if (luctl_cmdline_is(name, "cma") || luctl_cmdline_is(name, "reserve_mem"))
 			size = luctl_cmdline_size(&text);
 		else if (luctl_cmdline_is(name, "hugetlb_cma"))
 			size = list_size(value);
@@ -591,26 +840,6 @@ static struct need find_need(const struct luctl_boot *boot, const struct luctl_m
 		     need.parameters + need.rest;
 
 	return need;
-}
-
-/* Put something into the first area that has room for it, from above; false if none has. */
-static bool place(struct luctl_map *scratch, uint64_t lowest, uint64_t size, uint64_t align)
-{
-	for (size_t i = 0; i < scratch->count; i++) {
-		struct luctl_range *area = &scratch->list[i];
-		uint64_t start = area->start > lowest ? area->start : lowest, at;
-
-		if (area->end < start || area->end - start < size)
-			continue;
-		at = (area->end - size) / align * align;
-		if (at < start)
-			continue;
-		/* What is left above it by the alignment is not counted. */
-		area->end = at;
-		return true;
-	}
-
-	return !size;
 }
 
 /* As kexec_file_load(2) of x86 does it. */
@@ -760,6 +989,7 @@ struct json_object *luctl_judge_boot(const struct luctl_boot *boot,
 	struct json_object *object = NULL;
 
 	if (boot->cmdline) {
+		judge_switches(boot, findings);
 		judge_killers(boot, findings);
 		judge_scratch_parameter(boot, findings);
 	}

@@ -30,6 +30,7 @@
 #include "cmdline.h"
 #include "image.h"
 #include "luctl.h"
+#include "nextline.h"
 
 /* A vmlinux with debug information may have this much. */
 #define IMAGE_LIMIT	(1024UL * 1024 * 1024)
@@ -39,10 +40,6 @@
 #define THING_KHO		"KHO"
 #define THING_TABLE		"participants"
 #define THING_CMDLINE		"command line"
-
-/* Since when Linux has Kexec HandOver. */
-#define KHO_MAJOR	6
-#define KHO_MINOR	16
 
 /* What the kernel before hands over; @name is what it is called. */
 struct before {
@@ -410,23 +407,31 @@ static void compare_participant(struct check *check, const struct luctl_particip
 			   luctl_format("build the image again, from a clean tree"));
 }
 
-/* Why the image has no Kexec HandOver: it may be older than that. */
+/* Why a kernel has no Kexec HandOver: it may be older than that. */
 static void report_no_kho(struct check *check)
 {
-	static const char too_old[] =
-		"Linux %u.%u has no Kexec HandOver at all, which came with %u.%u";
-	const char *release = check->image.release;
-	unsigned int major, minor;
+	char *why = luctl_too_old(check->image.release);
 
-	if (sscanf(release, "%u.%u", &major, &minor) == 2 &&
-	    (major < KHO_MAJOR || (major == KHO_MAJOR && minor < KHO_MINOR)))
-		luctl_find(&check->findings, LUCTL_VERDICT_NO_GO, THING_KHO,
-			   luctl_format(too_old, major, minor, KHO_MAJOR, KHO_MINOR),
+	if (why)
+		luctl_find(&check->findings, LUCTL_VERDICT_NO_GO, THING_KHO, why,
 			   luctl_format("use a newer kernel, or reboot without a live update"));
 	else
 		luctl_find(&check->findings, LUCTL_VERDICT_NO_GO, THING_KHO,
 			   luctl_format("the image has no Kexec HandOver"),
 			   luctl_format("build it with CONFIG_LIVEUPDATE_SUBSYSTEMS"));
+}
+
+static void report_nothing_before(struct check *check)
+{
+	const struct before *before = &check->before;
+	char *why = luctl_too_old(before->release);
+
+	luctl_find(&check->findings, LUCTL_VERDICT_NO_GO, THING_TABLE,
+		   luctl_format("%s hands nothing over: %s", before->name,
+				why ?: "it describes no participants"),
+		   luctl_format("%s", why ? "reboot without a live update" :
+				"build it with CONFIG_LIVEUPDATE_SUBSYSTEMS"));
+	free(why);
 }
 
 static void report_no_participants(struct check *check)
@@ -442,9 +447,7 @@ static void compare_handover(struct check *check)
 	const struct before *before = &check->before;
 
 	if (!before->notes.count)
-		luctl_find(&check->findings, LUCTL_VERDICT_NO_GO, THING_TABLE,
-			   luctl_format("%s describes none, it hands nothing over", before->name),
-			   luctl_format("build it with CONFIG_LIVEUPDATE_SUBSYSTEMS"));
+		report_nothing_before(check);
 	else if (*check->image.kho && check->image.notes.count)
 		compare_abi(check);
 
@@ -481,6 +484,10 @@ static void judge_image(struct check *check)
 
 static void judge_boot(struct check *check, const struct luctl_next *next)
 {
+	static const char advice[] = {
+		"give the --cmdline or --reuse-cmdline, the --append and the --initrd of luctl update"
+	};
+	static const char advice_from[] = "give the --cmdline and --initrd that it will get";
 	const struct luctl_boot boot = {
 		.image = &check->image,
 		.cmdline = next->cmdline,
@@ -492,7 +499,7 @@ static void judge_boot(struct check *check, const struct luctl_next *next)
 		luctl_unjudged(&check->findings, THING_CMDLINE,
 			       luctl_format("none was given, so what it does is not known%s",
 					    next->initrd ? "" : ", nor what an initramfs needs"),
-			       luctl_format("give the --cmdline and --initrd of luctl update"));
+			       luctl_format("%s", next->from ? advice_from : advice));
 	/* Nobody gets that far with an image that is not loaded. */
 	if (check->image.machine == check->before.machine && !check->image.unloadable)
 		check->scratch = luctl_judge_boot(&boot, &check->findings);
@@ -676,20 +683,21 @@ struct arguments {
 	const char *image;
 	const char *from;
 	const char *initrd;
-	const char *cmdline;
+	struct luctl_line line;
 };
 
 enum {
 	KEY_FROM = 0x2000,
 	KEY_INITRD,
-	KEY_CMDLINE,
 };
 
 static const struct argp_option options[] = {
 	{ "from", KEY_FROM, "OLD-IMAGE", 0,
 	  "compare with the kernel in OLD-IMAGE, not with the one that runs", 0 },
 	{ "initrd", KEY_INITRD, "FILE", 0, "initramfs that it would get", 0 },
-	{ "cmdline", KEY_CMDLINE, "TEXT", 0, "command line that it would get", 0 },
+	{ "cmdline", LUCTL_KEY_CMDLINE, "TEXT", 0, LUCTL_CMDLINE_HELP, 0 },
+	{ "reuse-cmdline", LUCTL_KEY_REUSE_CMDLINE, NULL, 0, LUCTL_REUSE_CMDLINE_HELP, 0 },
+	{ "append", LUCTL_KEY_APPEND, "TEXT", 0, LUCTL_APPEND_HELP, 0 },
 	{ 0 }
 };
 
@@ -704,9 +712,6 @@ static error_t parse_check(int key, char *text, struct argp_state *state)
 	case KEY_INITRD:
 		arguments->initrd = text;
 		return 0;
-	case KEY_CMDLINE:
-		arguments->cmdline = text;
-		return 0;
 	case ARGP_KEY_ARG:
 		if (arguments->image)
 			argp_error(state, "only one IMAGE");
@@ -715,8 +720,16 @@ static error_t parse_check(int key, char *text, struct argp_state *state)
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "no IMAGE");
 		return 0;
+	case ARGP_KEY_END:
+		if (arguments->line.text && arguments->line.reuse)
+			argp_error(state, "give either --cmdline or --reuse-cmdline");
+		if (arguments->line.reuse && arguments->from)
+			argp_error(state, "--reuse-cmdline is that of this kernel, not of --from");
+		if (arguments->line.append && !arguments->line.text && !arguments->line.reuse)
+			argp_error(state, "--append needs --cmdline or --reuse-cmdline");
+		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return luctl_line_parse(&arguments->line, key, text);
 	}
 }
 
@@ -730,7 +743,7 @@ static const struct argp check_argp = {
 };
 
 static enum luctl_status run_check(const struct arguments *arguments, struct luctl_file *image,
-				   struct luctl_file *initrd)
+				   struct luctl_file *initrd, const char *cmdline)
 {
 	static const enum luctl_status statuses[] = {
 		[LUCTL_VERDICT_GO]	= LUCTL_OK,
@@ -741,7 +754,7 @@ static enum luctl_status run_check(const struct arguments *arguments, struct luc
 		.image = image,
 		.from = arguments->from,
 		.initrd = arguments->initrd ? initrd : NULL,
-		.cmdline = arguments->cmdline,
+		.cmdline = cmdline,
 	};
 	struct json_object *report;
 	enum luctl_verdict verdict;
@@ -766,16 +779,20 @@ enum luctl_status luctl_cmd_check(int argc, char **argv)
 	struct luctl_file image = { 0 }, initrd = { 0 };
 	struct arguments arguments = { 0 };
 	enum luctl_status status;
+	char *cmdline = NULL;
 
 	status = luctl_parse(&check_argp, argc, argv, &arguments);
+	if (!status)
+		status = luctl_line_make(&arguments.line, &cmdline);
 	if (!status)
 		status = luctl_file_open(&image, arguments.image);
 	if (!status && arguments.initrd)
 		status = luctl_file_open(&initrd, arguments.initrd);
 	if (!status)
-		status = run_check(&arguments, &image, &initrd);
+		status = run_check(&arguments, &image, &initrd, cmdline);
 	luctl_file_close(&image);
 	luctl_file_close(&initrd);
+	free(cmdline);
 
 	return status;
 }

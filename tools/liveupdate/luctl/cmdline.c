@@ -20,51 +20,98 @@ static bool is_space(char letter)
 	return isspace((unsigned char)letter);
 }
 
-bool luctl_cmdline_next(char **rest, char **name, char **value)
+/* Find the next word, and what is behind it; NULL if there is none. */
+static const char *find_word(const char **rest, size_t *length)
 {
-	char *word = *rest, *equals = NULL, *end;
-	bool quoted = false, inside;
+	const char *word = *rest, *end;
+	bool quoted = false;
 
 	while (is_space(*word))
 		word++;
-	if (!*word) {
-		*rest = word;
-		return false;
-	}
-
-	if (*word == '"') {
-		word++;
-		quoted = true;
-	}
-	inside = quoted;
-	for (end = word; *end && (inside || !is_space(*end)); end++) {
-		if (*end == '=' && !equals)
-			equals = end;
-		inside ^= *end == '"';
-	}
+	for (end = word; *end && (quoted || !is_space(*end)); end++)
+		quoted ^= *end == '"';
+	*length = end - word;
 	*rest = *end ? end + 1 : end;
-	*end = '\0';
-	if (end == word) {
-		*name = word;
-		*value = NULL;
-		return true;
-	}
 
-	if (quoted && end[-1] == '"')
-		end[-1] = '\0';
-	*name = word;
-	*value = NULL;
-	if (equals) {
-		*equals = '\0';
-		*value = equals + 1;
+	return *word ? word : NULL;
+}
+
+/* Take a word apart; false if it is the "--" that ends what is for the kernel. */
+static bool split_word(char *word, size_t length, char **name, char **value)
+{
+	bool quoted = *word == '"';
+	char *last = word + length - 1;
+
+	word[length] = '\0';
+	*name = quoted ? word + 1 : word;
+	/* What starts with it has no name before it. */
+	*value = **name ? strchr(*name + 1, '=') : NULL;
+	if (*value) {
+		*(*value)++ = '\0';
 		if (**value == '"') {
 			(*value)++;
-			if (end > *value && end[-1] == '"')
-				end[-1] = '\0';
+			if (*last == '"')
+				*last = '\0';
 		}
 	}
+	if (quoted && last > word && *last == '"')
+		*last = '\0';
 
-	return *value || strcmp(word, "--");
+	return *value || strcmp(*name, "--");
+}
+
+bool luctl_cmdline_next(char **rest, char **name, char **value)
+{
+	const char *behind = *rest, *word;
+	size_t length;
+
+	word = find_word(&behind, &length);
+	if (!word) {
+		*rest = (char *)behind;
+		return false;
+	}
+	*rest = (char *)behind;
+
+	return split_word((char *)word, length, name, value);
+}
+
+const char *luctl_cmdline_word(const char **rest, size_t *length)
+{
+	const char *behind = *rest, *word = find_word(&behind, length);
+	char *copy, *name, *value;
+	bool ours;
+
+	if (!word) {
+		*rest = behind;
+		return NULL;
+	}
+	copy = luctl_format("%.*s", (int)*length, word);
+	ours = split_word(copy, *length, &name, &value);
+	free(copy);
+	/* "--" stays in front of what it belongs to. */
+	*rest = ours ? behind : word;
+
+	return ours ? word : NULL;
+}
+
+enum luctl_setting luctl_cmdline_setting(const char *cmdline, const char *name)
+{
+	char *copy = luctl_format("%s", cmdline), *rest = copy, *word, *value;
+	enum luctl_setting setting = LUCTL_NOT_SET;
+
+	while (luctl_cmdline_next(&rest, &word, &value)) {
+		bool set = value && luctl_cmdline_is(word, name);
+		char first = set ? tolower((unsigned char)*value) : '\0';
+		char second = first ? tolower((unsigned char)value[1]) : '\0';
+
+		if (first && (strchr("yt1", first) || (first == 'o' && second == 'n')))
+			setting = LUCTL_ON;
+		else if (first && (strchr("nf0", first) || (first == 'o' && second == 'f')))
+			setting = LUCTL_OFF;
+	}
+	free(copy);
+
+	return setting;
 }
 
 static char dash(char letter)

@@ -10,6 +10,7 @@
 #define _LUCTL_CMDLINE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /**
@@ -21,6 +22,29 @@
  * Return: whether there was one; "--" and what follows it are not the kernel's.
  */
 bool luctl_cmdline_next(char **rest, char **name, char **value);
+
+/**
+ * luctl_cmdline_word() - take the next parameter as it is written
+ * @rest: the command line; then what is left of it
+ * @length: length of the parameter, with its quotes
+ *
+ * Return: where it is; NULL if there is none, and @rest is "--" and what follows it, or
+ * empty.
+ */
+const char *luctl_cmdline_word(const char **rest, size_t *length);
+
+enum luctl_setting { LUCTL_NOT_SET, LUCTL_OFF, LUCTL_ON };
+
+/**
+ * luctl_cmdline_setting() - is something switched on?
+ * @cmdline: the command line
+ * @name: name of a parameter that the kernel reads by kstrtobool()
+ *
+ * Two letters count, and what they do not tell changes nothing.
+ *
+ * Return: what the last of several parameters says.
+ */
+enum luctl_setting luctl_cmdline_setting(const char *cmdline, const char *name);
 
 /* Whether this is the name of the parameter @name: '-' and '_' are the same. */
 bool luctl_cmdline_is(const char *name, const char *word);

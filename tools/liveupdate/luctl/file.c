@@ -36,7 +36,9 @@ enum luctl_status luctl_file_open(struct luctl_file *file, const char *path)
 	if (err) {
 		luctl_file_close(file);
 		return luctl_fail_errno(LUCTL_UNREADABLE, err, path, err == EACCES ?
-					"run luctl as root" : "give a file that exists", NULL);
+					"run luctl as root" : err == EISDIR ?
+					"give a file, not a directory" : "give a file that exists",
+					NULL);
 	}
 	if (!S_ISREG(file->status.st_mode)) {
 		luctl_file_close(file);

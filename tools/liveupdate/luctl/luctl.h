@@ -201,6 +201,9 @@ char *luctl_path(const char *name);
  */
 int luctl_write(const char *name, const char *text);
 
+/* Why a kernel of this release cannot have Kexec HandOver, to be freed; NULL if it can. */
+char *luctl_too_old(const char *release);
+
 /* Report that @name below <sysfs>/kernel/liveupdate cannot be used. @err is positive. */
 enum luctl_status luctl_no_file(const char *name, int err);
 

@@ -10,11 +10,15 @@
  * passes e820_table_kexec on, which is what /sys/kernel/boot_params has; it knows
  * nothing of memory that was added later, nor of mem= of this kernel.
  * /sys/firmware/memmap is not the same: the kernel adds hot-plugged memory to it.
+ * With CONFIG_KEXEC_HANDOVER_MAP, memory that was added and that this kernel uses for
+ * itself is in the map as well, unless a driver manages it. The kernel says in
+ * liveupdate/memory_map whether it does that; one without the file does not.
  *
  * What this kernel uses is "System RAM" in /proc/iomem, which has hot-plugged memory
  * as well. Anything there may be preserved, since user space cannot know what is: so
  * all of it has to be in the map of the next kernel. Blocks that are offline hold
- * nothing.
+ * nothing, and those in ZONE_MOVABLE nothing that can be preserved: memory is moved
+ * out of there before. A driver that manages memory is named behind "System RAM".
  *
  * Scratch areas are where the next kernel lives until it knows what is preserved.
  * debugfs has them, in kho/out.
@@ -401,7 +405,7 @@ void luctl_map_next(struct luctl_map *map)
 
 /* What this kernel uses. */
 
-static void add_iomem(struct luctl_map *map)
+static void add_iomem(struct luctl_map *map, struct luctl_map *driver)
 {
 	char *text, *rest, *line;
 	size_t size;
@@ -419,8 +423,8 @@ static void add_iomem(struct luctl_map *map)
 		if (sscanf(line, "%llx-%llx : System RAM%n", &start, &last, &behind) != 2 ||
 		    *line == ' ' || !behind)
 			continue;
-		map->known &= last && !luctl_map_add(map, start, range_end(last, 1),
-						     LUCTL_MAP_RAM);
+		map->known &= last && !luctl_map_add(line[behind] ? driver : map, start,
+						     range_end(last, 1), LUCTL_MAP_RAM);
 	}
 	map->known = map->known && map->count;
 	free(text);
@@ -441,41 +445,78 @@ static uint64_t read_number(const char *path, int base)
 	return number;
 }
 
-/* Memory blocks, with CONFIG_MEMORY_HOTPLUG. */
-static void remove_offline(struct luctl_map *map)
+/* Whether a file of a memory block starts with a word. */
+static bool block_says(const char *folder, const char *name, const char *word)
 {
-	char *pattern = luctl_format("%s/devices/system/memory/memory*/state",
+	char *path = luctl_format("%s/%s", folder, name);
+	bool says = false;
+	size_t size;
+	void *text;
+
+	if (!luctl_read_file(path, 4096, &text, &size)) {
+		says = !strncmp(text, word, strlen(word));
+		free(text);
+	}
+	free(path);
+
+	return says;
+}
+
+/* Memory blocks, with CONFIG_MEMORY_HOTPLUG, in which nothing can be preserved. */
+static int remove_unused(struct luctl_map *map)
+{
+	char *pattern = luctl_format("%s/devices/system/memory/memory[0-9]*",
 				     luctl_options.sysfs);
 	char *size_path = luctl_format("%s/devices/system/memory/block_size_bytes",
 				       luctl_options.sysfs);
 	uint64_t block = read_number(size_path, 16);
 	glob_t found = { 0 };
+	int err = 0;
 
 	if (!block || glob(pattern, 0, NULL, &found))
 		found.gl_pathc = 0;
-	for (size_t i = 0; i < found.gl_pathc; i++) {
+	for (size_t i = 0; i < found.gl_pathc && !err; i++) {
 		const char *path = found.gl_pathv[i];
-		const char *number = strstr(path, "/memory/memory") + strlen("/memory/memory");
+		const char *number = strrchr(path, '/') + strlen("/memory");
 		uint64_t start = strtoull(number, NULL, 10) * block;
-		size_t size;
-		void *state;
 
-		if (luctl_read_file(path, 4096, &state, &size))
-			continue;
-		if (!strncmp(state, "offline", 7))
-			map->known &= !change(map, start, start + block, LUCTL_MAP_RAM, 0);
-		free(state);
+		/* Of a block that is online, valid_zones has the one that it is in. */
+		if (block_says(path, "state", "offline") ||
+		    block_says(path, "valid_zones", "Movable"))
+			err = change(map, start, range_end(start, block), LUCTL_MAP_RAM, 0);
 	}
 	globfree(&found);
 	free(size_path);
 	free(pattern);
+
+	return err;
 }
 
-void luctl_map_used(struct luctl_map *map)
+void luctl_map_used(struct luctl_map *map, struct luctl_map *driver)
 {
-	add_iomem(map);
-	remove_offline(map);
-	map->known &= !luctl_map_settle(map);
+	int err;
+
+	add_iomem(map, driver);
+	err = remove_unused(map) ?: remove_unused(driver);
+	err = err ?: luctl_map_settle(map);
+	err = err ?: luctl_map_settle(driver);
+	map->known &= !err;
+}
+
+bool luctl_map_follows(void)
+{
+	char *path = luctl_format("%s/kernel/liveupdate/memory_map", luctl_options.sysfs);
+	bool follows = false;
+	size_t size;
+	void *text;
+
+	if (!luctl_read_file(path, 4096, &text, &size)) {
+		follows = !strcmp(text, "present\n");
+		free(text);
+	}
+	free(path);
+
+	return follows;
 }
 
 /* The numbers of a file, a line each; their number, or -1. */

@@ -91,8 +91,15 @@ int luctl_map_entries(struct luctl_map *map, const void *data, size_t size);
 /* The map that the next kernel is given; not settled, and not known if not readable. */
 void luctl_map_next(struct luctl_map *map);
 
-/* What this kernel uses as RAM, but for blocks that are offline; settled. */
-void luctl_map_used(struct luctl_map *map);
+/**
+ * luctl_map_used() - what this kernel uses as RAM and may preserve
+ * @map: without what is offline or movable; settled, and not known if not readable
+ * @driver: likewise what drivers manage; settled
+ */
+void luctl_map_used(struct luctl_map *map, struct luctl_map *driver);
+
+/* Whether the next kernel is given memory that was added to this one, too. */
+bool luctl_map_follows(void);
 
 /* The scratch areas of Kexec HandOver in their order, empty ones, too; not settled. */
 void luctl_map_scratch(struct luctl_map *map);

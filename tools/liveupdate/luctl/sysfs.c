@@ -18,6 +18,10 @@
 
 #include "luctl.h"
 
+/* Since when Linux has Kexec HandOver. */
+#define KHO_MAJOR	6
+#define KHO_MINOR	16
+
 /* A text file of sysfs; the list of participants is the longest. */
 #define TEXT_LIMIT	(1024 * 1024)
 
@@ -103,6 +107,42 @@ int luctl_read_file(const char *path, size_t limit, void **data, size_t *size)
 	return err;
 }
 
+char *luctl_too_old(const char *release)
+{
+	unsigned int major, minor;
+
+	if (sscanf(release, "%u.%u", &major, &minor) != 2 || major > KHO_MAJOR ||
+	    (major == KHO_MAJOR && minor >= KHO_MINOR))
+		return NULL;
+
+	return luctl_format("Linux %u.%u has no Kexec HandOver at all, which came with %u.%u",
+			    major, minor, KHO_MAJOR, KHO_MINOR);
+}
+
+/* Why this kernel has none of it: it may be older than that. */
+static enum luctl_status no_live_update(const char *folder)
+{
+	enum luctl_status status;
+	char *why = NULL;
+	size_t size;
+	void *release;
+
+	if (!luctl_read_file("/proc/sys/kernel/osrelease", 4096, &release, &size)) {
+		why = luctl_too_old(release);
+		free(release);
+	}
+	if (why)
+		status = luctl_fail(LUCTL_UNAVAILABLE, folder,
+				    "reboot into a newer kernel without a live update", "%s", why);
+	else
+		status = luctl_fail(LUCTL_UNAVAILABLE, folder,
+				    "build the kernel with CONFIG_LIVEUPDATE_SUBSYSTEMS and boot it with \"kho=on liveupdate=on\"",
+				    "this kernel cannot be updated live");
+	free(why);
+
+	return status;
+}
+
 enum luctl_status luctl_no_file(const char *name, int err)
 {
 	char *kernel = luctl_format("%s/kernel", luctl_options.sysfs);
@@ -114,9 +154,7 @@ enum luctl_status luctl_no_file(const char *name, int err)
 					  "mount sysfs, or give the place where it is with --sysfs",
 					  NULL);
 	else if (access(folder, F_OK) && errno == ENOENT)
-		status = luctl_fail(LUCTL_UNAVAILABLE, folder,
-				    "build the kernel with CONFIG_LIVEUPDATE_SUBSYSTEMS and boot it with \"kho=on liveupdate=on\"",
-				    "this kernel cannot be updated live");
+		status = no_live_update(folder);
 	else
 		status = luctl_fail_errno(LUCTL_UNREADABLE, err, file,
 					  err == EACCES ? "run luctl as root" :

@@ -21,7 +21,6 @@
  * an error.
  */
 
-#include <ctype.h>
 #include <errno.h>
 #include <linux/kexec.h>
 #include <stdio.h>
@@ -31,19 +30,14 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cmdline.h"
 #include "luctl.h"
-
-/* Longer than any kernel takes. */
-#define CMDLINE_LIMIT	65536
+#include "nextline.h"
 
 struct update {
 	/* What was asked for. */
 	const char *image;
 	const char *initrd;
-	const char *cmdline_text;
-	const char *append;
-	bool reuse_cmdline;
+	struct luctl_line line;
 	bool limited;
 	unsigned int timeout_ms;
 	bool allow_loss;
@@ -153,141 +147,9 @@ static enum luctl_status need_no_services(struct update *update)
 	return status;
 }
 
-/* The words of a command line that are the kernel's; NULL behind the last. */
-static char *next_word(char **rest)
-{
-	char *word = *rest, *end;
-	bool quoted = false;
-
-	while (isspace((unsigned char)*word))
-		word++;
-	for (end = word; *end && (quoted || !isspace((unsigned char)*end)); end++)
-		quoted ^= *end == '"';
-	*rest = *end ? end + 1 : end;
-	*end = '\0';
-
-	return *word && strcmp(word, "--") ? word : NULL;
-}
-
-/*
- * Is @name on, off, or not set at all? As kstrtobool() of the kernel, which looks at two
- * letters: the last one counts, and what is none changes nothing.
- */
-static enum setting { NOT_SET, OFF, ON } find_setting(const char *cmdline, const char *name)
-{
-	char *copy = luctl_format("%s", cmdline), *rest = copy, *word, *value;
-	enum setting setting = NOT_SET;
-
-	while (luctl_cmdline_next(&rest, &word, &value)) {
-		bool set = value && luctl_cmdline_is(word, name);
-		char first = set ? tolower((unsigned char)*value) : '\0';
-		char second = first ? tolower((unsigned char)value[1]) : '\0';
-
-		if (first && (strchr("yt1", first) || (first == 'o' && second == 'n')))
-			setting = ON;
-		else if (first && (strchr("nf0", first) || (first == 'o' && second == 'f')))
-			setting = OFF;
-	}
-	free(copy);
-
-	return setting;
-}
-
-/* Add words to those of the kernel: before "--", which is followed by what is not. */
-static void append_words(char **cmdline, const char *words)
-{
-	char *copy = luctl_format("%s", *cmdline), *rest = copy, *longer;
-	size_t length = 0;
-
-	while (next_word(&rest))
-		length = rest - copy;
-	while (length && isspace((unsigned char)(*cmdline)[length - 1]))
-		length--;
-	rest = *cmdline + length;
-	rest += strspn(rest, " ");
-	longer = luctl_format("%.*s%s%s%s%s", (int)length, *cmdline, length ? " " : "", words,
-			      *rest ? " " : "", rest);
-	free(copy);
-	free(*cmdline);
-	*cmdline = longer;
-}
-
-/* /proc/cmdline without what a boot loader puts there for itself. */
-static enum luctl_status reuse_cmdline(char **cmdline)
-{
-	char *text, *rest, *word, *out;
-	void *data;
-	size_t size;
-	int err;
-
-	err = luctl_read_file("/proc/cmdline", CMDLINE_LIMIT, &data, &size);
-	if (err)
-		return luctl_fail_errno(LUCTL_UNREADABLE, -err, "/proc/cmdline",
-					"give --cmdline", NULL);
-
-	text = data;
-	text[strcspn(text, "\n")] = '\0';
-	out = luctl_format("%s", "");
-	rest = text;
-	while (*rest) {
-		char *longer;
-		char *start = rest;
-
-		word = next_word(&rest);
-		if (!word) {
-			/* "--", and what is for process 1. */
-			while (isspace((unsigned char)*start))
-				start++;
-			if (!*start)
-				break;
-			longer = luctl_format("%s%s-- %s", out, *out ? " " : "", rest);
-			free(out);
-			out = longer;
-			break;
-		}
-		if (!strncmp(word, "BOOT_IMAGE=", 11) || !strncmp(word, "initrd=", 7))
-			continue;
-		longer = luctl_format("%s%s%s", out, *out ? " " : "", word);
-		free(out);
-		out = longer;
-	}
-	free(text);
-	*cmdline = out;
-
-	return LUCTL_OK;
-}
-
-/*
- * This kernel has Kexec HandOver switched on, or there would be nothing to update. If
- * its command line does not say so, that is its default; whether it is also that of
- * the next kernel is not known.
- */
 static enum luctl_status make_cmdline(struct update *update)
 {
-	static const char *const needed[] = { "kho", "liveupdate" };
-	enum luctl_status status;
-
-	if (update->reuse_cmdline) {
-		status = reuse_cmdline(&update->cmdline);
-		if (status)
-			return status;
-	} else {
-		update->cmdline = luctl_format("%s", update->cmdline_text);
-	}
-	if (update->append)
-		append_words(&update->cmdline, update->append);
-	if (update->reuse_cmdline && find_setting(update->cmdline, "kho") == NOT_SET)
-		append_words(&update->cmdline, "kho=on");
-
-	for (size_t i = 0; i < ARRAY_SIZE(needed); i++) {
-		if (find_setting(update->cmdline, needed[i]) != ON)
-			return luctl_fail(LUCTL_NO_GO, update->reuse_cmdline ? "/proc/cmdline" :
-					  "--cmdline", "give --append \"kho=on liveupdate=on\"",
-					  "without %s=on the next kernel takes nothing over",
-					  needed[i]);
-	}
-
-	return LUCTL_OK;
+	return luctl_line_make(&update->line, &update->cmdline);
 }
 
 static int call_check(void *data)
@@ -576,22 +438,18 @@ static enum luctl_status run_steps(struct update *update)
 
 enum {
 	KEY_INITRD = 0x2000,
-	KEY_CMDLINE,
-	KEY_REUSE_CMDLINE,
 	KEY_TIMEOUT,
 	KEY_ALLOW_LOSS,
 	KEY_NO_REHEARSE,
 	KEY_NOW,
 	KEY_NO_JUMP,
-	KEY_APPEND,
 };
 
 static const struct argp_option options[] = {
 	{ "initrd", KEY_INITRD, "FILE", 0, "initramfs of the next kernel; none without it", 0 },
-	{ "cmdline", KEY_CMDLINE, "TEXT", 0, "command line of the next kernel", 0 },
-	{ "reuse-cmdline", KEY_REUSE_CMDLINE, NULL, 0,
-	  "that of this kernel, without BOOT_IMAGE= and initrd=", 0 },
-	{ "append", KEY_APPEND, "TEXT", 0, "add this to the command line", 0 },
+	{ "cmdline", LUCTL_KEY_CMDLINE, "TEXT", 0, LUCTL_CMDLINE_HELP, 0 },
+	{ "reuse-cmdline", LUCTL_KEY_REUSE_CMDLINE, NULL, 0, LUCTL_REUSE_CMDLINE_HELP, 0 },
+	{ "append", LUCTL_KEY_APPEND, "TEXT", 0, LUCTL_APPEND_HELP, 0 },
 	{ "timeout", KEY_TIMEOUT, "MS", 0,
 	  "limit for all of prepare, and for all of freeze, in milliseconds, 0 for none", 0 },
 	{ "allow-loss", KEY_ALLOW_LOSS, NULL, 0,
@@ -611,12 +469,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
 	case KEY_INITRD:
 		update->initrd = text;
 		return 0;
-	case KEY_CMDLINE:
-		update->cmdline_text = text;
-		return 0;
-	case KEY_REUSE_CMDLINE:
-		update->reuse_cmdline = true;
-		return 0;
 	case KEY_TIMEOUT:
 		update->limited = true;
 		update->timeout_ms = luctl_parse_timeout(state, text);
@@ -626,9 +478,6 @@ static error_t parse(int key, char *text, struct argp_state *state)
 		return 0;
 	case KEY_NO_REHEARSE:
 		update->rehearse = false;
-		return 0;
-	case KEY_APPEND:
-		update->append = text;
 		return 0;
 	case KEY_NOW:
 		update->now = true;
@@ -644,13 +493,13 @@ static error_t parse(int key, char *text, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!update->image)
 			argp_error(state, "which image?");
-		if (!update->cmdline_text == !update->reuse_cmdline)
+		if (!update->line.text == !update->line.reuse)
 			argp_error(state, "give either --cmdline or --reuse-cmdline");
 		if (update->now && update->no_jump)
 			argp_error(state, "give either --now or --no-jump");
 		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return luctl_line_parse(&update->line, key, text);
 	}
 }
 
