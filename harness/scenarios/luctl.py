@@ -374,3 +374,61 @@ def luctl_finish(run):
     run.equal("given up", [d["identity"] for d in given_up], ["nic1"])
     run.state(guest, "normal")
     run.equal("what is stopped", devices.calls("quarantine"), [("quarantine", "nic1", "0")])
+
+
+@scenario("luctl-blame")
+def luctl_blame(run):
+    """A participant is blamed for its own EBUSY, as often as it has one, and not for
+    that of a request which the kernel refuses; status tells whose attempt failed."""
+    guest = run.boot("a")
+    guest.configure("test-irq fail=prepare,errno=16")
+    for _ in range(2):
+        out = luctl(run, guest, "prepare", FAILED)
+        run.contains("luctl prepare", out, "test-irq: prepare failed with EBUSY")
+    run.equal("attempt", status_of(run, guest)["last_failure"]["attempt"], "last")
+
+    run.step("a request that is refused")
+    guest.configure("clear")
+    luctl(run, guest, "prepare")
+    run.equal("attempt", status_of(run, guest)["last_failure"]["attempt"], "earlier")
+    out = luctl(run, guest, "prepare", STATE)
+    run.lacks("luctl prepare", out, "test-irq")
+    run.last_failed(guest, "prepare", "test-irq", -16)
+    luctl(run, guest, "cancel")
+
+
+@scenario("luctl-reuse", limit=200)
+def luctl_reuse(run):
+    """A command line that is used again: three updates in a row, in which it neither
+    grows nor loses a word or a quote, also with words that are added each time; luctl
+    check judges the same one."""
+    guest = run.boot("a", extra="kho=\"on\" quoted=\"a  b\" \"x y=z\" twice twice")
+    first = guest.read("/proc/cmdline")
+    image = host_path(run.image("b"))
+    command = f"{image} --initrd /host/guest/initrd --reuse-cmdline"
+
+    def again(more=""):
+        luctl(run, guest, f"check {command} {more}")
+        guest.jump(command=f"luctl update {command} {more} --now")
+        run.state(guest, "updated")
+        luctl(run, guest, "finish")
+        return guest.read("/proc/cmdline")
+    run.step("as it is")
+    for _ in range(3):
+        run.equal("command line", again(), first)
+
+    run.step("with words that are added")
+    added = "--append 'added=\"c d\" quoted=\"a  b\" -- e'"
+    line = again(added)
+    for word in ("added=\"c d\"", "quoted=\"a  b\"", "\"x y=z\"", "twice twice"):
+        run.equal(f"{word} in {line}", line.count(word), 1)
+    run.contains("command line", line, "quoted=\"a  b\" -- e")
+    for _ in range(2):
+        run.equal("command line", again(added), line)
+
+    run.step("a word that kills, and one that switches it off")
+    for word, why in (("mem=64M", "cuts off"), ("liveupdate=off", "without liveupdate=on")):
+        for what in ("check", "update --now"):
+            run.contains(f"luctl {what}", luctl(
+                run, guest, f"{what} {command} --append {word}", NO_GO), why)
+    run.equal("kexec_loaded", guest.read("/sys/kernel/kexec_loaded"), "0")

@@ -126,4 +126,4 @@ def luctl_from(run):
               {"devices", "dma", "timeline", "shutdown-log"}, str(report["handover"]))
     run.equal("all can be read", {h["verdict"] for h in report["handover"]}, {"go"})
     out = luctl(run, guest, f"check --from {images[2]} {images[1]}", NO_GO)
-    run.contains("an old image without participants", out, "the old image describes none")
+    run.contains("an old image without participants", out, "the old image hands nothing over")

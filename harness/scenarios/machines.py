@@ -6,12 +6,16 @@ What lies in added memory is shown from outside: its memory is a file of its own
 which the pages of a session are looked for.
 """
 
+import json
 import os
 import re
 import shutil
 
+from ..guest import GUEST_INITRD
+from ..guest_control import host_path
 from ..run import HarnessError
 from ..scenario_api import scenario
+from .luctl import NO_GO, OK, check_untouched, luctl
 from .update import check_received, hand_over_data
 
 MIB = 1 << 20
@@ -170,6 +174,50 @@ def machine_memory_late(run):
     check_received(run, guest)
     _verify(run, guest, "vm", 16)
     run.finish(guest)
+
+
+@scenario("machine-memory-luctl", memory=SLOT, limit=200)
+def machine_memory_luctl(run):
+    """luctl on added memory: no go where the kernel does not tell the next one of it,
+    a go and an update where it does, and no go again for a mem= that hides it."""
+    options, path = _dimm(run)
+    guest = run.boot("host", extra=KERNEL_ZONE, devices=options)
+    command = (f"{host_path(run.image('host'))} --initrd {GUEST_INITRD} "
+               "--reuse-cmdline")
+
+    def findings(status, more=""):
+        report = json.loads(luctl(run, guest, f"check --json {command} {more}", status))
+        run.equal("what is not judged", report["unjudged"], [])
+        return [(f["thing"], f["severity"]) for f in report["findings"]], report
+    run.step("a kernel that does not tell of it")
+    guest.do("echo firmware > /tmp/map; "
+             "mount --bind /tmp/map /sys/kernel/liveupdate/memory_map")
+    found, report = findings(NO_GO)
+    run.equal("findings", found, [("memory", "no-go")])
+    finding = report["findings"][0]
+    run.contains("why", finding["why"], f"0x{DIMM_START:x}")
+    run.contains("advice", finding["advice"], "CONFIG_KEXEC_HANDOVER_MAP")
+    luctl(run, guest, f"update {command} --now", NO_GO)
+    check_untouched(run, guest)
+    guest.do("umount /sys/kernel/liveupdate/memory_map")
+
+    run.step("this kernel, which does")
+    run.equal("findings", findings(OK)[0], [])
+    found, report = findings(NO_GO, "--append mem=4G")
+    run.equal("findings with mem=", found, [("command line", "no-go")])
+    run.contains("why", report["findings"][0]["why"], f"0x{DIMM_START:x}")
+    hand_over_data(guest)
+    guest.do("guestctl session create big 16", timeout=60)
+    pages = _session_pages(path, "big", 16)
+    run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
+    guest.jump(command=f"luctl update {command} --now")
+    run.state(guest, "updated")
+    check_received(run, guest)
+    _verify(run, guest, "big", 16)
+    luctl(run, guest, "finish")
+    run.contains("added memory is used", guest.read("/proc/iomem"),
+                 f"{DIMM_START:x}-{DIMM_START + DIMM * MIB - 1:x} : System RAM")
+    run.equal("findings in the next kernel", findings(OK)[0], [])
 
 
 @scenario("machine-hugepages", smp=2, memory="4G", limit=160)
