@@ -381,6 +381,9 @@ class Undoing(UpdateTest):
                            ("ENOSYS", "CONFIG_KEXEC_FILE"),
                            ("EADDRNOTAVAIL", "kho_scratch="),
                            ("EBUSY", "try again"), ("ENOMEM", "memory"),
+                           ("ESTALE", "was added or removed"),
+                           ("ERANGE", "a driver manages"),
+                           ("E2BIG", "memory map"),
                            ("EINVAL", "command line")):
             self.undone(FAILED, "load", [], self.image, name, word,
                         errno=getattr(errno, name))
@@ -480,6 +483,11 @@ class Undoing(UpdateTest):
         text, _ = self.update(FAILED, prepare=lambda:
                               self.script("reboot", errno=errno.ENOSPC))
         self.assertIn("session", text.err)
+        for name, words in (("ESTALE", "load it again"), ("ERANGE", "driver")):
+            text, _ = self.update(FAILED, prepare=lambda n=name: self.script(
+                "reboot", errno=getattr(errno, n)))
+            self.assertIn(words, text.err)
+            self.assertNotIn("session", text.err)
 
     def test_output_that_cannot_be_written(self):
         """What nobody is told is undone, too."""

@@ -201,6 +201,9 @@ char *luctl_path(const char *name);
  */
 int luctl_write(const char *name, const char *text);
 
+/* For what is preserved where the next kernel has no memory. */
+#define LUCTL_ERANGE_ADVICE	"a driver manages memory in which something is preserved, or scratch memory was removed; the kernel log says which"
+
 /* Why a kernel of this release cannot have Kexec HandOver, to be freed; NULL if it can. */
 char *luctl_too_old(const char *release);
 

@@ -370,6 +370,10 @@ static const char *jump_advice(int err)
 		return "no image is loaded any more";
 	if (err == EINVAL)
 		return "the image cannot be handed anything; see the kernel log";
+	if (err == ESTALE)
+		return "memory was added or removed since the image was loaded, load it again";
+	if (err == ERANGE)
+		return LUCTL_ERANGE_ADVICE;
 
 	return "a session of /dev/liveupdate may have refused; see the kernel log";
 }

@@ -238,6 +238,12 @@ static const char *load_advice(int err)
 	case ENOPKG:
 	case ENOKEY:
 		return "it must be signed with a key that this kernel trusts";
+	case ESTALE:
+		return "memory was added or removed meanwhile, try again";
+	case ERANGE:
+		return LUCTL_ERANGE_ADVICE;
+	case E2BIG:
+		return "the memory map of this machine has more entries than an image takes";
 	case EADDRNOTAVAIL:
 		return "it does not fit into scratch memory; boot with a larger kho_scratch=";
 	default:
