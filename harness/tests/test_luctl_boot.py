@@ -75,7 +75,8 @@ class CommandLine(BootTest):
                "memmap=1M#0x39000000", "memmap=1M!0x39000000",
                "memmap=4M%0x39000000-1", "memmap=4M%0x39000000",
                "memmap=4M%0x39000000-1+2", "memmap=4M%0x39000000+3",
-               "quiet memmap=1K$0,1K$0x39fff000", "\"mem=512M\"",
+               "quiet memmap=1K$0,1K$0x39fff000", "x=\u00a0mem=512M",
+               "\"mem=512M\"",
                "mem=\"512M\"", "mem=927M", "memmap=1M+2")
     USED = ("mem=1023M", "memmap=1K$0x3ff00000", "memmap=exactmap,1023M@0",
             "memmap=4K$0x100000", "memmap=exactmap memmap=512M@0 "

@@ -214,7 +214,9 @@ class Way(UpdateTest):
                  ("--append", "console=ttyS0")),
                 ('liveupdate=on x="a b" dyndbg="file a +p"',
                  ("--append", 'x="a b"   kho=on')),
-                ("liveupdate=on a a a-b a_b =c", ("--append", "-- b"))):
+                ("liveupdate=on a a a-b a_b =c", ("--append", "-- b")),
+                ('liveupdate=on "--" x', ("--append", " d  -- x ")),
+                ("liveupdate=on -- x y", ("--append", "-- y  "))):
             seen = [line]
             for _ in range(4):
                 text, _ = self.update(

@@ -15,9 +15,11 @@
 #include "cmdline.h"
 #include "luctl.h"
 
-static bool is_space(char letter)
+bool luctl_cmdline_space(char letter)
 {
-	return isspace((unsigned char)letter);
+	unsigned char byte = letter;
+
+	return byte == ' ' || (byte >= '\t' && byte <= '\r') || byte == 0xa0;
 }
 
 /* Find the next word, and what is behind it; NULL if there is none. */
@@ -26,9 +28,9 @@ static const char *find_word(const char **rest, size_t *length)
 	const char *word = *rest, *end;
 	bool quoted = false;
 
-	while (is_space(*word))
+	while (luctl_cmdline_space(*word))
 		word++;
-	for (end = word; *end && (quoted || !is_space(*end)); end++)
+	for (end = word; *end && (quoted || !luctl_cmdline_space(*end)); end++)
 		quoted ^= *end == '"';
 	*length = end - word;
 	*rest = *end ? end + 1 : end;

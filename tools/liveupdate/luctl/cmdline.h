@@ -46,6 +46,9 @@ enum luctl_setting { LUCTL_NOT_SET, LUCTL_OFF, LUCTL_ON };
  */
 enum luctl_setting luctl_cmdline_setting(const char *cmdline, const char *name);
 
+/* Whether it is white space to the kernel, as 0xa0 is, within whatever character. */
+bool luctl_cmdline_space(char letter);
+
 /* Whether this is the name of the parameter @name: '-' and '_' are the same. */
 bool luctl_cmdline_is(const char *name, const char *word);
 

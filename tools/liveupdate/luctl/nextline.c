@@ -105,17 +105,25 @@ static int kernel_part(const char *cmdline, const char **rest)
 /* What is for process 1. The dashes may be quoted. */
 static const char *behind_dashes(const char *rest)
 {
-	while (*rest && !isspace((unsigned char)*rest))
+	while (*rest && !luctl_cmdline_space(*rest))
 		rest++;
-	while (isspace((unsigned char)*rest))
+	while (luctl_cmdline_space(*rest))
 		rest++;
 
 	return rest;
 }
 
+static bool ends_with(const char *text, const char *words)
+{
+	size_t length = strlen(text), end = strlen(words);
+
+	return length >= end && !strcmp(text + length - end, words) &&
+	       (length == end || luctl_cmdline_space(text[length - end - 1]));
+}
+
 /*
  * Add words to those of the kernel, and what they have for process 1 to what it is
- * given; if that is the same, it has it already.
+ * given, unless that ends so already.
  */
 static void append_words(char **cmdline, const char *words)
 {
@@ -128,8 +136,8 @@ static void append_words(char **cmdline, const char *words)
 	if (*rest)
 		add(&text, rest, strlen(rest));
 	if (*rest && *more)
-		more = strcmp(rest, more) ? behind_dashes(more) : "";
-	if (*more)
+		more = behind_dashes(more);
+	if (*more && !ends_with(behind_dashes(rest), more))
 		add(&text, more, strlen(more));
 	free(*cmdline);
 	*cmdline = text;
@@ -149,6 +157,15 @@ static enum luctl_status need_closed(const char *cmdline, const char *thing)
 			  "a quote is open, so the kernel takes what follows for one word");
 }
 
+static void trim(char *text)
+{
+	size_t length = strlen(text);
+
+	while (length && isspace((unsigned char)text[length - 1]))
+		length--;
+	text[length] = '\0';
+}
+
 static enum luctl_status read_own(char **cmdline)
 {
 	size_t size;
@@ -160,10 +177,7 @@ static enum luctl_status read_own(char **cmdline)
 		return luctl_fail_errno(LUCTL_UNREADABLE, -err, "/proc/cmdline",
 					"give --cmdline", NULL);
 	*cmdline = data;
-	size = strcspn(*cmdline, "\n");
-	while (size && (*cmdline)[size - 1] == ' ')
-		size--;
-	(*cmdline)[size] = '\0';
+	trim(*cmdline);
 
 	return LUCTL_OK;
 }
@@ -171,9 +185,10 @@ static enum luctl_status read_own(char **cmdline)
 enum luctl_status luctl_line_make(const struct luctl_line *line, char **cmdline)
 {
 	enum luctl_status status = LUCTL_OK;
-	char *own = NULL;
+	char *own = NULL, *words = luctl_format("%s", line->append ?: "");
 
 	*cmdline = NULL;
+	trim(words);
 	if (line->append)
 		status = need_closed(line->append, "--append");
 	if (!status && line->text) {
@@ -183,18 +198,20 @@ enum luctl_status luctl_line_make(const struct luctl_line *line, char **cmdline)
 		status = read_own(&own);
 		if (!status) {
 			status = need_closed(own, "/proc/cmdline");
-			*cmdline = reuse_words(own, line->append ?: "");
+			*cmdline = reuse_words(own, words);
 			free(own);
 		}
 	}
 	if (status || !*cmdline)
-		return status;
+		goto out;
 
 	if (line->reuse && luctl_cmdline_setting(*cmdline, "kho") == LUCTL_NOT_SET &&
-	    luctl_cmdline_setting(line->append ?: "", "kho") == LUCTL_NOT_SET)
+	    luctl_cmdline_setting(words, "kho") == LUCTL_NOT_SET)
 		append_words(cmdline, "kho=on");
-	if (line->append)
-		append_words(cmdline, line->append);
+	if (*words)
+		append_words(cmdline, words);
+out:
+	free(words);
 
-	return LUCTL_OK;
+	return status;
 }

@@ -6,8 +6,12 @@
  * A target for libFuzzer: a command line up to the first zero, then a struct
  * boot_params, or as much as there is of entries of such a map. What is left of the
  * map has to be in order and must not touch, whatever went in.
+ *
+ * The command line is also one that is used again, with what follows its first line
+ * added: what comes out must be the same when it is used again in the same way.
  */
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +20,15 @@
 #include "../cmdline.h"
 #include "../luctl.h"
 #include "../memmap.h"
+#include "../nextline.h"
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
 struct luctl_options luctl_options = { .sysfs = "/nonexistent" };
 
 /* What the rest of luctl has for these files. */
+
+static const char *own_cmdline = "";
 
 char *luctl_format(const char *format, ...)
 {
@@ -38,12 +45,35 @@ char *luctl_format(const char *format, ...)
 
 int luctl_read_file(const char *path, size_t limit, void **data, size_t *size)
 {
-	(void)path;
-	(void)limit;
 	*data = NULL;
 	*size = 0;
+	if (strcmp(path, "/proc/cmdline") || strlen(own_cmdline) > limit)
+		return -ENOENT;
+	*data = luctl_format("%s\n", own_cmdline);
+	*size = strlen(*data);
 
-	return -1;
+	return 0;
+}
+
+enum luctl_status luctl_fail(enum luctl_status status, const char *thing, const char *advice,
+			     const char *format, ...)
+{
+	(void)thing;
+	(void)advice;
+	(void)format;
+
+	return status;
+}
+
+enum luctl_status luctl_fail_errno(enum luctl_status status, int err, const char *thing,
+				   const char *advice, const char *format, ...)
+{
+	(void)err;
+	(void)thing;
+	(void)advice;
+	(void)format;
+
+	return status;
 }
 
 static void use(struct luctl_map *map)
@@ -65,6 +95,27 @@ static void use(struct luctl_map *map)
 			abort();
 	}
 	luctl_map_bytes(map);
+}
+
+static void use_again(char *cmdline)
+{
+	char *append = strchr(cmdline, '\n'), *once, *twice;
+	struct luctl_line line = { .reuse = true };
+
+	if (append) {
+		*append++ = '\0';
+		line.append = append;
+	}
+	own_cmdline = cmdline;
+	if (luctl_line_make(&line, &once)) {
+		free(once);
+		return;
+	}
+	own_cmdline = once;
+	if (luctl_line_make(&line, &twice) || strcmp(once, twice))
+		abort();
+	free(once);
+	free(twice);
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
@@ -89,6 +140,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 	if (value && strlen(value) > length)
 		abort();
 	free(value);
+	use_again(cmdline);
 	free(cmdline);
 
 	return 0;
