@@ -220,6 +220,12 @@ static int dlu_identify(struct device *dev, struct device_liveupdate_id *id)
 	memcpy(id->id, dlu_dev->id, sizeof(id->id));
 	memcpy(id->fingerprint, dlu_dev->fingerprint, sizeof(id->fingerprint));
 
+	/* Next comes memory to note something of the device. */
+	if (dlu_dev->fail && !strcmp(dlu_dev->fail, "note")) {
+		dlu_dev->fail = NULL;
+		liveupdate_fault_begin(&(struct liveupdate_fault){ .nth = 1 });
+	}
+
 	/* Called too often for the log. */
 	return dlu_dev->fail && !strcmp(dlu_dev->fail, "identify") ? -EIO : 0;
 }
@@ -3414,6 +3420,9 @@ static void dlu_fault_prepare_test(struct kunit *test)
 	liveupdate_fault_require(test);
 	chain = dlu_make_chain(test);
 	chain.b->blob = true;
+	/* So that it is the bridge of which nothing is known when the first one fails. */
+	dlu_request(test, chain.a);
+	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&chain.a->dev, false));
 	dlu_request(test, chain.b);
 	dlu_fault_prepare(test, &chain, &seen);
 	/* What is known of a device is kept: the second time it is there already. */
@@ -3515,7 +3524,7 @@ static void dlu_expect_disposed(struct kunit *test)
  */
 static void dlu_fault_appear_test(struct kunit *test)
 {
-	unsigned int absent = 0, reclaimed = 0, quarantined = 0, at_once = 0;
+	unsigned int absent = 0, reclaimed = 0, quarantined = 0;
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_fault fault = {};
 	struct dlu_device *a;
@@ -3545,7 +3554,6 @@ static void dlu_fault_appear_test(struct kunit *test)
 		if (!a->dev.liveupdate) {
 			/* Nothing could be noted of it. */
 			KUNIT_EXPECT_EQ(test, dlu_nr_calls(" quarantine:a blob:a"), 1);
-			at_once++;
 		} else if (dlu_nr_calls(" quarantine:a")) {
 			dlu_expect_fate(test, 0, QUARANTINED);
 			KUNIT_EXPECT_NULL(test, a->dev.driver);
@@ -3568,7 +3576,33 @@ static void dlu_fault_appear_test(struct kunit *test)
 	KUNIT_EXPECT_GT(test, absent, 0);
 	KUNIT_EXPECT_GT(test, reclaimed, 0);
 	KUNIT_EXPECT_GT(test, quarantined, 0);
-	KUNIT_EXPECT_EQ(test, at_once, 1);
+}
+
+/* No memory to note anything of a device that appears: it is harmless at once. */
+static void dlu_fault_note_test(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	struct liveupdate_fault fault = {};
+	struct dlu_device *a;
+	int err;
+
+	liveupdate_fault_require(test);
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->fail = "note";
+	err = device_add(&a->dev);
+	liveupdate_fault_end(&fault);
+	a->gone = false;
+
+	KUNIT_ASSERT_EQ(test, err, 0);
+	KUNIT_EXPECT_TRUE(test, fault.hit);
+	KUNIT_EXPECT_NULL(test, a->dev.liveupdate);
+	KUNIT_EXPECT_EQ(test, dlu_nr_calls(" quarantine:a blob:a"), 1);
+	KUNIT_EXPECT_EQ(test, dlu_nr_calls(" adopt:a"), 0);
+	KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
+
+	dlu_do_finish();
+	dlu_expect_disposed(test);
 }
 
 static void dlu_fault_finish_test(struct kunit *test)
@@ -3722,6 +3756,7 @@ static struct kunit_case dlu_fault_cases[] = {
 	KUNIT_CASE(dlu_fault_freeze_test),
 	KUNIT_CASE(dlu_fault_restore_test),
 	KUNIT_CASE_SLOW(dlu_fault_appear_test),
+	KUNIT_CASE(dlu_fault_note_test),
 	KUNIT_CASE(dlu_fault_finish_test),
 	{}
 };

@@ -96,7 +96,9 @@ static inline bool liveupdate_fault_next(struct kunit *test,
  * @test: the test
  *
  * It takes CONFIG_FAILSLAB and CONFIG_FAIL_PAGE_ALLOC, and, in debugfs, "N" in
- * ignore-gfp-wait of both and 0 in min-order of the latter.
+ * ignore-gfp-wait of both and 0 in min-order of the latter. With debugging aids that
+ * allocate for each new slab, reject-start and reject-end have to name the functions
+ * that do so: otherwise numbers change from turn to turn, and some are never hit.
  */
 static inline void liveupdate_fault_require(struct kunit *test)
 {
