@@ -6,6 +6,7 @@ What lies in added memory is shown from outside: its memory is a file of its own
 which the pages of a session are looked for.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -28,6 +29,7 @@ DIMM = 512
 SLOT = "1G,slots=1,maxmem=4G"
 DIMM_START = 0x100000000
 KERNEL_ZONE = "memhp_default_state=online_kernel"
+MOVABLE_ZONE = "memhp_default_state=online_movable"
 
 
 def _words(name):
@@ -59,6 +61,16 @@ def _session_pages(path, name, mib):
                          for page in range(0, len(data), PAGE))
             at = end
     return found
+
+
+@contextlib.contextmanager
+def _memory():
+    """Path of what a part of a machine's memory is; not a file of a disk."""
+    file = os.memfd_create("memory")
+    try:
+        yield f"/proc/{os.getpid()}/fd/{file}"
+    finally:
+        os.close(file)
 
 
 def _total(guest):
@@ -114,11 +126,10 @@ def machine_numa(run):
             _update(run, guest)
 
 
-def _dimm(run):
-    """Options for a DIMM that is there from the start, and the file of its memory."""
-    path = run.folder / "dimm"
+def _dimm(path):
+    """Options for a DIMM that is there from the start."""
     return ("-object", f"memory-backend-file,id=d0,share=on,size={DIMM}M,mem-path={path}",
-            "-device", "pc-dimm,id=dimm0,memdev=d0"), path
+            "-device", "pc-dimm,id=dimm0,memdev=d0")
 
 
 def _plug(guest, path):
@@ -135,89 +146,138 @@ def _plug(guest, path):
 def machine_memory_added(run):
     """Memory that was added since power-on, in use by the kernel: firmware does not know
     of it, and what is preserved lies there. Two updates."""
-    options, path = _dimm(run)
-    guest = run.boot("host", extra=KERNEL_ZONE, devices=options)
-    run.contains("added memory is used", guest.read("/proc/iomem"),
-                 f"{DIMM_START:x}-{DIMM_START + DIMM * MIB - 1:x} : System RAM")
-    total = _total(guest)
-    guest.do("guestctl session create big 16", timeout=60)
-    pages = _session_pages(path, "big", 16)
-    run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
-    _update(run, guest, KERNEL_ZONE)
-    _verify(run, guest, "big", 16)
-    run.check("all memory is there", abs(_total(guest) - total) < 16 * 1024,
-              f"{total} KiB before, {_total(guest)} KiB now")
-    _update(run, guest, KERNEL_ZONE)
+    with _memory() as path:
+        guest = run.boot("host", extra=KERNEL_ZONE, devices=_dimm(path))
+        run.contains("added memory is used", guest.read("/proc/iomem"),
+                     f"{DIMM_START:x}-{DIMM_START + DIMM * MIB - 1:x} : System RAM")
+        total = _total(guest)
+        guest.do("guestctl session create big 16", timeout=60)
+        pages = _session_pages(path, "big", 16)
+        run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
+        _update(run, guest, KERNEL_ZONE)
+        _verify(run, guest, "big", 16)
+        run.check("all memory is there", abs(_total(guest) - total) < 16 * 1024,
+                  f"{total} KiB before, {_total(guest)} KiB now")
+        _update(run, guest, KERNEL_ZONE)
+
+
+@scenario("machine-memory-movable", memory=SLOT, limit=160)
+def machine_memory_movable(run):
+    """Added memory that is online as movable: nothing that is preserved lies there, the
+    next kernel adds it again, and it can be taken out."""
+    with _memory() as path:
+        block = f"{MEMORY}/memory{DIMM_START // (128 * MIB)}"
+        guest = run.boot("host", extra=MOVABLE_ZONE, devices=_dimm(path))
+        run.equal("zone of the added memory", guest.read(f"{block}/valid_zones"), "Movable")
+        guest.do("guestctl session create big 16", timeout=60)
+        pages = _session_pages(path, "big", 16)
+        run.check("a session lay there, until it was preserved", pages > 1000, f"{pages} pages")
+        _update(run, guest, MOVABLE_ZONE)
+        _verify(run, guest, "big", 16)
+        run.equal("its zone in the next kernel", guest.read(f"{block}/valid_zones"), "Movable")
+        run.step("take it out")
+        guest.do(f"for block in {MEMORY}/memory3[2-5]; do echo offline > $block/state; done")
+        guest.vm.qmp.execute("device_del", id="dimm0")
+        guest.do(f"until ! [ -e {block} ]; do usleep 20000; done")
+        _update(run, guest, MOVABLE_ZONE)
 
 
 @scenario("machine-memory-late", memory=SLOT, limit=160)
 def machine_memory_late(run):
     """Memory that is added after the image was loaded: reboot(2) refuses, everything is
     as before, and an image that is loaded again goes."""
-    guest = run.boot("host", extra=KERNEL_ZONE)
-    hand_over_data(guest)
-    run.prepare(guest)
-    run.load(guest, "host", KERNEL_ZONE)
-    run.step("add memory")
-    path = run.folder / "dimm"
-    _plug(guest, path)
-    guest.do("guestctl session create vm 16", timeout=60)
-    pages = _session_pages(path, "vm", 16)
-    run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
-    run.equal("reboot(2)", guest.refused_jump(), "ESTALE")
-    run.contains("console", guest.console(), "memory that was added since the image was "
-                 "loaded: load it again")
-    run.state(guest, "prepared")
-    run.contains("session", guest.do("guestctl session check vm"), "ok")
-    run.load(guest, "host", KERNEL_ZONE)
-    run.jump(guest, "host")
-    check_received(run, guest)
-    _verify(run, guest, "vm", 16)
-    run.finish(guest)
+    with _memory() as path:
+        guest = run.boot("host", extra=KERNEL_ZONE)
+        hand_over_data(guest)
+        run.prepare(guest)
+        run.load(guest, "host", KERNEL_ZONE)
+        run.step("add memory")
+        _plug(guest, path)
+        guest.do("guestctl session create vm 16", timeout=60)
+        pages = _session_pages(path, "vm", 16)
+        run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
+        run.equal("reboot(2)", guest.refused_jump(), "ESTALE")
+        run.contains("console", guest.console(), "memory that was added since the image was "
+                     "loaded: load it again")
+        run.state(guest, "prepared")
+        run.contains("session", guest.do("guestctl session check vm"), "ok")
+        run.load(guest, "host", KERNEL_ZONE)
+        run.jump(guest, "host")
+        check_received(run, guest)
+        _verify(run, guest, "vm", 16)
+        run.finish(guest)
+
+
+@scenario("machine-memory-driver", memory=SLOT, limit=160)
+def machine_memory_driver(run):
+    """Memory of virtio-mem, which the next kernel must not touch before its driver: what
+    is preserved there is refused by reboot(2), and when the image is loaded again."""
+    with _memory() as path:
+        guest = run.boot("host", extra=KERNEL_ZONE, devices=(
+            "-object", f"memory-backend-file,id=v0,share=on,size={DIMM}M,mem-path={path}",
+            "-device", "virtio-mem-pci,id=vm0,memdev=v0,requested-size=0"))
+        run.load(guest, "host", KERNEL_ZONE)
+        run.step("plug memory")
+        guest.vm.qmp.execute("qom-set", path="/machine/peripheral/vm0",
+                             property="requested-size", value=DIMM * MIB)
+        guest.do("until grep -q 'System RAM (virtio_mem)' /proc/iomem; do usleep 20000; done")
+        guest.do("guestctl session create vm 16", timeout=60)
+        pages = _session_pages(path, "vm", 16)
+        run.check("a session lies in that memory", pages > 1000, f"{pages} pages")
+        run.equal("reboot(2)", guest.refused_jump(), "ERANGE")
+        run.prepare(guest)
+        run.equal("reboot(2) when prepared", guest.refused_jump(), "ERANGE")
+        run.state(guest, "prepared")
+        run.equal("kexec_file_load", guest.load(run.image("host"), run.append(KERNEL_ZONE)),
+                  "ERANGE")
+        run.contains("console", guest.console(), "lie in memory of which the next kernel is not "
+                     "told, because a driver manages it")
+        run.contains("session", guest.do("guestctl session check vm"), "ok")
+        run.cancel(guest)
 
 
 @scenario("machine-memory-luctl", memory=SLOT, limit=200)
 def machine_memory_luctl(run):
     """luctl on added memory: no go where the kernel does not tell the next one of it,
     a go and an update where it does, and no go again for a mem= that hides it."""
-    options, path = _dimm(run)
-    guest = run.boot("host", extra=KERNEL_ZONE, devices=options)
-    command = (f"{host_path(run.image('host'))} --initrd {GUEST_INITRD} "
-               "--reuse-cmdline")
+    with _memory() as path:
+        guest = run.boot("host", extra=KERNEL_ZONE, devices=_dimm(path))
+        command = (f"{host_path(run.image('host'))} --initrd {GUEST_INITRD} "
+                   "--reuse-cmdline")
 
-    def findings(status, more=""):
-        report = json.loads(luctl(run, guest, f"check --json {command} {more}", status))
-        run.equal("what is not judged", report["unjudged"], [])
-        return [(f["thing"], f["severity"]) for f in report["findings"]], report
-    run.step("a kernel that does not tell of it")
-    guest.do("echo firmware > /tmp/map; "
-             "mount --bind /tmp/map /sys/kernel/liveupdate/memory_map")
-    found, report = findings(NO_GO)
-    run.equal("findings", found, [("memory", "no-go")])
-    finding = report["findings"][0]
-    run.contains("why", finding["why"], f"0x{DIMM_START:x}")
-    run.contains("advice", finding["advice"], "CONFIG_KEXEC_HANDOVER_MAP")
-    luctl(run, guest, f"update {command} --now", NO_GO)
-    check_untouched(run, guest)
-    guest.do("umount /sys/kernel/liveupdate/memory_map")
+        def findings(status, more=""):
+            report = json.loads(luctl(run, guest, f"check --json {command} {more}", status))
+            run.equal("what is not judged", report["unjudged"], [])
+            return [(f["thing"], f["severity"]) for f in report["findings"]], report
+        run.step("a kernel that does not tell of it")
+        guest.do("echo firmware > /tmp/map; "
+                 "mount --bind /tmp/map /sys/kernel/liveupdate/memory_map")
+        found, report = findings(NO_GO)
+        run.equal("findings", found, [("memory", "no-go")])
+        finding = report["findings"][0]
+        run.contains("why", finding["why"], f"0x{DIMM_START:x}")
+        run.contains("advice", finding["advice"], "CONFIG_KEXEC_HANDOVER_MAP")
+        luctl(run, guest, f"update {command} --now", NO_GO)
+        check_untouched(run, guest)
+        guest.do("umount /sys/kernel/liveupdate/memory_map")
 
-    run.step("this kernel, which does")
-    run.equal("findings", findings(OK)[0], [])
-    found, report = findings(NO_GO, "--append mem=4G")
-    run.equal("findings with mem=", found, [("command line", "no-go")])
-    run.contains("why", report["findings"][0]["why"], f"0x{DIMM_START:x}")
-    hand_over_data(guest)
-    guest.do("guestctl session create big 16", timeout=60)
-    pages = _session_pages(path, "big", 16)
-    run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
-    guest.jump(command=f"luctl update {command} --now")
-    run.state(guest, "updated")
-    check_received(run, guest)
-    _verify(run, guest, "big", 16)
-    luctl(run, guest, "finish")
-    run.contains("added memory is used", guest.read("/proc/iomem"),
-                 f"{DIMM_START:x}-{DIMM_START + DIMM * MIB - 1:x} : System RAM")
-    run.equal("findings in the next kernel", findings(OK)[0], [])
+        run.step("this kernel, which does")
+        run.equal("findings", findings(OK)[0], [])
+        found, report = findings(NO_GO, "--append mem=4G")
+        run.equal("findings with mem=", found, [("command line", "no-go")])
+        run.contains("why", report["findings"][0]["why"], f"0x{DIMM_START:x}")
+        hand_over_data(guest)
+        guest.do("guestctl session create big 16", timeout=60)
+        pages = _session_pages(path, "big", 16)
+        run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
+        guest.jump(command=f"luctl update {command} --now")
+        run.state(guest, "updated")
+        check_received(run, guest)
+        _verify(run, guest, "big", 16)
+        luctl(run, guest, "finish")
+        run.contains("added memory is used", guest.read("/proc/iomem"),
+                     f"{DIMM_START:x}-{DIMM_START + DIMM * MIB - 1:x} : System RAM")
+        run.equal("findings in the next kernel", findings(OK)[0], [])
 
 
 @scenario("machine-hugepages", smp=2, memory="4G", limit=160)
