@@ -32,24 +32,14 @@ static int kho_map_add_e820(struct kho_map *map, const struct e820_table *table)
 	return err;
 }
 
-static int kho_map_subtract(struct kho_map *map, const struct kho_map *other)
+/* kho_map_add() or kho_map_remove() for all ranges of another map. */
+static int kho_map_each(struct kho_map *map, const struct kho_map *other,
+			int (*change)(struct kho_map *map, u64 start, u64 end))
 {
 	int err = 0;
 
 	for (unsigned int i = 0; !err && i < other->nr; i++)
-		err = kho_map_remove(map, other->range[i].start,
-				     other->range[i].end);
-
-	return err;
-}
-
-static int kho_map_unite(struct kho_map *map, const struct kho_map *other)
-{
-	int err = 0;
-
-	for (unsigned int i = 0; !err && i < other->nr; i++)
-		err = kho_map_add(map, other->range[i].start,
-				  other->range[i].end);
+		err = change(map, other->range[i].start, other->range[i].end);
 
 	return err;
 }
@@ -62,7 +52,7 @@ static int kho_map_removed(struct kho_map *removed)
 
 	err = kho_map_add_e820(removed, e820_table);
 	err = err ?: kho_map_add_system_ram(&there, false);
-	err = err ?: kho_map_subtract(removed, &there);
+	err = err ?: kho_map_each(removed, &there, kho_map_remove);
 	kho_map_free(&there);
 
 	return err;
@@ -98,8 +88,8 @@ int arch_kho_map(struct kho_map *ram, bool needed)
 	err = kho_map_removed(&removed);
 	err = err ?: kho_map_added(&added, needed);
 	err = err ?: kho_map_add_e820(ram, e820_table_kexec);
-	err = err ?: kho_map_subtract(ram, &removed);
-	err = err ?: kho_map_unite(ram, &added);
+	err = err ?: kho_map_each(ram, &removed, kho_map_remove);
+	err = err ?: kho_map_each(ram, &added, kho_map_add);
 	kho_map_free(&removed);
 	kho_map_free(&added);
 
