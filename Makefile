@@ -8,7 +8,7 @@ LINUX_OPT = $(call opt,LINUX,--linux "$(LINUX)")
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo check scenario shell series tree kernel kernel-base \
+.PHONY: help demo check scenario soak shell series tree kernel kernel-base \
 	kernel-debug kernel-host kernel-kho refresh static unit bench fresh \
 	fresh-clean clean
 
@@ -20,6 +20,7 @@ help:
 	@echo '                ANEW=1   take nothing from stamps: judge and build all again,'
 	@echo '                         as with static and series'
 	@echo '  scenario      S=name  run one scenario; without S list the names'
+	@echo '  soak          N=1000  so many updates in a row; they take hours'
 	@echo '  shell         an interactive guest on kernel A'
 	@echo '  series        mail-ready patches and their proof -> build/series/'
 	@echo '  tree          base + series + overlay -> build/tree'
@@ -63,6 +64,11 @@ ifdef S
 else
 	@$(HARNESS).scenario --list
 endif
+
+soak:
+	@$(HARNESS) deps
+	@$(HARNESS) kernel $(LINUX_OPT) a b
+	@N=$(or $(N),1000) $(HARNESS).scenario soak
 
 shell:
 	@$(HARNESS) deps

@@ -49,12 +49,11 @@ from .guest_control import LIVEUPDATE, Rebooted
 from .guest_devices import BUS, CONTROL, LISTS, MODULE
 from .guest_pci import DRIVERS, EDU, Machine as PciMachine
 from .progress import Progress
-from .qemu import QEMU, VM, image
+from .qemu import ICOUNT, QEMU, VM, image
 from .run import HarnessError, locked, output, save_json, say
 from .scenario_api import Run, Scenario, release_of
 from .scenario_checks import splats
 
-ICOUNT = "shift=1,sleep=off"
 RUNS = 3
 AT_ONCE = 2
 # Seconds for a guest, and for a command in it: there they are virtual, and pass

@@ -85,9 +85,14 @@ class Devices:
 
     # -- one device ---------------------------------------------------------
 
+    @staticmethod
+    def folder(name, bus=BUS):
+        """The folder of a device in sysfs."""
+        return f"/sys/bus/{bus}/devices/{name}"
+
     def has_files(self, name, bus=BUS):
         """Whether the device has files of live update."""
-        return self._guest.exists(f"/sys/bus/{bus}/devices/{name}/liveupdate")
+        return self._guest.exists(f"{self.folder(name, bus)}/liveupdate")
 
     def file(self, name, which):
         """requested, preserved or reclaimed of a device."""

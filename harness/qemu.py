@@ -27,6 +27,9 @@ from .run import HarnessError, write_if_changed
 QEMU = "qemu-system-x86_64"
 START_TIMEOUT = 20
 
+# A processor that counts instructions: its time does not depend on how busy the host is.
+ICOUNT = "shift=1,sleep=off"
+
 # What every machine records; more can be asked for.
 TRACE = ("runstate_set", "qemu_system_shutdown_request", "guest_cpu_reset",
          "pci_cfg_write")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Updates that work: by every way there is to ask for one."""
 
+import collections
 import json
 import re
 
@@ -170,40 +171,55 @@ def cancel_then_kexec(run):
 # What is kept when all is finished: two participants show it until the next update, and
 # the tree of KHO, with what it says of the last kernel and of FLBs, is upstream's.
 KEPT = ("timeline", "shutdown-log", "KHO", "kexec-metadata", "FLBs")
+SOMEBODY = "somebody"       # a session, or memory of a device
 
 
-class _HandedOver:
+class HandedOver:
     """Looks for handed-over pages that are not given back, from one update to the next."""
 
     def __init__(self, run, guest):
         self._run, self._guest = run, guest
         self._handover = self._pages = self._owners = None
 
-    def jump(self, kernel):
-        """A jump, before which the host notes what is handed over: as much as ever."""
+    def jump(self, kernel, sent):
+        """A jump, before which the host notes what is handed over, and by whom: as much as
+        ever. `sent` is what test-memory hands over, which tells the tree from older ones."""
         run, guest = self._run, self._guest
+
+        def mine(handover):
+            record = handover.record("test-memory")
+            return guest.vm.ram.read(record.value, len(sent)) == sent.encode()
         run.step(f"jump to kernel {kernel}")
         gdb = guest.stop_at_jump()
-        self._handover = Handover(guest.vm.ram, self._handover)
-        before, self._pages = self._pages, self._handover.preserved()
+        before = self._owners and self._shares()
+        self._handover = Handover(guest.vm.ram, self._handover, mine)
+        self._pages = self._handover.preserved()
         self._owners = self._handover.owners()
         gdb.detach()
         run.equal("release after the jump", guest.wait_boot().release,
                   release_of(run.image(kernel)))
         run.state(guest, "updated")
-        if before:
-            run.equal("pages that are handed over", len(self._pages), len(before))
+        run.equal("pages that are handed over", self._shares(), before or self._shares())
 
-    def finish(self):
-        """Finishes; none of them is left without an owner."""
+    def _shares(self):
+        """How many pages are whose."""
+        return dict(sorted(collections.Counter(
+            self._owners.get(page, SOMEBODY) for page in self._pages).items()))
+
+    def finish(self, used=()):
+        """Finishes; none of them is left without an owner but what is known to be `used`.
+        Returns what nobody owns, as unowned()."""
         run, owners = self._run, self._owners
         run.step(f"finish, and look for the {len(self._pages)} pages")
-        for kind, pages in after_finish(self._guest).items():
-            lost = {page for page in pages & self._pages if owners.get(page) not in KEPT}
+        found = after_finish(self._guest)
+        for kind, pages in found.items():
+            lost = {page for page in pages & self._pages
+                    if owners.get(page) not in KEPT and page not in used}
             run.equal(f"handed-over pages that are still {kind}",
-                      [f"{part} ({owners.get(int(part.split('-')[0], 16), 'somebody')})"
+                      [f"{part} ({owners.get(int(part.split('-')[0], 16), SOMEBODY)})"
                        for part in runs(lost)], [])
         run.state(self._guest, "normal")
+        return found
 
 
 @scenario("ten-updates", limit=400, memory="512M", ram_file=True, gdb=True)
@@ -214,7 +230,7 @@ def ten_updates(run):
     Fails if anybody forgets to free what it restored."""
     guest = run.boot("a")
     kernels = "ab"
-    handed = _HandedOver(run, guest)
+    handed = HandedOver(run, guest)
     for number in range(1, 11):
         kernel = kernels[number % 2]
         data = {name: f"{name}-{number}" for name in TEST_ORDER}
@@ -224,7 +240,7 @@ def ten_updates(run):
         run.load(guest, kernel)
         look = number <= 4
         if look:
-            handed.jump(kernel)
+            handed.jump(kernel, data["test-memory"])
         else:
             run.jump(guest, kernel)
         check_received(run, guest, data)
