@@ -9,8 +9,8 @@ LINUX_OPT = $(call opt,LINUX,--linux "$(LINUX)")
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .PHONY: help demo check scenario soak shell series tree kernel kernel-base \
-	kernel-debug kernel-host kernel-kho refresh static unit bench fresh \
-	fresh-clean clean
+	kernel-debug kernel-host kernel-kho kernel-kcsan refresh static unit bench \
+	fresh fresh-clean clean
 
 help:
 	@echo 'Targets:'
@@ -20,6 +20,7 @@ help:
 	@echo '                ANEW=1   take nothing from stamps: judge and build all again,'
 	@echo '                         as with static and series'
 	@echo '  scenario      S=name  run one scenario; without S list the names'
+	@echo '                KERNEL=kcsan  on this kernel, instead of both a and b'
 	@echo '  soak          N=1000  so many updates in a row; they take hours'
 	@echo '  shell         an interactive guest on kernel A'
 	@echo '  series        mail-ready patches and their proof -> build/series/'
@@ -39,8 +40,8 @@ help:
 	@echo '  clean         remove build/ (the cache stays)'
 	@echo
 	@echo 'Parts of these: kernel-base (the unpatched base), kernel-debug, kernel-host'
-	@echo '(for large machines), kernel-kho (with upstream'"'"'s KHO test), static (the'
-	@echo 'static gates), unit (tests of the harness).'
+	@echo '(for large machines), kernel-kho (with upstream'"'"'s KHO test), kernel-kcsan'
+	@echo '(reports data races), static (the static gates), unit (tests of the harness).'
 	@echo
 	@echo 'Variables: JOBS=compilers at once, PARTIAL=1 for a series in the making'
 	@echo '(overlay files and options that no patch has yet are left out), and'
@@ -60,7 +61,7 @@ scenario:
 ifdef S
 	@$(HARNESS) deps
 	@$(HARNESS) kernel $(LINUX_OPT) a b base kho host
-	@$(HARNESS).scenario $(S)
+	@$(HARNESS).scenario $(call opt,KERNEL,--kernel $(KERNEL)) $(S)
 else
 	@$(HARNESS).scenario --list
 endif
@@ -84,7 +85,7 @@ tree:
 kernel:
 	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) a b
 
-kernel-base kernel-host kernel-kho:
+kernel-base kernel-host kernel-kho kernel-kcsan:
 	@$(HARNESS) kernel $(LINUX_OPT) $(call opt,KEEP,--keep) $(@:kernel-%=%)
 
 kernel-debug:

@@ -17,6 +17,7 @@ host     obj-host      the series on a kernel for large machines; it updates to
 base     base/obj      the unpatched base; the image is kept in the cache
 debug    obj-debug     the series with KASAN, lockdep and so on
 debug-b  obj-debug-b   to debug what b is to a
+kcsan    obj-kcsan     the series with KCSAN, which finds data races
 =======  ============  =====================================================
 
 The image becomes build/bzImage-NAME, modules build/modules-NAME.
@@ -66,6 +67,7 @@ KERNELS = {spec.name: spec for spec in (
     Spec("debug", ("common", "series", "debug"), "obj-debug"),
     Spec("debug-b", ("common", "series", "debug", "b"), "obj-debug-b",
          seed="debug"),
+    Spec("kcsan", ("common", "series", "kcsan"), "obj-kcsan"),
 )}
 
 class Toolchain:
@@ -94,7 +96,7 @@ class Toolchain:
 NATIVE = Toolchain()
 
 #: Lines of a first build, until the cache knows better.
-GUESS = {"a": 1944, "base": 1930, "debug": 2000, "host": 2100}
+GUESS = {"a": 1944, "base": 1930, "debug": 2000, "host": 2100, "kcsan": 1960}
 
 #: What must not reach kbuild from the user's environment or our Makefile.
 SCRUB = re.compile(r"(MAKE|MFLAGS|KBUILD|KCONFIG|CCACHE|INSTALL_|GIT_|"

@@ -135,7 +135,7 @@ class Run:
         """Starts a machine with this kernel and waits until it is up."""
         number = len(self.guests) + 1
         folder = self.folder if number == 1 else self.folder / f"vm{number}"
-        slow = DEBUG_SLOWNESS if self.debug else 1
+        slow = DEBUG_SLOWNESS if self.debug or self.instead == "kcsan" else 1
         settings = {"smp": self.what.smp, "memory": self.what.memory,
                     "limit": self.what.limit * slow, "trace": self.what.trace,
                     "ram_file": self.what.ram_file, "gdb": self.what.gdb, **options}

@@ -84,6 +84,14 @@ class Console(unittest.TestCase):
         self.assertEqual(splats("[ 1.0] BUG: sleeping function\n"),
                          ["[ 1.0] BUG: sleeping function"])
 
+    def test_races(self):
+        """Of the reports of KCSAN those count that name a function of the series."""
+        race = "[ 1.0] BUG: KCSAN: data-race in "
+        for functions, ours in (("state_show / up_write", True), ("luo_state_freeze", True),
+                                ("tick_nohz_stop / tick_sched_timer", False),
+                                ("rcu_all_qs / edu_start.constprop.0", True)):
+            self.assertEqual(bool(splats(race + functions)), ours, functions)
+
 
 LEAKS = """\
 unreferenced object 0xffff888003a1c000 (size 64):
