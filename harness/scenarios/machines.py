@@ -197,6 +197,7 @@ def machine_memory_late(run):
         pages = _session_pages(path, "vm", 16)
         run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
         run.equal("reboot(2)", guest.refused_jump(), "ESTALE")
+        run.last_failed(guest, "freeze", "", -116)
         run.contains("console", guest.console(), "memory that was added since the image was "
                      "loaded: load it again")
         run.state(guest, "prepared")

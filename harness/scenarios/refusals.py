@@ -75,6 +75,7 @@ def session_freeze_failure(run):
     run.step("jump that fails")
     run.equal("reboot(2)", guest.refused_jump(), "ENOSPC")
     run.state(guest, "prepared")
+    run.last_failed(guest, "freeze", "", -28)
     calls = guest.calls()[before:]
     check_calls(run, guest, "freeze", TEST_ORDER, calls)
     check_calls(run, guest, "thaw", TEST_ORDER[::-1], calls)

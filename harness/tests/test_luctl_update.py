@@ -491,6 +491,16 @@ class Undoing(UpdateTest):
             self.assertIn(words, text.err)
             self.assertNotIn("session", text.err)
 
+    def test_jump_refused_when_frozen(self):
+        """No participant is to blame, and the kernel says so."""
+        for name, words in (("ENOSPC", "a session"), ("ESTALE", "load it again"),
+                            ("ERANGE", "driver"), ("ENOMEM", "free some memory")):
+            text, _ = self.update(FAILED, prepare=lambda n=name: self.script(
+                "reboot", errno=getattr(errno, n), name=""))
+            self.assertIn(f"reboot: freeze failed with {name}", text.err)
+            self.assertIn(words, text.err)
+            self.assert_undone()
+
     def test_output_that_cannot_be_written(self):
         """What nobody is told is undone, too."""
         for more in ((), ("--json",)):

@@ -891,11 +891,13 @@ int luo_state_freeze(void)
 
 /**
  * luo_state_thaw() - undo luo_state_freeze()
+ * @err: why the jump cannot happen, which no participant is to blame for
  *
  * Context: reboot(2), with system_transition_mutex and the kexec lock held.
  */
-void luo_state_thaw(void)
+void luo_state_thaw(int err)
 {
+	luo_fail(&luo_machine, LUO_STEP_FREEZE, "", err);
 	luo_machine_thaw(&luo_machine);
 }
 

@@ -165,10 +165,25 @@ static char *restore_advice(const char *name, int err)
 			    "the kernel log lists all that failed; \"luctl finish\" frees what optional ones left");
 }
 
+/* Everybody is frozen, and the jump cannot happen. */
+static const char *hand_over_advice(int err)
+{
+	if (err == ESTALE)
+		return "memory was added or removed since the image was loaded, load it again";
+	if (err == ERANGE)
+		return LUCTL_ERANGE_ADVICE;
+	if (err == ENOMEM)
+		return "free some memory and try again";
+
+	return "a session of /dev/liveupdate may have refused; see the kernel log";
+}
+
 char *luctl_failure_advice(const char *step, const char *name, int err)
 {
 	if (!strcmp(step, "restore"))
 		return restore_advice(name, err);
+	if (!strcmp(step, "freeze") && !*name)
+		return luctl_format("%s", hand_over_advice(err));
 
 	switch (err) {
 	case ETIMEDOUT:
@@ -361,7 +376,7 @@ out:
 	return status;
 }
 
-/* reboot(2) failed, but no participant did. */
+/* reboot(2) failed before a step began. */
 static const char *jump_advice(int err)
 {
 	if (err == EPERM)
@@ -370,12 +385,8 @@ static const char *jump_advice(int err)
 		return "no image is loaded any more";
 	if (err == EINVAL)
 		return "the image cannot be handed anything; see the kernel log";
-	if (err == ESTALE)
-		return "memory was added or removed since the image was loaded, load it again";
-	if (err == ERANGE)
-		return LUCTL_ERANGE_ADVICE;
 
-	return "a session of /dev/liveupdate may have refused; see the kernel log";
+	return hand_over_advice(err);
 }
 
 /* The kernel refused before a step began, or for a reason that it does not tell. */
