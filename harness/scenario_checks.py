@@ -31,8 +31,7 @@ _FUNCTION = re.compile(r"^\w[\w \t*]*?\b(\w+)\([^;{]*?\)\n\{", re.M)
 @functools.lru_cache(None)
 def functions():
     """Names of all functions in the files that the series adds to the kernel."""
-    folders = [path.name for path in paths.TREE.iterdir() if path.is_dir()]
-    return {name for file in series.overlay(paths.ROOT, folders)
+    return {name for patch in series.load(paths.ROOT / "series") for file in patch.adds
             if file.endswith((".c", ".h")) and not file.startswith("tools/")
             for name in _FUNCTION.findall((paths.ROOT / file).read_text())}
 
