@@ -268,11 +268,12 @@ def other(name, compiler, arch="x86_64", prefix=""):
     return gate
 
 
-def depends_on_x86(symbol, text):
-    """True when the entry of a symbol in a Kconfig file says that it is for x86."""
+def depends_on(symbol, others, text):
+    """True when the entry of a symbol in a Kconfig file says that it needs one of the
+    others, whatever else."""
     entry = re.search(rf"^config {symbol}\n((?:[\t ].*\n|\n)*)", text, re.M)
-    return bool(entry and re.search(
-        r"^\s+depends on (?:\w+ && )*X86(_64)?(?: && \w+)*$", entry[1], re.M))
+    return bool(entry and re.search(rf"^\s+depends on (?:\w+ && )*(?:{'|'.join(others)})"
+                                    r"(?: && [\w=]+)*$", entry[1], re.M))
 
 
 def made_for(symbol, makefile):
@@ -284,19 +285,21 @@ def made_for(symbol, makefile):
 
 def _for_x86(subject, symbols):
     """(those of the symbols that are for x86 only, the files they build)."""
-    there, files = [], []
-    for name in subject.touched:
-        path = paths.TREE / name
-        if path.name != "Kconfig":
-            continue
-        text = path.read_text(encoding="utf-8")
-        for symbol in symbols:
-            if depends_on_x86(symbol, text):
-                there.append(symbol)
-                files += [str(Path(name).parent / file) for file in made_for(
-                    symbol, path.with_name("Makefile").read_text(
-                        encoding="utf-8"))]
-    return there, files
+    there, files = ["X86", "X86_64"], []
+    folders = [(paths.TREE / name).parent for name in subject.touched
+               if Path(name).name == "Kconfig"]
+    texts = {folder: (folder / "Kconfig").read_text(encoding="utf-8") for folder in folders}
+    known = 0
+    while known < len(there):           # what needs such a symbol is one, too
+        known = len(there)
+        for folder, text in texts.items():
+            for symbol in symbols:
+                if symbol not in there and depends_on(symbol, there, text):
+                    there.append(symbol)
+                    files += [str((folder / file).relative_to(paths.TREE))
+                              for file in made_for(symbol, (folder / "Makefile").read_text(
+                                  encoding="utf-8"))]
+    return there[2:], files
 
 
 def _other(subject, name, toolchain, add):

@@ -223,10 +223,12 @@ class Toolchains(unittest.TestCase):
                 "\tdepends on X86 || ARM64\nconfig C\n\thelp\n"
                 "\t  It depends on X86\n"
                 "config E\n\tdepends on P && X86_64\n"
-                "config F\n\tdepends on X86 && !P || ARM64\n")
-        self.assertEqual([static_compile.depends_on_x86(s, text)
-                          for s in "ABCDEF"],
-                         [True, False, False, False, True, False])
+                "config F\n\tdepends on X86 && !P || ARM64\n"
+                "config G\n\tdepends on A && P=y\n")
+        self.assertEqual([static_compile.depends_on(s, ["X86", "X86_64"], text)
+                          for s in "ABCDEFG"],
+                         [True, False, False, False, True, False, False])
+        self.assertTrue(static_compile.depends_on("G", ["X86", "A"], text))
         self.assertEqual(static_compile.made_for(
             "A", "obj-$(CONFIG_AB) += x.o\nobj-$(CONFIG_A)\t+= y.o z/ w.o\n"),
             ["y.c", "w.c"])
