@@ -25,6 +25,10 @@ SCENARIOS = {}
 DEBUG_SLOWNESS = 5
 DEBUG_MEMORY = "2G"
 DEBUG_APPEND = "kho_scratch=32M,512M,256M no5lvl"
+# KCSAN holds up a processor and watches for another one to touch the same memory. An
+# emulated one gets its turn in milliseconds, so it waits for longer than by default.
+KCSAN_APPEND = ("kcsan.early_enable=1 kcsan.udelay_task=3000 kcsan.udelay_interrupt=500 "
+                "kcsan.skip_watch=3000")
 
 
 class Failed(HarnessError):
@@ -127,7 +131,8 @@ class Run:
         """A kernel command line; what dma_debug costs, all but one do without."""
         words = (APPEND, "" if kaslr else "nokaslr", enabled,
                  "" if dma_debug else "dma_debug=off",
-                 DEBUG_APPEND if self.debug else "", extra)
+                 DEBUG_APPEND if self.debug else "",
+                 KCSAN_APPEND if self.instead == "kcsan" else "", extra)
         return " ".join(word for word in words if word)
 
     def boot(self, kernel="a", extra="", enabled=ENABLED, kaslr=False, dma_debug=False,

@@ -8,6 +8,7 @@ host plugs and unplugs a card meanwhile. When all of them have ended, everything
 """
 
 import os
+import re
 import time
 
 from .. import guest_pci
@@ -22,6 +23,7 @@ TIME = int(os.environ.get("TIME") or 20)
 TREE = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add nic1 parent=port1;"
         "add disk1 data=;add idle1")
 PCI = "/sys/bus/pci"
+WATCHED = 10000                 # accesses that KCSAN must have watched, if it is there
 
 # What a worker does again and again, and how often it must have come round at least.
 WORKERS = {
@@ -110,6 +112,12 @@ class Stress:
         run.check(f"cards came {self.plugged} and went {self.unplugged} times",
                   self.plugged and self.unplugged)
 
+    def check_watched(self):
+        """KCSAN was at work, and accesses were watched by the thousand."""
+        seen = dict(re.findall(r"^(\w+): (-?\d+)$", self.guest.read(f"{DEBUG}/kcsan"), re.M))
+        self.run.check(f"what KCSAN saw: {seen}", seen.get("enabled") == "1" and
+                       int(seen.get("setup_watchpoints", 0)) > WATCHED)
+
     def settle(self):
         """Back to a machine at rest, with all its devices and drivers."""
         run, guest = self.run, self.guest
@@ -149,6 +157,8 @@ def stress(run):
     """Transitions, hot-plug, drivers, modules, rescans and readers of every file at once on
     four processors, for twenty seconds or TIME; then an update with devices works."""
     machine = Stress(run)
-    machine.run_all(TIME * (3 if run.debug else 1))
+    machine.run_all(TIME * (3 if run.debug or run.instead == "kcsan" else 1))
+    if run.instead == "kcsan":
+        machine.check_watched()
     machine.settle()
     machine.works()
