@@ -68,13 +68,9 @@ bool luctl_cmdline_next(char **rest, char **name, char **value)
 	size_t length;
 
 	word = find_word(&behind, &length);
-	if (!word) {
-		*rest = (char *)behind;
-		return false;
-	}
 	*rest = (char *)behind;
 
-	return split_word((char *)word, length, name, value);
+	return word && split_word((char *)word, length, name, value);
 }
 
 const char *luctl_cmdline_word(const char **rest, size_t *length)
