@@ -96,15 +96,15 @@ class Devices:
 
     def file(self, name, which):
         """requested, preserved or reclaimed of a device."""
-        return self._guest.read(f"{DEVICES}/{name}/liveupdate/{which}")
+        return self._guest.read(f"{self.folder(name)}/liveupdate/{which}")
 
     def request(self, name, value=1):
         """Writes requested; "" or the errno's name."""
-        return self._guest.write(f"{DEVICES}/{name}/liveupdate/requested", str(value))
+        return self._guest.write(f"{self.folder(name)}/liveupdate/requested", str(value))
 
     def driver(self, name):
         """Name of the driver that is bound, or ""."""
-        link = self._guest.run(f"readlink {DEVICES}/{name}/driver").out
+        link = self._guest.run(f"readlink {self.folder(name)}/driver").out
         return link.rsplit("/", 1)[-1]
 
     def bind(self, driver, name, unbind=False):

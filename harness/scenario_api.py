@@ -108,6 +108,16 @@ class Run:
 
     # -- guests -------------------------------------------------------------
 
+    @property
+    def kcsan(self):
+        """Whether the kernels look for data races."""
+        return self.instead == "kcsan"
+
+    @property
+    def slow(self):
+        """Whether the kernels are slowed down by what they check."""
+        return self.debug or self.kcsan
+
     def kernel(self, name):
         """Name of the build of a kernel: a and b have debug builds, too, or another
         kernel stands in for both."""
@@ -132,7 +142,7 @@ class Run:
         words = (APPEND, "" if kaslr else "nokaslr", enabled,
                  "" if dma_debug else "dma_debug=off",
                  DEBUG_APPEND if self.debug else "",
-                 KCSAN_APPEND if self.instead == "kcsan" else "", extra)
+                 KCSAN_APPEND if self.kcsan else "", extra)
         return " ".join(word for word in words if word)
 
     def boot(self, kernel="a", extra="", enabled=ENABLED, kaslr=False, dma_debug=False,
@@ -140,7 +150,7 @@ class Run:
         """Starts a machine with this kernel and waits until it is up."""
         number = len(self.guests) + 1
         folder = self.folder if number == 1 else self.folder / f"vm{number}"
-        slow = DEBUG_SLOWNESS if self.debug or self.instead == "kcsan" else 1
+        slow = DEBUG_SLOWNESS if self.slow else 1
         settings = {"smp": self.what.smp, "memory": self.what.memory,
                     "limit": self.what.limit * slow, "trace": self.what.trace,
                     "ram_file": self.what.ram_file, "gdb": self.what.gdb, **options}

@@ -157,8 +157,8 @@ def stress(run):
     """Transitions, hot-plug, drivers, modules, rescans and readers of every file at once on
     four processors, for twenty seconds or TIME; then an update with devices works."""
     machine = Stress(run)
-    machine.run_all(TIME * (3 if run.debug or run.instead == "kcsan" else 1))
-    if run.instead == "kcsan":
+    machine.run_all(TIME * (3 if run.slow else 1))
+    if run.kcsan:
         machine.check_watched()
     machine.settle()
     machine.works()
