@@ -180,7 +180,7 @@ class Coccinelle(unittest.TestCase):
                                                              "old.c:9: z"]},
                    "before": {"old.c": ["old.c:4: y"]}}
         with mock.patch.object(static_cocci, "spatch",
-                               lambda script, files, cwd=None: answers[cwd]):
+                               lambda script, files, cwd=None, kept=None: answers[cwd]):
             self.assertEqual(
                 static_cocci.judge(None, ["new.c"], ["old.c"], "before"),
                 ["new.c:1: x", "old.c:9: z"])
