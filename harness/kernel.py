@@ -118,7 +118,9 @@ def environment():
     ccache is told that paths below the build folder may be read relative
     to the object tree, so that checkouts at different places share it, and
     the build's date and place are fixed, so that equal sources give equal
-    objects.
+    objects. It knows a file again by the headers that the compiler lists, and
+    does not preprocess it, which takes nearly a third of a first build: two
+    configurations share next to nothing anyway.
     """
     env = {k: v for k, v in os.environ.items() if not SCRUB.match(k)}
     env.update(
@@ -126,6 +128,7 @@ def environment():
         CCACHE_DIR=str(paths.CACHE / "ccache"),
         CCACHE_BASEDIR=str(paths.BUILD),
         CCACHE_NOHASHDIR="1",
+        CCACHE_DEPEND="1",
         CCACHE_MAXSIZE="5G",
         CCACHE_SLOPPINESS="time_macros,include_file_mtime,include_file_ctime",
         KBUILD_BUILD_TIMESTAMP="Thu Jan  1 00:00:00 UTC 2026",
