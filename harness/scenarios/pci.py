@@ -246,7 +246,7 @@ def with_edu(run, machine, name="edu0", **options):
     return guest, host, edu
 
 
-@scenario("pci-dma-blackout", debug=True, **WATCHED)
+@scenario("pci-dma-blackout", debug_always=True, **WATCHED)
 def pci_dma_blackout(run):
     """DMA that began before the jump lands while no kernel runs, where it was to, and the
     next kernel's driver finds it. Fails without: the skip in device_shutdown() and with

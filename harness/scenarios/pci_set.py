@@ -96,7 +96,7 @@ def pci_link(run):
         watch.check()
 
 
-@scenario("pci-three-updates", smp=2, debug_always=True, limit=200, **WATCHED)
+@scenario("pci-three-updates", smp=2, debug=True, limit=200, **WATCHED)
 def pci_three_updates(run):
     """Three updates in a row of a device with a transfer in flight each time, behind a root
     port, and one with MSI-X that is rung each time. From the first prepare to the last
