@@ -314,9 +314,12 @@ class Guest:
 
     def load(self, kernel, append, timeout=60):
         """kexec_file_load(2) of an image of the build folder; "" or the errno."""
-        result = self.run(f"guestctl kexec-load {host_path(kernel)} "
-                          f"{guest.GUEST_INITRD} {shlex.quote(append)}", timeout)
-        return result.error
+        return self.run(f"guestctl {self.load_verb(kernel, append)}", timeout).error
+
+    @staticmethod
+    def load_verb(kernel, append):
+        """What guestctl is to do for that."""
+        return f"kexec-load {host_path(kernel)} {guest.GUEST_INITRD} {shlex.quote(append)}"
 
     def jump(self, timeout=BOOT_TIMEOUT, command="guestctl reboot kexec"):
         """reboot(2) into the loaded image; the kernel that came up.

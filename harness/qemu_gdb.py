@@ -165,6 +165,10 @@ class Gdb:
             raise GdbError(f"{size} bytes at {address:#x}: {answer or 'not supported'}")
         return bytes.fromhex(answer)
 
+    def write(self, address, data):
+        """Writes memory as the CPU that stopped has it mapped."""
+        self._accepted(f"M{address:x},{len(data):x}:{data.hex()}")
+
     def write_physical(self, address, data):
         """Writes to a physical address in one access, be it memory or a device."""
         self._accepted("Qqemu.PhyMemMode:1")

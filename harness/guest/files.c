@@ -51,7 +51,9 @@ int write_once(const char *path, const void *data, size_t len)
 
 	if (fd < 0)
 		return errno;
+	fault_begin();
 	n = write(fd, data, len);
+	fault_end();
 	if (n < 0)
 		err = errno;
 	else if ((size_t)n != len)

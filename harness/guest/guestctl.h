@@ -67,6 +67,16 @@ int memfd_compare(const char *name, int fd, size_t bytes, size_t step, char *why
 /* One open, one write; the errno, or 0. */
 int write_once(const char *path, const void *data, size_t len);
 
+/*
+ * Around one system call: with "fail" its n-th allocation fails. errno stays what
+ * it was.
+ */
+void fault_begin(void);
+void fault_end(void);
+
+/* Runs a verb. */
+int run_verb(int argc, char **argv);
+
 /* Verbs: argv[0] is the verb; they return the exit status. */
 int verb_write(int argc, char **argv);
 int verb_read(int argc, char **argv);
@@ -87,5 +97,7 @@ int verb_tsc(int argc, char **argv);
 int verb_pages(int argc, char **argv);
 int verb_fill(int argc, char **argv);
 int verb_bench(int argc, char **argv);
+int verb_fail(int argc, char **argv);
+int verb_fail_each(int argc, char **argv);
 
 #endif

@@ -19,6 +19,7 @@ int verb_kexec_load(int argc, char **argv)
 {
 	unsigned long flags = 0;
 	int kernel, initrd = -1;
+	long failed;
 
 	(void)argc;
 	kernel = open(argv[1], O_RDONLY | O_CLOEXEC);
@@ -31,8 +32,11 @@ int verb_kexec_load(int argc, char **argv)
 	} else {
 		flags |= KEXEC_FILE_NO_INITRAMFS;
 	}
-	if (syscall(SYS_kexec_file_load, kernel, initrd, strlen(argv[3]) + 1,
-		    argv[3], flags))
+	fault_begin();
+	failed = syscall(SYS_kexec_file_load, kernel, initrd, strlen(argv[3]) + 1,
+			 argv[3], flags);
+	fault_end();
+	if (failed)
 		return report_errno(errno);
 	printf("ok\n");
 	return 0;
@@ -84,6 +88,8 @@ int verb_reboot(int argc, char **argv)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(how); i++) {
+		long failed;
+
 		if (strcmp(argv[1], how[i].name))
 			continue;
 		if (argc == 4) {
@@ -92,8 +98,11 @@ int verb_reboot(int argc, char **argv)
 			if (err)
 				return report_errno(err);
 		}
-		if (!syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
-			     how[i].cmd, NULL)) {
+		fault_begin();
+		failed = syscall(SYS_reboot, LINUX_REBOOT_MAGIC1,
+				 LINUX_REBOOT_MAGIC2, how[i].cmd, NULL);
+		fault_end();
+		if (!failed) {
 			printf("ok\n");
 			return 0;
 		}

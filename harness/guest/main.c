@@ -40,6 +40,8 @@ static const struct verb verbs[] = {
 	{ "tsc", verb_tsc, 0, ": the time stamp counter" },
 	{ "pages", verb_pages, 0, "[FILE TEXT]: write, then print runs of pages that nobody owns" },
 	{ "fill", verb_fill, 1, "KIB: keep all free memory but KIB, filled with a pattern" },
+	{ "fail", verb_fail, 2, "N VERB...: the N-th allocation of the one call of VERB fails" },
+	{ "fail-each", verb_fail_each, 4, "FILE STRING UNDO-FILE|'' STRING FILE...: write until each allocation failed once" },
 	{ "bench", verb_bench, 1, "write|reboot|preserve|retrieve ...: measure" },
 };
 
@@ -119,21 +121,24 @@ static int usage(void)
 	return 2;
 }
 
+int run_verb(int argc, char **argv)
+{
+	for (size_t i = 0; argc > 0 && i < ARRAY_SIZE(verbs); i++) {
+		if (strcmp(argv[0], verbs[i].name))
+			continue;
+		if (argc - 1 < verbs[i].min_args)
+			break;
+		return verbs[i].run(argc, argv);
+	}
+	return usage();
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long long began = counter();
 
 	if (getpid() == 1)
 		return init_main(began);
-	if (argc < 2)
-		return usage();
 
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
-		if (strcmp(argv[1], verbs[i].name))
-			continue;
-		if (argc - 2 < verbs[i].min_args)
-			return usage();
-		return verbs[i].run(argc - 1, argv + 1);
-	}
-	return usage();
+	return run_verb(argc - 1, argv + 1);
 }
