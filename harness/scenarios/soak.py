@@ -28,7 +28,7 @@ from ..qemu import ICOUNT
 from ..scenario_api import scenario
 from .update import TEST_ORDER, HandedOver, check_received
 
-UPDATES = int(os.environ.get("N") or 14)
+UPDATES = int(os.environ.get("N") or 20)
 LOOKS = 10                      # times that pages are looked at, as far as there are updates
 CYCLES = 40                     # prepare, rehearse, cancel in one kernel
 TREE = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add nic1 parent=port1;"
