@@ -406,10 +406,11 @@ class Linked:
             .union(*(d for d, _ in rest.values()))
         self.wanted = set().union(*(w for _, w in rest.values()))
 
-    def lacking(self, builtin, modules):
-        """Symbols nobody defines once the places are built anew."""
+    def lacking(self, builtin, modules, rest=True):
+        """Symbols nobody defines once the places are built anew; what the rest wants
+        counts, too, unless the option changes the rest as well."""
         defined = self.defined.union(*(d for d, _ in builtin.values()))
-        lacking = self.wanted.union(*(w for _, w in builtin.values()))
+        lacking = (self.wanted if rest else set()).union(*(w for _, w in builtin.values()))
         lacking -= defined | self.known
         for own, wanted in modules.values():
             lacking |= wanted - own - defined - self.known - {"__this_module"}
@@ -419,10 +420,8 @@ class Linked:
 def switched_off(subject, results):
     """With LIVEUPDATE and with each new option off, all still builds.
 
-    Without LIVEUPDATE the whole image is linked. An option of the base, which
-    files use that the series knows nothing of, and one that takes others with
-    it are judged by all objects; for the rest what can differ is built. A
-    symbol nobody defines that kernel a does not lack either is a finding.
+    Without LIVEUPDATE the whole image is linked. For the rest what can differ is built.
+    A symbol nobody defines that kernel a does not lack either is a finding.
     """
     ours = [s for s in kconfig.read(["series"])
             if s in kconfig.defined(subject.git)]
@@ -449,10 +448,11 @@ def switched_off(subject, results):
     # The whole image comes last, so that nothing of it is built twice.
     for symbol in sorted(configs, key=lost):
         units[symbol].run(results.add, lambda add, s=symbol: _off(
-            s, configs[s], linked, add, s in of_base or lost(s) > 1))
+            s, configs[s], linked, add, s in of_base))
 
 
-def _off(symbol, config, linked, add, whole):
+def _off(symbol, config, linked, add, of_base):
+    whole = symbol == "LIVEUPDATE"
     name = f"CONFIG_{symbol}=n"
     if kconfig.parse(config).get(symbol):
         add(False, name, "cannot be switched off")
@@ -460,7 +460,11 @@ def _off(symbol, config, linked, add, whole):
     write_if_changed(SWITCHED / ".config", config)
     targets = linked.places.targets
     if whole:
-        targets = ["vmlinux" if symbol == "LIVEUPDATE" else "vmlinux_o", "modules"]
+        targets = ["vmlinux", "modules"]
+    # kbuild does not go into a folder that nothing is built of any more.
+    lists = [SWITCHED / folder / "modules.order" for folder in linked.places.folders]
+    for path in (*lists, *(path.with_name("built-in.a") for path in lists)):
+        path.unlink(missing_ok=True)
     good, log = _compile(paths.TREE, SWITCHED, targets, f"off-{symbol}")
     found = complaints(log)
     lacking = set()
@@ -471,9 +475,9 @@ def _off(symbol, config, linked, add, whole):
         lacking = linked.lacking(
             _symbols(SWITCHED, [f + "built-in.a" for f in folders]
                      + linked.places.objects),
-            _symbols(SWITCHED, [
-                line for f in folders for line in
-                (SWITCHED / f / "modules.order").read_text().splitlines()]))
+            _symbols(SWITCHED, [line for path in lists if path.is_file()
+                                for line in path.read_text().splitlines()]),
+            rest=not of_base)
     found += [f"undefined: {s}" for s in sorted(lacking)]
     add(good and not found, name, "builds" if good and not found else "",
         "\n".join(found) or log[-2000:])

@@ -102,6 +102,7 @@ class SwitchedOff(unittest.TestCase):
         same = {"b.o": ({"ours"}, {"start", "memcpy", "__bss_start"})}
         self.assertEqual(linked.lacking(same, {}), set())
         self.assertEqual(linked.lacking({}, {}), {"ours"})
+        self.assertEqual(linked.lacking({}, {}, rest=False), set())
         self.assertEqual(linked.lacking(
             same, {"m.o": ({"mine"}, {"mine", "ours", "lost",
                                       "__this_module"})}), {"lost"})
