@@ -21,7 +21,6 @@ SETTINGS = {
     "fail_page_alloc/ignore-gfp-wait": "N", "fail_page_alloc/verbose": "1",
     "fail_page_alloc/ignore-gfp-highmem": "N", "fail_page_alloc/min-order": "0",
 }
-KINDS = ("failslab", "fail_page_alloc")
 
 # What the debugging aids allocate for a new slab does not count: whether an object needs
 # one depends on all that was allocated before, so that the numbers of those behind it
@@ -65,17 +64,19 @@ class Faults:
         """To be called once in each kernel."""
         self._known.clear()
         for name, value in SETTINGS.items():
-            error = self._guest.write(f"{DEBUG}/{name}", value)
-            if error:
-                raise GuestFailure(f"{name}={value}: {error}")
+            self._set(name, value)
         self.never(None)
+
+    def _set(self, name, value):
+        """Writes to one file of the kernel's fault injection."""
+        error = self._guest.write(f"{DEBUG}/{name}", value)
+        if error:
+            raise GuestFailure(f"{name}={value}: {error}")
 
     def _range(self, kind, which, start, end):
         """Tells one kind of fault about a range of addresses."""
-        for name, value in ((f"{which}-start", start), (f"{which}-end", end)):
-            error = self._guest.write(f"{DEBUG}/{kind}/{name}", f"{value:#x}")
-            if error:
-                raise GuestFailure(f"{kind}/{name}={value:#x}: {error}")
+        self._set(f"{kind}/{which}-start", f"{start:#x}")
+        self._set(f"{kind}/{which}-end", f"{end:#x}")
 
     def _bounds(self, function):
         """First address of a function, and of what follows it."""
@@ -90,13 +91,13 @@ class Faults:
     def only(self, function):
         """From here on only what is allocated for this function counts; None: all does."""
         bounds = self._bounds(function) if function else (0, (1 << 64) - 1)
-        for kind in KINDS:
+        for kind in ASIDE:
             self._range(kind, "require", *bounds)
 
     def never(self, function):
         """What is allocated for this function does not count any more, but what is for
         debugging aids does; None: the other way round, as after enable()."""
-        for kind in KINDS:
+        for kind in ASIDE:
             self._range(kind, "reject", *self._bounds(function or ASIDE[kind]))
 
     def each(self, path, text, *look, undo=("", ""), timeout=120):

@@ -105,8 +105,7 @@ class Crowd:
 
     def paths(self):
         """Their folders in sysfs."""
-        return {"nic1": "/sys/bus/liveupdate-test/devices/nic1",
-                "disk1": "/sys/bus/liveupdate-test/devices/disk1",
+        return {"nic1": self.bus.folder("nic1"), "disk1": self.bus.folder("disk1"),
                 "edu0": self.edu.function.path, "ivshmem0": self.ivshmem.function.path}
 
     def request(self):
