@@ -235,8 +235,15 @@ class Guest:
         result = self.run(f"until [ -e {job}.status ]; do usleep 20000; done; "
                           f"cat {job}; exit $(cat {job}.status)", timeout)
         if result.status == 124:
-            raise GuestFailure(f"a job did not end within {timeout} s: {result.out}")
+            where = self.where_it_hangs()
+            raise GuestFailure(f"{job} did not end within {timeout} s: "
+                               f"{self.output(job)[-500:]}\n{where}")
         return result
+
+    def where_it_hangs(self):
+        """The processes that run; where each task sleeps is in the console's log then."""
+        return self.run("echo w >/proc/sysrq-trigger; echo t >/proc/sysrq-trigger; "
+                        "ps -o pid,ppid,stat,args | grep -v '\\]$'").out
 
     def read(self, path):
         """A file's text, without the last newline."""
