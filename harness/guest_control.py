@@ -232,18 +232,16 @@ class Guest:
 
     def finish(self, job, timeout=COMMAND_TIMEOUT):
         """Waits for a job to end."""
-        result = self.run(f"until [ -e {job}.status ]; do usleep 20000; done; "
-                          f"cat {job}; exit $(cat {job}.status)", timeout)
-        if result.status == 124:
-            where = self.where_it_hangs()
-            raise GuestFailure(f"{job} did not end within {timeout} s: "
-                               f"{self.output(job)[-500:]}\n{where}")
-        return result
+        self.until(f"[ -e {job}.status ]", timeout)
+        return self.run(f"cat {job}; exit $(cat {job}.status)")
 
-    def where_it_hangs(self):
-        """The processes that run; where each task sleeps is in the console's log then."""
-        return self.run("echo w >/proc/sysrq-trigger; echo t >/proc/sysrq-trigger; "
-                        "ps -o pid,ppid,stat,args | grep -v '\\]$'").out
+    def until(self, condition, timeout=COMMAND_TIMEOUT):
+        """Waits until a condition of the shell holds. If it does not, the failure names
+        the processes that run, and the console's log tells where each task sleeps."""
+        if not self.run(f"until {condition}; do usleep 20000; done", timeout).ok:
+            running = self.run("echo w >/proc/sysrq-trigger; echo t >/proc/sysrq-trigger; "
+                               "ps -o pid,ppid,stat,args | grep -v '\\]$'").out
+            raise GuestFailure(f"not within {timeout} s: {condition}\n{running}")
 
     def read(self, path):
         """A file's text, without the last newline."""
@@ -300,7 +298,7 @@ class Guest:
 
     def await_call(self, step, name):
         """Waits until a callback of a test participant has begun."""
-        self.do(f"until grep -q '^{step} {name} ' {TEST}/calls; do usleep 20000; done")
+        self.until(f"grep -q '^{step} {name} ' {TEST}/calls")
 
     def await_late(self, text=""):
         """Waits until the kernel complains that a step is late; nothing that is held goes

@@ -65,7 +65,7 @@ class Devices:
 
     def await_call(self, step, name):
         """Waits until a callback of a device has begun."""
-        self._guest.do(f"until grep -q '^{step} {name} ' {self.log}; do usleep 20000; done")
+        self._guest.until(f"grep -q '^{step} {name} ' {self.log}")
 
     def release(self):
         """Lets all callbacks go on that are held."""
@@ -155,8 +155,7 @@ class Devices:
 
     def ordinary(self, name, driver=None):
         """A device that a driver has, and that live update does not know."""
-        self._guest.do(f"until [ -e {DEVICES}/{name}/driver ]; do usleep 20000; done",
-                       timeout=10)
+        self._guest.until(f"[ -e {DEVICES}/{name}/driver ]", timeout=10)
         if driver:
             self._run.equal(f"driver of {name}", self.driver(name), driver)
         self._run.equal(f"{name} is reclaimed", self.file(name, "reclaimed"), "0")

@@ -55,7 +55,7 @@ def full(run, guest):
     """Meanwhile all free memory of the guest is in use, and holds the pattern."""
     run.step("fill the memory")
     job = guest.start(f"sh -c 'echo $$; exec guestctl fill {SPARE}'")
-    guest.do(f"until grep -q full {job} || [ -e {job}.status ]; do usleep 20000; done", TIMEOUT)
+    guest.until(f"grep -q full {job} || [ -e {job}.status ]", TIMEOUT)
     process, said = guest.output(job).split("\n", 1)
     run.equal("filling the memory", said, "full")
     ram = guest.vm.ram

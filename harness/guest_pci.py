@@ -214,8 +214,8 @@ class EduDevice(Device):
 
     def idle(self):
         """Waits until no transfer is in flight."""
-        self._guest.do(f"until [ \"$(cat {self.function.path}/{EDU}/in_flight)\" = none ]; "
-                       "do usleep 10000; done", timeout=10)
+        self._guest.until(f"[ \"$(cat {self.function.path}/{EDU}/in_flight)\" = none ]",
+                          timeout=10)
 
     def transfer(self, direction, offset=0, length=TRANSFER):
         """A whole transfer."""
@@ -333,7 +333,7 @@ class Disk:
         guest.put("/run/load", self.script(self._next), 0o755)
         self._guest, self._boots = guest, len(guest.boots)
         self._job = guest.start("sh /run/load")
-        guest.do("until [ -s /run/load.done ]; do usleep 20000; done", timeout=20)
+        guest.until("[ -s /run/load.done ]", timeout=20)
         self._next = int(guest.read("/run/load.done"))
 
     def _goes_on(self, run):

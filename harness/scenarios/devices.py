@@ -56,8 +56,8 @@ def check_counts(run, devices, **want):
 
 def wait_normal(guest):
     """The machine gets back to normal by itself."""
-    guest.do(f"until [ \"$(cat {LIVEUPDATE}/state)\" = normal ] && "
-             f"[ \"$(cat {LIVEUPDATE}/transition)\" = idle ]; do usleep 20000; done", timeout=15)
+    guest.until(f"[ \"$(cat {LIVEUPDATE}/state)\" = normal ] && "
+                f"[ \"$(cat {LIVEUPDATE}/transition)\" = idle ]", timeout=15)
 
 
 def stopped_jump(run, guest, work):
@@ -389,7 +389,7 @@ def dev_locked(run):
     run.equal("rehearse", guest.set("rehearse", 1), "")
     run.cancel(guest)
     for name in ("new1", "new2"):
-        guest.do(f"until [ -e {DEVICES}/{name}/driver ]; do usleep 20000; done", timeout=10)
+        guest.until(f"[ -e {DEVICES}/{name}/driver ]", timeout=10)
     run.equal("unbind after cancel", devices.bind("liveupdate-test", "port1", unbind=True), "")
     run.equal("bind after cancel", devices.bind("liveupdate-test", "port1"), "")
     devices.in_turn()
@@ -481,8 +481,7 @@ def dev_slow(run):
     devices.tell("set slow1 hold=prepare")
     run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 500), "")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare devices slow1' ]; "
-             "do usleep 20000; done", timeout=10)
+    guest.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare devices slow1' ]", timeout=10)
     run.equal("requested meanwhile", devices.request("last1", 0), "EBUSY")
     guest.await_late("slow1: prepare")
     devices.release()

@@ -58,7 +58,7 @@ def dev_missing_driver(run):
     check_all_quarantined(run, guest)
     devices.tell("clear")
     run.finish(guest)
-    guest.do(f"until grep -q 'probe nic1' {devices.log}; do usleep 20000; done", timeout=10)
+    guest.until(f"grep -q 'probe nic1' {devices.log}", timeout=10)
     devices.check_calls("finish", [("quarantine", "nic2", "0"), ("finish", "port1", "0"),
                                    ("quarantine", "nic1", "0"), ("probe", "nic1", "0")])
     check_quarantined(run, guest, "nobody took it over", "nic1", "nic2")
@@ -129,14 +129,13 @@ def dev_deferred(run):
     guest, devices = boot_with(run, config, "first1", "patient1", "last1", "nic1")
     update(run, guest, devices, "driver one async=1;add patient1 defer=2;"
            "add port1 driver=none;add nic1 parent=port1,driver=other")
-    guest.do(f"until grep -q '^probe patient1' {devices.log}; do usleep 20000; done", timeout=10)
+    guest.until(f"grep -q '^probe patient1' {devices.log}", timeout=10)
     check_all_quarantined(run, guest)
     run.equal("driver of patient1", devices.driver("patient1"), "")
     devices.tell("add last1")
     devices.tell("add first1;set port1 driver=one")
     run.equal("bind of port1", devices.bind(ONE, "port1"), "")
-    guest.do(f"until [ $(head -n 1 {LIVEUPDATE}/devices/reclaimed) = 5 ]; do usleep 20000; "
-             "done", timeout=15)
+    guest.until(f"[ $(head -n 1 {LIVEUPDATE}/devices/reclaimed) = 5 ]", timeout=15)
     run.equal("probes of patient1", [call[2] for call in devices.calls("probe")
                                      if call[1] == "patient1"], ["-517", "-517", "0"])
     run.equal("what was received", devices.received(), {

@@ -207,8 +207,7 @@ def faults_update(run):
 
 def _await_driver(guest, device):
     """Waits for the driver that a device gets after finish, files included."""
-    guest.do(f"until [ -e {device.function.path}/{device.module}/completed ]; do "
-             "usleep 20000; done", timeout=20)
+    guest.until(f"[ -e {device.function.path}/{device.module}/completed ]", timeout=20)
 
 
 # How many functions the next kernel takes over, each without another allocation.

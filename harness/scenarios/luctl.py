@@ -266,11 +266,9 @@ def luctl_interrupted(run):
         guest.configure(f"clear;test-irq hold={step}")
         run.step(f"SIGINT during {step} of luctl {command.split()[0]}")
         job = guest.start(f"guestctl signals luctl {command}")
-        guest.do(f"until grep -q '^{step} test-irq' /sys/kernel/liveupdate/transition; "
-                 "do usleep 20000; done")
+        guest.until(f"grep -q '^{step} test-irq' /sys/kernel/liveupdate/transition")
         guest.do("kill -INT $(pidof luctl)")
-        guest.do(f"until grep -q 'SIGINT: will be undone' {job}; do usleep 20000; done",
-                 timeout=5)
+        guest.until(f"grep -q 'SIGINT: will be undone' {job}", timeout=5)
         run.contains("the kernel is still at it", guest.attribute("transition"), step)
         guest.release()
         result = guest.finish(job)
@@ -358,8 +356,7 @@ def luctl_finish(run):
 
     run.step("the driver comes")
     devices.tell("register other")
-    guest.do("until [ $(head -n 1 /sys/kernel/liveupdate/devices/unreclaimed) = 0 ]; do "
-             "usleep 20000; done", timeout=15)
+    guest.until("[ $(head -n 1 /sys/kernel/liveupdate/devices/unreclaimed) = 0 ]", timeout=15)
     run.equal("given up", json.loads(luctl(run, guest, "finish --json"))["given_up"], [])
     run.state(guest, "normal")
     run.equal("the session", guest.do("guestctl session verify vm 4"), f"ok {4 << 20} bytes")

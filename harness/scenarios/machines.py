@@ -138,8 +138,7 @@ def _plug(guest, path):
         "qom-type": "memory-backend-file", "id": "d0", "share": True, "size": DIMM * MIB,
         "mem-path": str(path)})
     guest.vm.qmp.execute("device_add", driver="pc-dimm", id="dimm0", memdev="d0")
-    guest.do(f"until [ $(grep -l online {MEMORY}/memory{DIMM_START // (128 * MIB)}/state) ]; "
-             "do usleep 20000; done")
+    guest.until(f"[ $(grep -l online {MEMORY}/memory{DIMM_START // (128 * MIB)}/state) ]")
 
 
 @scenario("machine-memory-added", memory=SLOT, limit=160)
@@ -178,7 +177,7 @@ def machine_memory_movable(run):
         run.step("take it out")
         guest.do(f"for block in {MEMORY}/memory3[2-5]; do echo offline > $block/state; done")
         guest.vm.qmp.execute("device_del", id="dimm0")
-        guest.do(f"until ! [ -e {block} ]; do usleep 20000; done")
+        guest.until(f"! [ -e {block} ]")
         _update(run, guest, MOVABLE_ZONE)
 
 
@@ -221,7 +220,7 @@ def machine_memory_driver(run):
         run.step("plug memory")
         guest.vm.qmp.execute("qom-set", path="/machine/peripheral/vm0",
                              property="requested-size", value=DIMM * MIB)
-        guest.do("until grep -q 'System RAM (virtio_mem)' /proc/iomem; do usleep 20000; done")
+        guest.until("grep -q 'System RAM (virtio_mem)' /proc/iomem")
         guest.do("guestctl session create vm 16", timeout=60)
         pages = _session_pages(path, "vm", 16)
         run.check("a session lies in that memory", pages > 1000, f"{pages} pages")

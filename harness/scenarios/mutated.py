@@ -148,8 +148,7 @@ class Chain:
         """All devices have drivers, and the one outside of the kernel does DMA."""
         for name in REQUESTED:
             self.devices.ordinary(name)
-        self.guest.do(f"until [ -e {self.edu.function.path}/{EDU} ]; do usleep 20000; done",
-                      timeout=10)
+        self.guest.until(f"[ -e {self.edu.function.path}/{EDU} ]", timeout=10)
         self.edu.transfer("to", 0, 64)
 
 

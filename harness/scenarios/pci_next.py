@@ -212,7 +212,7 @@ def pci_unplugged_prepared(run):
     run.load(guest)
     run.step("pull it out")
     host.unplug(host.function("port0"), "edu0")
-    guest.do(f"until ! [ -e {lost.function.path} ]; do usleep 20000; done", timeout=20)
+    guest.until(f"! [ -e {lost.function.path} ]", timeout=20)
     wait_normal(guest)
     step, bus, identity, number, _ = last_failed(guest)
     run.equal("the device that failed", (step, bus, identity, number),

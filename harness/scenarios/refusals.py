@@ -281,8 +281,7 @@ def timeout_prepare(run):
     run.equal("prepare_timeout_ms reads back", guest.attribute("prepare_timeout_ms"), "500")
     run.step("prepare that takes too long")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-irq' ]; "
-             "do usleep 20000; done", timeout=10)
+    guest.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-irq' ]", timeout=10)
     run.equal("state meanwhile", guest.state(), "normal")
     for name, value in (("prepare", 1), ("prepare", 0), ("finish", 1), ("rehearse", 1)):
         run.equal(f"{name}={value} meanwhile", guest.set(name, value), "EBUSY")
@@ -335,8 +334,7 @@ def reboot_during_prepare(run):
     run.load(guest)
     guest.configure("test-memory hold=prepare")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.do(f"until [ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-memory' ]; "
-             "do usleep 20000; done", timeout=10)
+    guest.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-memory' ]", timeout=10)
     run.equal("reboot(2)", guest.refused_jump(), "EBUSY")
     run.equal("transition", guest.attribute("transition"), "prepare test-memory")
     guest.release()
@@ -357,8 +355,7 @@ def race_of_writers(run):
         guest.configure(f"test-irq hold={step}")
         job = guest.start(f"guestctl race 8 {LIVEUPDATE}/{name} {values}")
         guest.await_call(step, "test-irq")
-        guest.do("until [ $(ps -o args | grep -c '^guestctl race') = 2 ]; do "
-                 "usleep 20000; done")
+        guest.until("[ $(ps -o args | grep -c '^guestctl race') = 2 ]")
         guest.configure("test-irq hold=none")
         guest.release()
         out = guest.finish(job).out

@@ -55,7 +55,8 @@ def update_echo(run):
 
     uevents = guest.start("guestctl uevent 9000 LIVEUPDATE_STATE 1")
     waiter = guest.start(f"guestctl poll {LIVEUPDATE}/state 9000")
-    guest.do(f"until grep -q listening {uevents}; do usleep 20000; done; usleep 200000")
+    guest.until(f"grep -q listening {uevents}")
+    guest.do("usleep 200000")
     hand_over_data(guest)
     guest.do(f"echo 1 > {LIVEUPDATE}/prepare")
     run.state(guest, "prepared")
