@@ -5,10 +5,11 @@ Each checker is a program whose lines "ok NAME", "not ok NAME" and
 "skip NAME" are counted; all else it prints is passed on. A checker that
 prints no result, or ends badly without saying what failed, is a failure.
 
-What only compiles runs beside what boots guests, and only when no guest
-wants the processor. Then some scenarios run once more, on the debug kernels
-(KASAN, lockdep, kmemleak): the few that are marked debug_always, or with
-DEBUG=1 all that are marked debug. Their results are called NAME-debug.
+The tests of the harness run while kernels are built, and what only compiles
+runs beside what boots guests, when no guest wants the processor. After the
+other scenarios some run once more, on the debug kernels (KASAN, lockdep,
+kmemleak): the few that are marked debug_always, or with DEBUG=1 all that are
+marked debug. Their results are called NAME-debug.
 
 What did not change since it was last found good is taken from stamps (see
 stamps.py). A scenario that passed in its second attempt is flaky; in CI
@@ -18,6 +19,7 @@ Before the last line the summary tells what took how long, on the clock and
 on the processors, and how much came from stamps.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -54,7 +56,6 @@ class Sum:
         self.flaky = []
         self.parts = []
         self.saved = 0.0                # seconds that stamped work once took
-        self.debug_ready = False
         #: True when a flaky result is a failed one.
         self.strict = bool(os.environ.get("CI")) if strict is None else strict
         self._lock = threading.Lock()
@@ -147,10 +148,10 @@ def run(total, name, *args, beside=False):
     return not child.returncode and results and not bad
 
 
-def step(total, name, *args, beside=False):
+def step(total, name, *args):
     """Run a command that is one result by itself."""
     start = time.monotonic()
-    child = _start(args, beside)
+    child = _start(args, False)
     cpu = _end(child)
     seconds = time.monotonic() - start
     good = child.returncode == 0
@@ -176,32 +177,33 @@ def main(debug=False, linux=None):
 
 def _all(total, debug, linux):
     """The parts in order; those that need what failed are not run."""
-    run(total, "unit", "harness", "unit")
-    if not step(total, "tree", "harness", "tree", *linux):
+    with _beside(total, "unit", "harness", "unit"):
+        ready = step(total, "tree", "harness", "tree", *linux) and \
+            step(total, "kernels", "harness", "kernel", "a", "b", "kho", "host", "base")
+    if not ready:
         return
-    if not step(total, "kernels", "harness", "kernel", "a", "b", "kho",
-                "host", "base"):
-        return
-    compiling = threading.Thread(target=_guarded, args=(total,))
-    compiling.start()
-    run(total, "scenarios", "harness.scenario", "--all", "--jobs", "2")
-    compiling.join()
-    if total.debug_ready:
-        run(total, "debug scenarios", "harness.scenario", "--all", "--debug",
-            *(() if debug else ("--few",)), "--jobs", "2")
+    with _beside(total, "static", "harness", "static", beside=True), \
+            _beside(total, "series", "harness", "series", beside=True):
+        run(total, "scenarios", "harness.scenario", "--all", "--jobs", "2")
+        if step(total, "debug kernels", "harness", "kernel", "debug", "debug-b"):
+            run(total, "debug scenarios", "harness.scenario", "--all", "--debug",
+                *(() if debug else ("--few",)), "--jobs", "2")
 
 
-def _guarded(total):
-    """_compile() in a thread of its own: what it raises is a failure, too."""
+@contextlib.contextmanager
+def _beside(total, name, *args, **how):
+    """Run a checker, as run() does, while the body runs, and wait for it."""
+    thread = threading.Thread(target=_guarded, args=(total, name, *args), kwargs=how)
+    thread.start()
     try:
-        _compile(total)
+        yield
+    finally:
+        thread.join()
+
+
+def _guarded(total, name, *args, **how):
+    """run() in a thread of its own: what it raises is a failure, too."""
+    try:
+        run(total, name, *args, **how)
     except Exception as error:          # pylint: disable=broad-except
-        total.line(f"not ok compilers - {type(error).__name__}: {error}")
-
-
-def _compile(total):
-    """What runs beside the guests."""
-    run(total, "static", "harness", "static", beside=True)
-    run(total, "series", "harness", "series", beside=True)
-    total.debug_ready = step(total, "debug kernels", "harness", "kernel",
-                             "debug", "debug-b", beside=True)
+        total.line(f"not ok {name} - {type(error).__name__}: {error}")

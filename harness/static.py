@@ -28,7 +28,6 @@ GATES = {
     "sparse": sparse,
     "arm64": other("arm64", "gcc", *ARM64),
     "clang": other("clang", CLANG),
-    "arm64-clang": other("arm64-clang", CLANG, *ARM64),
     "off": switched_off,
     "coccinelle": coccinelle,
 }

@@ -27,7 +27,7 @@ FOREIGN_NAME = re.compile(
 IGNORED = ("FILE_PATH_CHANGES", "UNDOCUMENTED_DT_STRING")
 
 def checkpatch(subject, results):
-    """checkpatch --strict on every mail and every new file: no finding."""
+    """checkpatch --strict on every mail, and on new files that are in none: no finding."""
     command = ["perl", "scripts/checkpatch.pl", "--strict", "--no-signoff",
                "--ignore", ",".join(IGNORED), "--show-types",
                "--no-color", "--summary"]
@@ -56,8 +56,10 @@ def checkpatch(subject, results):
         todo = [(f"checkpatch {mail.name}", [mail],
                  mail.read_text(encoding="utf-8")) for mail in
                 export.mails(subject.result, subject.git, folder)]
+        mailed = {name for *_, text in todo
+                  for name in re.findall(r"^\+\+\+ b/(\S+)$", text, re.M)}
         todo += [(f"checkpatch -f {name}", ["-f", name], subject.ids(name))
-                 for name in subject.new]
+                 for name in subject.new if name not in mailed]
         waiting = [(pool.submit(collect, stamps.Unit("checkpatch", name,
                                                      content, *common),
                                 lambda add, n=name, a=args: judge(n, a, add)))

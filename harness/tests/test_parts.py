@@ -178,10 +178,9 @@ class Counting(unittest.TestCase):
     def test_thread_that_dies_is_a_failure(self):
         total = check.Sum()
         with contextlib.redirect_stdout(io.StringIO()), \
-                mock.patch.object(check, "run", side_effect=OSError("gone")), \
-                mock.patch.object(check, "step", return_value=True):
-            check._guarded(total)    # pylint: disable=protected-access
-        self.assertEqual(total.bad, ["not ok compilers - OSError: gone"])
+                mock.patch.object(check, "run", side_effect=OSError("gone")):
+            check._guarded(total, "static")    # pylint: disable=protected-access
+        self.assertEqual(total.bad, ["not ok static - OSError: gone"])
 
     def test_debug_kernels(self):
         """Some scenarios always run on them, with DEBUG=1 more, and none

@@ -202,7 +202,7 @@ class Load(unittest.TestCase):
             os.killpg(self.child.pid, signal.SIGKILL)
             self.child.wait()
 
-        def do(self, _command, timeout):
+        def until(self, _condition, timeout):
             """Waits for some blocks."""
             end = time.monotonic() + timeout
             done = self.folder / "load.done"
