@@ -241,6 +241,7 @@ class Guest:
         if not self.run(f"until {condition}; do usleep 20000; done", timeout).ok:
             running = self.run("echo w >/proc/sysrq-trigger; echo t >/proc/sysrq-trigger; "
                                "ps -o pid,ppid,stat,args | grep -v '\\]$'").out
+            self.vm.record_registers()
             raise GuestFailure(f"not within {timeout} s: {condition}\n{running}")
 
     def read(self, path):
