@@ -27,15 +27,16 @@ FOREIGN_NAME = re.compile(
 IGNORED = ("FILE_PATH_CHANGES", "UNDOCUMENTED_DT_STRING")
 
 def checkpatch(subject, results):
-    """checkpatch --strict on every mail, and on new files that are in none: no finding."""
+    """checkpatch --strict on every mail, in which each new file is: no finding."""
     command = ["perl", "scripts/checkpatch.pl", "--strict", "--no-signoff",
                "--ignore", ",".join(IGNORED), "--show-types",
                "--no-color", "--summary"]
     # It looks up commits and licences in a repository it does not find here.
     env = dict(os.environ, GIT_DIR="/nonexistent")
 
-    def judge(name, args, add):
-        _, out, err = tool([*command, *args], env=env)
+    def judge(mail, add):
+        name = f"checkpatch {mail.name}"
+        _, out, err = tool([*command, mail], env=env)
         total = re.search(r"^total: (\d+) errors, (\d+) warnings"
                           r"(?:, (\d+) checks)?", out, re.M)
         if not total:
@@ -53,17 +54,10 @@ def checkpatch(subject, results):
               stamps.version("perl"), stamps.code("static_text")]
     with tempfile.TemporaryDirectory() as folder, \
             concurrent.futures.ThreadPoolExecutor(kernel.jobs()) as pool:
-        todo = [(f"checkpatch {mail.name}", [mail],
-                 mail.read_text(encoding="utf-8")) for mail in
-                export.mails(subject.result, subject.git, folder)]
-        mailed = {name for *_, text in todo
-                  for name in re.findall(r"^\+\+\+ b/(\S+)$", text, re.M)}
-        todo += [(f"checkpatch -f {name}", ["-f", name], subject.ids(name))
-                 for name in subject.new if name not in mailed]
-        waiting = [(pool.submit(collect, stamps.Unit("checkpatch", name,
-                                                     content, *common),
-                                lambda add, n=name, a=args: judge(n, a, add)))
-                   for name, args, content in todo]
+        waiting = [pool.submit(collect, stamps.Unit("checkpatch", mail.name,
+                                                    mail.read_text(encoding="utf-8"), *common),
+                               lambda add, m=mail: judge(m, add))
+                   for mail in export.mails(subject.result, subject.git, folder)]
         for future in waiting:
             for result in future.result():
                 results.add(*result)
