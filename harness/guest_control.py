@@ -273,6 +273,10 @@ class Guest:
         """Writes a file of /sys/kernel/liveupdate; "" or the errno's name."""
         return self.write(f"{LIVEUPDATE}/{name}", str(value), timeout)
 
+    def until_in(self, transition):
+        """Waits until the step that runs, with participant and part, is this."""
+        self.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = '{transition}' ]", timeout=10)
+
     def last_failed(self):
         """step, name and errno of what failed last."""
         return tuple(self.attribute(f"last_failed_{part}")

@@ -149,13 +149,17 @@ class Devices:
         self._run.equal("the device that failed", got[:4], (step, bus, name, str(errno)))
         self._run.contains("reason", got[4], reason)
 
+    def until_bound(self, name):
+        """Waits until a device has a driver."""
+        self._guest.until(f"[ -e {self.folder(name)}/driver ]", timeout=10)
+
     def in_turn(self):
         """No device was called at the wrong time, by any kernel."""
         self._run.lacks("console", self._guest.console(), "out of turn")
 
     def ordinary(self, name, driver=None):
         """A device that a driver has, and that live update does not know."""
-        self._guest.until(f"[ -e {DEVICES}/{name}/driver ]", timeout=10)
+        self.until_bound(name)
         if driver:
             self._run.equal(f"driver of {name}", self.driver(name), driver)
         self._run.equal(f"{name} is reclaimed", self.file(name, "reclaimed"), "0")

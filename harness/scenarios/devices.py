@@ -389,7 +389,7 @@ def dev_locked(run):
     run.equal("rehearse", guest.set("rehearse", 1), "")
     run.cancel(guest)
     for name in ("new1", "new2"):
-        guest.until(f"[ -e {DEVICES}/{name}/driver ]", timeout=10)
+        devices.until_bound(name)
     run.equal("unbind after cancel", devices.bind("liveupdate-test", "port1", unbind=True), "")
     run.equal("bind after cancel", devices.bind("liveupdate-test", "port1"), "")
     devices.in_turn()
@@ -481,7 +481,7 @@ def dev_slow(run):
     devices.tell("set slow1 hold=prepare")
     run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 500), "")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare devices slow1' ]", timeout=10)
+    guest.until_in("prepare devices slow1")
     run.equal("requested meanwhile", devices.request("last1", 0), "EBUSY")
     guest.await_late("slow1: prepare")
     devices.release()

@@ -266,7 +266,7 @@ def luctl_interrupted(run):
         guest.configure(f"clear;test-irq hold={step}")
         run.step(f"SIGINT during {step} of luctl {command.split()[0]}")
         job = guest.start(f"guestctl signals luctl {command}")
-        guest.until(f"grep -q '^{step} test-irq' /sys/kernel/liveupdate/transition")
+        guest.until_in(f"{step} test-irq")
         guest.do("kill -INT $(pidof luctl)")
         guest.until(f"grep -q 'SIGINT: will be undone' {job}", timeout=5)
         run.contains("the kernel is still at it", guest.attribute("transition"), step)

@@ -281,7 +281,7 @@ def timeout_prepare(run):
     run.equal("prepare_timeout_ms reads back", guest.attribute("prepare_timeout_ms"), "500")
     run.step("prepare that takes too long")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-irq' ]", timeout=10)
+    guest.until_in("prepare test-irq")
     run.equal("state meanwhile", guest.state(), "normal")
     for name, value in (("prepare", 1), ("prepare", 0), ("finish", 1), ("rehearse", 1)):
         run.equal(f"{name}={value} meanwhile", guest.set(name, value), "EBUSY")
@@ -334,7 +334,7 @@ def reboot_during_prepare(run):
     run.load(guest)
     guest.configure("test-memory hold=prepare")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
-    guest.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = 'prepare test-memory' ]", timeout=10)
+    guest.until_in("prepare test-memory")
     run.equal("reboot(2)", guest.refused_jump(), "EBUSY")
     run.equal("transition", guest.attribute("transition"), "prepare test-memory")
     guest.release()
