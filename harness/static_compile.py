@@ -69,6 +69,12 @@ def object_of(name):
     return re.sub(r"\.c$", ".o", name)
 
 
+def moved(lines, source):
+    """The same lines for files of build/tree instead of another tree: tools that are
+    given whole paths print them."""
+    return [line.replace(f"{source}/", f"{paths.TREE}/") for line in lines]
+
+
 def base_complaints(subject, names, label, *extra):
     """What the unpatched versions of these files are complained of for."""
     base = subject.result.base
@@ -86,7 +92,7 @@ def base_complaints(subject, names, label, *extra):
             (UNPATCHED / object_of(name)).unlink(missing_ok=True)
         _, log = _compile(source, UNPATCHED, [object_of(n) for n in names],
                           f"base-{label}", "-k", *extra)
-    return complaints(log)
+    return moved(complaints(log), source)
 
 
 class Judged:

@@ -7,7 +7,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import kernel, static_base, static_cocci, static_compile
+from .. import kernel, paths, static_base, static_cocci, static_compile
 from ..run import HarnessError
 
 LOG = """\
@@ -50,6 +50,14 @@ class Complaints(unittest.TestCase):
         self.assertEqual(static_base.added(
             ["x.c:20:3: warning: size 4"], other), other)
         self.assertEqual(static_base.added([], before), before)
+
+    def test_of_another_tree(self):
+        """What a tool says with the whole path of a file of the base is not new."""
+        base = paths.BUILD / "base" / "tree"
+        before = [f"{base}/drivers/x.c:574:42: warning: a", "y.c:1: warning: b"]
+        after = [f"{paths.TREE}/drivers/x.c:576:41: warning: a", "y.c:2: warning: b"]
+        self.assertEqual(static_base.added(
+            static_compile.moved(before, base), after), [])
 
 
 NM = """\
