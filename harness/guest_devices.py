@@ -8,8 +8,8 @@ drivers/base/test/liveupdate_test_bus.c.
 import dataclasses
 import struct
 
+from . import guest_table
 from .guest_control import DEBUG, LIVEUPDATE, GuestFailure
-from .guest_handover import walk_blocks, walk_records
 from .run import HarnessError
 
 MODULE = "liveupdate_test_bus"
@@ -167,49 +167,10 @@ class Devices:
 
 # -- the table in memory ------------------------------------------------------
 
-TABLE = struct.Struct("<24sIIQ")                                # device_liveupdate_table_ser
-RECORD = struct.Struct("<24s64s32sIIII48sIIQQI")                # device_liveupdate_ser
+COMPATIBLE = "luo-devices-v1"
+RECORD = struct.Struct("<24s64s32sII48sIIQQ")                   # device_liveupdate_ser
 PATH, BLOB = 1, 2
-ID, VERSION, VALUE, CHECK = 24, 184, 192, 208                     # offsets in a record
-COUNT, TABLE_CHECK, RECORDS = 24, 28, 32                          # offsets in the table
-
-
-def checksum(data):
-    """The lower half of XXH64 with the seed 0."""
-    mask = (1 << 64) - 1
-    primes = (0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
-              0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5)
-
-    def rotate(value, bits):
-        return (value << bits | value >> 64 - bits) & mask
-
-    def mix(value, lane):
-        return rotate((value + lane * primes[1]) & mask, 31) * primes[0] & mask
-
-    lanes = [(primes[0] + primes[1]) & mask, primes[1], 0, -primes[0] & mask]
-    at = 0
-    while len(data) - at >= 32:
-        for i in range(4):
-            lanes[i] = mix(lanes[i], int.from_bytes(data[at:at + 8], "little"))
-            at += 8
-    found = primes[4]
-    if at:
-        found = sum(map(rotate, lanes, (1, 7, 12, 18))) & mask
-        for lane in lanes:
-            found = ((found ^ mix(0, lane)) * primes[0] + primes[3]) & mask
-    found = (found + len(data)) & mask
-    for size, first, bits, second, third in ((8, None, 27, 0, 3), (4, 0, 23, 1, 2),
-                                             (1, 4, 11, 0, None)):
-        while len(data) - at >= size:
-            lane = int.from_bytes(data[at:at + size], "little")
-            found ^= mix(0, lane) if first is None else lane * primes[first] & mask
-            found = rotate(found, bits) * primes[second] & mask
-            found = (found + (0 if third is None else primes[third])) & mask
-            at += size
-    for bits, prime in ((33, 1), (29, 2), (32, None)):
-        found ^= found >> bits
-        found = found if prime is None else found * primes[prime] & mask
-    return found & 0xffffffff
+ID, FLAGS, VERSION, RESERVED, VALUE = 24, 124, 176, 180, 184    # offsets in a record
 
 
 @dataclasses.dataclass
@@ -219,38 +180,26 @@ class Record:
     bus: str
     id: str
     fingerprint: bytes
-    index: int
     parent: int
-    identity_checksum: int
     flags: int
     compatible: str
     version: int
     reserved: int
     value: int
     size: int
-    checksum: int
 
 
-class Table:
+class Table(guest_table.Table):
     """The table of devices of a stopped guest, through that of the participants."""
 
     def __init__(self, ram, handover):
-        self._ram = ram
-        self.address = handover.record("devices").value
-        compatible, self.count, self.checksum, self.first = TABLE.unpack(
-            ram.read(self.address, TABLE.size))
-        if not compatible.startswith(b"luo-devices-"):
-            raise HarnessError(f"no table of devices at {self.address:#x}")
-
-    def blocks(self):
-        """(address, number of records) of each block."""
-        return walk_blocks(self._ram, self.first)
+        super().__init__(ram, handover.record("devices").value, COMPATIBLE, RECORD)
 
     def records(self):
         """The records in their order."""
-        return [Record(at, *(field.split(b"\0")[0].decode() if number in (0, 1, 7) else field
+        return [Record(at, *(field.split(b"\0")[0].decode() if number in (0, 1, 5) else field
                              for number, field in enumerate(fields)))
-                for at, fields in walk_records(self._ram, self.first, RECORD)]
+                for at, fields in self.entries()]
 
     def record(self, identity):
         """The record of one device."""
@@ -258,16 +207,3 @@ class Table:
             if record.id == identity:
                 return record
         raise HarnessError(f"no record of {identity} in the table of devices")
-
-    def repair(self, record):
-        """Makes both checksums of a record right for what it holds now."""
-        identity = struct.pack("<I", checksum(self._ram.read(record.address, 128)))
-        self._ram.write(record.address + 128, identity)
-        whole = struct.pack("<I", checksum(self._ram.read(record.address, CHECK)))
-        self._ram.write(record.address + CHECK, whole)
-
-    def repair_head(self):
-        """Makes the checksum of the head right for what it holds now."""
-        head = bytearray(self._ram.read(self.address, TABLE.size))
-        head[TABLE_CHECK:TABLE_CHECK + 4] = bytes(4)
-        self._ram.write(self.address + TABLE_CHECK, struct.pack("<I", checksum(head)))

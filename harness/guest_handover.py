@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """The handed-over table as it lies in guest memory, seen from outside.
 
-Knows the layout of include/linux/kho/abi/{kexec_handover,block,subsystem}.h, so
-that a scenario can damage one field of it while the guest stands at the jump, or say
-which pages are handed over.
+Knows the layout of include/linux/kho/abi/{kexec_handover,subsystem}.h, so
+that a scenario can say which pages are handed over, or damage the table of participants
+(see guest_table.py) while the guest stands at the jump.
 """
 
 import dataclasses
 import struct
-import zlib
 
+from .guest_table import Table
 from .run import HarnessError
 
 FDT_MAGIC = 0xD00DFEED
@@ -17,8 +17,7 @@ FDT_BEGIN_NODE, FDT_END_NODE, FDT_PROP, FDT_NOP, FDT_END = 1, 2, 3, 4, 9
 
 SUBTREE = "luo-subsystems"
 LUO, FLBS = "LUO", struct.Struct("<8sQQQ")  # struct luo_ser; the last is flbs_pa
-HEADER = struct.Struct("<24sIIQII")         # struct luo_subsystems_ser
-BLOCK = struct.Struct("<QQ")                # struct kho_block_header_ser
+COMPATIBLE = "luo-subsystems-v1"
 RECORD = struct.Struct("<48sIIQQ")          # struct luo_subsystem_ser
 HAS_BLOB = 2                                # a flag of that
 
@@ -75,24 +74,8 @@ class Record:
     size: int
 
 
-def walk_blocks(ram, address):
-    """(address, number of records) of each block of a chain."""
-    while address:
-        following, count = BLOCK.unpack(ram.read(address, BLOCK.size))
-        yield address, count
-        address = following
-
-
-def walk_records(ram, address, layout):
-    """(address, fields) of each record of a chain of blocks."""
-    for block, count in walk_blocks(ram, address):
-        for i in range(count):
-            at = block + BLOCK.size + i * layout.size
-            yield at, layout.unpack(ram.read(at, layout.size))
-
-
 class Handover:
-    """Header and table of a stopped guest, found through KHO's root tree."""
+    """What a stopped guest hands over, found through KHO's root tree."""
 
     def __init__(self, ram, last=None, mine=None):
         """The running kernel keeps the tree that it was given; that of the `last` jump is
@@ -108,9 +91,8 @@ class Handover:
     def _enter(self, root):
         tree = parse_fdt(self._ram.read(root, 4096))
         self.root = root
-        self.header = struct.unpack("<Q", tree[SUBTREE]["preserved-data"])[0]
-        if not self.read_header()[0].startswith(SUBTREE.encode()):
-            raise HarnessError(f"no header at {self.header:#x}")
+        self.table = Table(self._ram, struct.unpack("<Q", tree[SUBTREE]["preserved-data"])[0],
+                           COMPATIBLE, RECORD)
 
     def _reads(self, root, mine):
         """Whether what a root tree leads to is there, and the right one."""
@@ -157,14 +139,10 @@ class Handover:
             pages.update(range(first, first + (1 << order)))
         return pages
 
-    def read_header(self):
-        """compatible, state, count, records, table_crc, header_crc."""
-        return HEADER.unpack(self._ram.read(self.header, HEADER.size))
-
     def records(self):
         """The table."""
-        return [Record(at, name.split(b"\0")[0].decode(), *rest) for at, (name, *rest) in
-                walk_records(self._ram, self.read_header()[3], RECORD)]
+        return [Record(at, name.split(b"\0")[0].decode(), *rest)
+                for at, (name, *rest) in self.table.entries()]
 
     def record(self, name):
         """The record of one participant."""
@@ -175,7 +153,7 @@ class Handover:
 
     def owners(self):
         """Number of a page -> what is there: data of a participant, by its name, their
-        header and table, and the tree itself with what else it leads to."""
+        their table, and the tree itself with what else it leads to."""
         found = {self.root >> PAGE_SHIFT: "KHO"}
         for name, node in self._tree().items():
             if isinstance(node, dict):
@@ -184,7 +162,7 @@ class Handover:
                 if name == LUO:
                     flbs = FLBS.unpack(self._ram.read(at, FLBS.size))[3]
                     found[flbs >> PAGE_SHIFT] = "FLBs"
-        for block, _ in walk_blocks(self._ram, self.read_header()[3]):
+        for block, _, _ in self.table.blocks():
             found[block >> PAGE_SHIFT] = "table"
         for record in self.records():
             if record.flags & HAS_BLOB and record.size:
@@ -193,17 +171,6 @@ class Handover:
                     range(first >> PAGE_SHIFT, (last >> PAGE_SHIFT) + 1), record.name))
         return found
 
-    def table_crc(self):
-        """CRC-32 of the table as it is now."""
-        crc = 0
-        for block, count in walk_blocks(self._ram, self.read_header()[3]):
-            crc = zlib.crc32(self._ram.read(block, BLOCK.size + count * RECORD.size), crc)
-        return crc
-
-    def header_crc(self):
-        """CRC-32 of the header as it is now."""
-        return zlib.crc32(self._ram.read(self.header, HEADER.size - 4))
-
     def flip(self, address, mask=0x10):
         """Flips bits of one byte."""
         self._ram.write(address, bytes([self._ram.read(address, 1)[0] ^ mask]))
@@ -211,12 +178,3 @@ class Handover:
     def write_u64(self, address, value):
         """Overwrites a 64-bit field."""
         self._ram.write(address, struct.pack("<Q", value))
-
-    def repair_header_crc(self):
-        """Makes the header's checksum right for what it holds now."""
-        self._ram.write(self.header + HEADER.size - 4, struct.pack("<I", self.header_crc()))
-
-    def repair_table_crc(self):
-        """The same for the table, and then the header."""
-        self._ram.write(self.header + HEADER.size - 8, struct.pack("<I", self.table_crc()))
-        self.repair_header_crc()

@@ -11,26 +11,23 @@ import random
 import struct
 import zlib
 
-from .guest_devices import RECORD as DEVICE
-from .guest_devices import TABLE as DEVICES
-from .guest_devices import checksum
-from .guest_handover import BLOCK, HEADER, RECORD, Handover, walk_blocks
+from . import guest_devices
+from .guest_handover import Handover
+from .guest_table import ENTRY, HEAD, REFERENCE, Table
 
-DMA_TABLE = struct.Struct("<16sIIQ")            # struct dma_liveupdate_table_ser
-DMA = struct.Struct("<QQIIIIII")                # struct dma_liveupdate_ser
+DMA = struct.Struct("<QQIIII")                  # struct dma_liveupdate_ser
 TIMELINE = struct.Struct("<24sIIIIIIII")        # struct luo_timeline_ser
 MOMENT = struct.Struct("<QQIHBBiI48s")          # struct liveupdate_timeline_record
 LOG = struct.Struct("<24sIIII")                 # struct luo_shutdown_log_ser
 
 # Offset and size of the numbers in each of them.
-HEADER_FIELDS = ((15, 1), (24, 4), (28, 4), (32, 8))
+HEAD_FIELDS = ((4, 1), (32, 4), (36, 4), (40, 4), (44, 4), (48, 4), (52, 4))
+ENTRY_FIELDS = ((0, 4), (4, 4))
 BLOCK_FIELDS = ((0, 8), (8, 8))
 RECORD_FIELDS = ((5, 1), (48, 4), (52, 4), (56, 8), (64, 8))
-DEVICES_FIELDS = ((24, 4), (32, 8))
-DEVICE_FIELDS = ((2, 1), (28, 1), (90, 1), (120, 4), (124, 4), (132, 4), (140, 1), (184, 4),
-                 (188, 4), (192, 8), (200, 8))
-DMA_TABLE_FIELDS = ((16, 4), (24, 8))
-DMA_FIELDS = ((0, 8), (8, 8), (16, 4), (20, 4), (24, 4), (28, 4), (32, 4))
+DEVICE_FIELDS = ((2, 1), (28, 1), (90, 1), (120, 4), (124, 4), (132, 1), (176, 4), (180, 4),
+                 (184, 8), (192, 8))
+DMA_FIELDS = ((0, 8), (8, 8), (16, 4), (20, 4), (24, 4), (28, 4))
 TIMELINE_FIELDS = ((24, 4), (28, 4), (32, 4), (36, 4), (40, 4), (44, 4))
 MOMENT_FIELDS = ((0, 8), (8, 8), (16, 4), (20, 2), (22, 1), (23, 1), (24, 4))
 LOG_FIELDS = ((24, 4), (28, 4), (32, 4))
@@ -51,10 +48,13 @@ class Image:
         self.fields = []                # (what, address, size)
         self.done = []                  # what was done, as text
         self._handover = Handover(ram, mine=lambda handover: self._is_of(handover, sent))
-        self._blocks = self._participants()
-        self._devices = self._records("devices", DEVICES, DEVICES_FIELDS, DEVICE,
-                                      DEVICE_FIELDS)
-        self._dma = self._records("dma", DMA_TABLE, DMA_TABLE_FIELDS, DMA, DMA_FIELDS)
+        self._tables = []
+        self._table("participants", self._handover.table, RECORD_FIELDS)
+        if self._handover.record("devices").size:
+            self._table("devices", guest_devices.Table(ram, self._handover), DEVICE_FIELDS)
+        if self._handover.record("dma").size:
+            self._table("dma", Table(ram, self._handover.record("dma").value, "luo-dma-v1",
+                                     DMA), DMA_FIELDS)
         self._moments = self._timeline()
         self._log = self._shutdown_log()
 
@@ -72,32 +72,16 @@ class Image:
         self.fields += [(f"{what}+{offset}", address + offset, size)
                         for offset, size in fields]
 
-    def _participants(self):
-        header = self._handover.header
-        self._area("header", header, HEADER.size, HEADER_FIELDS)
-        blocks = list(walk_blocks(self._ram, self._handover.read_header()[3]))
-        for address, count in blocks:
-            self._area("participants", address, BLOCK.size + count * RECORD.size, BLOCK_FIELDS)
-        for record in self._handover.records():
-            self._point_out(record.name, record.address, RECORD_FIELDS)
-        return [address for address, _ in blocks]
-
-    def _records(self, name, table, table_fields, layout, fields):
-        """A table with a head; (address of the head, addresses of the records)."""
-        owner = self._handover.record(name)
-        if not owner.size:
-            return None
-        self._area(f"head of {name}", owner.value, table.size, table_fields)
-        first = table.unpack(self._ram.read(owner.value, table.size))[3]
-        records = []
-        for address, count in walk_blocks(self._ram, first):
-            self._area(f"block of {name}", address, BLOCK.size + count * layout.size,
-                       BLOCK_FIELDS)
-            for index in range(count):
-                at = address + BLOCK.size + index * layout.size
-                records.append(at)
-                self._point_out(f"{name}[{len(records) - 1}]", at, fields)
-        return owner.value, records
+    def _table(self, what, table, fields):
+        self._tables.append(table)
+        self._area(f"head of {what}", table.address, table.size, HEAD_FIELDS)
+        self._point_out(f"head of {what}", table.address, [
+            (HEAD.size + index * REFERENCE.size, 8) for index in range(table.nr_blocks)])
+        for address, size, _ in table.blocks():
+            self._area(f"block of {what}", address, size, BLOCK_FIELDS)
+        for index, (address, _) in enumerate(table.entries()):
+            self._point_out(f"entry of {what}[{index}]", address - ENTRY.size, ENTRY_FIELDS)
+            self._point_out(f"{what}[{index}]", address, fields)
 
     def _timeline(self):
         owner = self._handover.record("timeline")
@@ -179,24 +163,6 @@ class Image:
     def _write_u32(self, address, value):
         self._ram.write(address, struct.pack("<I", value))
 
-    def _seal_table(self, found, table, where):
-        """The head of a table: its own checksum counts as 0."""
-        head = bytearray(self._ram.read(found[0], table.size))
-        head[where:where + 4] = bytes(4)
-        self._write_u32(found[0] + where, checksum(head))
-
-    def _seal_devices(self):
-        for address in self._devices[1]:
-            self._write_u32(address + 128, checksum(self._ram.read(address, 128)))
-            self._write_u32(address + 208, checksum(self._ram.read(address, 208)))
-        self._seal_table(self._devices, DEVICES, 28)
-
-    def _seal_dma(self):
-        for address in self._dma[1]:
-            if any(self._ram.read(address, DMA.size)):
-                self._write_u32(address + 36, checksum(self._ram.read(address, 36)))
-        self._seal_table(self._dma, DMA_TABLE, 20)
-
     def _seal_timeline(self):
         head, written = self._moments
         for address in written:
@@ -210,20 +176,6 @@ class Image:
         text = self._ram.read(self._log + LOG.size, length)
         self._write_u32(self._log + LOG.size - 4, zlib.crc32(text, crc))
 
-    def _seal_participants(self):
-        """As a reader finds it that trusts the header, but does not go astray."""
-        header = self._handover.header
-        _, _, left, address, _, _ = self._handover.read_header()
-        left = min(left, 1 << 14)
-        crc = 0
-        while left > 0 and address in self._blocks:
-            count = min(left, (4096 - BLOCK.size) // RECORD.size)
-            crc = zlib.crc32(self._ram.read(address, BLOCK.size + count * RECORD.size), crc)
-            left -= count
-            address = BLOCK.unpack(self._ram.read(address, BLOCK.size))[0]
-        self._write_u32(header + HEADER.size - 8, crc)
-        self._handover.repair_header_crc()
-
     def intact(self):
         """Without damage there is nothing to correct: the checksums are understood."""
         before = [self._ram.read(address, size) for _, address, size in self.areas]
@@ -232,10 +184,7 @@ class Image:
 
     def seal(self):
         """Corrects every checksum, as a kernel with a bug would have done."""
-        if self._devices:
-            self._seal_devices()
-        if self._dma:
-            self._seal_dma()
         self._seal_timeline()
         self._seal_log()
-        self._seal_participants()
+        for table in self._tables:
+            table.seal()

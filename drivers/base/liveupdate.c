@@ -789,8 +789,7 @@ static void device_liveupdate_lose_outgoing(struct device *dev, const char *reas
 	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_LOST);
 
 	/* If it is too late to stop the jump, nobody must take it over. */
-	if (liveupdate->ser)
-		liveupdate->ser->checksum = ~liveupdate->ser->checksum;
+	device_liveupdate_write_lost(liveupdate);
 
 	device_liveupdate_fail(dev, "prepare", -ENODEV, reason);
 	liveupdate_invalidate(&device_liveupdate_subsystem, -ENODEV);
@@ -922,7 +921,7 @@ int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 		return err;
 	}
 	if (layer->nr_set)
-		device_liveupdate_write_table(data);
+		device_liveupdate_write_table();
 
 	return 0;
 

@@ -8,7 +8,7 @@
 #define _BASE_LIVEUPDATE_H
 
 #include <linux/device.h>
-#include <linux/kho_block.h>
+#include <linux/kho_table.h>
 #include <linux/list.h>
 #include <linux/liveupdate/device.h>
 #include <linux/mutex.h>
@@ -59,7 +59,9 @@ enum device_liveupdate_fate {
  * @dev: the device, with a reference, or NULL.
  * @fate: what becomes of it.
  * @asked: probe() asked for @data.
- * @damaged: nothing but the identity can be relied on.
+ * @damaged: nothing but bus, identity and fingerprint says what it is, and these
+ *	may be unverified.
+ * @corrupted: these are unverified.
  *
  * @dev and @fate change under &device_liveupdate_layer.lock. While there is a @dev,
  * everything but @hash changes under its device_lock only.
@@ -72,6 +74,7 @@ struct device_liveupdate_incoming {
 	enum device_liveupdate_fate fate;
 	bool asked;
 	bool damaged;
+	bool corrupted;
 };
 
 /* Not a device in its own right, only kept alive for others? */
@@ -137,8 +140,10 @@ struct device_liveupdate {
  *	step under way.
  * @nr_set: number of them.
  * @broken: a device of the set was lost.
- * @blocks: outgoing table. Used only by the step under way.
+ * @table: outgoing table. Changed only by the step under way; sealed under @lock,
+ *	as are changes of records afterwards.
  * @parts: how long devices took in the step under way. Likewise.
+ * @handed: table of the previous kernel, while it is open: until FINISH.
  * @incoming: records of the previous kernel, in table order; NULL if there are
  *	none, or none that matters.
  * @nr_incoming: number of them.
@@ -166,9 +171,10 @@ struct device_liveupdate_layer {
 	struct list_head set;
 	unsigned int nr_set;
 	bool broken;
-	struct kho_block_set blocks;
+	struct kho_table table;
 	struct liveupdate_parts parts;
 
+	struct kho_table_incoming handed;
 	struct device_liveupdate_incoming *incoming;
 	unsigned int nr_incoming;
 	unsigned int nr_lost;
@@ -254,13 +260,12 @@ bool device_liveupdate_may_free(void);
 #endif
 
 /* liveupdate_handover.c: the format */
-bool device_liveupdate_handed_over(phys_addr_t phys, size_t size);
-void device_liveupdate_free(phys_addr_t phys);
 int device_liveupdate_alloc_table(struct liveupdate_data *data);
 void device_liveupdate_free_table(struct liveupdate_data *data);
-void device_liveupdate_write_table(const struct liveupdate_data *data);
+void device_liveupdate_write_table(void);
+void device_liveupdate_write_lost(struct device_liveupdate *liveupdate);
 int device_liveupdate_read_table(const struct liveupdate_data *data);
-void device_liveupdate_release_table(const struct liveupdate_data *data);
+void device_liveupdate_release_table(void);
 struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
 					    unsigned int bits, const char *id);
 struct device_liveupdate_incoming *

@@ -8,21 +8,20 @@
  * Writing: device_liveupdate_alloc_table() makes room for the records of the set
  * and is the only part that can fail. device_liveupdate_write_table() fills them
  * once every device is prepared; freezing changes what drivers saved, but not
- * where that is, so the table is final then.
+ * where that is, so the table is final then, apart from devices that are lost.
  *
- * Reading: device_liveupdate_read_table() believes nothing. It touches memory only
- * after KHO confirmed that it was handed over, follows no more blocks than the
- * table announces, and looks at nothing in a record before a checksum vouches for
- * it. What cannot be relied on costs as little as possible:
+ * Reading: device_liveupdate_read_table() copies the records. What cannot be relied
+ * on costs as little as possible:
  *
  *   - the head of the table: everything; the participant fails to restore;
- *   - a link of the chain: the records behind it;
- *   - the identity in a record: this record;
- *   - the rest of a record: the same, but it is known whose it is, and that device
- *     is made harmless.
+ *   - a block that is missing: the records in it;
+ *   - a block that is corrupted: the records in it, but a device that looks as if one
+ *     of them were its own is quarantined;
+ *   - a record that is not valid, one of a device that was lost, or several for the same
+ *     device: the same, for this device.
  *
- * What such records refer to stays reserved until the next boot. The records are
- * copied, and device_liveupdate_release_table() frees the table in FINISH.
+ * What such records refer to stays reserved until the next boot.
+ * device_liveupdate_release_table() frees the table in FINISH.
  *
  * Context: everything here may sleep. Writing happens in PREPARE and CANCEL.
  * Reading happens once, in the boot of the next kernel.
@@ -30,80 +29,20 @@
 
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
 
-#include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/hash.h>
-#include <linux/io.h>
-#include <linux/kexec_handover.h>
+#include <linux/kho_table.h>
 #include <linux/log2.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/stringhash.h>
-#include <linux/xxhash.h>
 
 #include "base.h"
 
-static const char device_liveupdate_compatible[DEVICE_LIVEUPDATE_COMPAT_LEN] =
-	DEVICE_LIVEUPDATE_COMPATIBLE;
-
-static u32 device_liveupdate_checksum(const void *data, size_t size)
-{
-	return xxh64(data, size, 0);
-}
-
-/* Of a struct with a checksum in it, which counts as 0. */
-static u32 device_liveupdate_table_checksum(struct device_liveupdate_table_ser table)
-{
-	table.checksum = 0;
-
-	return device_liveupdate_checksum(&table, sizeof(table));
-}
-
-static u32
-device_liveupdate_identity_checksum(const struct device_liveupdate_ser *ser)
-{
-	return device_liveupdate_checksum(ser, offsetof(typeof(*ser),
-							identity_checksum));
-}
-
-static u32
-device_liveupdate_record_checksum(const struct device_liveupdate_ser *ser)
-{
-	return device_liveupdate_checksum(ser, offsetof(typeof(*ser), checksum));
-}
-
-/**
- * device_liveupdate_handed_over() - may this memory be read?
- * @phys: physical address that came from the previous kernel
- * @size: bytes needed there
- *
- * Context: any.
- * Return: true if @phys is the start of memory that was handed over, is at least
- * @size bytes long, and was not taken over yet.
- */
-bool device_liveupdate_handed_over(phys_addr_t phys, size_t size)
-{
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_handed_over, phys, size);
-
-	return kho_is_restorable(phys, size);
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_handed_over);
-
-/**
- * device_liveupdate_free() - free memory that was handed over
- * @phys: physical address, device_liveupdate_handed_over()
- *
- * Context: May sleep.
- */
-void device_liveupdate_free(phys_addr_t phys)
-{
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_free, phys);
-
-	kho_restore_free(phys_to_virt(phys));
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_free);
+DEFINE_KHO_TABLE_FORMAT(device_liveupdate_format, DEVICE_LIVEUPDATE_COMPATIBLE,
+			struct device_liveupdate_ser, DEVICE_LIVEUPDATE_MAX);
 
 /**
  * device_liveupdate_bucket() - where a device of an identity would be
@@ -172,28 +111,22 @@ static bool device_liveupdate_field_valid(const char *field, size_t size)
  * @data: data of the participant; filled in
  *
  * Context: May sleep. In PREPARE.
- * Return: 0; -E2BIG if there are more than %DEVICE_LIVEUPDATE_MAX; -ENOMEM; or
- * the error of kho_alloc_preserve().
+ * Return: 0; or the error of kho_table_alloc(), of which -E2BIG says that there are
+ * more than %DEVICE_LIVEUPDATE_MAX.
  */
 int device_liveupdate_alloc_table(struct liveupdate_data *data)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct device_liveupdate_table_ser *table;
 	int err;
 
-	if (layer->nr_set > DEVICE_LIVEUPDATE_MAX)
-		return -E2BIG;
-
-	table = liveupdate_data_alloc(data, sizeof(*table));
-	if (IS_ERR(table))
-		return PTR_ERR(table);
-
-	kho_block_set_init(&layer->blocks, sizeof(struct device_liveupdate_ser));
-	err = kho_block_set_grow(&layer->blocks, layer->nr_set);
+	err = kho_table_alloc(&layer->table, &device_liveupdate_format,
+			      layer->nr_set);
 	if (err)
-		liveupdate_data_free(data);
+		return err;
+	data->value = kho_table_phys(&layer->table);
+	data->size = layer->table.head_size;
 
-	return err;
+	return 0;
 }
 
 /**
@@ -204,21 +137,22 @@ int device_liveupdate_alloc_table(struct liveupdate_data *data)
  */
 void device_liveupdate_free_table(struct liveupdate_data *data)
 {
-	if (!data->size)
-		return;
-
-	kho_block_set_destroy(&device_liveupdate_layer.blocks);
-	liveupdate_data_free(data);
+	kho_table_free(&device_liveupdate_layer.table);
+	*data = (struct liveupdate_data){};
 }
 
-static void device_liveupdate_write(struct device_liveupdate *liveupdate,
-				    struct device_liveupdate_ser *ser)
+static void device_liveupdate_write(struct device_liveupdate *liveupdate)
 {
+	struct kho_table *table = &device_liveupdate_layer.table;
+	struct device_liveupdate_ser *ser = kho_table_add(table);
+
 	guard(mutex)(&liveupdate->lock);
 
-	/* Lost by now, the set is broken. */
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED)
+	/* Lost by now, the update is over. */
+	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED) {
+		kho_table_invalidate(table, liveupdate->index);
 		return;
+	}
 
 	/* The table is zeroed, so that nothing needs to be padded. */
 	liveupdate->ser = ser;
@@ -226,10 +160,7 @@ static void device_liveupdate_write(struct device_liveupdate *liveupdate,
 	memcpy(ser->id, liveupdate->id.id, sizeof(ser->id));
 	memcpy(ser->fingerprint, liveupdate->id.fingerprint,
 	       sizeof(ser->fingerprint));
-	ser->index = liveupdate->index;
 	ser->parent = liveupdate->parent;
-	ser->identity_checksum = device_liveupdate_identity_checksum(ser);
-	ser->flags = 0;
 	if (liveupdate->path) {
 		ser->flags |= DEVICE_LIVEUPDATE_SER_PATH;
 	} else {
@@ -240,43 +171,54 @@ static void device_liveupdate_write(struct device_liveupdate *liveupdate,
 		ser->flags |= DEVICE_LIVEUPDATE_SER_BLOB;
 	ser->value = liveupdate->data.value;
 	ser->size = liveupdate->data.size;
-	ser->checksum = device_liveupdate_record_checksum(ser);
 }
 
 /**
  * device_liveupdate_write_table() - fill the table
- * @data: data of the participant, with room for the set
  *
  * Context: May sleep. In PREPARE, once every device is prepared.
  */
-void device_liveupdate_write_table(const struct liveupdate_data *data)
+void device_liveupdate_write_table(void)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct device_liveupdate_table_ser *table = liveupdate_data_blob(data);
 	struct device_liveupdate *liveupdate;
-	struct kho_block_set_it it;
 
-	kho_block_set_it_init(&it, &layer->blocks);
 	list_for_each_entry(liveupdate, &layer->set, member)
-		device_liveupdate_write(liveupdate,
-					kho_block_set_it_reserve_entry(&it));
+		device_liveupdate_write(liveupdate);
 
-	memcpy(table->compatible, device_liveupdate_compatible,
-	       sizeof(table->compatible));
-	table->count = layer->nr_set;
-	table->records = kho_block_set_head_pa(&layer->blocks);
-	table->checksum = device_liveupdate_table_checksum(*table);
+	guard(mutex)(&layer->lock);
+	kho_table_seal(&layer->table);
+}
+
+/**
+ * device_liveupdate_write_lost() - tell the next kernel that a device was lost
+ * @liveupdate: the device; does nothing if the table is not written yet
+ *
+ * Context: May sleep. &device_liveupdate.lock held.
+ */
+void device_liveupdate_write_lost(struct device_liveupdate *liveupdate)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	lockdep_assert_held(&liveupdate->lock);
+
+	if (!liveupdate->ser)
+		return;
+
+	guard(mutex)(&layer->lock);
+	liveupdate->ser->flags |= DEVICE_LIVEUPDATE_SER_LOST;
+	kho_table_reseal(&layer->table, liveupdate->index);
 }
 
 /* Fields that no checksum can vouch for: those of a kernel with a bug. */
-static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *ser)
+static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *ser,
+					   unsigned int position)
 {
 	bool path = ser->flags & DEVICE_LIVEUPDATE_SER_PATH;
 	bool blob = ser->flags & DEVICE_LIVEUPDATE_SER_BLOB;
 
 	if (ser->flags & ~DEVICE_LIVEUPDATE_SER_FLAGS || ser->reserved ||
-	    ser->parent > ser->index || blob != !!ser->size ||
-	    path != !ser->version)
+	    ser->parent > position || blob != !!ser->size || path != !ser->version)
 		return false;
 	if (path)
 		return !blob && !ser->compatible[0];
@@ -285,122 +227,120 @@ static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *s
 					     sizeof(ser->compatible));
 }
 
-/* Enter one record. False if it is not known whose it is. */
-static bool device_liveupdate_read(const struct device_liveupdate_ser *ser,
-				   unsigned int index)
+/*
+ * Can a record be entered beside those of the same device? A corrupted one may only
+ * look like it. Of two others neither can be relied on.
+ */
+static bool device_liveupdate_is_first(struct hlist_head *bucket,
+				       const struct device_liveupdate_incoming *incoming)
+{
+	struct device_liveupdate_incoming *twin =
+		device_liveupdate_find(bucket, incoming->ser.bus, incoming->ser.id);
+
+	if (!twin)
+		return true;
+	if (incoming->corrupted)
+		return false;
+	if (twin->corrupted) {
+		hlist_del_init(&twin->hash);
+		device_liveupdate_layer.nr_absent--;
+		return true;
+	}
+	twin->damaged = true;
+	twin->data = (struct liveupdate_data){};
+
+	return false;
+}
+
+/* Enter one record, unless it is not known whose it is. */
+static void device_liveupdate_read(const struct device_liveupdate_ser *from,
+				   unsigned int position, bool corrupted)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct device_liveupdate_incoming *incoming = &layer->incoming[index];
-	struct device_liveupdate_incoming *twin;
+	struct device_liveupdate_incoming *incoming = &layer->incoming[position];
+	const struct device_liveupdate_ser *ser = &incoming->ser;
 	struct hlist_head *bucket;
-	bool intact;
 
-	*incoming = (struct device_liveupdate_incoming){ .ser = *ser };
-	ser = &incoming->ser;
-
-	intact = ser->checksum == device_liveupdate_record_checksum(ser);
-	if (!intact &&
-	    ser->identity_checksum != device_liveupdate_identity_checksum(ser))
-		return false;
-	if (ser->index != index ||
-	    !device_liveupdate_field_valid(ser->bus, sizeof(ser->bus)) ||
+	*incoming = (struct device_liveupdate_incoming){ .ser = *from };
+	if (!device_liveupdate_field_valid(ser->bus, sizeof(ser->bus)) ||
 	    !device_liveupdate_field_valid(ser->id, sizeof(ser->id)))
-		return false;
+		return;
 
-	incoming->damaged = !intact || !device_liveupdate_fields_valid(ser);
+	incoming->corrupted = corrupted;
+	incoming->damaged = corrupted ||
+			    ser->flags & DEVICE_LIVEUPDATE_SER_LOST ||
+			    !device_liveupdate_fields_valid(ser, position);
 	bucket = device_liveupdate_bucket(layer->buckets, layer->bucket_bits,
 					  ser->id);
-	twin = device_liveupdate_find(bucket, ser->bus, ser->id);
-	if (twin) {
-		twin->damaged = true;
-		twin->data = (struct liveupdate_data){};
-		return false;
-	}
+	if (!device_liveupdate_is_first(bucket, incoming))
+		return;
 	hlist_add_head(&incoming->hash, bucket);
+	layer->nr_absent++;
 	if (!incoming->damaged) {
 		incoming->data.value = ser->value;
 		incoming->data.size = ser->size;
 	}
-
-	return true;
 }
 
-static int
-device_liveupdate_check_table(const struct liveupdate_data *data,
-			      struct device_liveupdate_table_ser *table)
+static int device_liveupdate_alloc_records(unsigned int count)
 {
-	if (data->size < sizeof(*table))
-		return -EINVAL;
-	memcpy(table, liveupdate_data_blob(data), sizeof(*table));
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 
-	if (memcmp(table->compatible, device_liveupdate_compatible,
-		   sizeof(table->compatible)))
-		return -EPROTONOSUPPORT;
-	if (table->checksum != device_liveupdate_table_checksum(*table))
-		return -EBADMSG;
-	if (table->count > DEVICE_LIVEUPDATE_MAX || !table->records != !table->count)
-		return -EINVAL;
+	/* At least one bit, as hash_32() cannot do with none. */
+	layer->bucket_bits = order_base_2(max(count, 2U));
+	layer->buckets = kvzalloc_objs(*layer->buckets, 1U << layer->bucket_bits);
+	layer->incoming = kvmalloc_objs(*layer->incoming, count);
+	layer->harmless = bitmap_zalloc(count, GFP_KERNEL);
+	if (!layer->buckets || !layer->incoming || !layer->harmless)
+		return -ENOMEM;
+	layer->nr_incoming = count;
+	layer->nr_harmless = count;
 
 	return 0;
 }
 
 /**
- * device_liveupdate_read_table() - check and copy what the previous kernel left
+ * device_liveupdate_read_table() - validate and copy what the previous kernel left
  * @data: data of the participant: a blob that was handed over
  *
  * On success the records are in &device_liveupdate_layer.incoming and the fields
- * behind it. On failure nothing has changed.
+ * behind it, and &device_liveupdate_layer.handed is open. On failure nothing has
+ * changed.
  *
  * Context: May sleep. Nobody else uses those fields yet.
- * Return: 0, also if records are damaged; -EINVAL if the head of the table is out
- * of bounds; -EBADMSG if its checksum differs; -EPROTONOSUPPORT if the format is
- * not known; -ENOMEM.
+ * Return: 0, also if records are corrupted; the error of kho_table_open(); -ENOMEM.
  */
 int device_liveupdate_read_table(const struct liveupdate_data *data)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct device_liveupdate_table_ser table;
-	unsigned int done = 0;
-	u64 next;
+	struct kho_table_incoming *table = &layer->handed;
+	const struct device_liveupdate_ser *ser;
+	u32 position, done = 0;
+	bool corrupted;
 	int err;
 
-	err = device_liveupdate_check_table(data, &table);
+	err = kho_table_open(table, &device_liveupdate_format, data->value,
+			     data->size);
 	if (err)
 		return err;
-	if (!table.count)
+	if (!kho_table_nr_records(table))
 		return 0;
 
 	device_liveupdate_forget_harmless();
-	/* At least one bit, as hash_32() cannot do with none. */
-	layer->bucket_bits = order_base_2(max(table.count, 2U));
-	layer->buckets = kvzalloc_objs(*layer->buckets, 1U << layer->bucket_bits);
-	layer->incoming = kvmalloc_objs(*layer->incoming, table.count);
-	layer->harmless = bitmap_zalloc(table.count, GFP_KERNEL);
-	if (!layer->buckets || !layer->incoming || !layer->harmless) {
+	err = device_liveupdate_alloc_records(kho_table_nr_records(table));
+	if (err) {
 		device_liveupdate_forget();
-		return -ENOMEM;
+		return err;
 	}
-	layer->nr_incoming = table.count;
-	layer->nr_harmless = table.count;
 
-	for (next = table.records; done < table.count; ) {
-		const struct kho_block_header_ser *block;
-		const struct device_liveupdate_ser *ser;
-		u32 part = min_t(u32, table.count - done,
-				 DEVICE_LIVEUPDATE_PER_BLOCK);
-
-		if (!device_liveupdate_handed_over(next, KHO_BLOCK_SIZE))
-			break;
-		block = phys_to_virt(next);
-		ser = (const void *)(block + 1);
-		for (u32 i = 0; i < part; i++, done++, ser++) {
-			if (device_liveupdate_read(ser, done))
-				layer->nr_absent++;
-		}
-		next = block->next;
+	while ((ser = kho_table_next(table, &position, &corrupted))) {
+		/* Those between are missing or invalid. */
+		while (done < position)
+			memset(&layer->incoming[done++], 0, sizeof(*layer->incoming));
+		device_liveupdate_read(ser, done++, corrupted);
 	}
 	memset(layer->incoming + done, 0,
-	       (table.count - done) * sizeof(*layer->incoming));
+	       (layer->nr_incoming - done) * sizeof(*layer->incoming));
 	layer->nr_lost = layer->nr_incoming - layer->nr_absent;
 
 	return 0;
@@ -409,32 +349,13 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_read_table);
 
 /**
  * device_liveupdate_release_table() - free the table that was copied
- * @data: data of the participant that device_liveupdate_read_table() accepted
  *
- * Context: May sleep.
+ * Does nothing if none is open.
+ *
+ * Context: May sleep. In FINISH.
  */
-void device_liveupdate_release_table(const struct liveupdate_data *data)
+void device_liveupdate_release_table(void)
 {
-	const struct device_liveupdate_table_ser *table = liveupdate_data_blob(data);
-	unsigned int left;
-	u64 next;
-
-	/* A record may have claimed it as what a driver saved. */
-	if (!device_liveupdate_handed_over(data->value, sizeof(*table)))
-		return;
-	left = DIV_ROUND_UP(table->count, DEVICE_LIVEUPDATE_PER_BLOCK);
-	next = table->records;
-
-	/* A damaged link may lead to memory of somebody else: leave the rest. */
-	if (device_liveupdate_layer.nr_lost)
-		left = 0;
-	while (left-- && device_liveupdate_handed_over(next, KHO_BLOCK_SIZE)) {
-		const struct kho_block_header_ser *block = phys_to_virt(next);
-		u64 phys = next;
-
-		next = block->next;
-		device_liveupdate_free(phys);
-	}
-	device_liveupdate_free(data->value);
+	kho_table_release(&device_liveupdate_layer.handed);
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_release_table);

@@ -55,6 +55,8 @@
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/init.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/pm_runtime.h>
 #include <linux/slab.h>
@@ -159,8 +161,8 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
 static void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
 {
 	if (incoming->data.size &&
-	    device_liveupdate_handed_over(incoming->data.value, incoming->data.size))
-		device_liveupdate_free(incoming->data.value);
+	    kho_is_restorable(incoming->data.value, incoming->data.size))
+		kho_restore_free(phys_to_virt(incoming->data.value));
 	incoming->data = (struct liveupdate_data){};
 }
 
@@ -234,6 +236,10 @@ device_liveupdate_claim_record(struct device *dev,
 					  dev->bus->name, id->id);
 	if (!incoming || incoming->fate != DEVICE_LIVEUPDATE_ABSENT)
 		return NULL;
+	/* It is not this one that the record was about, as far as it can be told. */
+	if (incoming->corrupted && memcmp(incoming->ser.fingerprint, id->fingerprint,
+					  sizeof(id->fingerprint)))
+		return NULL;
 
 	incoming->dev = get_device(dev);
 	incoming->fate = DEVICE_LIVEUPDATE_INHERITED;
@@ -303,6 +309,8 @@ device_liveupdate_refusal(struct device *dev,
 			  const struct device_liveupdate_incoming *incoming,
 			  bool awaited)
 {
+	if (!incoming->corrupted && incoming->ser.flags & DEVICE_LIVEUPDATE_SER_LOST)
+		return "it was lost before the jump";
 	if (incoming->damaged)
 		return "its record is damaged";
 	if (!awaited)
@@ -312,8 +320,7 @@ device_liveupdate_refusal(struct device *dev,
 	if (!device_liveupdate_same_parent(dev, incoming))
 		return "its parent is not the one it had, or not alive";
 	if (incoming->data.size &&
-	    !device_liveupdate_handed_over(incoming->data.value,
-					   incoming->data.size))
+	    !kho_is_restorable(incoming->data.value, incoming->data.size))
 		return "what its driver saved did not arrive";
 
 	return NULL;
@@ -496,7 +503,7 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 	if (!device_liveupdate_inherited(dev) ||
 	    device_liveupdate_ser_path(dev->liveupdate->incoming))
 		return -ENOENT;
-	*index = dev->liveupdate->incoming->ser.index;
+	*index = dev->liveupdate->incoming - device_liveupdate_layer.incoming;
 
 	return 0;
 }
@@ -672,6 +679,7 @@ void device_liveupdate_going_down(struct device *dev)
 void device_liveupdate_forget(void)
 {
 	device_liveupdate_forget_harmless();
+	kho_table_close(&device_liveupdate_layer.handed);
 
 	guard(mutex)(&device_liveupdate_layer.lock);
 	device_liveupdate_free_records();
@@ -733,7 +741,7 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_absent);
  * @data: its data
  *
  * Context: May sleep. At early_initcall.
- * Return: as device_liveupdate_read_table().
+ * Return: 0, or the error of device_liveupdate_read_table().
  */
 int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			      struct liveupdate_data *data)
@@ -775,6 +783,7 @@ void device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 
 	err = device_liveupdate_read_table(data);
 	device_liveupdate_forget_harmless();
+	kho_table_close(&device_liveupdate_layer.handed);
 	if (err)
 		pr_alert("live update is off, and it is not known which devices run: %pe\n",
 			 ERR_PTR(err));
@@ -878,13 +887,16 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 	}
 }
 
-/* Does the device not run on what was handed over any more? */
+/*
+ * Does the device not run on what was handed over any more? If the record is corrupted,
+ * it may have been another device that was stopped.
+ */
 static bool
 device_liveupdate_stopped(const struct device_liveupdate_incoming *incoming)
 {
 	guard(mutex)(&device_liveupdate_layer.lock);
 
-	return !hlist_unhashed(&incoming->hash) &&
+	return !hlist_unhashed(&incoming->hash) && !incoming->corrupted &&
 	       (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
 		incoming->fate == DEVICE_LIVEUPDATE_RELEASED);
 }
@@ -935,11 +947,9 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_parts *parts = &layer->parts;
-	bool restored;
 
 	/* From here on those that appear are made harmless at once. */
 	scoped_guard(mutex, &layer->lock) {
-		restored = layer->awaiting;
 		layer->awaiting = false;
 		layer->finishing = true;
 	}
@@ -964,9 +974,7 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			__set_bit(i, layer->harmless);
 		device_liveupdate_drop(&layer->incoming[i]);
 	}
-	/* Not at early_initcall, when the allocator may not know all of memory yet. */
-	if (restored)
-		device_liveupdate_release_table(data);
+	device_liveupdate_release_table();
 	if (layer->nr_absent)
 		pr_warn("%u did not appear, what was saved for them stays reserved\n",
 			layer->nr_absent);

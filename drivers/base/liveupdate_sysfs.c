@@ -280,16 +280,8 @@ static const struct bin_attribute *const device_liveupdate_lists[] = {
 static ssize_t table_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
 				char *buf)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	u64 bytes = 0;
-
-	guard(mutex)(&layer->lock);
-	if (layer->nr_set)
-		bytes = PAGE_SIZE + KHO_BLOCK_SIZE *
-			DIV_ROUND_UP_ULL(layer->nr_set,
-					 DEVICE_LIVEUPDATE_PER_BLOCK);
-
-	return sysfs_emit(buf, "%llu\n", bytes);
+	return sysfs_emit(buf, "%zu\n",
+			  kho_table_bytes(&device_liveupdate_layer.table));
 }
 
 static ssize_t last_failed_show(struct kobject *kobj, struct kobj_attribute *attr,

@@ -2,9 +2,9 @@
 """Next kernels in which devices are not taken over, and damage on the way to them."""
 
 from ..guest_control import LIVEUPDATE
-from ..guest_devices import BLOB, BUS, COUNT, RECORDS, VALUE, VERSION, PATH
-from ..guest_handover import BLOCK
+from ..guest_devices import BLOB, BUS, FLAGS, ID, LISTS, VALUE, VERSION
 from ..guest_pages import Kept
+from ..guest_table import HEAD, NR_RECORDS, REFERENCE
 from ..scenario_api import scenario
 from .devices import boot_with, check_counts, request, stopped_jump, update
 
@@ -333,40 +333,60 @@ def _flip(ram, address):
 
 @scenario("dev-damaged-record", **HARM)
 def dev_damaged_record(run):
-    """Records are damaged in what their driver saved, in their identity, or lead to
-    memory that nobody handed over: each costs one device, and it is said which."""
+    """Records are wrong under right checksums, as a kernel with a bug would write them,
+    or lead to memory that nobody handed over: each costs one device, and it is said which."""
     def harm(ram, table):
         _flip(ram, table.record("dev3").address + VERSION)
-        _flip(ram, table.record("dev5").address + 25)          # dev5 becomes ddv5
         wild = table.record("dev7")
         ram.write(wild.address + VALUE, (0x1000000).to_bytes(8, "little"))
-        table.repair(wild)
-        path = table.record("dev9")
-        ram.write(path.address + 132, bytes([path.flags | PATH | 0x10]))
-        table.repair(path)
+        flags = table.record("dev9")
+        ram.write(flags.address + FLAGS, bytes([flags.flags | 0x10]))
+        table.seal()
     guest, devices = _damaged(run, harm)
-    run.contains("console", guest.console(2), "1 records did not arrive")
+    run.lacks("console", guest.console(2), "did not arrive, what they lead to")
     devices.load("b", MANY)
     check_quarantined(run, guest, "its record is damaged", "dev3", "dev9")
     check_quarantined(run, guest, "what its driver saved did not arrive", "dev7")
     check_all_quarantined(run, guest, "dev3", "dev7", "dev9")
-    lost = {"dev3", "dev5", "dev7", "dev9"}
     run.equal("what was received", devices.received(), {
-        name: (1, name) for name in NAMES if name not in lost})
-    run.equal("dev5 is an ordinary device", devices.file("dev5", "reclaimed"), "0")
-    check_counts(run, devices, preserved=21, reclaimed=21, unreclaimed=3)
+        name: (1, name) for name in NAMES if name not in ("dev3", "dev7", "dev9")})
+    check_counts(run, devices, preserved=22, reclaimed=22, unreclaimed=3)
     run.finish(guest)
     check_all_quarantined(run, guest, "dev3", "dev7", "dev9")
     check_again(run, guest, devices, *NAMES[:10])
 
 
-@scenario("dev-damaged-chain", **HARM)
-def dev_damaged_chain(run):
-    """The first block leads to where nobody handed anything over: its own records are
-    good, those behind it are lost, and it is said how many."""
+@scenario("dev-damaged-block", **HARM)
+def dev_damaged_block(run):
+    """Two bits in the first block are flipped: nothing in it is relied on. Devices that
+    look as if they were handed over are quarantined, and one that does not is left alone;
+    those in the second block are taken over."""
     def harm(ram, table):
-        first, count = next(table.blocks())
-        ram.write(first, BLOCK.pack(0x1000000, count))
+        _flip(ram, table.record("dev3").address + VERSION)
+        _flip(ram, table.record("dev5").address + ID + 1)      # dev5 becomes ddv5
+    guest, devices = _damaged(run, harm)
+    devices.load("b", MANY)
+    first = [name for name in NAMES[:19] if name != "dev5"]
+    check_quarantined(run, guest, "its record is damaged", *first)
+    check_all_quarantined(run, guest, *first)
+    run.equal("what was received", devices.received(), {
+        name: (1, name) for name in NAMES[19:]})
+    devices.ordinary("dev5")
+    check_counts(run, devices, preserved=6, reclaimed=6, unreclaimed=19)
+    run.finish(guest)
+    run.contains("console", guest.console(2), "devices: 1 did not appear")
+    run.equal("ddv5 is gone", guest.write(f"{LISTS}/forget_absent", "1"), "")
+    check_again(run, guest, devices, *NAMES[:3], *NAMES[-3:])
+
+
+@scenario("dev-missing-block", **HARM)
+def dev_missing_block(run):
+    """The address of the second block is of memory that nobody handed over, with a right
+    checksum: the records in it are lost, the others are not, and it is said how many."""
+    def harm(ram, table):
+        ram.write(table.address + HEAD.size + REFERENCE.size,
+                  (0x1000000).to_bytes(8, "little"))
+        table.seal()
     guest, devices = _damaged(run, harm)
     run.contains("console", guest.console(2), "6 records did not arrive")
     devices.load("b", MANY)
@@ -393,16 +413,18 @@ def _head_refused(run, harm, errno):
 def dev_damaged_head(run):
     """The head of the table is damaged: none of it is used, all stays reserved, and the
     kernel says so."""
-    _head_refused(run, lambda ram, table: _flip(ram, table.address + COUNT), -74)
+    _head_refused(run, lambda ram, table: _flip(ram, table.address + NR_RECORDS), -74)
 
 
 @scenario("dev-wild-table", **HARM)
 def dev_wild_table(run):
-    """The head leads to where nobody handed anything over, with a right checksum: no
-    record arrives, and nothing is touched."""
+    """The head leads to where there is no memory, with a right checksum: no record
+    arrives, and nothing is touched."""
     def harm(ram, table):
-        ram.write(table.address + RECORDS, (0x7FFF_FFFF_F000).to_bytes(8, "little"))
-        table.repair_head()
+        for index in range(2):
+            ram.write(table.address + HEAD.size + index * REFERENCE.size,
+                      (0x7FFF_FFFF_F000).to_bytes(8, "little"))
+        table.seal()
     guest, devices = _damaged(run, harm)
     run.contains("console", guest.console(2), "25 records did not arrive")
     devices.load("b", MANY)

@@ -5,6 +5,7 @@ between the last instruction of one kernel and the first of the next."""
 from ..guest_control import LIVEUPDATE
 from ..guest_handover import Handover
 from ..guest_pages import Kept
+from ..guest_table import COMPATIBLE, FLAGS, HEAD, NR_RECORDS
 from ..scenario_api import scenario
 from ..timeline_format import HEADER
 from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
@@ -12,8 +13,7 @@ from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_da
 
 HARM = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}
 
-# Offsets in struct luo_subsystems_ser and struct luo_subsystem_ser.
-COMPATIBLE, STATE, COUNT, RECORDS = 0, 24, 28, 32
+# Offsets in struct luo_subsystem_ser.
 VERSION, VALUE = 48, 56
 
 
@@ -29,8 +29,7 @@ def jump_with(run, harm):
     handover = Handover(guest.vm.ram)
     run.check("the table has every test participant",
               {*TEST_ORDER} <= {record.name for record in handover.records()})
-    run.equal("checksum of the table", handover.table_crc(), handover.read_header()[4])
-    run.equal("checksum of the header", handover.header_crc(), handover.read_header()[5])
+    run.check("checksums are as the harness knows them", handover.table.intact())
     harm(guest, handover)
     gdb.detach()
     boot = guest.wait_boot()
@@ -78,52 +77,52 @@ def handover_untouched(run):
     run.finish(guest)
 
 
-@scenario("handover-damaged-header", **HARM)
-def handover_damaged_header(run):
-    """One bit of the header flipped: the checksum tells, nothing is used."""
-    _check_refused(run, lambda _, h: h.flip(h.header + COUNT), -74)
+@scenario("handover-damaged-head", **HARM)
+def handover_damaged_head(run):
+    """One bit of the head flipped: the checksum tells, nothing is used."""
+    _check_refused(run, lambda _, h: h.flip(h.table.address + NR_RECORDS, 0x01), -74)
 
 
 @scenario("handover-damaged-format", **HARM)
 def handover_damaged_format(run):
-    """A header of a format the next kernel does not know, with a right checksum."""
+    """A head of a format the next kernel does not know, with a right checksum."""
     def harm(_, handover):
-        handover.flip(handover.header + COMPATIBLE + 15, 0x03)
-        handover.repair_header_crc()
+        handover.flip(handover.table.address + COMPATIBLE + 15, 0x03)
+        handover.table.seal()
     _check_refused(run, harm, -93)
 
 
 @scenario("handover-unfinished", **HARM)
 def handover_unfinished(run):
-    """A header that says its data is not final, with a right checksum."""
+    """A head that says its data is not final, with a right checksum."""
     def harm(_, handover):
-        handover.flip(handover.header + STATE, 0x03)
-        handover.repair_header_crc()
+        handover.flip(handover.table.address + FLAGS, 0x01)
+        handover.table.seal()
     _check_refused(run, harm, -22)
 
 
 @scenario("handover-damaged-pointer", **HARM)
 def handover_damaged_pointer(run):
-    """The table's address points to memory that nobody handed over, with a right
+    """The address of a block points to memory that nobody handed over, with a right
     checksum: KHO is asked before it is followed."""
     def harm(_, handover):
-        handover.write_u64(handover.header + RECORDS, 0x1000000)
-        handover.repair_header_crc()
+        handover.write_u64(handover.table.address + HEAD.size, 0x1000000)
+        handover.table.seal()
     _check_refused(run, harm, -22)
 
 
 @scenario("handover-wild-pointer", **HARM)
 def handover_wild_pointer(run):
-    """The table's address points to where there is no memory at all."""
+    """The address of a block points to where there is no memory at all."""
     def harm(_, handover):
-        handover.write_u64(handover.header + RECORDS, 0x7FFF_FFFF_F000)
-        handover.repair_header_crc()
+        handover.write_u64(handover.table.address + HEAD.size, 0x7FFF_FFFF_F000)
+        handover.table.seal()
     _check_refused(run, harm, -22)
 
 
 @scenario("handover-damaged-record", **HARM)
 def handover_damaged_record(run):
-    """One bit of one record flipped: the table's checksum tells."""
+    """One bit of one record flipped: the checksum of its block tells."""
     _check_refused(run, lambda _, h: h.flip(h.record("test-irq").address + VERSION), -74)
 
 
@@ -133,7 +132,7 @@ def handover_damaged_address(run):
     that participant gets nothing, the others get theirs."""
     def harm(_, handover):
         handover.write_u64(handover.record("test-irq").address + VALUE, 0x1000000)
-        handover.repair_table_crc()
+        handover.table.seal()
     guest = jump_with(run, harm)
     run.state(guest, "updated")
     run.last_failed(guest, "restore", "test-irq", -22)

@@ -5,10 +5,11 @@ import json
 import struct
 import time
 
+from .. import guest_table
 from .. import pci_trace as pt
 from ..guest_control import host_path
-from ..guest_devices import VERSION, Table
-from ..guest_handover import Handover, walk_records
+from ..guest_devices import RESERVED, Table
+from ..guest_handover import Handover
 from ..guest_pages import Kept, full
 from ..guest_pci import (BUFFER, DRIVERS, IVSHMEM, TRANSFER, EduDevice, IvshmemDevice, Machine,
                          last_failed, listed, load, pattern)
@@ -22,8 +23,8 @@ from .pci import (WATCHED, Flight, Watch, arrive, at_jump, request, with_edu)
 
 # Memory below 1 MiB that no kernel uses once it is up, for DMA that must not be.
 LOW = 0x2000
-DMA_RECORD = struct.Struct("<QQIIIIII")         # struct dma_liveupdate_ser
-DMA_TABLE = struct.Struct("<16sIIQ")            # struct dma_liveupdate_table_ser
+DMA_RECORD = struct.Struct("<QQIIII")           # struct dma_liveupdate_ser
+DMA_RESERVED = 28                               # an offset in it
 
 
 def provoke(guest, host, function, address=LOW):
@@ -233,9 +234,9 @@ def pci_unplugged_prepared(run):
 
 @scenario("pci-damaged", **WATCHED)
 def pci_damaged(run):
-    """At the jump the record of one function and that of another's buffer are damaged: both
-    are quarantined, one when it appears and one when its driver fails, and the third, with
-    a transfer in flight, is taken over. Fails without the checksums."""
+    """At the jump the record of one function and that of another's buffer are made wrong,
+    with right checksums: both are quarantined, one when it appears and one when its driver
+    fails, and the third, with a transfer in flight, is taken over."""
     machine = Machine().edu("edu0").edu("edu1").port("port0").edu("edu2", "port0")
     guest, host, edu = with_edu(run, machine)
     record, buffer = (EduDevice(run, guest, host, name) for name in ("edu1", "edu2"))
@@ -251,14 +252,15 @@ def pci_damaged(run):
     def harm(gdb):
         flight.look(gdb)
         handover = Handover(ram)
-        at = Table(ram, handover).record(record.identity).address + VERSION
-        handover.flip(at)
-        table = handover.record("dma").value
-        first = DMA_TABLE.unpack(ram.read(table, DMA_TABLE.size))[3]
-        found = [at for at, fields in walk_records(ram, first, DMA_RECORD)
-                 if fields[0] == memory]
+        devices = Table(ram, handover)
+        handover.flip(devices.record(record.identity).address + RESERVED)
+        devices.seal()
+        buffers = guest_table.Table(ram, handover.record("dma").value, "luo-dma-v1",
+                                    DMA_RECORD)
+        found = [at for at, fields in buffers.entries() if fields[0] == memory]
         run.equal("records of the buffer", len(found), 1)
-        handover.flip(found[0] + 36)                    # its checksum
+        handover.flip(found[0] + DMA_RESERVED)
+        buffers.seal()
     at_jump(run, guest, harm, flight.begin(), flight)
     start = host.trace.now()
     arrive(run, guest)

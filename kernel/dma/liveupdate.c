@@ -480,12 +480,12 @@ static bool dma_liveupdate_withdraw(struct dma_liveupdate_buffer *buffer)
 	list_del_init(&buffer->member);
 	layer->nr_preserved--;
 	dma_liveupdate_drop_folio(buffer->folio);
-	if (!buffer->ser)
+	if (!buffer->record)
 		return false;
 
 	/* If it is too late to stop the jump, nobody must take it over. */
-	memset(buffer->ser, 0, sizeof(*buffer->ser));
-	buffer->ser = NULL;
+	kho_table_invalidate(&layer->table, buffer->record - 1);
+	buffer->record = 0;
 	layer->broken = true;
 
 	return true;
@@ -639,8 +639,7 @@ EXPORT_SYMBOL_NS_GPL(dma_liveupdate_check, "LIVEUPDATE");
  * All devices are prepared.
  *
  * Context: May sleep. Lock of the state machine held.
- * Return: 0; -E2BIG if there are too many buffers; -ENOMEM, or another error of
- * kho_alloc_preserve().
+ * Return: 0, or the error of dma_liveupdate_alloc_table().
  */
 int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
@@ -662,7 +661,7 @@ int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 		err = dma_liveupdate_alloc_table(data);
 		if (err)
 			return err;
-		dma_liveupdate_write_table(data);
+		dma_liveupdate_write_table();
 	}
 	layer->closed = true;
 
@@ -715,7 +714,7 @@ EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_cancel);
  * @data: its data
  *
  * Context: May sleep. At early_initcall.
- * Return: as dma_liveupdate_read_table().
+ * Return: 0, or the error of dma_liveupdate_read_table().
  */
 int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
@@ -791,9 +790,7 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 	if (kept)
 		pr_warn("%u buffers stay reserved until the next boot: nobody adopted them, and devices may access them\n",
 			kept);
-	/* Not at early_initcall, when the allocator may not know all of memory yet. */
-	if (layer->incoming)
-		dma_liveupdate_release_table(data);
+	kho_table_release(&layer->handed);
 	dma_liveupdate_forget();
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_finish);
@@ -810,16 +807,20 @@ EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_finish);
 void dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 			    const struct liveupdate_data *data)
 {
-	struct dma_liveupdate_table_ser table;
+	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
 
 	if (!data->size)
 		return;
 
-	if (dma_liveupdate_check_table(data, &table))
+	guard(mutex)(&layer->lock);
+
+	if (dma_liveupdate_open_table(data)) {
 		pr_warn("live update is off: an unknown number of buffers stays reserved until the next boot\n");
-	else
-		pr_warn("live update is off: %u buffers stay reserved until the next boot\n",
-			table.count);
+		return;
+	}
+	pr_warn("live update is off: %u buffers stay reserved until the next boot\n",
+		kho_table_nr_records(&layer->handed));
+	kho_table_close(&layer->handed);
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_abandon);
 

@@ -9,7 +9,7 @@
 
 #include <linux/hashtable.h>
 #include <linux/kho/abi/dma.h>
-#include <linux/kho_block.h>
+#include <linux/kho_table.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
 #include <linux/mutex.h>
@@ -43,7 +43,8 @@ struct dma_liveupdate_incoming {
  * @nr_preserved: number of them.
  * @closed: the table is written, nothing can be added.
  * @broken: a buffer was taken out of the table since.
- * @blocks: outgoing table.
+ * @table: outgoing table.
+ * @handed: table of the previous kernel, while it is open: until FINISH.
  * @incoming: records of the previous kernel until FINISH, or NULL.
  * @nr_incoming: number of them.
  * @nr_lost: those that cannot be relied on.
@@ -58,8 +59,9 @@ struct dma_liveupdate_layer {
 	unsigned int nr_preserved;
 	bool closed;
 	bool broken;
-	struct kho_block_set blocks;
+	struct kho_table table;
 
+	struct kho_table_incoming handed;
 	struct dma_liveupdate_incoming *incoming;
 	unsigned int nr_incoming;
 	unsigned int nr_lost;
@@ -93,16 +95,13 @@ int dma_liveupdate_keep_folio(struct folio *folio);
 void dma_liveupdate_drop_folio(struct folio *folio);
 bool dma_liveupdate_handed_over(phys_addr_t phys, size_t size);
 struct folio *dma_liveupdate_restore_folio(phys_addr_t phys);
-void dma_liveupdate_free_handed(phys_addr_t phys);
 
 /* liveupdate_handover.c: the format */
 int dma_liveupdate_alloc_table(struct liveupdate_data *data);
 void dma_liveupdate_free_table(struct liveupdate_data *data);
-void dma_liveupdate_write_table(const struct liveupdate_data *data);
-int dma_liveupdate_check_table(const struct liveupdate_data *data,
-			       struct dma_liveupdate_table_ser *table);
+void dma_liveupdate_write_table(void);
+int dma_liveupdate_open_table(const struct liveupdate_data *data);
 int dma_liveupdate_read_table(const struct liveupdate_data *data);
-void dma_liveupdate_release_table(const struct liveupdate_data *data);
 struct dma_liveupdate_incoming *dma_liveupdate_find_incoming(u32 device, u32 tag);
 void dma_liveupdate_forget(void);
 

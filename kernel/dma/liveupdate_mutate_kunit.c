@@ -27,11 +27,11 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/xxhash.h>
 
 #include "liveupdate.h"
 
-#define DMM_PER_BLOCK	((unsigned int)DMA_LIVEUPDATE_PER_BLOCK)
+#define DMM_RECORD	sizeof(struct dma_liveupdate_ser)
+#define DMM_PER_BLOCK	((unsigned int)KHO_TABLE_PER_BLOCK(DMM_RECORD))
 #define DMM_BUFFERS	4
 #define DMM_MANY	(DMM_PER_BLOCK + 2)
 #define DMM_DEVICES	2
@@ -64,6 +64,13 @@ static const struct dmm_case dmm_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(dmm_case, dmm_cases, name);
 
+static const struct luo_mutate_table dmm_table = {
+	.head		= DMM_TABLE,
+	.blocks		= DMM_FIRST,
+	.compatible	= DMA_LIVEUPDATE_COMPATIBLE,
+	.record_size	= DMM_RECORD,
+};
+
 static struct luo_mutate *dmm;
 static struct device *dmm_devs[DMM_DEVICES];
 static u64 dmm_masks[DMM_DEVICES];
@@ -71,11 +78,6 @@ static struct liveupdate_subsystem dmm_subsystem;
 
 /* Bit for each device, and for those behind them. */
 static u32 dmm_stopped;
-
-static bool dmm_handed_over(phys_addr_t phys, size_t size)
-{
-	return luo_mutate_handed_over(dmm, phys, size, true);
-}
 
 static int dmm_incoming_index(struct device *dev, u32 *index)
 {
@@ -94,12 +96,7 @@ static bool dmm_in_scratch(phys_addr_t phys, size_t size)
 	return false;
 }
 
-static struct dma_liveupdate_table_ser *dmm_table(void)
-{
-	return luo_mutate_mem(dmm, DMM_TABLE);
-}
-
-/* Two sizes on two devices; those that only fill a block are void. */
+/* Two sizes on two devices; those that only fill a block are invalid. */
 static void dmm_record(struct dma_liveupdate_ser *ser, unsigned int index)
 {
 	memset(ser, 0, sizeof(*ser));
@@ -110,72 +107,30 @@ static void dmm_record(struct dma_liveupdate_ser *ser, unsigned int index)
 	ser->device = index / 2;
 	ser->tag = index;
 	ser->order = index % 2;
-	ser->index = index;
-	ser->checksum = xxh64(ser, 36, 0);
 }
 
-static void dmm_seal_table(void)
+static void dmm_write(unsigned int count)
 {
-	dmm_table()->checksum = 0;
-	dmm_table()->checksum = xxh64(dmm_table(), 32, 0);
-}
+	luo_mutate_write_table(dmm, &dmm_table, count);
+	for (unsigned int i = 0; i < count; i++) {
+		unsigned int area;
+		struct dma_liveupdate_ser *ser =
+			luo_mutate_record(dmm, &dmm_table, i, &area);
+		struct kho_table_entry_ser *entry = (void *)ser - sizeof(*entry);
 
-static void dmm_seal_block(unsigned int area)
-{
-	struct dma_liveupdate_ser *ser =
-		luo_mutate_mem(dmm, area) + sizeof(struct kho_block_header_ser);
-	unsigned int nr = dmm->areas[area].used / sizeof(*ser);
-
-	for (unsigned int i = 0; i < nr; i++, ser++)
-		if (memchr_inv(ser, 0, sizeof(*ser)))
-			ser->checksum = xxh64(ser, 36, 0);
-}
-
-static void dmm_write_block(unsigned int area, unsigned int first,
-			    unsigned int count, u64 next)
-{
-	struct kho_block_header_ser *block = luo_mutate_mem(dmm, area);
-	struct dma_liveupdate_ser *ser = (void *)(block + 1);
-
-	block->next = next;
-	block->count = count;
-	luo_mutate_field(dmm, area, &block->next, 8);
-	luo_mutate_field(dmm, area, &block->next, 8);
-	luo_mutate_field(dmm, area, &block->count, 8);
-	for (unsigned int i = 0; i < count; i++, ser++) {
-		dmm_record(ser, first + i);
-		if (i >= DMM_BUFFERS)
+		dmm_record(ser, i);
+		if (i >= DMM_BUFFERS) {
+			entry->flags = KHO_TABLE_ENTRY_INVALID;
 			continue;
+		}
 		luo_mutate_field(dmm, area, &ser->phys, 8);
 		luo_mutate_field(dmm, area, &ser->dma, 8);
 		luo_mutate_field(dmm, area, &ser->device, 4);
 		luo_mutate_field(dmm, area, &ser->tag, 4);
 		luo_mutate_field(dmm, area, &ser->order, 4);
-		luo_mutate_field(dmm, area, &ser->index, 4);
 		luo_mutate_field(dmm, area, &ser->reserved, 4);
 	}
-	dmm->areas[area].used = (void *)ser - (void *)block;
-}
-
-static void dmm_write(unsigned int count)
-{
-	struct dma_liveupdate_table_ser *table = dmm_table();
-	unsigned int first = min(count, DMM_PER_BLOCK);
-
-	*table = (struct dma_liveupdate_table_ser){
-		.compatible = DMA_LIVEUPDATE_COMPATIBLE,
-		.count = count,
-		.records = luo_mutate_phys(dmm, DMM_FIRST),
-	};
-	dmm->areas[DMM_TABLE].used = sizeof(*table);
-	luo_mutate_field(dmm, DMM_TABLE, &table->count, 4);
-	luo_mutate_field(dmm, DMM_TABLE, &table->records, 8);
-	dmm_seal_table();
-
-	dmm_write_block(DMM_FIRST, 0, first, count == first ? 0 :
-			luo_mutate_phys(dmm, DMM_SECOND));
-	if (count > first)
-		dmm_write_block(DMM_SECOND, first, count - first, 0);
+	luo_mutate_seal_table(dmm, &dmm_table);
 	memset(luo_mutate_mem(dmm, DMM_OTHER), 0, PAGE_SIZE);
 }
 
@@ -192,8 +147,7 @@ static void dmm_judge(bool sealed)
 		if (hlist_unhashed(&incoming->hash) || incoming->damaged)
 			continue;
 		dmm_record(&want, i);
-		luo_mutate_wrong(dmm, ser->index != i ||
-				 ser->order > MAX_PAGE_ORDER ||
+		luo_mutate_wrong(dmm, ser->order > MAX_PAGE_ORDER ||
 				 !IS_ALIGNED(ser->phys, PAGE_SIZE << ser->order) ||
 				 (!sealed && memcmp(ser, &want, sizeof(want))),
 				 "a record that cannot be");
@@ -245,7 +199,7 @@ static void dmm_boot(struct kunit *test, bool sealed)
 	struct dma_liveupdate_buffer *buffers[DMM_BUFFERS];
 	struct liveupdate_data data = {
 		.value = luo_mutate_phys(dmm, DMM_TABLE),
-		.size = sizeof(struct dma_liveupdate_table_ser),
+		.size = dmm->areas[DMM_TABLE].used,
 	};
 	int err;
 
@@ -288,11 +242,8 @@ static void dmm_table_test(struct kunit *test)
 	while (luo_mutate_next(dmm)) {
 		dmm_write(dmm->image % 16 ? DMM_BUFFERS : DMM_MANY);
 		luo_mutate_damage(dmm);
-		if (what->sealed) {
-			dmm_seal_block(DMM_FIRST);
-			dmm_seal_block(DMM_SECOND);
-			dmm_seal_table();
-		}
+		if (what->sealed)
+			luo_mutate_seal_table(dmm, &dmm_table);
 		dmm_boot(test, what->sealed);
 	}
 }
@@ -334,8 +285,6 @@ static int dmm_init(struct kunit *test)
 	kunit_activate_static_stub(test, device_liveupdate_harmless, dmm_harmless);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmm_in_scratch);
-	kunit_activate_static_stub(test, dma_liveupdate_handed_over,
-				   dmm_handed_over);
 
 	return 0;
 }

@@ -15,7 +15,6 @@
  * In the next kernel c needs memory to restore.
  */
 
-#include <linux/kho_block.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -106,10 +105,8 @@ static void luo_faults_expect_idle(struct kunit *test, struct luo_faults *them)
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
 	KUNIT_EXPECT_NULL(test, machine->task);
 	KUNIT_EXPECT_FALSE(test, machine->watched);
-	KUNIT_EXPECT_NULL(test, machine->header);
+	KUNIT_EXPECT_NULL(test, machine->table.head);
 	KUNIT_EXPECT_TRUE(test, list_empty(&machine->enlisted));
-	KUNIT_EXPECT_TRUE(test, list_empty(&machine->blocks.blocks));
-	KUNIT_EXPECT_EQ(test, machine->blocks.nblocks, 0);
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
 		struct liveupdate_subsystem *subsystem = &all[i]->subsystem;
 
@@ -247,7 +244,7 @@ static void luo_faults_expect_untouched(struct kunit *test, unsigned long reserv
 	KUNIT_EXPECT_NULL(test, fixture->next.incoming);
 	KUNIT_EXPECT_EQ(test, fixture->next.nr_incoming, 0);
 	KUNIT_EXPECT_TRUE(test, hash_empty(fixture->next.incoming_names));
-	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), reserved);
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), reserved);
 	luo_kunit_expect_log(test, "");
 }
 
@@ -270,8 +267,8 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 		unsigned long reserved;
 
 		luo_faults_jump(test);
-		reserved = luo_kunit_reserved_pages(test);
-		/* Header, one block, and the blobs. */
+		reserved = kho_kunit_reserved_pages(&fixture->kho);
+		/* Head, one block, and the blobs. */
 		KUNIT_EXPECT_EQ(test, reserved,
 				outcome->kept + 3 + LUO_FAULTS_C_PAGES);
 		luo_faults_forget_failed(next);
@@ -306,7 +303,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 				     " finish:a finish:b finish:c");
 		luo_faults_put(them->a);
 		luo_faults_put(them->c);
-		KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test),
+		KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho),
 				outcome->kept);
 	}
 }
@@ -326,8 +323,8 @@ static void luo_faults_restore_test(struct kunit *test)
 	 */
 	for (int i = 0; i < 4; i++)
 		luo_faults_restore(test, &them, &outcome);
-	/* The records, and the copy of them. */
-	KUNIT_EXPECT_GE(test, outcome.unread, 2);
+	/* Head and block of the table, the records, and the copy of them. */
+	KUNIT_EXPECT_GE(test, outcome.unread, 4);
 	KUNIT_EXPECT_EQ(test, outcome.seen, LUO_FAULTS_C);
 }
 

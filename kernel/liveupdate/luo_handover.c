@@ -3,20 +3,20 @@
 /**
  * DOC: Hand-over of the participants' data
  *
- * Writes and reads the format of include/linux/kho/abi/subsystem.h.
+ * Writes and reads the table of include/linux/kho/abi/subsystem.h.
  *
  * Writing: luo_handover_alloc() makes room for a number of records when the
- * last participant is prepared and publishes the header as a KHO subtree; it
- * is the only part that can fail. luo_handover_write() fills header and table
- * from &luo_machine.enlisted; it runs after PREPARE, again after FREEZE, when
- * the data is final, and after a THAW. luo_handover_free() withdraws all.
+ * first participant is about to be prepared, and publishes the table as a KHO
+ * subtree; it is the only part that can fail. luo_handover_write() fills the table
+ * from &luo_machine.enlisted and seals it when every participant is frozen, so
+ * that the data is final. luo_handover_clear() makes it unreadable again after a
+ * THAW. luo_handover_free() withdraws all.
  *
- * Reading: luo_handover_read() believes nothing. It touches memory only after
- * KHO confirmed that it was handed over in one piece, follows no more blocks
- * than the header announces, compares both checksums before it looks at a
- * record, and copies the records, so that nothing changes under the caller.
- * luo_handover_release() then frees what was copied. If reading fails nothing
- * is freed: all that was handed over stays reserved until the next boot.
+ * Reading: luo_handover_read() copies the records, so that nothing changes under
+ * the caller. The table is used as a whole or not at all: what is corrupted may be
+ * a participant that others stand on. kho_table_release() then frees what was
+ * copied. If reading fails nothing is freed: all that was handed over stays
+ * reserved until the next boot.
  *
  * Context: writing happens under &luo_machine.lock. Reading takes no lock; it
  * happens once, in the boot of the next kernel.
@@ -24,44 +24,20 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <kunit/static_stub.h>
 #include <linux/cleanup.h>
-#include <linux/crc32.h>
 #include <linux/ctype.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
-#include <linux/kho_block.h>
+#include <linux/kho_table.h>
 #include <linux/lockdep.h>
-#include <linux/math.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/xarray.h>
 
 #include "luo_machine.h"
 
-static const char luo_compatible[LUO_SUBSYSTEMS_COMPAT_LEN] =
-	LUO_SUBSYSTEMS_COMPATIBLE;
-
-static u32 luo_crc(u32 crc, const void *data, size_t size)
-{
-	return ~crc32_le(~crc, data, size);
-}
-
-/**
- * luo_handed_over() - may this memory be read?
- * @phys: physical address that came from the previous kernel
- * @size: bytes needed there
- *
- * Context: any.
- * Return: true if @phys is the start of memory that was handed over, is at
- * least @size bytes long, and was not taken over yet.
- */
-bool luo_handed_over(phys_addr_t phys, size_t size)
-{
-	KUNIT_STATIC_STUB_REDIRECT(luo_handed_over, phys, size);
-
-	return kho_is_restorable(phys, size);
-}
+DEFINE_KHO_TABLE_FORMAT(luo_subsystems_format, LUO_SUBSYSTEMS_COMPATIBLE,
+			struct luo_subsystem_ser, LUO_SUBSYSTEMS_MAX);
 
 /**
  * luo_name_valid() - check the name of a participant
@@ -86,51 +62,34 @@ bool luo_name_valid(const char *name)
 }
 
 /**
- * luo_handover_alloc() - make room for the table and publish the header
+ * luo_handover_alloc() - make room for the table and publish it
  * @machine: the machine
  * @count: number of records
  *
  * Context: May sleep. &luo_machine.lock held.
- * Return: 0; -E2BIG if @count exceeds what a table can carry; -ENOMEM; or the
- * error of kho_add_subtree().
+ * Return: 0; the error of kho_table_alloc(), of which -E2BIG says that @count exceeds
+ * %LUO_SUBSYSTEMS_MAX; or that of kho_add_subtree().
  */
 int luo_handover_alloc(struct luo_machine *machine, unsigned int count)
 {
-	struct luo_subsystems_ser *header;
+	struct kho_table *table = &machine->table;
 	int err;
 
 	lockdep_assert_held(&machine->lock);
 
-	if (count > LUO_SUBSYSTEMS_MAX)
-		return -E2BIG;
+	err = kho_table_alloc(table, &luo_subsystems_format, count);
+	if (err || !machine->kho_name)
+		return err;
 
-	header = kho_alloc_preserve(sizeof(*header));
-	if (IS_ERR(header))
-		return PTR_ERR(header);
-
-	err = kho_block_set_grow(&machine->blocks, count);
+	err = kho_add_subtree(machine->kho_name, table->head, table->head_size);
 	if (err)
-		goto err_free_header;
-
-	if (machine->kho_name) {
-		err = kho_add_subtree(machine->kho_name, header, sizeof(*header));
-		if (err)
-			goto err_free_blocks;
-	}
-	machine->header = header;
-
-	return 0;
-
-err_free_blocks:
-	kho_block_set_destroy(&machine->blocks);
-err_free_header:
-	kho_unpreserve_free(header);
+		kho_table_free(table);
 
 	return err;
 }
 
 /**
- * luo_handover_free() - withdraw header and table
+ * luo_handover_free() - withdraw the table
  * @machine: the machine
  *
  * Context: May sleep. &luo_machine.lock held.
@@ -140,87 +99,49 @@ void luo_handover_free(struct luo_machine *machine)
 	lockdep_assert_held(&machine->lock);
 
 	if (machine->kho_name)
-		kho_remove_subtree(machine->header);
-	kho_block_set_destroy(&machine->blocks);
-	kho_unpreserve_free(machine->header);
-	machine->header = NULL;
+		kho_remove_subtree(machine->table.head);
+	kho_table_free(&machine->table);
 }
 
 /**
- * luo_handover_write() - fill header and table
+ * luo_handover_write() - fill the table, for the next kernel to be read
  * @machine: the machine; its table has room for all that are enlisted
- * @state: how final the data is
  *
  * Context: May sleep. &luo_machine.lock held. Cannot fail.
  */
-void luo_handover_write(struct luo_machine *machine,
-			enum luo_subsystems_ser_state state)
+void luo_handover_write(struct luo_machine *machine)
 {
-	struct luo_subsystems_ser *header = machine->header;
 	struct liveupdate_subsystem *subsystem;
-	struct kho_block_set_it it;
-	struct kho_block *block;
-	u32 count = 0, crc = 0;
 
 	lockdep_assert_held(&machine->lock);
 
-	kho_block_set_clear(&machine->blocks);
-	kho_block_set_it_init(&it, &machine->blocks);
+	kho_table_clear(&machine->table);
 	list_for_each_entry(subsystem, &machine->enlisted, enlisted) {
-		struct luo_subsystem_ser *ser =
-			kho_block_set_it_reserve_entry(&it);
+		struct luo_subsystem_ser *ser = kho_table_add(&machine->table);
 
 		strscpy_pad(ser->name, subsystem->desc->name);
 		ser->version = subsystem->desc->version;
-		ser->flags = 0;
 		if (subsystem->desc->class == LIVEUPDATE_MANDATORY)
 			ser->flags |= LUO_SUBSYSTEM_SER_MANDATORY;
 		if (subsystem->data.size)
 			ser->flags |= LUO_SUBSYSTEM_SER_BLOB;
 		ser->value = subsystem->data.value;
 		ser->size = subsystem->data.size;
-		count++;
 	}
-	kho_block_set_shrink(&machine->blocks, count);
-
-	list_for_each_entry(block, &machine->blocks.blocks, list)
-		crc = luo_crc(crc, block->ser, sizeof(*block->ser) +
-			      block->ser->count * sizeof(struct luo_subsystem_ser));
-
-	memcpy(header->compatible, luo_compatible, sizeof(luo_compatible));
-	header->state = state;
-	header->count = count;
-	header->records = kho_block_set_head_pa(&machine->blocks);
-	header->table_crc = crc;
-	header->header_crc = luo_crc(0, header, offsetof(struct luo_subsystems_ser,
-							 header_crc));
+	kho_table_seal(&machine->table);
 }
 
-/* Checks the chain of blocks against the header, and nothing in the records. */
-static int luo_check_table(const struct luo_subsystems_ser *header)
+/**
+ * luo_handover_clear() - make the table unreadable for the next kernel
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_handover_clear(struct luo_machine *machine)
 {
-	unsigned int left = header->count;
-	u64 next = header->records;
-	u32 crc = 0;
+	lockdep_assert_held(&machine->lock);
 
-	while (left) {
-		const struct kho_block_header_ser *block;
-		u64 count = min_t(u64, left, LUO_SUBSYSTEMS_PER_BLOCK);
-
-		if (!luo_handed_over(next, KHO_BLOCK_SIZE))
-			return -EINVAL;
-		block = phys_to_virt(next);
-		if (block->count != count)
-			return -EINVAL;
-		crc = luo_crc(crc, block, sizeof(*block) +
-			      count * sizeof(struct luo_subsystem_ser));
-		next = block->next;
-		left -= count;
-	}
-	if (next)
-		return -EINVAL;
-
-	return crc == header->table_crc ? 0 : -EBADMSG;
+	kho_table_clear(&machine->table);
 }
 
 static bool luo_record_valid(const struct luo_subsystem_ser *ser)
@@ -252,86 +173,52 @@ static int luo_check_records(const struct luo_subsystem_ser *records,
 }
 
 /**
- * luo_handover_read() - check and copy what the previous kernel left
- * @phys: physical address of the header, as KHO gave it
- * @size: size of the header, as KHO gave it
+ * luo_handover_read() - validate and copy what the previous kernel left
+ * @table: on success the table, open, for kho_table_release() or kho_table_close()
+ * @phys: physical address of the head, as KHO gave it
+ * @size: size of the head, as KHO gave it
  * @records: on success the records in table order, to be freed with kvfree()
  * @count: on success their number
  *
  * Context: May sleep, takes no lock.
- * Return: 0; -EINVAL if something is out of bounds, points to memory that was
- * not handed over, or if two records share a blob; -EBADMSG if a checksum
- * differs; -EPROTONOSUPPORT if the format is not known; -ENOMEM.
+ * Return: 0; the error of kho_table_open(); -EBADMSG if a record is corrupted;
+ * -EINVAL if one is missing or not valid, or if two share a blob; -ENOMEM.
  */
-int luo_handover_read(phys_addr_t phys, size_t size,
-		      struct luo_subsystem_ser **records, unsigned int *count)
+int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
+		      size_t size, struct luo_subsystem_ser **records,
+		      unsigned int *count)
 {
 	struct luo_subsystem_ser *copy __free(kvfree) = NULL;
-	struct luo_subsystems_ser header;
-	unsigned int done = 0;
-	u64 next;
+	const struct luo_subsystem_ser *ser;
+	bool corrupted = false;
+	u32 position, nr = 0;
 	int err;
 
-	if (size < sizeof(header) || !luo_handed_over(phys, size))
-		return -EINVAL;
-	memcpy(&header, phys_to_virt(phys), sizeof(header));
-
-	if (memcmp(header.compatible, luo_compatible, sizeof(luo_compatible)))
-		return -EPROTONOSUPPORT;
-	if (header.header_crc != luo_crc(0, &header,
-					 offsetof(struct luo_subsystems_ser,
-						  header_crc)))
-		return -EBADMSG;
-	if (header.state != LUO_SUBSYSTEMS_FROZEN ||
-	    header.count > LUO_SUBSYSTEMS_MAX)
-		return -EINVAL;
-
-	err = luo_check_table(&header);
+	err = kho_table_open(table, &luo_subsystems_format, phys, size);
 	if (err)
 		return err;
 
-	copy = kvzalloc_objs(*copy, max(header.count, 1U));
+	copy = kvzalloc_objs(*copy, max(kho_table_nr_records(table), 1U));
 	if (!copy)
-		return -ENOMEM;
-
-	for (next = header.records; done < header.count; ) {
-		const struct kho_block_header_ser *block = phys_to_virt(next);
-		u32 part = min_t(u32, header.count - done,
-				 LUO_SUBSYSTEMS_PER_BLOCK);
-
-		memcpy(copy + done, block + 1, part * sizeof(*copy));
-		done += part;
-		next = block->next;
+		err = -ENOMEM;
+	while (!err && (ser = kho_table_next(table, &position, &corrupted))) {
+		copy[nr++] = *ser;
+		if (corrupted)
+			err = -EBADMSG;
 	}
-
-	err = luo_check_records(copy, header.count);
-	if (err)
+	if (!err && nr != kho_table_nr_records(table))
+		err = -EINVAL;
+	if (!err)
+		err = luo_check_records(copy, nr);
+	if (err) {
+		kho_table_close(table);
 		return err;
+	}
 
 	*records = no_free_ptr(copy);
-	*count = header.count;
+	*count = nr;
 
 	return 0;
-}
-
-/**
- * luo_handover_release() - free header and table once they are copied
- * @phys: physical address of a header that luo_handover_read() accepted
- *
- * Context: May sleep, takes no lock.
- */
-void luo_handover_release(phys_addr_t phys)
-{
-	struct luo_subsystems_ser *header = phys_to_virt(phys);
-	u64 next = header->records;
-
-	while (next) {
-		struct kho_block_header_ser *block = phys_to_virt(next);
-
-		next = block->next;
-		kho_restore_free(block);
-	}
-	kho_restore_free(header);
 }
 
 /**
@@ -409,7 +296,7 @@ void *liveupdate_data_claim(const struct liveupdate_data *data)
 {
 	struct folio *folio;
 
-	if (!data->size || !luo_handed_over(data->value, data->size))
+	if (!data->size || !kho_is_restorable(data->value, data->size))
 		return NULL;
 
 	folio = kho_restore_folio(data->value);

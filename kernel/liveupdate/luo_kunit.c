@@ -9,92 +9,22 @@
  * notice.
  *
  * The jump
- *   Header, table and blobs of the outgoing machine are real KHO memory.
- *   luo_kunit_jump() turns them into what the next kernel finds at boot: pages
- *   that are not preserved any more, not accounted as memory of this kernel,
- *   and carry the mark of KHO in page->private. kho_restore_folio() takes them
- *   back, so the incoming machine frees and claims them with the code that
- *   does it after a real kexec. What is left is taken back by
- *   luo_kunit_exit(), so that MemTotal is as before.
- *
- *   kho_is_restorable() says no to everything in a kernel that was not handed
- *   anything. luo_handed_over() is therefore replaced for the running test: it
- *   confirms the memory of this hand-over and nothing else.
+ *   Table and blobs of the outgoing machine are real KHO memory, which
+ *   luo_kunit_jump() leaves to the incoming machine as tests/kho_kunit.c has it.
  *
  * Warnings
  *   A test fails if the kernel warns while it runs. This cannot be seen if the
  *   kernel was tainted by a warning before.
  */
 
-#include <kunit/static_stub.h>
 #include <kunit/test-bug.h>
 #include <linux/io.h>
-#include <linux/kexec_handover.h>
-#include <linux/kho_block.h>
 #include <linux/mm.h>
 #include <linux/panic.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "luo_kunit.h"
-
-/* The mark on a page that was handed over, see kexec_handover.c. */
-#define LUO_KUNIT_PAGE_MAGIC	0x4b484f50U
-
-union luo_kunit_page_info {
-	unsigned long page_private;
-	struct {
-		unsigned int order;
-		unsigned int magic;
-	};
-};
-
-/**
- * struct luo_kunit_page - memory of a hand-over
- * @list: entry in &luo_kunit.pages.
- * @page: first page.
- * @order: number of pages, as a power of two.
- * @jumped: it was marked; it is reserved as long as it carries the mark.
- */
-struct luo_kunit_page {
-	struct list_head list;
-	struct page *page;
-	unsigned int order;
-	bool jumped;
-};
-
-static bool luo_kunit_page_marked(const struct luo_kunit_page *page)
-{
-	union luo_kunit_page_info info = {
-		.page_private = page_private(page->page),
-	};
-
-	return page->jumped && info.magic == LUO_KUNIT_PAGE_MAGIC;
-}
-
-static struct luo_kunit_page *luo_kunit_find_page(struct luo_kunit *fixture,
-						  phys_addr_t phys)
-{
-	struct luo_kunit_page *page;
-
-	list_for_each_entry(page, &fixture->pages, list) {
-		if (page_to_phys(page->page) == phys)
-			return page;
-	}
-
-	return NULL;
-}
-
-static bool luo_kunit_handed_over(phys_addr_t phys, size_t size)
-{
-	struct kunit *test = kunit_get_current_test();
-	struct luo_kunit_page *page = luo_kunit_find_page(test->priv, phys);
-
-	if (!page || (page->jumped && !luo_kunit_page_marked(page)))
-		return false;
-
-	return size <= PAGE_SIZE << page->order;
-}
 
 /**
  * luo_kunit_init() - give a test its machines
@@ -104,25 +34,20 @@ static bool luo_kunit_handed_over(phys_addr_t phys, size_t size)
  */
 int luo_kunit_init(struct kunit *test)
 {
-	struct luo_kunit *fixture;
+	struct luo_kunit *fixture = kunit_kzalloc(test, sizeof(*fixture),
+						  GFP_KERNEL);
 
-	if (!kho_is_enabled())
-		kunit_skip(test, "KHO is off, boot with kho=on");
-
-	fixture = kunit_kzalloc(test, sizeof(*fixture), GFP_KERNEL);
 	if (!fixture)
 		return -ENOMEM;
 
+	kho_kunit_init(&fixture->kho, test);
 	luo_machine_init(&fixture->machine);
 	luo_machine_init(&fixture->next);
 	INIT_LIST_HEAD(&fixture->participants);
-	INIT_LIST_HEAD(&fixture->pages);
 	seq_buf_init(&fixture->log, fixture->log_text, LUO_KUNIT_LOG_LEN);
 	seq_buf_init(&fixture->want, fixture->want_text, LUO_KUNIT_LOG_LEN);
 	fixture->tainted = test_taint(TAINT_WARN);
 	test->priv = fixture;
-	kunit_activate_static_stub(test, luo_handed_over,
-				   luo_kunit_handed_over);
 
 	return 0;
 }
@@ -135,7 +60,6 @@ void luo_kunit_exit(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 	struct luo_kunit_participant *participant;
-	struct luo_kunit_page *page;
 
 	if (!fixture)
 		return;
@@ -154,10 +78,7 @@ void luo_kunit_exit(struct kunit *test)
 		if (participant->claimed)
 			folio_put(virt_to_folio(participant->claimed));
 	}
-	list_for_each_entry(page, &fixture->pages, list) {
-		if (luo_kunit_page_marked(page))
-			kho_restore_free(page_address(page->page));
-	}
+	kho_kunit_exit(&fixture->kho);
 	KUNIT_EXPECT_EQ(test, test_taint(TAINT_WARN), fixture->tainted);
 }
 
@@ -378,53 +299,23 @@ void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
 /* Hand-over. */
 
 /**
- * luo_kunit_view() - let luo_handed_over() confirm memory of this kernel
- * @test: the test
- * @mem: start of a folio
- */
-void luo_kunit_view(struct kunit *test, void *mem)
-{
-	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_page *page =
-		kunit_kzalloc(test, sizeof(*page), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, page);
-	page->page = virt_to_page(mem);
-	page->order = folio_order(page_folio(page->page));
-	list_add_tail(&page->list, &fixture->pages);
-}
-
-/**
  * luo_kunit_view_table() - let the outgoing machine's table be read in place
  * @test: the test
  */
 void luo_kunit_view_table(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
 	struct liveupdate_subsystem *subsystem;
-	struct kho_block *block;
 
-	luo_kunit_view(test, fixture->machine.header);
-	list_for_each_entry(block, &fixture->machine.blocks.blocks, list)
-		luo_kunit_view(test, block->ser);
-	list_for_each_entry(subsystem, &fixture->machine.enlisted, enlisted) {
+	kho_kunit_view_table(&fixture->kho, &machine->table);
+	list_for_each_entry(subsystem, &machine->enlisted, enlisted) {
 		if (subsystem->data.size)
-			luo_kunit_view(test,
+			kho_kunit_view(&fixture->kho,
 				       phys_to_virt(subsystem->data.value));
 	}
-}
-
-static void luo_kunit_page_mark(struct luo_kunit_page *page)
-{
-	union luo_kunit_page_info info = {
-		.order = page->order,
-		.magic = LUO_KUNIT_PAGE_MAGIC,
-	};
-
-	kho_unpreserve_folio(page_folio(page->page));
-	set_page_private(page->page, info.page_private);
-	adjust_managed_page_count(page->page, -(1L << page->order));
-	page->jumped = true;
+	fixture->phys = kho_table_phys(&machine->table);
+	fixture->size = machine->table.head_size;
 }
 
 /**
@@ -437,35 +328,16 @@ void luo_kunit_jump(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 	struct luo_machine *machine = &fixture->machine;
-	struct liveupdate_subsystem *subsystem, *next_subsystem;
-	struct kho_block *block, *next_block;
-	struct luo_kunit_page *page, *next_page;
+	struct liveupdate_subsystem *subsystem, *next;
 
 	KUNIT_ASSERT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
 
-	/* What an earlier jump handed over and is free again is not ours. */
-	list_for_each_entry_safe(page, next_page, &fixture->pages, list) {
-		if (page->jumped && !luo_kunit_page_marked(page))
-			list_del(&page->list);
-	}
 	luo_kunit_view_table(test);
-	list_for_each_entry(page, &fixture->pages, list) {
-		if (!page->jumped)
-			luo_kunit_page_mark(page);
-	}
-	fixture->header = virt_to_phys(machine->header);
-	machine->header = NULL;
+	kho_kunit_jump(&fixture->kho);
+	kho_kunit_leave_table(&machine->table);
 
-	list_for_each_entry_safe(block, next_block, &machine->blocks.blocks,
-				 list) {
-		list_del(&block->list);
-		kfree(block);
-	}
-	kho_block_set_init(&machine->blocks, sizeof(struct luo_subsystem_ser));
-
-	list_for_each_entry_safe(subsystem, next_subsystem, &machine->enlisted,
-				 enlisted) {
+	list_for_each_entry_safe(subsystem, next, &machine->enlisted, enlisted) {
 		list_del_init(&subsystem->enlisted);
 		subsystem->phase = LUO_PHASE_IDLE;
 		subsystem->data = (struct liveupdate_data){};
@@ -483,127 +355,33 @@ int luo_kunit_boot(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 
-	return luo_machine_restore(&fixture->next, fixture->header,
-				   sizeof(struct luo_subsystems_ser));
+	return luo_machine_restore(&fixture->next, fixture->phys, fixture->size);
 }
 
 /**
- * luo_kunit_is_reserved() - is this memory still as the outgoing kernel left it?
+ * luo_kunit_record() - find a record of the table that was handed over
  * @test: the test, after luo_kunit_jump()
- * @phys: physical address of header, block or blob
- *
- * Return: false once it was freed or claimed.
- */
-bool luo_kunit_is_reserved(struct kunit *test, phys_addr_t phys)
-{
-	struct luo_kunit_page *page = luo_kunit_find_page(test->priv, phys);
-
-	return page && luo_kunit_page_marked(page);
-}
-
-/**
- * luo_kunit_reserved_pages() - count them
- * @test: the test, after luo_kunit_jump()
- *
- * Return: pages that were neither freed nor claimed.
- */
-unsigned long luo_kunit_reserved_pages(struct kunit *test)
-{
-	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_page *page;
-	unsigned long count = 0;
-
-	list_for_each_entry(page, &fixture->pages, list) {
-		if (luo_kunit_page_marked(page))
-			count += 1UL << page->order;
-	}
-
-	return count;
-}
-
-/* Format. */
-
-/**
- * luo_kunit_crc() - the checksum of the ABI, from its definition
- * @crc: 0, or checksum of the data before @data
- * @data: the data
- * @size: bytes
- *
- * Return: the checksum.
- */
-u32 luo_kunit_crc(u32 crc, const void *data, size_t size)
-{
-	const u8 *byte = data;
-
-	crc = ~crc;
-	while (size--) {
-		crc ^= *byte++;
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
-	}
-
-	return ~crc;
-}
-
-/**
- * luo_kunit_block() - find a block of an intact chain
- * @header: the header
- * @index: its place
- *
- * Return: the block.
- */
-struct kho_block_header_ser *
-luo_kunit_block(const struct luo_subsystems_ser *header, unsigned int index)
-{
-	struct kho_block_header_ser *block = phys_to_virt(header->records);
-
-	while (index--)
-		block = phys_to_virt(block->next);
-
-	return block;
-}
-
-/**
- * luo_kunit_record() - find a record of an intact table
- * @header: the header
- * @index: its place
+ * @position: which record
  *
  * Return: the record.
  */
-struct luo_subsystem_ser *
-luo_kunit_record(const struct luo_subsystems_ser *header, unsigned int index)
+struct luo_subsystem_ser *luo_kunit_record(struct kunit *test, u32 position)
 {
-	struct kho_block_header_ser *block =
-		luo_kunit_block(header, index / LUO_SUBSYSTEMS_PER_BLOCK);
+	struct luo_kunit *fixture = test->priv;
+	struct kho_table_entry_ser *entry =
+		kho_kunit_entry(phys_to_virt(fixture->phys),
+				sizeof(struct luo_subsystem_ser), position);
 
-	return (struct luo_subsystem_ser *)(block + 1) +
-	       index % LUO_SUBSYSTEMS_PER_BLOCK;
+	return (struct luo_subsystem_ser *)(entry + 1);
 }
 
 /**
- * luo_kunit_seal() - make the checksums match whatever is in the table
- * @header: the header
- *
- * Follows the chain as far as a reader can that trusts the header.
+ * luo_kunit_seal() - make the checksums of that table match whatever is in it
+ * @test: the test, after luo_kunit_jump()
  */
-void luo_kunit_seal(struct luo_subsystems_ser *header)
+void luo_kunit_seal(struct kunit *test)
 {
-	unsigned int left = header->count;
-	u64 next = header->records;
-	u32 crc = 0;
+	struct luo_kunit *fixture = test->priv;
 
-	while (left && luo_handed_over(next, KHO_BLOCK_SIZE)) {
-		struct kho_block_header_ser *block = phys_to_virt(next);
-		unsigned int count = min_t(unsigned int, left,
-					   LUO_SUBSYSTEMS_PER_BLOCK);
-
-		crc = luo_kunit_crc(crc, block, sizeof(*block) + count *
-				    sizeof(struct luo_subsystem_ser));
-		next = block->next;
-		left -= count;
-	}
-	header->table_crc = crc;
-	header->header_crc = luo_kunit_crc(0, header,
-					   offsetof(struct luo_subsystems_ser,
-						    header_crc));
+	kho_kunit_seal(phys_to_virt(fixture->phys), sizeof(struct luo_subsystem_ser));
 }

@@ -5,6 +5,7 @@
 
 #include <kunit/test.h>
 #include <linux/list.h>
+#include <linux/liveupdate/kho_kunit.h>
 #include <linux/liveupdate/subsystem.h>
 #include <linux/seq_buf.h>
 #include <linux/types.h>
@@ -19,8 +20,9 @@
  * @machine: machine of the outgoing kernel.
  * @next: machine of the incoming kernel.
  * @participants: all participants, of both machines.
- * @pages: memory that luo_handed_over() confirms to this test.
- * @header: physical address of the header, from luo_kunit_jump() on.
+ * @kho: memory that is handed over.
+ * @phys: physical address of the head of the table, from luo_kunit_jump() on.
+ * @size: size of the head, from luo_kunit_jump() on.
  * @log: callbacks that ran: " step:name" for each.
  * @want: callbacks that should have run.
  * @log_text: buffer of @log.
@@ -31,8 +33,9 @@ struct luo_kunit {
 	struct luo_machine machine;
 	struct luo_machine next;
 	struct list_head participants;
-	struct list_head pages;
-	phys_addr_t header;
+	struct kho_kunit kho;
+	phys_addr_t phys;
+	size_t size;
 	struct seq_buf log;
 	struct seq_buf want;
 	char log_text[LUO_KUNIT_LOG_LEN];
@@ -87,18 +90,11 @@ void luo_kunit_expect_log(struct kunit *test, const char *log);
 void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
 			     enum luo_step step, const char *name, int error);
 
-void luo_kunit_view(struct kunit *test, void *mem);
 void luo_kunit_view_table(struct kunit *test);
 void luo_kunit_jump(struct kunit *test);
 int luo_kunit_boot(struct kunit *test);
-bool luo_kunit_is_reserved(struct kunit *test, phys_addr_t phys);
-unsigned long luo_kunit_reserved_pages(struct kunit *test);
 
-u32 luo_kunit_crc(u32 crc, const void *data, size_t size);
-struct kho_block_header_ser *
-luo_kunit_block(const struct luo_subsystems_ser *header, unsigned int index);
-struct luo_subsystem_ser *
-luo_kunit_record(const struct luo_subsystems_ser *header, unsigned int index);
-void luo_kunit_seal(struct luo_subsystems_ser *header);
+struct luo_subsystem_ser *luo_kunit_record(struct kunit *test, u32 position);
+void luo_kunit_seal(struct kunit *test);
 
 #endif /* _LINUX_LUO_KUNIT_H */

@@ -4,7 +4,7 @@
 #define _LINUX_LUO_MACHINE_H
 
 #include <linux/hashtable.h>
-#include <linux/kho_block.h>
+#include <linux/kho_table.h>
 #include <linux/liveupdate/subsystem.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
@@ -78,8 +78,7 @@ struct luo_incoming {
  * @timeline: where to record what takes how long, or NULL.
  * @announce: called after each change of @state, without @lock; may be NULL.
  * @enlisted: participants of the prepare in effect, in prepare order.
- * @header: outgoing header, from prepare until cancel.
- * @blocks: outgoing table.
+ * @table: outgoing table, from prepare until cancel.
  * @incoming: records of the previous kernel, in table order.
  * @nr_incoming: number of them.
  * @incoming_names: the same by name.
@@ -116,8 +115,7 @@ struct luo_machine {
 	void (*announce)(struct luo_machine *machine);
 
 	struct list_head enlisted;
-	struct luo_subsystems_ser *header;
-	struct kho_block_set blocks;
+	struct kho_table table;
 
 	struct luo_incoming *incoming;
 	unsigned int nr_incoming;
@@ -156,7 +154,7 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives);
 void luo_machine_thaw(struct luo_machine *machine);
 void luo_machine_invalidate(struct luo_machine *machine,
 			    struct liveupdate_subsystem *subsystem, int error);
-int luo_machine_restore(struct luo_machine *machine, phys_addr_t header,
+int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 			size_t size);
 
 const char *luo_step_name(enum luo_step step);
@@ -252,12 +250,11 @@ static inline void luo_timeline_arrived(bool updated) { }
 bool luo_name_valid(const char *name);
 int luo_handover_alloc(struct luo_machine *machine, unsigned int count);
 void luo_handover_free(struct luo_machine *machine);
-void luo_handover_write(struct luo_machine *machine,
-			enum luo_subsystems_ser_state state);
-int luo_handover_read(phys_addr_t header, size_t size,
-		      struct luo_subsystem_ser **records, unsigned int *count);
-void luo_handover_release(phys_addr_t header);
-bool luo_handed_over(phys_addr_t phys, size_t size);
+void luo_handover_write(struct luo_machine *machine);
+void luo_handover_clear(struct luo_machine *machine);
+int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
+		      size_t size, struct luo_subsystem_ser **records,
+		      unsigned int *count);
 
 /* luo_shutdown_log.c */
 int luo_shutdown_log_check(const void *mem, size_t size);

@@ -10,9 +10,15 @@
  *   A few areas of memory, each as KHO leaves it to the next kernel: not accounted as
  *   memory of this kernel, and with the mark of KHO on its first page. Restoring or
  *   freeing it is thus done by the real functions, which complain if something is
- *   taken twice. luo_mutate_next() brings back what the image before has lost, then
+ *   taken twice. kho_is_restorable() confirms these areas to the test, and nothing else.
+ *   luo_mutate_next() brings back what the image before has lost, then
  *   the test writes what an intact kernel would have left, in full, since areas may
  *   have moved.
+ *
+ * Tables
+ *   luo_mutate_write_table() writes what include/linux/kho/abi/table.h has around the
+ *   records, luo_mutate_record() says where they go, and luo_mutate_seal_table()
+ *   computes the checksums, before or after the damage.
  *
  * Damage
  *   luo_mutate_damage() does one to three things: flips a bit, overwrites a byte,
@@ -39,14 +45,15 @@
  *   liveupdate_mutate.image the one that is under way, to be read if it never ends
  *   ====================== =========================================
  *
- * Context: one test at a time, in its thread. Stubs may call
- * luo_mutate_handed_over() from elsewhere.
+ * Context: one test at a time, in its thread.
  */
 
+#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <kunit/visibility.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
+#include <linux/liveupdate/kho_kunit.h>
 #include <linux/liveupdate/mutate.h>
 #include <linux/log2.h>
 #include <linux/minmax.h>
@@ -58,11 +65,11 @@
 #include <linux/string.h>
 #include <linux/vmstat.h>
 
-/* The mark on a page that was handed over, see kexec_handover.c. */
-#define LUO_MUTATE_MAGIC	0x4b484f50U
-
 /* Pages that may be on their way back to the allocator. */
 #define LUO_MUTATE_DRIFT	512
+
+/* Records of each block whose entries are pointed out. */
+#define LUO_MUTATE_ENTRIES	3
 
 /* Readers complain of nearly every image. Ask for more with a console that is quiet. */
 #define LUO_MUTATE_COUNT	2000
@@ -86,32 +93,21 @@ static unsigned int luo_mutate_image;
 module_param_named(image, luo_mutate_image, uint, 0444);
 MODULE_PARM_DESC(image, "number of the image that is under way");
 
-union luo_mutate_page_info {
-	unsigned long page_private;
-	struct {
-		unsigned int order;
-		unsigned int magic;
-	};
-};
+/* Stubs have no argument for it. */
+static struct luo_mutate *luo_mutate_running;
 
-static bool luo_mutate_marked(const struct page *page)
+/* What kho_is_restorable() says after a real jump. */
+static bool luo_mutate_is_restorable(phys_addr_t phys, size_t size)
 {
-	union luo_mutate_page_info info = {
-		.page_private = page_private(page),
-	};
+	const struct luo_mutate *mutate = luo_mutate_running;
 
-	return info.magic == LUO_MUTATE_MAGIC;
-}
+	for (unsigned int i = 0; i < mutate->nr_areas; i++) {
+		if (luo_mutate_phys(mutate, i) == phys)
+			return luo_mutate_reserved(mutate, i) &&
+			       size <= PAGE_SIZE << mutate->areas[i].order;
+	}
 
-static void luo_mutate_mark(struct page *page, unsigned int order)
-{
-	union luo_mutate_page_info info = {
-		.order = order,
-		.magic = LUO_MUTATE_MAGIC,
-	};
-
-	set_page_private(page, info.page_private);
-	adjust_managed_page_count(page, -(1L << order));
+	return false;
 }
 
 static u32 luo_mutate_below(struct luo_mutate *mutate, u32 limit)
@@ -131,6 +127,9 @@ void luo_mutate_begin(struct luo_mutate *mutate, struct kunit *test,
 		      unsigned int share)
 {
 	mutate->test = test;
+	luo_mutate_running = mutate;
+	kunit_activate_static_stub(test, kho_is_restorable,
+				   luo_mutate_is_restorable);
 	mutate->count = DIV_ROUND_UP_ULL((u64)luo_mutate_count * share, 1000);
 	mutate->own = alloc_page(GFP_KERNEL | __GFP_ZERO);
 	KUNIT_ASSERT_NOT_NULL(test, mutate->own);
@@ -184,7 +183,7 @@ bool luo_mutate_next(struct luo_mutate *mutate)
 		struct luo_mutate_area *area = &mutate->areas[i];
 
 		area->used = 0;
-		if (area->page && !luo_mutate_marked(area->page))
+		if (area->page && !kho_kunit_page_is_marked(area->page))
 			area->page = NULL;
 	}
 	for (unsigned int i = 0; i < mutate->nr_areas; i++) {
@@ -194,7 +193,7 @@ bool luo_mutate_next(struct luo_mutate *mutate)
 			continue;
 		area->page = alloc_pages(GFP_KERNEL | __GFP_COMP, area->order);
 		KUNIT_ASSERT_NOT_NULL(mutate->test, area->page);
-		luo_mutate_mark(area->page, area->order);
+		kho_kunit_mark_page(area->page, area->order);
 	}
 	mutate->nr_fields = 0;
 
@@ -257,6 +256,118 @@ void luo_mutate_field(struct luo_mutate *mutate, unsigned int area,
 	};
 }
 EXPORT_SYMBOL_IF_KUNIT(luo_mutate_field);
+
+static struct kho_table_ser *luo_mutate_head(const struct luo_mutate *mutate,
+					     const struct luo_mutate_table *table)
+{
+	return luo_mutate_mem(mutate, table->head);
+}
+
+static void luo_mutate_write_block(struct luo_mutate *mutate,
+				   const struct luo_mutate_table *table,
+				   unsigned int area, u32 nr, u64 next)
+{
+	size_t entry_size = sizeof(struct kho_table_entry_ser) + table->record_size;
+	struct kho_block_header_ser *block = luo_mutate_mem(mutate, area);
+
+	memset(block, 0, PAGE_SIZE);
+	block->next = next;
+	block->count = nr;
+	luo_mutate_field(mutate, area, &block->next, 8);
+	luo_mutate_field(mutate, area, &block->count, 8);
+	for (u32 i = 0; i < min(nr, LUO_MUTATE_ENTRIES); i++) {
+		struct kho_table_entry_ser *entry = (void *)(block + 1) +
+						    i * entry_size;
+
+		luo_mutate_field(mutate, area, &entry->flags, 4);
+		luo_mutate_field(mutate, area, &entry->reserved, 4);
+	}
+	mutate->areas[area].used = sizeof(*block) + nr * entry_size;
+}
+
+/**
+ * luo_mutate_write_table() - write a table without its records
+ * @mutate: the images
+ * @table: where it is, and what it holds
+ * @nr_records: number of records
+ *
+ * The records are all zeroes. The table is as an intact kernel leaves it once they are
+ * filled in, and luo_mutate_seal_table() was called. Numbers of the table are pointed
+ * out; those of records are up to the test.
+ *
+ * Context: any.
+ */
+void luo_mutate_write_table(struct luo_mutate *mutate,
+			    const struct luo_mutate_table *table, u32 nr_records)
+{
+	u32 per_block = KHO_TABLE_PER_BLOCK(table->record_size);
+	struct kho_table_ser *head = luo_mutate_head(mutate, table);
+	u32 left = nr_records;
+
+	memset(head, 0, PAGE_SIZE);
+	strscpy(head->compatible, table->compatible);
+	head->version = KHO_TABLE_VERSION;
+	head->flags = KHO_TABLE_SEALED;
+	head->record_size = table->record_size;
+	head->nr_records = nr_records;
+	head->nr_blocks = DIV_ROUND_UP(nr_records, per_block);
+	luo_mutate_field(mutate, table->head, &head->compatible[4], 1);
+	luo_mutate_field(mutate, table->head, &head->version, 4);
+	luo_mutate_field(mutate, table->head, &head->flags, 4);
+	luo_mutate_field(mutate, table->head, &head->record_size, 4);
+	luo_mutate_field(mutate, table->head, &head->nr_records, 4);
+	luo_mutate_field(mutate, table->head, &head->nr_blocks, 4);
+	luo_mutate_field(mutate, table->head, &head->reserved, 4);
+
+	for (u32 i = 0; i < head->nr_blocks; i++) {
+		unsigned int area = table->blocks + i;
+		u32 nr = min(left, per_block);
+
+		left -= nr;
+		head->blocks[i].phys = luo_mutate_phys(mutate, area);
+		luo_mutate_field(mutate, table->head, &head->blocks[i].phys, 8);
+		luo_mutate_field(mutate, table->head, &head->blocks[i].phys, 8);
+		luo_mutate_write_block(mutate, table, area, nr,
+				       left ? luo_mutate_phys(mutate, area + 1) : 0);
+	}
+	mutate->areas[table->head].used = struct_size(head, blocks, head->nr_blocks);
+}
+EXPORT_SYMBOL_IF_KUNIT(luo_mutate_write_table);
+
+/**
+ * luo_mutate_record() - where is a record of a table?
+ * @mutate: the images
+ * @table: the table, not damaged yet
+ * @position: which record
+ * @area: on return, the area that it is in
+ *
+ * Context: any.
+ * Return: the record.
+ */
+void *luo_mutate_record(const struct luo_mutate *mutate,
+			const struct luo_mutate_table *table, u32 position,
+			unsigned int *area)
+{
+	*area = table->blocks + position / KHO_TABLE_PER_BLOCK(table->record_size);
+
+	return kho_kunit_entry(luo_mutate_head(mutate, table), table->record_size,
+			       position) + 1;
+}
+EXPORT_SYMBOL_IF_KUNIT(luo_mutate_record);
+
+/**
+ * luo_mutate_seal_table() - make the checksums match whatever is in a table
+ * @mutate: the images
+ * @table: the table, damaged or not
+ *
+ * Context: any.
+ */
+void luo_mutate_seal_table(const struct luo_mutate *mutate,
+			   const struct luo_mutate_table *table)
+{
+	kho_kunit_seal(luo_mutate_head(mutate, table), table->record_size);
+}
+EXPORT_SYMBOL_IF_KUNIT(luo_mutate_seal_table);
 
 /* An area that damage is done to; there is at least one. */
 static struct luo_mutate_area *luo_mutate_victim(struct luo_mutate *mutate)
@@ -410,7 +521,7 @@ EXPORT_SYMBOL_IF_KUNIT(luo_mutate_damage);
  */
 bool luo_mutate_reserved(const struct luo_mutate *mutate, unsigned int area)
 {
-	return luo_mutate_marked(mutate->areas[area].page);
+	return kho_kunit_page_is_marked(mutate->areas[area].page);
 }
 EXPORT_SYMBOL_IF_KUNIT(luo_mutate_reserved);
 
@@ -431,31 +542,6 @@ unsigned int luo_mutate_nr_reserved(const struct luo_mutate *mutate)
 	return nr;
 }
 EXPORT_SYMBOL_IF_KUNIT(luo_mutate_nr_reserved);
-
-/**
- * luo_mutate_handed_over() - what kho_is_restorable() says after a real jump
- * @mutate: the images
- * @phys: physical address
- * @size: bytes needed there
- * @exact: there must not be more
- *
- * Context: any.
- * Return: true if an area that is reserved starts there and is long enough.
- */
-bool luo_mutate_handed_over(const struct luo_mutate *mutate, phys_addr_t phys,
-			    size_t size, bool exact)
-{
-	for (unsigned int i = 0; i < mutate->nr_areas; i++) {
-		size_t have = PAGE_SIZE << mutate->areas[i].order;
-
-		if (luo_mutate_phys(mutate, i) == phys)
-			return luo_mutate_reserved(mutate, i) && size <= have &&
-			       (!exact || size == have);
-	}
-
-	return false;
-}
-EXPORT_SYMBOL_IF_KUNIT(luo_mutate_handed_over);
 
 /**
  * luo_mutate_wrong() - judge an image
@@ -490,7 +576,7 @@ void luo_mutate_end(struct luo_mutate *mutate)
 	for (unsigned int i = 0; i < mutate->nr_areas; i++) {
 		struct page *page = mutate->areas[i].page;
 
-		if (page && luo_mutate_marked(page))
+		if (page && kho_kunit_page_is_marked(page))
 			kho_restore_free(page_address(page));
 	}
 	luo_mutate_wrong(mutate, get_taint() != mutate->taint,
@@ -498,6 +584,7 @@ void luo_mutate_end(struct luo_mutate *mutate)
 	KUNIT_EXPECT_EQ(test, totalram_pages(), mutate->total);
 	if (mutate->own)
 		__free_page(mutate->own);
+	luo_mutate_running = NULL;
 	lost = mutate->free - (long)global_zone_page_state(NR_FREE_PAGES);
 	/* What is lost at one image in a hundred is far more than this. */
 	KUNIT_EXPECT_LE(test, lost, LUO_MUTATE_DRIFT + mutate->count / 200);

@@ -11,10 +11,8 @@
  * is touched or freed that was not handed over.
  */
 
-#include <kunit/static_stub.h>
 #include <linux/crc32.h>
 #include <linux/io.h>
-#include <linux/kho_block.h>
 #include <linux/kho/abi/shutdown_log.h>
 #include <linux/liveupdate/mutate.h>
 #include <linux/mm.h>
@@ -24,11 +22,12 @@
 #include "luo_kunit.h"
 #include "luo_timeline.h"
 
-#define LUO_MUTATE_PER_BLOCK	((unsigned int)LUO_SUBSYSTEMS_PER_BLOCK)
+#define LUO_MUTATE_PER_BLOCK \
+	((unsigned int)KHO_TABLE_PER_BLOCK(sizeof(struct luo_subsystem_ser)))
 
 /* Areas of the table of participants. */
 enum {
-	LUO_AREA_HEADER,
+	LUO_AREA_HEAD,
 	LUO_AREA_FIRST,
 	LUO_AREA_SECOND,
 	LUO_AREA_BLOB,
@@ -57,13 +56,14 @@ static const struct luo_mutate_case luo_mutate_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(luo_mutate_case, luo_mutate_cases, name);
 
-/* Stubs have no argument for it. */
-static struct luo_mutate *luo_mutate;
+static const struct luo_mutate_table luo_mutate_participants_table = {
+	.head		= LUO_AREA_HEAD,
+	.blocks		= LUO_AREA_FIRST,
+	.compatible	= LUO_SUBSYSTEMS_COMPATIBLE,
+	.record_size	= sizeof(struct luo_subsystem_ser),
+};
 
-static bool luo_mutate_stub(phys_addr_t phys, size_t size)
-{
-	return luo_mutate_handed_over(luo_mutate, phys, size, false);
-}
+static struct luo_mutate *luo_mutate;
 
 static u32 luo_mutate_crc(u32 crc, const void *data, size_t size)
 {
@@ -71,7 +71,7 @@ static u32 luo_mutate_crc(u32 crc, const void *data, size_t size)
 }
 
 /* What participant @index hands over: a blob, a plain value, a larger blob, values. */
-static void luo_mutate_record(struct luo_subsystem_ser *ser, unsigned int index)
+static void luo_mutate_fill(struct luo_subsystem_ser *ser, unsigned int index)
 {
 	*ser = (struct luo_subsystem_ser){
 		.version = index + 1,
@@ -87,49 +87,18 @@ static void luo_mutate_record(struct luo_subsystem_ser *ser, unsigned int index)
 	ser->size = index ? PAGE_SIZE + 1 : 100;
 }
 
-static struct luo_subsystems_ser *luo_mutate_header(void)
+/* A table as an intact kernel leaves it, with a record for each of @count. */
+static void luo_mutate_write(unsigned int count)
 {
-	return luo_mutate_mem(luo_mutate, LUO_AREA_HEADER);
-}
+	const struct luo_mutate_table *table = &luo_mutate_participants_table;
+	struct luo_subsystem_ser *ser;
+	unsigned int area;
 
-/* What a reader that trusts the header would find right. */
-static void luo_mutate_seal(void)
-{
-	struct luo_subsystems_ser *header = luo_mutate_header();
-	unsigned int left = header->count;
-	u64 next = header->records;
-	u32 crc = 0;
-
-	while (left && luo_mutate_stub(next, KHO_BLOCK_SIZE)) {
-		const struct kho_block_header_ser *block = phys_to_virt(next);
-		unsigned int count = min(left, LUO_MUTATE_PER_BLOCK);
-
-		crc = luo_mutate_crc(crc, block, sizeof(*block) +
-				     count * sizeof(struct luo_subsystem_ser));
-		next = block->next;
-		left -= count;
-		if (header->count > LUO_SUBSYSTEMS_MAX)
-			break;
-	}
-	header->table_crc = crc;
-	header->header_crc = luo_mutate_crc(0, header,
-					    offsetof(struct luo_subsystems_ser,
-						     header_crc));
-}
-
-static void luo_mutate_write_block(unsigned int area, unsigned int first,
-				   unsigned int count, u64 next)
-{
-	struct kho_block_header_ser *block = luo_mutate_mem(luo_mutate, area);
-	struct luo_subsystem_ser *ser = (void *)(block + 1);
-
-	block->next = next;
-	block->count = count;
-	luo_mutate_field(luo_mutate, area, &block->next, sizeof(block->next));
-	luo_mutate_field(luo_mutate, area, &block->count, sizeof(block->count));
-	for (unsigned int i = 0; i < count; i++, ser++) {
-		luo_mutate_record(ser, first + i);
-		if (i >= LUO_MUTATE_KNOWN)
+	luo_mutate_write_table(luo_mutate, table, count);
+	for (unsigned int i = 0; i < count; i++) {
+		ser = luo_mutate_record(luo_mutate, table, i, &area);
+		luo_mutate_fill(ser, i);
+		if (i % LUO_MUTATE_PER_BLOCK >= LUO_MUTATE_KNOWN)
 			continue;
 		luo_mutate_field(luo_mutate, area, &ser->version, 4);
 		luo_mutate_field(luo_mutate, area, &ser->flags, 4);
@@ -137,32 +106,7 @@ static void luo_mutate_write_block(unsigned int area, unsigned int first,
 		luo_mutate_field(luo_mutate, area, &ser->size, 8);
 		luo_mutate_field(luo_mutate, area, &ser->name[12], 1);
 	}
-	luo_mutate->areas[area].used = (void *)ser - (void *)block;
-}
-
-/* A table as an intact kernel leaves it, with a record for each of @count. */
-static void luo_mutate_write(unsigned int count)
-{
-	struct luo_subsystems_ser *header = luo_mutate_header();
-	unsigned int first = min(count, LUO_MUTATE_PER_BLOCK);
-
-	*header = (struct luo_subsystems_ser){
-		.compatible = LUO_SUBSYSTEMS_COMPATIBLE,
-		.state = LUO_SUBSYSTEMS_FROZEN,
-		.count = count,
-		.records = luo_mutate_phys(luo_mutate, LUO_AREA_FIRST),
-	};
-	luo_mutate->areas[LUO_AREA_HEADER].used = sizeof(*header);
-	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->state, 4);
-	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->count, 4);
-	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->records, 8);
-	luo_mutate_field(luo_mutate, LUO_AREA_HEADER, &header->compatible[15], 1);
-
-	luo_mutate_write_block(LUO_AREA_FIRST, 0, first, count == first ? 0 :
-			       luo_mutate_phys(luo_mutate, LUO_AREA_SECOND));
-	if (count > first)
-		luo_mutate_write_block(LUO_AREA_SECOND, first, count - first, 0);
-	luo_mutate_seal();
+	luo_mutate_seal_table(luo_mutate, table);
 	memset(luo_mutate_mem(luo_mutate, LUO_AREA_OTHER), 0, PAGE_SIZE);
 }
 
@@ -194,7 +138,7 @@ static bool luo_mutate_received(const struct luo_kunit_participant *participant,
 
 	if (sealed)
 		return !data->size || PAGE_ALIGNED(data->value);
-	luo_mutate_record(&ser, index);
+	luo_mutate_fill(&ser, index);
 
 	return data->size == ser.size && data->value == ser.value;
 }
@@ -212,8 +156,8 @@ static void luo_mutate_boot(struct kunit *test, bool sealed,
 		known[i]->received = (struct liveupdate_data){};
 		known[i]->claimed = NULL;
 	}
-	err = luo_machine_restore(next, luo_mutate_phys(luo_mutate, LUO_AREA_HEADER),
-				  sizeof(struct luo_subsystems_ser));
+	err = luo_machine_restore(next, luo_mutate_phys(luo_mutate, LUO_AREA_HEAD),
+				  luo_mutate->areas[LUO_AREA_HEAD].used);
 	if (err) {
 		luo_mutate_wrong(luo_mutate, err != -EINVAL && err != -EBADMSG &&
 				 err != -EPROTONOSUPPORT, "an error nobody knows");
@@ -246,7 +190,7 @@ static void luo_mutate_boot(struct kunit *test, bool sealed,
 		known[i]->claimed = NULL;
 	}
 	/* A table that was made empty has no blocks. */
-	luo_mutate_wrong(luo_mutate, luo_mutate_reserved(luo_mutate, LUO_AREA_HEADER) ||
+	luo_mutate_wrong(luo_mutate, luo_mutate_reserved(luo_mutate, LUO_AREA_HEAD) ||
 			 (!sealed && luo_mutate_reserved(luo_mutate, LUO_AREA_FIRST)),
 			 "the table was not freed");
 	luo_mutate_wrong(luo_mutate, !sealed &&
@@ -269,7 +213,8 @@ static void luo_mutate_table_test(struct kunit *test)
 				 LUO_MUTATE_PER_BLOCK + 2);
 		luo_mutate_damage(mutate);
 		if (what->sealed)
-			luo_mutate_seal();
+			luo_mutate_seal_table(luo_mutate,
+					      &luo_mutate_participants_table);
 		luo_mutate_boot(test, what->sealed, known);
 	}
 }
@@ -509,7 +454,6 @@ static int luo_mutate_init(struct kunit *test)
 	luo_mutate = kunit_kzalloc(test, sizeof(*luo_mutate), GFP_KERNEL);
 	if (!luo_mutate)
 		return -ENOMEM;
-	kunit_activate_static_stub(test, luo_handed_over, luo_mutate_stub);
 
 	return 0;
 }

@@ -339,7 +339,6 @@ void luo_machine_init(struct luo_machine *machine)
 {
 	mutex_init(&machine->lock);
 	INIT_LIST_HEAD(&machine->enlisted);
-	kho_block_set_init(&machine->blocks, sizeof(struct luo_subsystem_ser));
 	hash_init(machine->incoming_names);
 	mutex_init(&machine->registered_lock);
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
@@ -668,41 +667,44 @@ void luo_machine_thaw(struct luo_machine *machine)
 /**
  * luo_machine_restore() - become updated on what the previous kernel left
  * @machine: a machine in state normal, with all built-in participants
- * @header: physical address of the header, as KHO gave it
- * @size: size of the header, as KHO gave it
+ * @phys: physical address of the head of the table, as KHO gave it
+ * @size: size of the head, as KHO gave it
  *
  * Context: May sleep. Takes &luo_machine.lock. Once, at early_initcall.
  * Return: 0 and the state is updated, whether or not every participant
  * restored; otherwise the error of luo_handover_read(), the state is normal,
  * and everything that was handed over stays reserved.
  */
-int luo_machine_restore(struct luo_machine *machine, phys_addr_t header,
+int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 			size_t size)
 {
 	struct luo_subsystem_ser *records __free(kvfree) = NULL;
+	struct kho_table_incoming table;
 	struct luo_incoming *incoming;
 	unsigned int count;
 	int err;
 
-	err = luo_handover_read(header, size, &records, &count);
+	err = luo_handover_read(&table, phys, size, &records, &count);
 	if (err)
 		return err;
 
 	incoming = kvzalloc_objs(*incoming, max(count, 1U));
-	if (!incoming)
+	if (!incoming) {
+		kho_table_close(&table);
 		return -ENOMEM;
-
+	}
 	for (unsigned int i = 0; i < count; i++)
 		incoming[i].ser = records[i];
 
 	scoped_guard(mutex, &machine->lock) {
 		err = luo_subsystems_accept(machine, incoming, count);
 		if (err) {
+			kho_table_close(&table);
 			kvfree(incoming);
 			return err;
 		}
 
-		luo_handover_release(header);
+		kho_table_release(&table);
 		pr_info("%u participants handed over state\n", count);
 
 		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
@@ -1161,16 +1163,18 @@ err_put:
 late_initcall(luo_state_init);
 
 /* Live update is off here, but the previous kernel did not know. */
-static int __init luo_report_unused(phys_addr_t header, size_t size)
+static int __init luo_report_unused(phys_addr_t phys, size_t size)
 {
 	struct luo_subsystem_ser *records __free(kvfree) = NULL;
+	struct kho_table_incoming table;
 	unsigned int count;
 	int err;
 
-	err = luo_handover_read(header, size, &records, &count);
+	err = luo_handover_read(&table, phys, size, &records, &count);
 	if (err)
 		return err;
 
+	kho_table_close(&table);
 	pr_warn("live update is off: what %u participants handed over stays reserved until the next boot\n",
 		count);
 	for (unsigned int i = 0; i < count; i++)
@@ -1190,7 +1194,7 @@ static int __init luo_report_unused(phys_addr_t header, size_t size)
  */
 void __init luo_state_early_init(void)
 {
-	phys_addr_t header;
+	phys_addr_t phys;
 	size_t size;
 	int err;
 
@@ -1201,16 +1205,16 @@ void __init luo_state_early_init(void)
 		luo_subsystems_add_builtin(&luo_machine);
 	}
 
-	err = kho_retrieve_subtree(LUO_SUBSYSTEMS_KHO_NAME, &header, &size);
+	err = kho_retrieve_subtree(LUO_SUBSYSTEMS_KHO_NAME, &phys, &size);
 	if (err == -ENOENT)
 		return;
 
 	if (!err && liveupdate_enabled()) {
 		luo_timeline_arrive();
-		err = luo_machine_restore(&luo_machine, header, size);
+		err = luo_machine_restore(&luo_machine, phys, size);
 		luo_timeline_arrived(!err);
 	} else if (!err) {
-		err = luo_report_unused(header, size);
+		err = luo_report_unused(phys, size);
 	}
 	if (err) {
 		luo_fail(&luo_machine, LUO_STEP_RESTORE, "", err);

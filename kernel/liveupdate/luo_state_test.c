@@ -592,9 +592,8 @@ static void luo_state_expect_unprepared(struct kunit *test,
 {
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
-	KUNIT_EXPECT_PTR_EQ(test, machine->header, NULL);
+	KUNIT_EXPECT_NULL(test, machine->table.head);
 	KUNIT_EXPECT_TRUE(test, list_empty(&machine->enlisted));
-	KUNIT_EXPECT_TRUE(test, kho_block_set_is_empty(&machine->blocks));
 	for (int i = 0; i < set->count; i++) {
 		const struct liveupdate_subsystem *subsystem =
 			&set->walk[i]->subsystem;
@@ -659,8 +658,8 @@ static void luo_state_freeze_fails_test(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, mutex_is_locked(&machine->lock));
 		KUNIT_EXPECT_EQ(test, machine->state,
 				LIVEUPDATE_STATE_PREPARED);
-		KUNIT_EXPECT_EQ(test, machine->header->state,
-				LUO_SUBSYSTEMS_PREPARED);
+		KUNIT_EXPECT_FALSE(test, machine->table.head->flags &
+				   KHO_TABLE_SEALED);
 		luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE,
 					culprit->desc.name, -EUCLEAN);
 	}
@@ -1487,6 +1486,12 @@ static void luo_state_void_idle_test(struct kunit *test)
 
 /* Coming and going. */
 
+static void luo_state_expect_enlisted(struct kunit *test,
+				      struct luo_machine *machine, size_t count)
+{
+	KUNIT_EXPECT_EQ(test, list_count_nodes(&machine->enlisted), count);
+}
+
 static void luo_state_register_prepared_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -1496,12 +1501,12 @@ static void luo_state_register_prepared_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 	luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
-	KUNIT_EXPECT_EQ(test, machine->header->count, 1);
+	luo_state_expect_enlisted(test, machine, 1);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
 	luo_kunit_expect_log(test, " prepare:early freeze:early thaw:early cancel:early");
 
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, machine->header->count, 2);
+	luo_state_expect_enlisted(test, machine, 2);
 	luo_kunit_expect_log(test, " prepare:early prepare:late");
 }
 
@@ -1667,8 +1672,7 @@ static void luo_state_register_desc_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, param->error,
 			luo_subsystem_add(machine, &it->subsystem));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_ASSERT_NOT_NULL(test, machine->header);
-	KUNIT_EXPECT_EQ(test, machine->header->count, param->error ? 0 : 1);
+	luo_state_expect_enlisted(test, machine, param->error ? 0 : 1);
 }
 
 static void luo_state_register_malformed_test(struct kunit *test)
@@ -1695,7 +1699,7 @@ static void luo_state_unregister_test(struct kunit *test)
 
 	luo_subsystem_remove(machine, &it->subsystem);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, machine->header->count, 0);
+	luo_state_expect_enlisted(test, machine, 0);
 	luo_kunit_expect_log(test, "");
 
 	/* It came late, so there is nothing to cancel. */
@@ -1721,7 +1725,7 @@ static void luo_state_unregister_prepared_test(struct kunit *test)
 	luo_kunit_add(test, machine, "last", LIVEUPDATE_LEVEL_IRQ);
 	leaver->offer.size = PAGE_SIZE;
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, machine->header->count, 3);
+	luo_state_expect_enlisted(test, machine, 3);
 	seq_buf_clear(&fixture->log);
 
 	luo_subsystem_remove(machine, &leaver->subsystem);
@@ -1730,11 +1734,7 @@ static void luo_state_unregister_prepared_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, leaver->subsystem.phase, LUO_PHASE_IDLE);
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
-	KUNIT_EXPECT_EQ(test, machine->header->count, 2);
-	KUNIT_EXPECT_STREQ(test, luo_kunit_record(machine->header, 0)->name,
-			   "first");
-	KUNIT_EXPECT_STREQ(test, luo_kunit_record(machine->header, 1)->name,
-			   "last");
+	luo_state_expect_enlisted(test, machine, 2);
 
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
 	luo_kunit_expect_log(test, " freeze:first freeze:last thaw:last thaw:first");
@@ -1761,8 +1761,8 @@ static void luo_state_unregister_frozen_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, leaver->subsystem.data.size, 0);
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_FROZEN);
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
-	KUNIT_EXPECT_EQ(test, machine->header->count, 1);
-	KUNIT_EXPECT_EQ(test, machine->header->state, LUO_SUBSYSTEMS_FROZEN);
+	KUNIT_EXPECT_EQ(test, machine->table.nr_records, 1);
+	KUNIT_EXPECT_TRUE(test, machine->table.head->flags & KHO_TABLE_SEALED);
 	luo_machine_thaw(machine);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
 	luo_kunit_expect_log(test, " thaw:first cancel:first");
@@ -1792,10 +1792,10 @@ static void luo_state_unregister_restored_test(struct kunit *test)
 	luo_kunit_expect_log(test, "");
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_UPDATED);
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
-	KUNIT_EXPECT_TRUE(test, luo_kunit_is_reserved(test, blob));
+	KUNIT_EXPECT_TRUE(test, kho_kunit_is_reserved(&fixture->kho, blob));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
 	luo_kunit_expect_log(test, " finish:stays");
-	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, blob));
+	KUNIT_EXPECT_FALSE(test, kho_kunit_is_reserved(&fixture->kho, blob));
 }
 
 #if IS_ENABLED(CONFIG_MODULE_UNLOAD)
@@ -1863,7 +1863,7 @@ static void luo_state_module_leaving_test(struct kunit *test)
 	luo_kunit_add(test, machine, "other", LIVEUPDATE_LEVEL_WORKLOAD);
 	it->ops.owner->state = MODULE_STATE_GOING;
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, machine->header->count, 1);
+	luo_state_expect_enlisted(test, machine, 1);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
 	luo_kunit_expect_log(test, " prepare:other cancel:other");
 
@@ -1973,7 +1973,7 @@ static void luo_state_version_test(struct kunit *test)
 			     " finish:top finish:it finish:bottom" :
 			     " finish:top finish:bottom");
 	/* Restored but not claimed is freed like what nobody restored. */
-	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), 0);
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
 }
 
 /**
@@ -2043,21 +2043,21 @@ static void luo_state_unclaimed_test(struct kunit *test)
 	it->offer.value = U64_MAX;
 
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
-	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
-		blobs[i] = luo_kunit_record(fixture->machine.header, i)->value;
 	luo_kunit_jump(test);
-	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test), all);
+	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
+		blobs[i] = luo_kunit_record(test, i)->value;
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), all);
 	KUNIT_EXPECT_EQ(test, totalram_pages(), total - all);
 
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
-	KUNIT_EXPECT_FALSE(test, luo_kunit_is_reserved(test, fixture->header));
-	KUNIT_EXPECT_EQ(test, luo_kunit_reserved_pages(test),
+	KUNIT_EXPECT_FALSE(test, kho_kunit_is_reserved(&fixture->kho, fixture->phys));
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho),
 			all - 2 - claimed);
 
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
 	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
 		KUNIT_EXPECT_EQ_MSG(test, luo_state_fates[i].kept,
-				    luo_kunit_is_reserved(test, blobs[i]), "%s",
+				    kho_kunit_is_reserved(&fixture->kho, blobs[i]), "%s",
 				    luo_state_fates[i].name);
 	KUNIT_EXPECT_EQ(test, totalram_pages(), total - kept);
 	KUNIT_EXPECT_PTR_EQ(test, fixture->next.incoming, NULL);

@@ -266,8 +266,6 @@ int luo_subsystems_prepare(struct luo_machine *machine)
 	}
 
 	err = luo_walk(machine, LUO_STEP_PREPARE, LUO_PHASE_PREPARED);
-	if (!err)
-		luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
 	luo_timeline_step(machine, LUO_STEP_PREPARE, start, err);
 	if (err)
 		luo_subsystems_cancel(machine);
@@ -306,7 +304,7 @@ int luo_subsystems_freeze(struct luo_machine *machine)
 
 	err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);
 	if (!err)
-		luo_handover_write(machine, LUO_SUBSYSTEMS_FROZEN);
+		luo_handover_write(machine);
 	luo_timeline_step(machine, LUO_STEP_FREEZE, start, err);
 	if (err)
 		luo_subsystems_thaw(machine);
@@ -325,7 +323,7 @@ void luo_subsystems_thaw(struct luo_machine *machine)
 	u64 start = luo_timeline_now();
 
 	luo_undo(machine, LUO_STEP_THAW, LUO_PHASE_FROZEN, LUO_PHASE_PREPARED);
-	luo_handover_write(machine, LUO_SUBSYSTEMS_PREPARED);
+	luo_handover_clear(machine);
 	luo_timeline_step(machine, LUO_STEP_THAW, start, 0);
 }
 
@@ -374,7 +372,7 @@ static void luo_restore_one(struct luo_machine *machine,
 
 	/* Ask now: the address may be that of the table, freed by now. */
 	if (incoming->ser.size &&
-	    !luo_handed_over(incoming->ser.value, incoming->ser.size))
+	    !kho_is_restorable(incoming->ser.value, incoming->ser.size))
 		err = -EINVAL;
 	else if (incoming->ser.version < desc->oldest ||
 		 incoming->ser.version > desc->version)
@@ -438,7 +436,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
  */
 static u64 luo_dispose(const struct luo_subsystem_ser *ser)
 {
-	if (!ser->size || !luo_handed_over(ser->value, ser->size))
+	if (!ser->size || !kho_is_restorable(ser->value, ser->size))
 		return 0;
 
 	if (ser->flags & LUO_SUBSYSTEM_SER_MANDATORY) {
@@ -593,10 +591,8 @@ void luo_subsystem_remove(struct luo_machine *machine,
 		luo_call(machine, LUO_STEP_CANCEL, subsystem);
 		luo_transition_end(machine);
 		luo_retire(subsystem);
-		luo_handover_write(machine,
-				   machine->state == LIVEUPDATE_STATE_FROZEN ?
-				   LUO_SUBSYSTEMS_FROZEN :
-				   LUO_SUBSYSTEMS_PREPARED);
+		if (machine->state == LIVEUPDATE_STATE_FROZEN)
+			luo_handover_write(machine);
 		break;
 	case LUO_PHASE_RESTORED:
 		luo_find_incoming(machine, subsystem->desc->name)->subsystem = NULL;
@@ -704,7 +700,7 @@ static void __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
 	if (!subsystem->ops->abandon)
 		return;
 	if (ser->version < desc->oldest || ser->version > desc->version ||
-	    (ser->size && !luo_handed_over(ser->value, ser->size))) {
+	    (ser->size && !kho_is_restorable(ser->value, ser->size))) {
 		pr_warn("%s: cannot abandon version %u with [%u, %u]\n",
 			desc->name, ser->version, desc->oldest, desc->version);
 		return;

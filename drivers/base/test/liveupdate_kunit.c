@@ -16,8 +16,8 @@
  *   dlu_jump() copies table, blocks and blobs as they are when everything is frozen,
  *   then thaws and cancels, and removes all devices. The copies are what the
  *   incoming kernel finds, after a test has done damage to them.
- *   device_liveupdate_handed_over() and device_liveupdate_free() are replaced for
- *   the test: only the copies can be read, and only until they are freed, once.
+ *   kho_is_restorable() and kho_restore_free() are replaced for the test: only the
+ *   copies can be read, and only until they are freed, once.
  *
  * The incoming kernel
  *   RESTORE reads the copies. Devices appear and are probed, and FINISH is called.
@@ -40,18 +40,19 @@
 #include <linux/kthread.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/fault.h>
+#include <linux/liveupdate/kho_kunit.h>
 #include <linux/module.h>
 #include <linux/panic.h>
 #include <linux/seq_buf.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/xxhash.h>
 
 #include "../liveupdate.h"
 
 #define DLU_LOG_LEN		4096
 #define DLU_VALUE		0xfedcba9876543210ULL
-#define DLU_PER_BLOCK		((unsigned int)DEVICE_LIVEUPDATE_PER_BLOCK)
+#define DLU_RECORD		sizeof(struct device_liveupdate_ser)
+#define DLU_PER_BLOCK		((unsigned int)KHO_TABLE_PER_BLOCK(DLU_RECORD))
 
 /* Drivers; the first three are bits in &dlu_device.drivers. */
 enum dlu_driver {
@@ -747,9 +748,9 @@ static bool dlu_handed_over(phys_addr_t phys, size_t size)
 	return memory && !memory->freed && size <= memory->size;
 }
 
-static void dlu_free(phys_addr_t phys)
+static void dlu_free(void *mem)
 {
-	struct dlu_memory *memory = dlu_find_memory(phys);
+	struct dlu_memory *memory = dlu_find_memory(virt_to_phys(mem));
 
 	if (!memory || memory->freed) {
 		dlu->rogue++;
@@ -772,7 +773,7 @@ static void dlu_expect_released(struct kunit *test, const char *want)
 static void dlu_release_table(struct kunit *test, const char *want)
 {
 	dlu_expect_released(test, "");
-	device_liveupdate_release_table(&dlu->handed);
+	device_liveupdate_release_table();
 	dlu_expect_released(test, want);
 }
 
@@ -793,69 +794,44 @@ static u64 dlu_copy(struct kunit *test, u64 phys, size_t size, const char *name)
 	return virt_to_phys(memory->mem);
 }
 
-static u32 dlu_checksum(const void *data, size_t size)
-{
-	return xxh64(data, size, 0);
-}
-
-static struct device_liveupdate_table_ser *dlu_table(void)
+static struct kho_table_ser *dlu_table(void)
 {
 	return phys_to_virt(dlu->handed.value);
 }
 
 static struct kho_block_header_ser *dlu_block(unsigned int index)
 {
-	struct kho_block_header_ser *block = phys_to_virt(dlu_table()->records);
-
-	while (index--)
-		block = phys_to_virt(block->next);
-
-	return block;
+	return kho_kunit_block(dlu_table(), index);
 }
 
 static struct device_liveupdate_ser *dlu_ser(unsigned int index)
 {
-	struct device_liveupdate_ser *first =
-		(void *)(dlu_block(index / DLU_PER_BLOCK) + 1);
-
-	return first + index % DLU_PER_BLOCK;
+	return (void *)(kho_kunit_entry(dlu_table(), DLU_RECORD, index) + 1);
 }
 
 /* Correct the checksums of what a test has changed. */
-static void dlu_seal(struct device_liveupdate_ser *ser)
+static void dlu_seal(void)
 {
-	ser->identity_checksum = dlu_checksum(ser, 128);
-	ser->checksum = dlu_checksum(ser, 208);
+	kho_kunit_seal(dlu_table(), DLU_RECORD);
 }
 
-static void dlu_seal_table(void)
-{
-	dlu_table()->checksum = 0;
-	dlu_table()->checksum = dlu_checksum(dlu_table(), 40);
-}
-
-/* Copy the blobs, and lead records and blocks to the copies. */
+/* Copy the blocks and the blobs, and lead the table to the copies. */
 static void dlu_copy_records(struct kunit *test)
 {
+	struct kho_table_ser *table = dlu_table();
 	char name[DEVICE_LIVEUPDATE_ID_LEN + 8];
 
-	for (unsigned int i = 0; i < dlu_table()->count; i++) {
-		struct device_liveupdate_ser *ser;
+	for (unsigned int i = 0; i < table->nr_blocks; i++) {
+		snprintf(name, sizeof(name), "block%u", i);
+		table->blocks[i].phys = dlu_copy(test, table->blocks[i].phys,
+						 KHO_BLOCK_SIZE, name);
+	}
+	for (unsigned int i = 0; i < table->nr_records; i++) {
+		struct device_liveupdate_ser *ser = dlu_ser(i);
 
-		if (!(i % DLU_PER_BLOCK)) {
-			u64 *from = i ? &dlu_block(i / DLU_PER_BLOCK - 1)->next :
-					&dlu_table()->records;
-
-			snprintf(name, sizeof(name), "block%u", i / DLU_PER_BLOCK);
-			*from = dlu_copy(test, *from, KHO_BLOCK_SIZE, name);
-		}
-		ser = dlu_ser(i);
-		KUNIT_EXPECT_EQ(test, ser->identity_checksum, dlu_checksum(ser, 128));
-		KUNIT_EXPECT_EQ(test, ser->checksum, dlu_checksum(ser, 208));
 		if (ser->flags & DEVICE_LIVEUPDATE_SER_BLOB) {
 			snprintf(name, sizeof(name), "blob:%s", ser->id);
 			ser->value = dlu_copy(test, ser->value, ser->size, name);
-			dlu_seal(ser);
 		}
 	}
 }
@@ -868,18 +844,13 @@ static size_t dlu_nr_requested(void)
 /* From a prepared kernel to one where nothing has appeared yet. */
 static void dlu_jump(struct kunit *test)
 {
-	u32 checksum;
-
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
-	KUNIT_ASSERT_EQ(test, dlu->data.size,
-			sizeof(struct device_liveupdate_table_ser));
 	dlu->handed.size = dlu->data.size;
-	dlu->handed.value = dlu_copy(test, dlu->data.value, dlu->data.size, "table");
-	checksum = dlu_table()->checksum;
-	dlu_seal_table();
-	KUNIT_EXPECT_EQ(test, checksum, dlu_table()->checksum);
+	dlu->handed.value = dlu_copy(test, dlu->data.value, PAGE_SIZE, "table");
+	KUNIT_ASSERT_EQ(test, dlu->data.size, struct_size(dlu_table(), blocks,
+							  dlu_table()->nr_blocks));
 	dlu_copy_records(test);
-	dlu_seal_table();
+	dlu_seal();
 
 	dlu_do_thaw();
 	dlu_do_cancel();
@@ -1007,9 +978,8 @@ static int dlu_init(struct kunit *test)
 	dlu_ops[DLU_OTHER].compatible = "kunit,other";
 	dlu_drivers[DLU_ONE].probe_type = PROBE_FORCE_SYNCHRONOUS;
 
-	kunit_activate_static_stub(test, device_liveupdate_handed_over,
-				   dlu_handed_over);
-	kunit_activate_static_stub(test, device_liveupdate_free, dlu_free);
+	kunit_activate_static_stub(test, kho_is_restorable, dlu_handed_over);
+	kunit_activate_static_stub(test, kho_restore_free, dlu_free);
 
 	return dlu_register_all();
 }
@@ -1517,10 +1487,8 @@ static void dlu_order_test(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, dlu_ser(0)->id, "c");
 	KUNIT_EXPECT_STREQ(test, dlu_ser(1)->id, "a");
 	KUNIT_EXPECT_STREQ(test, dlu_ser(2)->id, "b");
-	for (unsigned int i = 0; i < 3; i++) {
-		KUNIT_EXPECT_EQ(test, dlu_ser(i)->index, i);
+	for (unsigned int i = 0; i < 3; i++)
 		KUNIT_EXPECT_EQ(test, dlu_ser(i)->parent, i == 2 ? 2 : 0);
-	}
 }
 
 /* A device must not come before what it is below. */
@@ -1701,9 +1669,8 @@ static void dlu_round_trip_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_jump(test);
 	KUNIT_EXPECT_STREQ(test, dlu_table()->compatible, "luo-devices-v1");
-	KUNIT_EXPECT_EQ(test, dlu_table()->count, 3);
-	KUNIT_EXPECT_EQ(test, dlu_block(0)->count, 3);
-	KUNIT_EXPECT_EQ(test, dlu_block(0)->next, 0);
+	KUNIT_EXPECT_EQ(test, dlu_table()->record_size, 200);
+	KUNIT_EXPECT_EQ(test, dlu_table()->nr_records, 3);
 
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
 	dlu_release_table(test, " block0 table");
@@ -1721,13 +1688,13 @@ static void dlu_round_trip_test(struct kunit *test)
 		KUNIT_EXPECT_STREQ(test, incoming->ser.id, names[i]);
 		KUNIT_EXPECT_MEMEQ(test, incoming->ser.fingerprint, fingerprint,
 				   sizeof(fingerprint));
-		KUNIT_EXPECT_EQ(test, incoming->ser.index, i);
 		KUNIT_EXPECT_EQ(test, incoming->ser.parent, i);
 		KUNIT_EXPECT_STREQ(test, incoming->ser.compatible,
 				   i ? "kunit,one" : "");
 		KUNIT_EXPECT_EQ(test, incoming->ser.version, i ? 3 : 0);
 		KUNIT_EXPECT_EQ(test, incoming->ser.reserved, 0);
 		KUNIT_EXPECT_FALSE(test, incoming->damaged);
+		KUNIT_EXPECT_FALSE(test, incoming->corrupted);
 		dlu_expect_fate(test, i, ABSENT);
 	}
 	incoming = layer->incoming;
@@ -1809,25 +1776,32 @@ static void dlu_expect_records(struct kunit *test, unsigned int damaged,
 	KUNIT_EXPECT_EQ(test, layer->nr_absent, 3 - hweight32(lost));
 }
 
-/* One flipped bit costs one record at most, and is never overlooked. */
+/* One flipped bit costs the records of its block, and is never overlooked. */
 static void dlu_flip_record_test(struct kunit *test)
 {
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	u8 *byte;
 
 	dlu_jump_chain(test);
 	byte = (u8 *)dlu_ser(1);
-	for (size_t i = 0; i < sizeof(struct device_liveupdate_ser); i++) {
+	for (size_t i = 0; i < DLU_RECORD; i++) {
 		u8 mask = 1 << (i * 5 % 8);
-		/* With a damaged checksum nothing vouches for the identity. */
-		bool identity = i < offsetof(struct device_liveupdate_ser, flags);
+		bool lost;
 
 		byte[i] ^= mask;
 		KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
-		dlu_expect_records(test, identity ? 0 : BIT(1),
-				   identity ? BIT(1) : 0, "byte", i);
-		/* What it leads to is not known. */
-		KUNIT_EXPECT_EQ(test, device_liveupdate_layer.incoming[1].data.size, 0);
-		dlu_release_table(test, identity ? " table" : " block0 table");
+		/* Bus and identity may be no text any more. */
+		lost = i < offsetof(struct device_liveupdate_ser, fingerprint) &&
+		       layer->nr_lost;
+		dlu_expect_records(test, BIT(0) | BIT(1) | BIT(2),
+				   lost ? BIT(1) : 0, "byte", i);
+		/* What they lead to is not known. */
+		for (unsigned int j = 0; j < 3; j++) {
+			KUNIT_EXPECT_EQ(test, layer->incoming[j].data.size, 0);
+			KUNIT_EXPECT_EQ(test, layer->incoming[j].corrupted,
+					!hlist_unhashed(&layer->incoming[j].hash));
+		}
+		dlu_release_table(test, " block0 table");
 		dlu_unboot();
 		byte[i] ^= mask;
 	}
@@ -1858,7 +1832,7 @@ static void dlu_flip_table_test(struct kunit *test)
 
 	dlu_jump_chain(test);
 	byte = (u8 *)dlu_table();
-	for (size_t i = 0; i < sizeof(struct device_liveupdate_table_ser) * 8; i++) {
+	for (size_t i = 0; i < dlu->handed.size * 8; i++) {
 		byte[i / 8] ^= 1 << i % 8;
 		dlu_expect_no_restore(test, 0);
 		byte[i / 8] ^= 1 << i % 8;
@@ -1867,110 +1841,76 @@ static void dlu_flip_table_test(struct kunit *test)
 	dlu_expect_records(test, 0, 0, "intact", 0);
 }
 
-/* Fields that are out of bounds although the checksum is right. */
+/* What is no table of devices, or none that this kernel can read. */
 static void dlu_table_test(struct kunit *test)
 {
-	struct device_liveupdate_table_ser saved, *table;
+	struct kho_table_ser saved, *table;
 
 	dlu_jump_chain(test);
 	table = dlu_table();
-	saved = *table;
+	memcpy(&saved, table, sizeof(saved));
 
 	table->compatible[13] = '2';
-	dlu_seal_table();
+	dlu_seal();
 	dlu_expect_no_restore(test, -EPROTONOSUPPORT);
-	*table = saved;
-	table->compatible[23] = '2';
-	dlu_seal_table();
-	dlu_expect_no_restore(test, -EPROTONOSUPPORT);
-	*table = saved;
+	memcpy(table, &saved, sizeof(saved));
 	table->checksum++;
 	dlu_expect_no_restore(test, -EBADMSG);
-	*table = saved;
-	table->count = DEVICE_LIVEUPDATE_MAX + 1;
-	dlu_seal_table();
+	memcpy(table, &saved, sizeof(saved));
+	table->nr_records = DEVICE_LIVEUPDATE_MAX + 1;
+	dlu_seal();
 	dlu_expect_no_restore(test, -EINVAL);
-	*table = saved;
-	table->count = 0;
-	dlu_seal_table();
-	dlu_expect_no_restore(test, -EINVAL);
-	*table = saved;
-	table->records = 0;
-	dlu_seal_table();
-	dlu_expect_no_restore(test, -EINVAL);
-	*table = saved;
+	memcpy(table, &saved, sizeof(saved));
+	dlu_seal();
 	dlu->handed.size--;
 	dlu_expect_no_restore(test, -EINVAL);
 	dlu->handed.size++;
-
-	/* More records than there are: no harm to those that there are. */
-	table->count = 1000;
-	dlu_seal_table();
-	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-	dlu_release_table(test, " table");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 3);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 997);
-	dlu_unboot();
-
-	/* Fewer: what is behind is not looked at. */
-	table->count = 2;
-	dlu_seal_table();
-	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 2);
-	dlu_unboot();
-	table->count = 3;
-	table->records += sizeof(u64);
-	dlu_seal_table();
-	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 3);
-	dlu_release_table(test, " table");
+	dlu_boot(test);
+	dlu_expect_records(test, 0, 0, "intact", 0);
 }
 
 /* An empty table is a table. */
 static void dlu_empty_table_test(struct kunit *test)
 {
 	dlu_jump_chain(test);
-	dlu_table()->count = 0;
-	dlu_table()->records = 0;
-	dlu_seal_table();
+	dlu_table()->nr_records = 0;
+	dlu_seal();
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_incoming, 0);
 	dlu_do_finish();
-	dlu_expect_released(test, " table");
+	dlu_expect_released(test, " block0 table");
 }
 
-/* Where a link of the chain leads. */
-static void dlu_link_test(struct kunit *test)
+/* A block that is missing or corrupted costs nothing that is not in it. */
+static void dlu_block_test(struct kunit *test)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct kho_block_header_ser *first, *second;
-	u64 next;
+	u64 phys;
 
 	dlu_jump_many(test);
-	first = dlu_block(0);
-	second = dlu_block(1);
-	next = first->next;
-	const u64 links[] = {
-		0, next + 8, next + KHO_BLOCK_SIZE, ~0ULL, virt_to_phys(first),
-		dlu_ser(0)->value, dlu->handed.value, second->next,
+	phys = dlu_table()->blocks[1].phys;
+	const u64 addresses[] = {
+		0, phys + 8, phys + KHO_BLOCK_SIZE, ~0ULL, dlu_ser(0)->value,
 	};
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(links); i++) {
-		first->next = links[i];
+	for (unsigned int i = 0; i < ARRAY_SIZE(addresses); i++) {
+		dlu_table()->blocks[1].phys = addresses[i];
+		dlu_seal();
 		KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-		KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_PER_BLOCK);
-		KUNIT_EXPECT_EQ(test, layer->nr_lost, DLU_MANY - DLU_PER_BLOCK);
-		/* Whose the other blocks are is not known. */
-		dlu_release_table(test, " table");
+		KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_MANY - DLU_PER_BLOCK);
+		KUNIT_EXPECT_EQ(test, layer->nr_lost, DLU_PER_BLOCK);
+		dlu_release_table(test, " block0 block2 table");
 		dlu_unboot();
 	}
-	first->next = next;
+	dlu_table()->blocks[1].phys = phys;
+	dlu_seal();
 
-	/* Their number is told by the table. */
-	first->count = 0;
-	second->count = ~0ULL;
+	dlu_block(1)->next = 0;
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
 	KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_MANY);
+	for (unsigned int i = 0; i < DLU_MANY; i++)
+		KUNIT_EXPECT_EQ(test, layer->incoming[i].corrupted,
+				i / DLU_PER_BLOCK == 1);
 	dlu_release_table(test, " block0 block1 block2 table");
 }
 
@@ -1979,7 +1919,7 @@ static void dlu_own_table_test(struct kunit *test)
 {
 	dlu_jump_chain(test);
 	dlu_ser(1)->value = dlu->handed.value;
-	dlu_seal(dlu_ser(1));
+	dlu_seal();
 	dlu_boot(test);
 	dlu_make_chain(test);
 	dlu_do_finish();
@@ -1992,7 +1932,7 @@ static void dlu_own_table_test(struct kunit *test)
 static void dlu_short_block_test(struct kunit *test)
 {
 	dlu_jump_chain(test);
-	dlu_find_memory(dlu_table()->records)->size = KHO_BLOCK_SIZE - 1;
+	dlu_find_memory(dlu_table()->blocks[0].phys)->size = KHO_BLOCK_SIZE - 1;
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 3);
 }
@@ -2015,10 +1955,11 @@ struct dlu_field {
 		_statement;						\
 	}
 
-DLU_FIELD(parent, ser->parent = ser->index + 1)
+DLU_FIELD(parent, ser->parent = 2)
 DLU_FIELD(parent_max, ser->parent = U32_MAX)
-DLU_FIELD(flags, ser->flags |= BIT(2))
+DLU_FIELD(flags, ser->flags |= BIT(3))
 DLU_FIELD(flags_max, ser->flags |= BIT(31))
+DLU_FIELD(lost, ser->flags |= DEVICE_LIVEUPDATE_SER_LOST)
 DLU_FIELD(reserved, ser->reserved = 1)
 DLU_FIELD(version, ser->version = 0)
 DLU_FIELD(no_blob, ser->flags &= ~DEVICE_LIVEUPDATE_SER_BLOB)
@@ -2031,7 +1972,6 @@ DLU_FIELD(path_compatible, ser->flags = DEVICE_LIVEUPDATE_SER_PATH;
 DLU_FIELD(compatible_long, memset(ser->compatible, 'x', sizeof(ser->compatible)))
 DLU_FIELD(compatible_empty, ser->compatible[0] = 0)
 DLU_FIELD(compatible_space, ser->compatible[5] = ' ')
-DLU_FIELD(index, ser->index++)
 DLU_FIELD(bus_long, memset(ser->bus, 'x', sizeof(ser->bus)))
 DLU_FIELD(bus_empty, ser->bus[0] = 0)
 DLU_FIELD(bus_space, ser->bus[2] = ' ')
@@ -2044,6 +1984,7 @@ static const struct dlu_field dlu_fields[] = {
 	{ "parent far behind", dlu_damage_parent_max },
 	{ "unknown flag", dlu_damage_flags },
 	{ "last flag", dlu_damage_flags_max },
+	{ "lost before the jump", dlu_damage_lost },
 	{ "reserved", dlu_damage_reserved },
 	{ "version 0", dlu_damage_version },
 	{ "size without blob", dlu_damage_no_blob },
@@ -2054,7 +1995,6 @@ static const struct dlu_field dlu_fields[] = {
 	{ "compatible not terminated", dlu_damage_compatible_long },
 	{ "compatible empty", dlu_damage_compatible_empty },
 	{ "space in compatible", dlu_damage_compatible_space },
-	{ "index", dlu_damage_index, true },
 	{ "bus not terminated", dlu_damage_bus_long, true },
 	{ "bus empty", dlu_damage_bus_empty, true },
 	{ "space in bus", dlu_damage_bus_space, true },
@@ -2077,7 +2017,7 @@ static void dlu_field_test(struct kunit *test)
 
 	dlu_jump_chain(test);
 	field->damage(dlu_ser(1));
-	dlu_seal(dlu_ser(1));
+	dlu_seal();
 	dlu_boot(test);
 	dlu_expect_records(test, field->lost ? 0 : BIT(1), field->lost ? BIT(1) : 0,
 			   field->about, 0);
@@ -2091,15 +2031,31 @@ static void dlu_field_test(struct kunit *test)
 	dlu_expect(test, field->lost ? " probe:b" : " probe:b probe:a");
 }
 
-static void dlu_damaged_test(struct kunit *test)
+/* A device is stopped if all that is said of it fits. */
+static void dlu_corrupted_test(struct kunit *test)
 {
 	dlu_jump_chain(test);
 	dlu_ser(1)->size++;
 	dlu_boot(test);
 	dlu_make_chain(test);
-	dlu_expect(test, " probe:bridge quarantine:a quarantine:b");
+	dlu_expect(test, " quarantine:bridge quarantine:a quarantine:b");
 	dlu_do_finish();
-	dlu_expect(test, " probe:b probe:a");
+	dlu_expect(test, " probe:b probe:a probe:bridge");
+}
+
+/* Otherwise it may be one that was not handed over. */
+static void dlu_corrupted_other_test(struct kunit *test)
+{
+	dlu_jump_chain(test);
+	dlu_ser(1)->fingerprint[0]++;
+	dlu_boot(test);
+	dlu_make_chain(test);
+	dlu_expect(test, " quarantine:bridge probe:a quarantine:b");
+	dlu_do_finish();
+	dlu_expect(test, " probe:b probe:bridge");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_forget_absent());
+	dlu_expect(test, "");
 }
 
 /* Two records of the same device: neither can be relied on. */
@@ -2107,11 +2063,9 @@ static void dlu_twins_test(struct kunit *test)
 {
 	struct dlu_device *c;
 
-	dlu_make_many(test, true);
-	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
-	dlu_jump(test);
+	dlu_jump_many(test);
 	strscpy_pad(dlu_ser(44)->id, dlu_ser(1)->id);
-	dlu_seal(dlu_ser(44));
+	dlu_seal();
 	dlu_boot(test);
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 1);
 	KUNIT_EXPECT_TRUE(test, device_liveupdate_layer.incoming[1].damaged);
@@ -2123,6 +2077,33 @@ static void dlu_twins_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, dlu_driven_by(c, DLU_ONE));
 	/* Whose blob it is cannot be told. */
 	dlu_expect(test, " probe:d01");
+}
+
+/* Unless one of them is corrupted, and only looks so, whichever comes first. */
+static void dlu_corrupted_twin_test(struct kunit *test)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	static const struct {
+		unsigned int intact;
+		unsigned int corrupted;
+	} twins[] = { { 1, 44 }, { 44, 1 } };
+
+	dlu_jump_many(test);
+	for (unsigned int i = 0; i < ARRAY_SIZE(twins); i++) {
+		struct device_liveupdate_ser *ser = dlu_ser(twins[i].corrupted);
+		struct device_liveupdate_ser saved = *ser;
+
+		strscpy_pad(ser->id, dlu_ser(twins[i].intact)->id);
+		KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
+		KUNIT_EXPECT_EQ(test, layer->nr_lost, 1);
+		KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_MANY - 1);
+		KUNIT_EXPECT_TRUE(test, hlist_unhashed(&layer->incoming[twins[i].corrupted].hash));
+		KUNIT_EXPECT_FALSE(test, layer->incoming[twins[i].intact].damaged);
+		KUNIT_EXPECT_EQ(test, layer->incoming[twins[i].intact].data.size,
+				dlu_ser(twins[i].intact)->size);
+		dlu_unboot();
+		*ser = saved;
+	}
 }
 
 /* 6. Who may take a device over. */
@@ -2891,8 +2872,10 @@ static void dlu_remove_prepared_test(struct kunit *test)
 
 static void dlu_remove_frozen_test(struct kunit *test)
 {
+	struct kho_table *table = &device_liveupdate_layer.table;
 	const struct device_liveupdate_ser *ser;
 	struct dlu_chain chain = dlu_make_chain(test);
+	u64 checksum;
 
 	dlu_request(test, chain.b);
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
@@ -2900,14 +2883,17 @@ static void dlu_remove_frozen_test(struct kunit *test)
 	dlu_clear_log();
 	dlu_del(chain.b);
 	dlu_expect(test, " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b");
-	/* Its record is damaged, should it be too late to stop the jump. */
+	/* Its record says so, should it be too late to stop the jump. */
 	ser = chain.b->dev.liveupdate->ser;
 	KUNIT_ASSERT_NOT_NULL(test, ser);
 	KUNIT_EXPECT_STREQ(test, ser->id, "b");
-	KUNIT_EXPECT_NE(test, ser->checksum, dlu_checksum(ser, 208));
-	KUNIT_EXPECT_EQ(test, ser->identity_checksum, dlu_checksum(ser, 128));
+	KUNIT_EXPECT_TRUE(test, ser->flags & DEVICE_LIVEUPDATE_SER_LOST);
 	ser = chain.a->dev.liveupdate->ser;
-	KUNIT_EXPECT_EQ(test, ser->checksum, dlu_checksum(ser, 208));
+	KUNIT_EXPECT_FALSE(test, ser->flags & DEVICE_LIVEUPDATE_SER_LOST);
+	/* The table can still be read. */
+	checksum = table->head->checksum;
+	kho_table_seal(table);
+	KUNIT_EXPECT_EQ(test, checksum, table->head->checksum);
 	dlu_do_thaw();
 	dlu_expect(test, " bus-thaw:a thaw:a");
 	dlu_expect_broken(test);
@@ -3129,7 +3115,8 @@ static void dlu_abandon_damaged_test(struct kunit *test)
 	device_liveupdate_abandon(&dlu_subsystem, &dlu->handed);
 	dlu_make_chain(test);
 	/* The stub is not needed: what a damaged record leads to is never freed. */
-	dlu_expect(test, " probe:bridge quarantine:a blob:a probe:a quarantine:b probe:b");
+	dlu_expect(test, " quarantine:bridge probe:bridge quarantine:a probe:a",
+		   " quarantine:b probe:b");
 	dlu_del_all();
 	dlu_unboot();
 
@@ -3281,9 +3268,10 @@ static void dlu_harmless_test(struct kunit *test)
 static void dlu_harmless_quarantined_test(struct kunit *test)
 {
 	dlu_jump_chain(test);
-	/* Damaged: it is known whose the one is, but not the other. */
-	dlu_ser(1)->size++;
-	dlu_ser(2)->id[0] ^= 1;
+	/* It is known whose the one is, but not the other. */
+	dlu_ser(1)->version = 0;
+	dlu_ser(2)->id[0] = ' ';
+	dlu_seal();
 	dlu_boot(test);
 	dlu_make_chain(test);
 	dlu_expect(test, " probe:bridge quarantine:a probe:b");
@@ -3499,8 +3487,8 @@ static void dlu_fault_restore_test(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, layer->awaiting);
 		dlu_unboot();
 	}
-	/* Records, buckets, and a bit for each record. */
-	KUNIT_EXPECT_GE(test, failed, 3);
+	/* Head and block of the table, records, buckets, and a bit for each record. */
+	KUNIT_EXPECT_GE(test, failed, 5);
 }
 
 /* Expects that everything that was handed over is freed, and nobody waits for it. */
@@ -3688,11 +3676,13 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_flip_table_test),
 	KUNIT_CASE(dlu_table_test),
 	KUNIT_CASE(dlu_empty_table_test),
-	KUNIT_CASE(dlu_link_test),
+	KUNIT_CASE(dlu_block_test),
 	KUNIT_CASE(dlu_own_table_test),
 	KUNIT_CASE(dlu_short_block_test),
 	KUNIT_CASE_PARAM(dlu_field_test, dlu_field_gen_params),
-	KUNIT_CASE(dlu_damaged_test),
+	KUNIT_CASE(dlu_corrupted_test),
+	KUNIT_CASE(dlu_corrupted_other_test),
+	KUNIT_CASE(dlu_corrupted_twin_test),
 	KUNIT_CASE(dlu_twins_test),
 	KUNIT_CASE(dlu_adopt_test),
 	KUNIT_CASE_PARAM(dlu_taker_test, dlu_taker_gen_params),

@@ -16,22 +16,20 @@
  * its bounds, memory is freed once, by one owner, and no reader goes astray.
  */
 
-#include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/device.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
-#include <linux/kho_block.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/mutate.h>
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/xxhash.h>
 
 #include "../liveupdate.h"
 
-#define DLM_PER_BLOCK	((unsigned int)DEVICE_LIVEUPDATE_PER_BLOCK)
+#define DLM_RECORD	sizeof(struct device_liveupdate_ser)
+#define DLM_PER_BLOCK	((unsigned int)KHO_TABLE_PER_BLOCK(DLM_RECORD))
 #define DLM_DEVICES	3
 #define DLM_MANY	(DLM_PER_BLOCK + 2)
 #define DLM_COMPATIBLE	"kunit,mutate"
@@ -68,14 +66,16 @@ static const struct dlm_case dlm_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(dlm_case, dlm_cases, name);
 
+static const struct luo_mutate_table dlm_table = {
+	.head		= DLM_TABLE,
+	.blocks		= DLM_FIRST,
+	.compatible	= DEVICE_LIVEUPDATE_COMPATIBLE,
+	.record_size	= DLM_RECORD,
+};
+
 static struct luo_mutate *dlm;
 static struct device *dlm_root;
 static struct liveupdate_subsystem dlm_subsystem;
-
-static bool dlm_handed_over(phys_addr_t phys, size_t size)
-{
-	return luo_mutate_handed_over(dlm, phys, size, false);
-}
 
 /* A bus whose devices do what they should. */
 
@@ -113,7 +113,7 @@ static int dlm_probe(struct device *dev)
 
 	data = device_liveupdate_adopt(dev, &version);
 	if (data && data->size)
-		luo_mutate_wrong(dlm, !dlm_handed_over(data->value, data->size),
+		luo_mutate_wrong(dlm, !kho_is_restorable(data->value, data->size),
 				 "a driver was given memory that did not arrive");
 
 	return 0;
@@ -181,11 +181,6 @@ static struct device *dlm_device(struct kunit *test, const char *name,
 
 /* The table. */
 
-static struct device_liveupdate_table_ser *dlm_table(void)
-{
-	return luo_mutate_mem(dlm, DLM_TABLE);
-}
-
 static void dlm_name(char *name, size_t size, unsigned int index)
 {
 	snprintf(name, size, "dlm%u", index);
@@ -198,7 +193,6 @@ static void dlm_record(struct device_liveupdate_ser *ser, unsigned int index)
 	strscpy(ser->bus, dlm_bus.name);
 	dlm_name(ser->id, sizeof(ser->id), index);
 	dlm_name(ser->fingerprint, sizeof(ser->fingerprint), index);
-	ser->index = index;
 	ser->parent = index < DLM_DEVICES ? index : 0;
 	if (index) {
 		strscpy(ser->compatible, DLM_COMPATIBLE);
@@ -213,27 +207,6 @@ static void dlm_record(struct device_liveupdate_ser *ser, unsigned int index)
 					     DLM_LONG_BLOB);
 		ser->size = index == 1 ? 100 : PAGE_SIZE + 1;
 	}
-	ser->identity_checksum = xxh64(ser, 128, 0);
-	ser->checksum = xxh64(ser, 208, 0);
-}
-
-static void dlm_seal_table(void)
-{
-	dlm_table()->checksum = 0;
-	dlm_table()->checksum = xxh64(dlm_table(), 40, 0);
-}
-
-static void dlm_seal_block(unsigned int area)
-{
-	const struct luo_mutate_area *block = &dlm->areas[area];
-	struct device_liveupdate_ser *ser =
-		luo_mutate_mem(dlm, area) + sizeof(struct kho_block_header_ser);
-	unsigned int nr = block->used / sizeof(*ser);
-
-	for (unsigned int i = 0; i < nr; i++, ser++) {
-		ser->identity_checksum = xxh64(ser, 128, 0);
-		ser->checksum = xxh64(ser, 208, 0);
-	}
 }
 
 static void dlm_point_out(unsigned int area, struct device_liveupdate_ser *ser)
@@ -241,7 +214,6 @@ static void dlm_point_out(unsigned int area, struct device_liveupdate_ser *ser)
 	luo_mutate_field(dlm, area, &ser->bus[17], 1);
 	luo_mutate_field(dlm, area, &ser->id[3], 1);
 	luo_mutate_field(dlm, area, &ser->fingerprint[3], 1);
-	luo_mutate_field(dlm, area, &ser->index, 4);
 	luo_mutate_field(dlm, area, &ser->parent, 4);
 	luo_mutate_field(dlm, area, &ser->flags, 4);
 	luo_mutate_field(dlm, area, &ser->compatible[12], 1);
@@ -252,43 +224,19 @@ static void dlm_point_out(unsigned int area, struct device_liveupdate_ser *ser)
 	luo_mutate_field(dlm, area, &ser->size, 8);
 }
 
-static void dlm_write_block(unsigned int area, unsigned int first,
-			    unsigned int count, u64 next)
-{
-	struct kho_block_header_ser *block = luo_mutate_mem(dlm, area);
-	struct device_liveupdate_ser *ser = (void *)(block + 1);
-
-	block->next = next;
-	block->count = count;
-	luo_mutate_field(dlm, area, &block->next, 8);
-	luo_mutate_field(dlm, area, &block->count, 8);
-	for (unsigned int i = 0; i < count; i++, ser++) {
-		dlm_record(ser, first + i);
-		if (i < DLM_DEVICES)
-			dlm_point_out(area, ser);
-	}
-	dlm->areas[area].used = (void *)ser - (void *)block;
-}
-
 static void dlm_write(unsigned int count)
 {
-	struct device_liveupdate_table_ser *table = dlm_table();
-	unsigned int first = min(count, DLM_PER_BLOCK);
+	luo_mutate_write_table(dlm, &dlm_table, count);
+	for (unsigned int i = 0; i < count; i++) {
+		unsigned int area;
+		struct device_liveupdate_ser *ser =
+			luo_mutate_record(dlm, &dlm_table, i, &area);
 
-	*table = (struct device_liveupdate_table_ser){
-		.compatible = DEVICE_LIVEUPDATE_COMPATIBLE,
-		.count = count,
-		.records = luo_mutate_phys(dlm, DLM_FIRST),
-	};
-	dlm->areas[DLM_TABLE].used = sizeof(*table);
-	luo_mutate_field(dlm, DLM_TABLE, &table->count, 4);
-	luo_mutate_field(dlm, DLM_TABLE, &table->records, 8);
-	dlm_seal_table();
-
-	dlm_write_block(DLM_FIRST, 0, first, count == first ? 0 :
-			luo_mutate_phys(dlm, DLM_SECOND));
-	if (count > first)
-		dlm_write_block(DLM_SECOND, first, count - first, 0);
+		dlm_record(ser, i);
+		if (i % DLM_PER_BLOCK < DLM_DEVICES)
+			dlm_point_out(area, ser);
+	}
+	luo_mutate_seal_table(dlm, &dlm_table);
 	memset(luo_mutate_mem(dlm, DLM_OTHER), 0, PAGE_SIZE);
 }
 
@@ -300,13 +248,14 @@ static bool dlm_sane(const struct device_liveupdate_incoming *incoming,
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 	struct device_liveupdate_ser want;
 
-	if (ser->index != index ||
-	    strnlen(ser->bus, sizeof(ser->bus)) == sizeof(ser->bus) ||
+	if (strnlen(ser->bus, sizeof(ser->bus)) == sizeof(ser->bus) ||
 	    strnlen(ser->id, sizeof(ser->id)) == sizeof(ser->id))
 		return false;
 	if (incoming->damaged)
 		return !incoming->data.size;
-	if (ser->parent > ser->index ||
+	if (incoming->corrupted)
+		return false;
+	if (ser->parent > index ||
 	    strnlen(ser->compatible, sizeof(ser->compatible)) ==
 	    sizeof(ser->compatible))
 		return false;
@@ -349,7 +298,7 @@ static void dlm_appear(struct kunit *test)
 	device_liveupdate_finish(&dlm_subsystem,
 				 &(struct liveupdate_data){
 					.value = luo_mutate_phys(dlm, DLM_TABLE),
-					.size = sizeof(*dlm_table()),
+					.size = dlm->areas[DLM_TABLE].used,
 				 });
 	device_liveupdate_flush();
 	for (unsigned int i = DLM_DEVICES; i--; )
@@ -372,7 +321,7 @@ static void dlm_boot(struct kunit *test, bool sealed)
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_data data = {
 		.value = luo_mutate_phys(dlm, DLM_TABLE),
-		.size = sizeof(struct device_liveupdate_table_ser),
+		.size = dlm->areas[DLM_TABLE].used,
 	};
 	bool empty;
 	int err;
@@ -419,11 +368,8 @@ static void dlm_table_test(struct kunit *test)
 	while (luo_mutate_next(dlm)) {
 		dlm_write(dlm->image % 16 ? DLM_DEVICES : DLM_MANY);
 		luo_mutate_damage(dlm);
-		if (what->sealed) {
-			dlm_seal_block(DLM_FIRST);
-			dlm_seal_block(DLM_SECOND);
-			dlm_seal_table();
-		}
+		if (what->sealed)
+			luo_mutate_seal_table(dlm, &dlm_table);
 		dlm_boot(test, what->sealed);
 	}
 }
@@ -459,8 +405,6 @@ static int dlm_init(struct kunit *test)
 	if (!dlm)
 		return -ENOMEM;
 	test->priv = dlm;
-	kunit_activate_static_stub(test, device_liveupdate_handed_over,
-				   dlm_handed_over);
 
 	return 0;
 }

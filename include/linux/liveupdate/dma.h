@@ -90,7 +90,6 @@
 
 struct device;
 struct dma_liveupdate_incoming;
-struct dma_liveupdate_ser;
 struct folio;
 
 /**
@@ -115,7 +114,7 @@ struct dma_liveupdate_buffer {
 	struct hlist_node node;
 	struct hlist_node named;
 	struct list_head member;
-	struct dma_liveupdate_ser *ser;
+	u32 record;
 	struct dma_liveupdate_incoming *incoming;
 };
 

@@ -7,6 +7,7 @@
 #ifndef _LINUX_LIVEUPDATE_MUTATE_H
 #define _LINUX_LIVEUPDATE_MUTATE_H
 
+#include <linux/kho/abi/table.h>
 #include <linux/prandom.h>
 #include <linux/types.h>
 
@@ -70,6 +71,20 @@ struct luo_mutate {
 	long free;
 };
 
+/**
+ * struct luo_mutate_table - a table in an image
+ * @head: area of its head.
+ * @blocks: area of its first block; those of the others follow.
+ * @compatible: name of what is in the records.
+ * @record_size: bytes of a record.
+ */
+struct luo_mutate_table {
+	unsigned int head;
+	unsigned int blocks;
+	const char *compatible;
+	u32 record_size;
+};
+
 void luo_mutate_begin(struct luo_mutate *mutate, struct kunit *test,
 		      unsigned int share);
 unsigned int luo_mutate_area(struct luo_mutate *mutate, unsigned int order);
@@ -78,11 +93,16 @@ void *luo_mutate_mem(const struct luo_mutate *mutate, unsigned int area);
 u64 luo_mutate_phys(const struct luo_mutate *mutate, unsigned int area);
 void luo_mutate_field(struct luo_mutate *mutate, unsigned int area,
 		      const void *field, size_t size);
+void luo_mutate_write_table(struct luo_mutate *mutate,
+			    const struct luo_mutate_table *table, u32 nr_records);
+void *luo_mutate_record(const struct luo_mutate *mutate,
+			const struct luo_mutate_table *table, u32 position,
+			unsigned int *area);
+void luo_mutate_seal_table(const struct luo_mutate *mutate,
+			   const struct luo_mutate_table *table);
 void luo_mutate_damage(struct luo_mutate *mutate);
 bool luo_mutate_reserved(const struct luo_mutate *mutate, unsigned int area);
 unsigned int luo_mutate_nr_reserved(const struct luo_mutate *mutate);
-bool luo_mutate_handed_over(const struct luo_mutate *mutate, phys_addr_t phys,
-			    size_t size, bool exact);
 bool luo_mutate_wrong(struct luo_mutate *mutate, bool wrong, const char *what);
 void luo_mutate_end(struct luo_mutate *mutate);
 

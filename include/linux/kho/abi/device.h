@@ -10,11 +10,9 @@
  * layout of the structures below needs a new %DEVICE_LIVEUPDATE_COMPATIBLE and a
  * new version of the participant.
  *
- * The blob of the participant is &struct device_liveupdate_table_ser. It carries
- * the physical address of the first block of a chain as described in
- * include/linux/kho/abi/block.h; each block but the last is full and holds
- * %DEVICE_LIVEUPDATE_PER_BLOCK records. Records stand in the order of
- * devices_kset, so that a device comes after its parent and its suppliers.
+ * The blob of the participant is the head of a table as described in
+ * include/linux/kho/abi/table.h. Records stand in the order of devices_kset, so that
+ * a device comes after its parent and its suppliers.
  *
  * A device is known by the name of its bus, by an @id that the bus chose because
  * it names the same hardware in the next kernel, and by a @fingerprint of that
@@ -22,12 +20,10 @@
  * driver chose for what it saved. Names of drivers, names of devices and numbers
  * given in the order of enumeration are not handed over.
  *
- * A checksum is the lower half of XXH64 with the seed 0, which costs a small part of
- * what a CRC costs, and is taken for every device. Each record has its own, so that a
- * damaged one costs one device. @identity_checksum covers what comes before it and
- * serves one purpose: if @checksum does not match but @identity_checksum does, it is
- * known which device must not go on. The address and size of the chain are guarded by
- * @checksum of the table, the position of a record by @index in it.
+ * A device that was lost when it was too late to stop the jump is marked so, because
+ * it may run. If a block of the table is corrupted, what its records say is unverified.
+ * The bus, @id and @fingerprint that are in such a record serve one purpose: a device
+ * to which all three of them apply must not go on.
  */
 
 #ifndef _LINUX_KHO_ABI_DEVICE_H
@@ -35,12 +31,11 @@
 
 #include <linux/bits.h>
 #include <linux/build_bug.h>
-#include <linux/kho/abi/block.h>
+#include <linux/kho/abi/table.h>
 #include <linux/stddef.h>
 #include <linux/types.h>
 
 #define DEVICE_LIVEUPDATE_COMPATIBLE	"luo-devices-v1"
-#define DEVICE_LIVEUPDATE_COMPAT_LEN	24
 
 /* Longest name of a bus, with the terminating zero, and so on. */
 #define DEVICE_LIVEUPDATE_BUS_LEN		24
@@ -51,25 +46,13 @@
 /* More devices than that are not handed over at once. */
 #define DEVICE_LIVEUPDATE_MAX			131072
 
-/**
- * struct device_liveupdate_table_ser - head of the table of devices
- * @compatible: %DEVICE_LIVEUPDATE_COMPATIBLE, padded with zeroes.
- * @count: number of records, at most %DEVICE_LIVEUPDATE_MAX.
- * @checksum: checksum over this struct with @checksum taken as 0.
- * @records: physical address of the first block, 0 if @count is 0.
- */
-struct device_liveupdate_table_ser {
-	char compatible[DEVICE_LIVEUPDATE_COMPAT_LEN];
-	u32 count;
-	u32 checksum;
-	u64 records;
-} __packed;
-
-/* Flags of a record. A record with any other bit set is damaged. */
+/* Flags of a record. A record with any other bit set is not valid. */
 #define DEVICE_LIVEUPDATE_SER_PATH	BIT(0)
 #define DEVICE_LIVEUPDATE_SER_BLOB	BIT(1)
+#define DEVICE_LIVEUPDATE_SER_LOST	BIT(2)
 #define DEVICE_LIVEUPDATE_SER_FLAGS	(DEVICE_LIVEUPDATE_SER_PATH | \
-					 DEVICE_LIVEUPDATE_SER_BLOB)
+					 DEVICE_LIVEUPDATE_SER_BLOB | \
+					 DEVICE_LIVEUPDATE_SER_LOST)
 
 /**
  * struct device_liveupdate_ser - a device that is handed over
@@ -77,10 +60,8 @@ struct device_liveupdate_table_ser {
  * @id: identity on the bus, unique among the devices of the bus.
  * @fingerprint: what tells this hardware from other hardware at the same place;
  *	its meaning is the bus's.
- * @index: position in the table, from 0.
  * @parent: 1 + position of the nearest ancestor in the table, 0 if there is
- *	none. At most @index.
- * @identity_checksum: checksum over all fields above.
+ *	none. At most the position of the record.
  * @flags: DEVICE_LIVEUPDATE_SER_* bits.
  * @compatible: what the driver must be compatible with. Empty if
  *	%DEVICE_LIVEUPDATE_SER_PATH is set: such a device was kept alive for the
@@ -90,7 +71,6 @@ struct device_liveupdate_table_ser {
  * @value: physical address of a preserved folio if %DEVICE_LIVEUPDATE_SER_BLOB is
  *	set, otherwise a plain value.
  * @size: bytes at @value that hold data, 0 for a plain value.
- * @checksum: checksum over all fields above.
  *
  * Strings are terminated and padded with zeroes.
  */
@@ -98,27 +78,16 @@ struct device_liveupdate_ser {
 	char bus[DEVICE_LIVEUPDATE_BUS_LEN];
 	char id[DEVICE_LIVEUPDATE_ID_LEN];
 	u8 fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN];
-	u32 index;
 	u32 parent;
-	u32 identity_checksum;
 	u32 flags;
 	char compatible[DEVICE_LIVEUPDATE_DRIVER_LEN];
 	u32 version;
 	u32 reserved;
 	u64 value;
 	u64 size;
-	u32 checksum;
 } __packed;
 
-#define DEVICE_LIVEUPDATE_PER_BLOCK \
-	((KHO_BLOCK_SIZE - sizeof(struct kho_block_header_ser)) / \
-	 sizeof(struct device_liveupdate_ser))
-
-static_assert(sizeof(DEVICE_LIVEUPDATE_COMPATIBLE) <=
-	      DEVICE_LIVEUPDATE_COMPAT_LEN);
-static_assert(sizeof(struct device_liveupdate_table_ser) == 40);
-static_assert(sizeof(struct device_liveupdate_ser) == 212);
-static_assert(offsetof(struct device_liveupdate_ser, identity_checksum) == 128);
-static_assert(offsetof(struct device_liveupdate_ser, checksum) == 208);
+static_assert(sizeof(struct device_liveupdate_ser) == 200);
+static_assert(offsetof(struct device_liveupdate_ser, value) == 184);
 
 #endif /* _LINUX_KHO_ABI_DEVICE_H */
