@@ -76,7 +76,8 @@ struct luo_incoming {
  *	open while another one begins.
  * @kho_name: name of the KHO subtree, NULL if the table is not published.
  * @timeline: where to record what takes how long, or NULL.
- * @announce: called after each change of @state, without @lock; may be NULL.
+ * @announce: called after each change of @state, without @lock; may be NULL. Read
+ *	without @lock.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @table: outgoing table, from prepare until cancel.
  * @incoming: records of the previous kernel, in table order.
@@ -145,6 +146,7 @@ struct luo_machine {
 };
 
 /* luo_state.c */
+const char *luo_state_name(enum liveupdate_state state);
 void luo_machine_init(struct luo_machine *machine);
 int luo_machine_prepare(struct luo_machine *machine);
 int luo_machine_cancel(struct luo_machine *machine);
@@ -157,6 +159,8 @@ void luo_machine_invalidate(struct luo_machine *machine,
 int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 			size_t size);
 
+/* luo_progress.c */
+void luo_progress_init(struct luo_machine *machine);
 const char *luo_step_name(enum luo_step step);
 void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
 			const char *name);
@@ -200,6 +204,19 @@ ssize_t luo_subsystems_show(struct luo_machine *machine, char **text);
 void __init luo_subsystems_abandon(const struct luo_subsystem_ser *records,
 				   unsigned int count);
 void __init luo_subsystems_add_builtin(struct luo_machine *machine);
+
+/* luo_system.c */
+extern struct luo_machine luo_system;
+
+/* luo_pm.c */
+#ifdef CONFIG_PM_SLEEP
+int luo_pm_register(void);
+#else
+static inline int luo_pm_register(void)
+{
+	return 0;
+}
+#endif
 
 /* luo_test_participant.c */
 #ifdef CONFIG_LIVEUPDATE_SUBSYSTEM_TEST

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Progress of a transition
+ *
+ * Who runs, since when, until when, and what failed last: what "transition" and
+ * last_failed_* show, and what the log says of those who are late.
+ *
+ * Deadlines
+ *   prepare_timeout_ms bounds all of PREPARE and, separately, all of FREEZE. A
+ *   callback cannot be interrupted. When time is up, the participant that runs
+ *   is named with its stack in the log; once it returns the step is undone and
+ *   fails with -ETIMEDOUT. One that never returns keeps the machine busy, and
+ *   "transition" says who it is. A participant of many parts (luo_parts.c) is
+ *   told between two of them, and both messages name the part.
+ *
+ * Context: readers take &luo_machine.progress_lock, which is innermost and never held
+ * over a callback. Transitions are begun and ended under &luo_machine.lock.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cleanup.h>
+#include <linux/jiffies.h>
+#include <linux/lockdep.h>
+#include <linux/printk.h>
+#include <linux/sched/debug.h>
+#include <linux/sched/task.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+
+#include "luo_machine.h"
+
+static const char *const luo_step_names[] = {
+	[LUO_STEP_NONE]		= "none",
+	[LUO_STEP_PREPARE]	= "prepare",
+	[LUO_STEP_CANCEL]	= "cancel",
+	[LUO_STEP_FREEZE]	= "freeze",
+	[LUO_STEP_THAW]		= "thaw",
+	[LUO_STEP_RESTORE]	= "restore",
+	[LUO_STEP_FINISH]	= "finish",
+};
+
+/**
+ * luo_step_name() - name of a step for people
+ * @step: the step
+ *
+ * Context: any.
+ * Return: a constant string.
+ */
+const char *luo_step_name(enum luo_step step)
+{
+	return luo_step_names[step];
+}
+
+static void luo_watchdog(struct work_struct *work)
+{
+	struct luo_machine *machine = container_of(to_delayed_work(work),
+						   struct luo_machine, watchdog);
+	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	char part[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	struct task_struct *task;
+	enum luo_step step;
+
+	scoped_guard(spinlock, &machine->progress_lock) {
+		step = machine->step;
+		task = machine->task ? get_task_struct(machine->task) : NULL;
+		strscpy(name, machine->name);
+		strscpy(part, machine->part ?: "");
+	}
+	if (!task)
+		return;
+
+	/* What is undone already cannot be hurried. */
+	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE) {
+		pr_err("%s%s%s%s%s exceeds prepare_timeout_ms, to be undone when it returns\n",
+		       name, name[0] ? ": " : "", part, part[0] ? ": " : "",
+		       luo_step_name(step));
+		sched_show_task(task);
+	}
+	put_task_struct(task);
+}
+
+/**
+ * luo_progress_enter() - a participant is about to be called
+ * @machine: the machine
+ * @step: the step
+ * @name: name of the participant
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ */
+void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
+			const char *name)
+{
+	guard(spinlock)(&machine->progress_lock);
+	machine->step = step;
+	machine->task = current;
+	machine->part = NULL;
+	strscpy(machine->name, name);
+}
+
+/**
+ * luo_progress_leave() - the participant returned
+ * @machine: the machine
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ */
+void luo_progress_leave(struct luo_machine *machine)
+{
+	guard(spinlock)(&machine->progress_lock);
+	machine->name[0] = '\0';
+	machine->part = NULL;
+}
+
+/**
+ * luo_progress_part() - the participant turns to one of its parts
+ * @machine: the machine
+ * @name: name of the part, valid until the next call, or NULL for none
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ * Return: the step in progress; LUO_STEP_NONE, and nothing happened, if the
+ * caller is not in a callback of this machine.
+ */
+enum luo_step luo_progress_part(struct luo_machine *machine, const char *name)
+{
+	/* Nobody else makes it current, or changes it while it is. */
+	if (READ_ONCE(machine->task) != current)
+		return LUO_STEP_NONE;
+
+	guard(spinlock)(&machine->progress_lock);
+	machine->part = name;
+
+	return machine->step;
+}
+
+/**
+ * luo_progress_show() - say what is in progress, as "transition" does
+ * @machine: the machine
+ * @buf: a page
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ * Return: bytes written.
+ */
+ssize_t luo_progress_show(struct luo_machine *machine, char *buf)
+{
+	guard(spinlock)(&machine->progress_lock);
+	if (machine->step == LUO_STEP_NONE)
+		return sysfs_emit(buf, "idle\n");
+
+	return sysfs_emit(buf, "%s%s%s%s%s\n", luo_step_name(machine->step),
+			  machine->name[0] ? " " : "", machine->name,
+			  machine->part ? " " : "", machine->part ?: "");
+}
+
+/**
+ * luo_progress_late() - is the walk past its deadline?
+ * @machine: the machine
+ *
+ * Context: &luo_machine.lock held.
+ * Return: true if it is.
+ */
+bool luo_progress_late(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	return machine->watched && time_after(jiffies, machine->deadline);
+}
+
+static void luo_unwatch(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (machine->watched) {
+		cancel_delayed_work_sync(&machine->watchdog);
+		machine->watched = false;
+	}
+}
+
+/**
+ * luo_transition_begin() - participants are about to be called
+ * @machine: the machine
+ * @step: the step
+ * @watched: the step has a deadline
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
+			  bool watched)
+{
+	u32 timeout_ms = READ_ONCE(machine->timeout_ms);
+	unsigned long delay = msecs_to_jiffies(timeout_ms);
+
+	luo_unwatch(machine);
+	luo_progress_enter(machine, step, "");
+	machine->watched = watched && timeout_ms;
+	if (machine->watched) {
+		machine->deadline = jiffies + delay;
+		/* Unbound, for a participant that hogs this CPU. */
+		queue_delayed_work(system_dfl_wq, &machine->watchdog, delay + 1);
+	}
+}
+
+/**
+ * luo_transition_end() - no participant is called any more
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_transition_end(struct luo_machine *machine)
+{
+	luo_unwatch(machine);
+
+	guard(spinlock)(&machine->progress_lock);
+	machine->step = LUO_STEP_NONE;
+	machine->task = NULL;
+	machine->name[0] = '\0';
+	machine->part = NULL;
+}
+
+/**
+ * luo_fail() - remember a failure for last_failed_*
+ * @machine: the machine
+ * @step: step that failed
+ * @name: participant that failed, may be empty
+ * @error: its error, negative
+ *
+ * Context: any. Takes &luo_machine.progress_lock.
+ */
+void luo_fail(struct luo_machine *machine, enum luo_step step,
+	      const char *name, int error)
+{
+	pr_err("%s%s%s failed: %pe\n", name, *name ? ": " : "",
+	       luo_step_name(step), ERR_PTR(error));
+
+	guard(spinlock)(&machine->progress_lock);
+	machine->failed_step = step;
+	machine->failed_errno = error;
+	strscpy(machine->failed_name, name);
+}
+
+/**
+ * luo_progress_init() - nothing is in progress, and nothing has failed
+ * @machine: zeroed memory
+ *
+ * Context: any.
+ */
+void luo_progress_init(struct luo_machine *machine)
+{
+	spin_lock_init(&machine->progress_lock);
+	INIT_DELAYED_WORK(&machine->watchdog, luo_watchdog);
+}

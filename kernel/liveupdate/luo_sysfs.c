@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Files of live update
+ *
+ * What is in /sys/kernel/liveupdate, described in
+ * Documentation/ABI/testing/sysfs-kernel-liveupdate, apart from what participants
+ * add. Changes of the state are announced from here. The files are there unless live
+ * update is switched off.
+ */
+
+#include <linux/capability.h>
+#include <linux/cleanup.h>
+#include <linux/ctype.h>
+#include <linux/device.h>
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/liveupdate.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+
+#include "luo_internal.h"
+#include "luo_machine.h"
+
+static struct kobject *luo_kobject;
+
+/**
+ * liveupdate_kobject() - /sys/kernel/liveupdate, for files of participants
+ *
+ * Context: late_initcall_sync or later.
+ * Return: the kobject, or NULL if live update is off.
+ */
+struct kobject *liveupdate_kobject(void)
+{
+	return luo_kobject;
+}
+
+/**
+ * liveupdate_parse_bool() - what was written to a file of live update
+ * @buf: the text
+ * @count: its length in bytes
+ *
+ * Context: any.
+ * Return: 0 or 1; -EINVAL for anything but exactly that digit, with or without a
+ * line end.
+ */
+int liveupdate_parse_bool(const char *buf, size_t count)
+{
+	if (count == 2 && buf[1] == '\n')
+		count = 1;
+	if (count != 1 || (*buf != '0' && *buf != '1'))
+		return -EINVAL;
+
+	return *buf - '0';
+}
+
+/* Tell those who poll the state, and udev. */
+static void luo_announce(struct luo_machine *machine)
+{
+	char state[32];
+	char *envp[2] = { state };
+	struct device *dev = luo_device();
+
+	sysfs_notify(luo_kobject, NULL, "state");
+	if (IS_ERR_OR_NULL(dev))
+		return;
+	snprintf(state, sizeof(state), "LIVEUPDATE_STATE=%s",
+		 luo_state_name(machine->state));
+	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
+}
+
+static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%s\n", luo_state_name(liveupdate_get_state()));
+}
+
+static ssize_t transition_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return luo_progress_show(&luo_system, buf);
+}
+
+static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	int value, err;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	value = liveupdate_parse_bool(buf, count);
+	if (value < 0)
+		return value;
+
+	err = value ? luo_machine_prepare(&luo_system) :
+		      luo_machine_cancel(&luo_system);
+
+	return err ?: count;
+}
+
+static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *buf, size_t count)
+{
+	int err;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	if (liveupdate_parse_bool(buf, count) != 1)
+		return -EINVAL;
+
+	err = luo_machine_finish(&luo_system);
+
+	return err ?: count;
+}
+
+static ssize_t rehearse_store(struct kobject *kobj,
+			      struct kobj_attribute *attr,
+			      const char *buf, size_t count)
+{
+	int err;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	if (liveupdate_parse_bool(buf, count) != 1)
+		return -EINVAL;
+
+	err = luo_machine_rehearse(&luo_system);
+
+	return err ?: count;
+}
+
+static ssize_t prepare_timeout_ms_show(struct kobject *kobj,
+				       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(luo_system.timeout_ms));
+}
+
+static ssize_t prepare_timeout_ms_store(struct kobject *kobj,
+					struct kobj_attribute *attr,
+					const char *buf, size_t count)
+{
+	u32 timeout_ms;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	if (strlen(buf) != count || !isdigit(*buf) ||
+	    kstrtou32(buf, 10, &timeout_ms) || timeout_ms > INT_MAX)
+		return -EINVAL;
+
+	ACQUIRE(mutex_try, lock)(&luo_system.lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+	WRITE_ONCE(luo_system.timeout_ms, timeout_ms);
+
+	return count;
+}
+
+static ssize_t last_failed_step_show(struct kobject *kobj,
+				     struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n",
+			  luo_step_name(READ_ONCE(luo_system.failed_step)));
+}
+
+static ssize_t last_failed_name_show(struct kobject *kobj,
+				     struct kobj_attribute *attr, char *buf)
+{
+	guard(spinlock)(&luo_system.progress_lock);
+
+	return sysfs_emit(buf, "%s\n", luo_system.failed_name);
+}
+
+static ssize_t last_failed_errno_show(struct kobject *kobj,
+				      struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(luo_system.failed_errno));
+}
+
+static ssize_t memory_map_show(struct kobject *kobj,
+			       struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", IS_ENABLED(CONFIG_KEXEC_HANDOVER_MAP) ?
+			  "present" : "firmware");
+}
+
+/* Not a text attribute, because the list may be longer than a page. */
+static ssize_t participants_read(struct file *file, struct kobject *kobj,
+				 const struct bin_attribute *attr, char *buf,
+				 loff_t offset, size_t count)
+{
+	char *text __free(kvfree) = NULL;
+	ssize_t size;
+
+	size = luo_subsystems_show(&luo_system, &text);
+	if (size < 0)
+		return size;
+
+	return memory_read_from_buffer(buf, count, &offset, text, size);
+}
+
+static struct kobj_attribute state_attr = __ATTR_RO(state);
+static struct kobj_attribute transition_attr = __ATTR_RO(transition);
+static struct kobj_attribute prepare_attr = __ATTR_WO(prepare);
+static struct kobj_attribute finish_attr = __ATTR_WO(finish);
+static struct kobj_attribute rehearse_attr = __ATTR_WO(rehearse);
+static struct kobj_attribute timeout_attr = __ATTR_RW(prepare_timeout_ms);
+static struct kobj_attribute failed_step_attr = __ATTR_RO(last_failed_step);
+static struct kobj_attribute failed_name_attr = __ATTR_RO(last_failed_name);
+static struct kobj_attribute failed_errno_attr = __ATTR_RO(last_failed_errno);
+static struct kobj_attribute memory_map_attr = __ATTR_RO(memory_map);
+
+static struct attribute *luo_attrs[] = {
+	&state_attr.attr,
+	&transition_attr.attr,
+	&prepare_attr.attr,
+	&finish_attr.attr,
+	&rehearse_attr.attr,
+	&timeout_attr.attr,
+	&failed_step_attr.attr,
+	&failed_name_attr.attr,
+	&failed_errno_attr.attr,
+	&memory_map_attr.attr,
+	NULL
+};
+
+static const BIN_ATTR_RO(participants, 0);
+
+static const struct bin_attribute *const luo_bin_attrs[] = {
+	&bin_attr_participants,
+	NULL
+};
+
+static const struct attribute_group luo_group = {
+	.attrs = luo_attrs,
+	.bin_attrs = luo_bin_attrs,
+};
+
+static int __init luo_sysfs_init(void)
+{
+	struct kobject *kobj;
+	int err;
+
+	if (!liveupdate_enabled())
+		return 0;
+
+	kobj = kobject_create_and_add("liveupdate", kernel_kobj);
+	if (!kobj)
+		return -ENOMEM;
+
+	err = sysfs_create_group(kobj, &luo_group);
+	if (err)
+		goto err_put;
+	err = luo_pm_register();
+	if (err)
+		goto err_put;
+	luo_kobject = kobj;
+	WRITE_ONCE(luo_system.announce, luo_announce);
+
+	return 0;
+
+err_put:
+	kobject_put(kobj);
+	return err;
+}
+late_initcall(luo_sysfs_init);

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: The machine of the system
+ *
+ * There is one machine (luo_state.c) for the system. Here is what participants, and
+ * upstream's part of the Live Update Orchestrator, know of it.
+ *
+ * In the next kernel luo_state_early_init() looks for handed-over data right
+ * after the sessions did, before any device is probed, also where live update
+ * is switched off: then the data is reported and stays reserved, and built-in
+ * participants that could restore theirs make harmless what it describes.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cleanup.h>
+#include <linux/init.h>
+#include <linux/kexec.h>
+#include <linux/kexec_handover.h>
+#include <linux/liveupdate.h>
+#include <linux/slab.h>
+
+#include "luo_internal.h"
+#include "luo_machine.h"
+
+struct luo_machine luo_system = {
+	.kho_name = LUO_SUBSYSTEMS_KHO_NAME,
+};
+
+/**
+ * liveupdate_get_state() - state of the machine
+ *
+ * Correct from early_initcall on, before any device is probed. It may change
+ * at once, unless the caller is a callback of a participant.
+ *
+ * Context: any.
+ * Return: the state.
+ */
+enum liveupdate_state liveupdate_get_state(void)
+{
+	return READ_ONCE(luo_system.state);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_get_state, "LIVEUPDATE");
+
+/**
+ * liveupdate_invalidate() - what a participant prepared has become void
+ * @subsystem: the participant; its prepare has succeeded, its cancel was not
+ *	called
+ * @error: why, negative, for last_failed_errno
+ *
+ * All of the preparation is cancelled, once no transition is in progress any
+ * more; @subsystem is told by its cancel callback, as everybody is. Until then
+ * it refuses to freeze.
+ *
+ * Context: any.
+ */
+void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error)
+{
+	luo_machine_invalidate(&luo_system, subsystem, error);
+}
+
+/**
+ * liveupdate_part_begin() - a part of a participant is about to be worked on
+ * @parts: the account, zeroed before the first part
+ * @name: name of the part, valid until liveupdate_part_end()
+ *
+ * Context: any in which a spinlock can be taken, except interrupts. Anywhere but
+ * in a callback of the participant only the account is kept.
+ */
+void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name)
+{
+	luo_part_begin(&luo_system, parts, name);
+}
+
+/**
+ * liveupdate_part_end() - the work on the part is done
+ * @parts: the account, after liveupdate_part_begin()
+ * @error: what it ended with
+ *
+ * Context: as liveupdate_part_begin().
+ * Return: @error if it is not 0; -ETIMEDOUT if this is a prepare or freeze
+ * callback and time is up, so that the participant undoes its parts and returns
+ * that; otherwise 0.
+ */
+int liveupdate_part_end(struct liveupdate_parts *parts, int error)
+{
+	return luo_part_end(&luo_system, parts, error);
+}
+
+/**
+ * liveupdate_parts_record() - write how long the parts took to the timeline
+ * @subsystem: the participant
+ * @parts: the account, after all parts
+ *
+ * Context: as liveupdate_part_begin(). Nothing is written anywhere but in a
+ * callback of the participant.
+ */
+void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
+			     const struct liveupdate_parts *parts)
+{
+	luo_parts_record(&luo_system, subsystem, parts);
+}
+
+/**
+ * liveupdate_register_subsystem() - register the participant of a module
+ * @subsystem: the participant, on %LIVEUPDATE_LEVEL_WORKLOAD
+ *
+ * If the previous kernel handed data to it, it restores it now. Registering
+ * while the machine is prepared succeeds and joins the next prepare. A module
+ * does this last in its init function.
+ *
+ * Context: May sleep. Not from a callback of a participant.
+ * Return: 0; -EOPNOTSUPP if live update is off; -EINVAL if the description is
+ * malformed or has another level; -EEXIST if the name is taken. That restoring
+ * failed is not an error of registering.
+ */
+int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem)
+{
+	if (!liveupdate_enabled())
+		return -EOPNOTSUPP;
+	if (subsystem->desc->level != LIVEUPDATE_LEVEL_WORKLOAD)
+		return -EINVAL;
+
+	return luo_subsystem_add(&luo_system, subsystem);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_register_subsystem, "LIVEUPDATE");
+
+/**
+ * liveupdate_unregister_subsystem() - unregister the participant of a module
+ * @subsystem: the participant, registered
+ *
+ * Context: May sleep. Not from a callback of a participant.
+ */
+void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
+{
+	luo_subsystem_remove(&luo_system, subsystem);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_unregister_subsystem, "LIVEUPDATE");
+
+/* A kernel that jumps back freezes nothing, and must find nothing to freeze. */
+static int luo_refuse_jump_back(struct luo_machine *machine)
+{
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+	if (machine->state == LIVEUPDATE_STATE_NORMAL)
+		return 0;
+
+	pr_err("a kexec image that jumps back is refused during a live update\n");
+
+	return -EINVAL;
+}
+
+/**
+ * luo_state_freeze() - freeze for the jump into kexec_image
+ *
+ * Context: reboot(2), with system_transition_mutex and the kexec lock held.
+ * Return: 0; -EINVAL if prepared and kexec_image cannot receive state, or if
+ * kexec_image will jump back and the state is not normal; -EBUSY during a
+ * transition; otherwise as luo_subsystems_freeze().
+ */
+int luo_state_freeze(void)
+{
+	if (kexec_image->preserve_context)
+		return luo_refuse_jump_back(&luo_system);
+
+	return luo_machine_freeze(&luo_system, kexec_image->file_mode &&
+						kexec_image->kho.fdt);
+}
+
+/**
+ * luo_state_thaw() - undo luo_state_freeze()
+ * @err: why the jump cannot happen, which no participant is to blame for
+ *
+ * Context: reboot(2), with system_transition_mutex and the kexec lock held.
+ */
+void luo_state_thaw(int err)
+{
+	luo_fail(&luo_system, LUO_STEP_FREEZE, "", err);
+	luo_machine_thaw(&luo_system);
+}
+
+/* Live update is off here, but the previous kernel did not know. */
+static int __init luo_report_unused(phys_addr_t phys, size_t size)
+{
+	struct luo_subsystem_ser *records __free(kvfree) = NULL;
+	struct kho_table_incoming table;
+	unsigned int count;
+	int err;
+
+	err = luo_handover_read(&table, phys, size, &records, &count);
+	if (err)
+		return err;
+
+	kho_table_close(&table);
+	pr_warn("live update is off: what %u participants handed over stays reserved until the next boot\n",
+		count);
+	for (unsigned int i = 0; i < count; i++)
+		pr_warn("%s: version %u, %s, %llu bytes\n", records[i].name,
+			records[i].version,
+			records[i].flags & LUO_SUBSYSTEM_SER_MANDATORY ?
+			"mandatory" : "optional", records[i].size);
+	luo_subsystems_abandon(records, count);
+
+	return 0;
+}
+
+/**
+ * luo_state_early_init() - look for what the previous kernel left
+ *
+ * Context: early_initcall, after the sessions' own data was looked for.
+ */
+void __init luo_state_early_init(void)
+{
+	phys_addr_t phys;
+	size_t size;
+	int err;
+
+	luo_machine_init(&luo_system);
+	luo_test_early_init();
+	if (liveupdate_enabled()) {
+		luo_timeline_early_init(&luo_system);
+		luo_subsystems_add_builtin(&luo_system);
+	}
+
+	err = kho_retrieve_subtree(LUO_SUBSYSTEMS_KHO_NAME, &phys, &size);
+	if (err == -ENOENT)
+		return;
+
+	if (!err && liveupdate_enabled()) {
+		luo_timeline_arrive();
+		err = luo_machine_restore(&luo_system, phys, size);
+		luo_timeline_arrived(!err);
+	} else if (!err) {
+		err = luo_report_unused(phys, size);
+	}
+	if (err) {
+		luo_fail(&luo_system, LUO_STEP_RESTORE, "", err);
+		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it stays reserved until the next boot\n");
+	}
+}
