@@ -4,7 +4,7 @@
 An Image finds all tables of the series in the memory of a guest that stands between
 two kernels: participants, devices, DMA buffers, the timeline and the log of the
 shutdown, as include/linux/kho/abi/ describes them. It does the same kinds of damage as
-kernel/liveupdate/luo_mutate.c does inside KUnit, and can correct every checksum after it.
+kernel/liveupdate/tests/luo_mutate.c does inside KUnit, and can correct every checksum after it.
 """
 
 import random

@@ -5,7 +5,7 @@
  *
  * Two devices had four buffers, or as many as need a second block, in a kernel that is not
  * there: the table is written as include/linux/kho/abi/dma.h has it, and damaged by
- * kernel/liveupdate/luo_mutate.c. It is read by the one layer of this kernel. Half of
+ * kernel/liveupdate/tests/luo_mutate.c. It is read by the one layer of this kernel. Half of
  * the buffers are adopted, by the damage's own dice, then FINISH comes.
  *
  * Without corrected checksums no record is believed that is not as it was written, and

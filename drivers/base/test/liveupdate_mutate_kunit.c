@@ -5,7 +5,7 @@
  *
  * Three devices, or as many as need a second block, were handed over by a kernel that is
  * not there: the table is written as include/linux/kho/abi/device.h has it, and
- * damaged by kernel/liveupdate/luo_mutate.c. It is read by the one device layer of
+ * damaged by kernel/liveupdate/tests/luo_mutate.c. It is read by the one device layer of
  * this kernel. Mostly no device appears, FINISH comes, and an operator says that
  * all of them are gone, which frees what is left. Every so often three devices appear
  * meanwhile and are probed.

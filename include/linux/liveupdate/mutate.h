@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Damage to handed-over memory in bulk, for KUnit. The idea is in
- * kernel/liveupdate/luo_mutate.c.
+ * kernel/liveupdate/tests/luo_mutate.c.
  */
 
 #ifndef _LINUX_LIVEUPDATE_MUTATE_H

@@ -3,14 +3,14 @@
 /**
  * DOC: Machines, participants and hand-overs for KUnit
  *
- * What luo_state_test.c and luo_handover_test.c have in common. Every test has
+ * What luo_state_kunit.c and luo_handover_kunit.c have in common. Every test has
  * two machines of its own: one plays the outgoing kernel, the other one the
  * incoming kernel. Neither is published, so the machine of the system does not
  * notice.
  *
  * The jump
  *   Table and blobs of the outgoing machine are real KHO memory, which
- *   luo_kunit_jump() leaves to the incoming machine as tests/kho_kunit.c has it.
+ *   luo_kunit_jump() leaves to the incoming machine as kho_kunit.c has it.
  *
  * Warnings
  *   A test fails if the kernel warns while it runs. This cannot be seen if the

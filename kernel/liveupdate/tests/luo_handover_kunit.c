@@ -5,7 +5,7 @@
  *
  * What luo_handover.c writes, and what it makes of tables that are corrupted. That
  * the checksums of a table notice every flipped bit is shown by
- * tests/kho_table_kunit.c; here, one of each kind is enough to show that none of a
+ * kho_table_kunit.c; here, one of each kind is enough to show that none of a
  * table is used then. Single fields are set to what they must not be, and the
  * checksums are corrected; what remains is for the checks of the fields to notice,
  * which say -EINVAL, never -EBADMSG.

@@ -10,7 +10,7 @@
 #include <linux/seq_buf.h>
 #include <linux/types.h>
 
-#include "luo_machine.h"
+#include "../luo_machine.h"
 
 #define LUO_KUNIT_LOG_LEN	2048
 #define LUO_KUNIT_NR_STEPS	(LUO_STEP_FINISH + 1)

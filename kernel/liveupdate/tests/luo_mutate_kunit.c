@@ -20,7 +20,7 @@
 #include <linux/string.h>
 
 #include "luo_kunit.h"
-#include "luo_timeline.h"
+#include "../luo_timeline.h"
 
 #define LUO_MUTATE_PER_BLOCK \
 	((unsigned int)KHO_TABLE_PER_BLOCK(sizeof(struct luo_subsystem_ser)))

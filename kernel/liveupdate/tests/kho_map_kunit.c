@@ -13,7 +13,7 @@
 #include <linux/kho_radix_tree.h>
 #include <linux/slab.h>
 
-#include "kexec_handover_internal.h"
+#include "../kexec_handover_internal.h"
 
 struct kho_map_test {
 	struct kho_map map;

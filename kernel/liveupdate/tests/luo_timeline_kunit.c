@@ -23,7 +23,7 @@
 #include <linux/workqueue.h>
 
 #include "luo_kunit.h"
-#include "luo_timeline.h"
+#include "../luo_timeline.h"
 
 /* So many that the callbacks of a step have a share of LUO_TEST_SHARE. */
 #define LUO_TEST_SHARE		10
