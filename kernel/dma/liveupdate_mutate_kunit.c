@@ -45,19 +45,7 @@ enum {
 	DMM_NR_AREAS,
 };
 
-/**
- * struct dmm_case - a case
- * @name: its name.
- * @sealed: checksums are corrected after the damage.
- * @share: how many of a thousand images it gets.
- */
-struct dmm_case {
-	const char *name;
-	bool sealed;
-	unsigned int share;
-};
-
-static const struct dmm_case dmm_cases[] = {
+static const struct luo_mutate_case dmm_cases[] = {
 	{ "as it is", false, 100 },
 	{ "checksums corrected", true, 150 },
 };
@@ -235,7 +223,7 @@ static void dmm_areas(void)
 
 static void dmm_table_test(struct kunit *test)
 {
-	const struct dmm_case *what = test->param_value;
+	const struct luo_mutate_case *what = test->param_value;
 
 	luo_mutate_begin(dmm, test, what->share);
 	dmm_areas();

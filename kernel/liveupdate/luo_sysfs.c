@@ -99,8 +99,9 @@ static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
 	return err ?: count;
 }
 
-static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
-			    const char *buf, size_t count)
+/* A file that takes nothing but 1, and makes one request. */
+static ssize_t luo_request(const char *buf, size_t count,
+			   int (*request)(struct luo_machine *machine))
 {
 	int err;
 
@@ -109,25 +110,22 @@ static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
 	if (liveupdate_parse_bool(buf, count) != 1)
 		return -EINVAL;
 
-	err = luo_machine_finish(&luo_system);
+	err = request(&luo_system);
 
 	return err ?: count;
+}
+
+static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *buf, size_t count)
+{
+	return luo_request(buf, count, luo_machine_finish);
 }
 
 static ssize_t rehearse_store(struct kobject *kobj,
 			      struct kobj_attribute *attr,
 			      const char *buf, size_t count)
 {
-	int err;
-
-	if (!capable(CAP_SYS_BOOT))
-		return -EPERM;
-	if (liveupdate_parse_bool(buf, count) != 1)
-		return -EINVAL;
-
-	err = luo_machine_rehearse(&luo_system);
-
-	return err ?: count;
+	return luo_request(buf, count, luo_machine_rehearse);
 }
 
 static ssize_t prepare_timeout_ms_show(struct kobject *kobj,

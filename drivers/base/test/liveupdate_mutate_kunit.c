@@ -47,19 +47,7 @@ enum {
 	DLM_NR_AREAS,
 };
 
-/**
- * struct dlm_case - a case
- * @name: its name.
- * @sealed: checksums are corrected after the damage.
- * @share: how many of a thousand images it gets.
- */
-struct dlm_case {
-	const char *name;
-	bool sealed;
-	unsigned int share;
-};
-
-static const struct dlm_case dlm_cases[] = {
+static const struct luo_mutate_case dlm_cases[] = {
 	{ "as it is", false, 100 },
 	{ "checksums corrected", true, 200 },
 };
@@ -361,7 +349,7 @@ static void dlm_areas(void)
 
 static void dlm_table_test(struct kunit *test)
 {
-	const struct dlm_case *what = test->param_value;
+	const struct luo_mutate_case *what = test->param_value;
 
 	luo_mutate_begin(dlm, test, what->share);
 	dlm_areas();

@@ -72,6 +72,18 @@ struct luo_mutate {
 };
 
 /**
+ * struct luo_mutate_case - a case
+ * @name: its name.
+ * @sealed: checksums are corrected after the damage.
+ * @share: how many of a thousand images it gets.
+ */
+struct luo_mutate_case {
+	const char *name;
+	bool sealed;
+	unsigned int share;
+};
+
+/**
  * struct luo_mutate_table - a table in an image
  * @head: area of its head.
  * @blocks: area of its first block; those of the others follow.

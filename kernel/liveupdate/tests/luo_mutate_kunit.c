@@ -37,18 +37,6 @@ enum {
 
 #define LUO_MUTATE_KNOWN	3
 
-/**
- * struct luo_mutate_case - a case
- * @name: its name.
- * @sealed: checksums are corrected after the damage.
- * @share: how many of a thousand images it gets.
- */
-struct luo_mutate_case {
-	const char *name;
-	bool sealed;
-	unsigned int share;
-};
-
 static const struct luo_mutate_case luo_mutate_cases[] = {
 	{ "as it is", false, 100 },
 	{ "checksums corrected", true, 150 },
