@@ -586,8 +586,12 @@ void luo_mutate_end(struct luo_mutate *mutate)
 		__free_page(mutate->own);
 	luo_mutate_running = NULL;
 	lost = mutate->free - (long)global_zone_page_state(NR_FREE_PAGES);
-	/* What is lost at one image in a hundred is far more than this. */
-	KUNIT_EXPECT_LE(test, lost, LUO_MUTATE_DRIFT + mutate->count / 200);
+	/*
+	 * What is lost at one image in a hundred is far more than this. KASAN keeps
+	 * what was freed, for as long as its quarantine has room: there kmemleak tells.
+	 */
+	if (!IS_ENABLED(CONFIG_KASAN_GENERIC))
+		KUNIT_EXPECT_LE(test, lost, LUO_MUTATE_DRIFT + mutate->count / 200);
 	kunit_info(test, "%u images read, %ld pages fewer are free\n",
 		   mutate->image, lost);
 }
