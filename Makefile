@@ -17,6 +17,7 @@ help:
 	@echo '  demo          one live update, shown from both sides'
 	@echo '  check         all tests; the last line is "N passed, N failed, N skipped"'
 	@echo '                DEBUG=1  more of the scenarios on the debug kernels (KASAN, lockdep)'
+	@echo '                MINUTES=n  skip what could not end within this time'
 	@echo '                ANEW=1   take nothing from stamps: judge and build all again,'
 	@echo '                         as with static and series'
 	@echo '  scenario      S=name  run one scenario; without S list the names'
@@ -55,7 +56,8 @@ demo:
 	@$(HARNESS).demo
 
 check:
-	@$(HARNESS) check $(LINUX_OPT) $(call opt,DEBUG,--debug)
+	@$(HARNESS) check $(LINUX_OPT) $(call opt,DEBUG,--debug) \
+		$(call opt,MINUTES,--minutes "$(MINUTES)")
 
 scenario:
 ifdef S

@@ -71,7 +71,7 @@ def command_unit(_):
 def command_check(args):
     """everything; ends with 'N passed, N failed, N skipped'"""
     from . import check
-    return check.main(debug=args.debug, linux=args.linux)
+    return check.main(debug=args.debug, linux=args.linux, minutes=args.minutes)
 
 
 def command_fresh(args):
@@ -142,6 +142,8 @@ def parser():
             one.add_argument("--debug", action="store_true",
                              help="every scenario that is marked for the debug kernels,\n"
                                   "not only the few that always run there")
+            one.add_argument("--minutes", type=float, default=None,
+                             help="skip what could not end within this time")
     return top
 
 

@@ -15,6 +15,10 @@ What did not change since it was last found good is taken from stamps (see
 stamps.py). A scenario that passed in its second attempt is flaky; in CI
 (CI=true in the environment) that is a failure.
 
+With a limit (MINUTES) nothing is begun that could not end within it: what is left is
+skipped, and named. The longest things come first where nothing else waits for them, and
+what was found good is in stamps, so the next run gets further.
+
 Before the last line the summary tells what took how long, on the clock and
 on the processors, and how much came from stamps.
 """
@@ -28,10 +32,13 @@ import time
 
 from . import deps, paths, stamps
 from .progress import duration
-from .run import HarnessError, background, say
+from .run import LATE, UNTIL, HarnessError, background, say, time_is_up
 
 #: In the line of a scenario that passed, but not in its first attempt.
 FLAKY = ", SECOND ATTEMPT"
+
+#: Minutes that the debug kernels, and a few scenarios on them, may take.
+DEBUG_NEEDS = 20
 
 #: What must not reach a checker from whoever called us.
 SCRUB = ("PARTIAL", "KEEP", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
@@ -160,10 +167,12 @@ def step(total, name, *args):
     return good
 
 
-def main(debug=False, linux=None):
+def main(debug=False, linux=None, minutes=None):
     """Run everything; exit status 0 only when something ran and passed."""
     total = Sum()
     start = time.monotonic()
+    if minutes:
+        os.environ[UNTIL] = str(time.time() + minutes * 60)
     try:
         deps.ensure()
         _all(total, debug, ["--linux", linux] if linux else [])
@@ -185,7 +194,9 @@ def _all(total, debug, linux):
     with _beside(total, "static", "harness", "static", beside=True), \
             _beside(total, "series", "harness", "series", beside=True):
         run(total, "scenarios", "harness.scenario", "--all", "--jobs", "2")
-        if step(total, "debug kernels", "harness", "kernel", "debug", "debug-b"):
+        if time_is_up(DEBUG_NEEDS):
+            total.line(f"skip debug kernels - {LATE}")
+        elif step(total, "debug kernels", "harness", "kernel", "debug", "debug-b"):
             run(total, "debug scenarios", "harness.scenario", "--all", "--debug",
                 *(() if debug else ("--few",)), "--jobs", "2")
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from . import base as bases
 from . import kconfig, kernel, paths, refresh, stamps, tree, worktree
-from .run import HarnessError, locked, logged, say
+from .run import LATE, HarnessError, locked, logged, say, time_is_up
 from .static_base import Results
 
 OUT = paths.BUILD / "series"
@@ -105,6 +105,10 @@ def _compiles_here(name):
     return name.endswith((".c", ".S")) and \
         not name.startswith(("tools/", "Documentation/", "scripts/")) and \
         (not name.startswith("arch/") or name.startswith("arch/x86/"))
+
+
+#: Minutes that a step may take.
+STEP_NEEDS = 5
 
 
 class Proof:
@@ -236,7 +240,9 @@ class Proof:
             self.apply(step.mail, step.commit)
             if any("Kconfig" in n for n in step.changed):
                 self.stale = True
-            if objects and step not in done:
+            if objects and step not in done and time_is_up(STEP_NEEDS):
+                self.add(None, step.name, LATE)
+            elif objects and step not in done:
                 began = time.monotonic()
                 step.unit.run(self.add,
                               lambda add, s=step: self.build(s, add))

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 
@@ -18,6 +19,20 @@ class HarnessError(Exception):
 def say(text):
     """Print one line for the user at once, whatever stdout is."""
     print(text, flush=True)
+
+
+#: In the environment of what make check runs: when it has to begin nothing any more, in
+#: seconds since the epoch.
+UNTIL = "HARNESS_UNTIL"
+
+#: Why something is skipped then.
+LATE = "not begun, time is up"
+
+
+def time_is_up(needs=0):
+    """Whether so little time is left that what needs so many minutes is not begun."""
+    until = os.environ.get(UNTIL)
+    return bool(until) and time.time() + needs * 60 > float(until)
 
 
 _noticed = set()

@@ -24,7 +24,7 @@ import traceback
 from . import guest, paths, scenarios
 from .guest_control import Rebooted, split_boots
 from .qemu import VM
-from .run import HarnessError, locked
+from .run import LATE, HarnessError, locked, time_is_up
 from .scenario_api import SCENARIOS, Run, Skipped
 from .scenario_checks import splats
 
@@ -83,6 +83,13 @@ def run_one(what, debug=False, **hooks):
     run = Run(what, debug=debug, **hooks)
     with locked(paths.STATE / f"scenario-{run.name}.lock", f"scenario {run.name}"):
         return _run(run)
+
+
+def _run_in_time(name, debug, kernel):
+    """run_one(), or a skipped Outcome when time is up."""
+    if time_is_up():
+        return Outcome("skip", LATE, 0.0, True)
+    return run_one(SCENARIOS[name], debug, kernel=kernel)
 
 
 def _started(run, found):
@@ -159,7 +166,7 @@ def run_many(names, jobs, debug, kernel=None):
     failed = []
     shown = f"{{}}-{kernel}" if kernel else "{}-debug" if debug else "{}"
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(run_one, SCENARIOS[name], debug, kernel=kernel): name
+        futures = {pool.submit(_run_in_time, name, debug, kernel): name
                    for name in names}
         try:
             for future in concurrent.futures.as_completed(futures):

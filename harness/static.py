@@ -12,7 +12,7 @@ ANEW=1 in the environment all is judged again.
 """
 
 from . import kernel, paths, stamps, tree
-from .run import HarnessError, locked, notice
+from .run import LATE, HarnessError, locked, notice, time_is_up
 from .static_base import Results, Subject
 from .static_cocci import coccinelle
 from .static_compile import ARM64, CLANG, other, sparse, switched_off, w1
@@ -31,6 +31,9 @@ GATES = {
     "off": switched_off,
     "coccinelle": coccinelle,
 }
+
+#: Minutes that the longest of them may take.
+NEEDS = 10
 
 #: Those that need the objects of kernel a.
 COMPILE = {"w1", "sparse", "off"}
@@ -52,6 +55,9 @@ def main(names=()):
         if not subject.patches:
             notice("the series is empty")
         for name in names or GATES:
+            if time_is_up(NEEDS):
+                results.add(None, f"static {name}", LATE)
+                continue
             try:
                 GATES[name](subject, results)
             except HarnessError as error:

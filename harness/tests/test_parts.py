@@ -3,12 +3,14 @@
 
 import contextlib
 import io
+import os
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import check, kconfig, kernel, paths, series, static_text, tree
+from .. import check, kconfig, kernel, paths, run, series, static_text, tree
 from ..progress import Progress
 from ..run import HarnessError
 
@@ -201,6 +203,25 @@ class Counting(unittest.TestCase):
             ("debug scenarios", "harness.scenario", "--all", "--debug",
              "--jobs", "2")])
         self.assertEqual(started(False, good=False), [])
+
+    def test_time_is_up(self):
+        """With a limit the debug kernels are left out, and said to be, when they could not
+        be done within it; so are gates and scenarios."""
+        for left, begun in ((check.DEBUG_NEEDS + 1, True), (check.DEBUG_NEEDS - 1, False)):
+            total, out = check.Sum(), io.StringIO()
+            until = str(time.time() + left * 60)
+            with contextlib.redirect_stdout(out), \
+                    mock.patch.dict(os.environ, {run.UNTIL: until}), \
+                    mock.patch.object(check, "run"), \
+                    mock.patch.object(check, "step", return_value=True) as step:
+                check._all(total, False, [])    # pylint: disable=protected-access
+            names = [call.args[1] for call in step.call_args_list]
+            self.assertEqual("debug kernels" in names, begun)
+            self.assertEqual(total.skipped, not begun)
+            self.assertEqual(run.LATE in out.getvalue(), not begun)
+        with mock.patch.dict(os.environ):
+            os.environ.pop(run.UNTIL, None)
+            self.assertFalse(run.time_is_up(10 ** 9))
 
     def test_what_only_compiles_makes_way(self):
         show = ("import os; print('ok', os.sched_getscheduler(0) == "

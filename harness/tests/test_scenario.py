@@ -3,15 +3,17 @@
 
 import contextlib
 import io
+import os
 import pathlib
 import tempfile
+import time
 import types
 import unittest
 from unittest import mock
 
 from .. import paths, scenario
 from ..qemu import MachineError
-from ..run import HarnessError
+from ..run import LATE, UNTIL, HarnessError
 from ..scenario_api import Scenario
 
 UP = types.SimpleNamespace(release="7.3.4-a", seconds=1.0)
@@ -63,6 +65,11 @@ class Again(unittest.TestCase):
         count, bad, line = self.attempts((1, None), (1, None))
         self.assertEqual((count, bad), (1, 0))
         self.assertRegex(line, r"^ok some - \d+\.\d s\n$")
+
+    def test_time_is_up(self):
+        with mock.patch.dict(os.environ, {UNTIL: str(time.time() - 1)}):
+            count, bad, line = self.attempts((1, None))
+        self.assertEqual((count, bad, line), (0, 0, f"skip some - {LATE}\n"))
 
     def test_no_machine(self):
         for error in (MachineError("QEMU opens no socket"),
