@@ -282,6 +282,14 @@ class Guest:
         return tuple(self.attribute(f"last_failed_{part}")
                      for part in ("step", "name", "errno"))
 
+    def retained(self):
+        """ID -> (owner, reason, bytes) of what must outlive this kernel."""
+        folder = f"{LIVEUPDATE}/retained"
+        names = self.do(f"[ ! -d {folder} ] || ls {folder}").split()
+        return {name: (self.attribute(f"retained/{name}/owner"),
+                       self.attribute(f"retained/{name}/reason"),
+                       int(self.attribute(f"retained/{name}/bytes"))) for name in names}
+
     def participants(self):
         """Name -> (version, oldest, level, class, bytes)."""
         table = {}

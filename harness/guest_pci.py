@@ -53,12 +53,19 @@ class Machine:
         self._arguments += ["-device", ",".join(words)]
         return self
 
-    def edu(self, name, bus="pcie.0"):
-        """An edu device."""
-        return self.device("edu", name, bus)
+    def _own_port(self, name):
+        """A port for this device alone, so that it can be reset: NAME.port."""
+        self.port(f"{name}.port")
+        return f"{name}.port"
 
-    def ivshmem(self, name, server, bus="pcie.0"):
-        """The device of an ivshmem server."""
+    def edu(self, name, bus=None):
+        """An edu device; without BUS in a port of its own. Elsewhere than in a port it
+        cannot be reset."""
+        return self.device("edu", name, bus or self._own_port(name))
+
+    def ivshmem(self, name, server, bus=None):
+        """The device of an ivshmem server, where an edu would be."""
+        bus = bus or self._own_port(name)
         self._arguments += ["-chardev", f"socket,id={name}.server,path={server.path}"]
         return self.device("ivshmem-doorbell", name, bus, chardev=f"{name}.server",
                            vectors=server.vectors)

@@ -263,6 +263,36 @@ class Run:
         self.equal("last_failed_step, _name, _errno", guest.last_failed(),
                    (step, name, str(errno)))
 
+    def retained(self, guest, *ids):
+        """What must outlive this kernel is this, and neither a prepare nor a kexec passes
+        while there is any of it."""
+        causes = guest.retained()
+        self.equal("what is retained", sorted(causes), sorted(ids))
+        if not ids:
+            return
+        for name, (owner, reason, _) in causes.items():
+            self.equal(f"owner of {name}", owner, name.split(":")[0])
+            self.check(f"reason of {name}", reason)
+        state = guest.state()
+        if state == "normal":
+            self.equal("prepare while something is retained", guest.set("prepare", 1), "EBUSY")
+            self.equal("last_failed_errno", guest.attribute("last_failed_errno"), "-16")
+        self.load(guest)
+        self.equal("kexec while something is retained", guest.refused_jump(), "EBUSY")
+        guest.vm.wait_serial("would be lost, see retained", 10)
+        self.equal("state after that", guest.state(), state)
+        guest.do("guestctl kexec-unload")
+
+    def forget(self, guest, *ids):
+        """The operator gives up what is retained."""
+        for name in ids:
+            self.step(f"give up {name}")
+            for wrong in ("0", "2", "11", "yes"):
+                self.equal(f"forget={wrong}", guest.set(f"retained/{name}/forget", wrong),
+                           "EINVAL")
+            self.equal("forget", guest.set(f"retained/{name}/forget", 1), "")
+            self.check(f"{name} is gone", name not in guest.retained())
+
     def nothing_failed(self, guest):
         """The kernel says that nothing failed."""
         self.last_failed(guest, "none", "", 0)

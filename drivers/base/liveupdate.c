@@ -72,8 +72,6 @@ struct device_liveupdate_layer device_liveupdate_layer = {
 };
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_layer);
 
-static struct liveupdate_subsystem device_liveupdate_subsystem;
-
 /**
  * device_liveupdate_get() - what live update knows of a device
  * @dev: the device
@@ -890,9 +888,9 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_cancel);
  * Context: May sleep. Lock of the state machine held.
  * Return: 0; -EOPNOTSUPP or -EINVAL if a device that is needed does not support
  * live update, or is out of order; -EBUSY if a device below a preserved one is not
- * requested, or one of the last update has not appeared; -EEXIST if two devices have
- * the same identity; -ENODEV if a device went away; -ETIMEDOUT; -E2BIG if there are
- * too many devices; -ENOMEM; or the error of a driver or bus.
+ * requested; -EEXIST if two devices have the same identity; -ENODEV if a device went
+ * away; -ETIMEDOUT; -E2BIG if there are too many devices; -ENOMEM; or the error of a
+ * driver or bus.
  * Nothing is left prepared on failure.
  */
 int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
@@ -900,13 +898,6 @@ int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	int err;
-
-	/* Its memory is reserved here, but would not be in the next kernel. */
-	if (READ_ONCE(layer->nr_absent)) {
-		pr_err("%u of the last update have not appeared and may run, see devices/forget_absent\n",
-		       layer->nr_absent);
-		return -EBUSY;
-	}
 
 	device_liveupdate_forget_harmless();
 	err = device_liveupdate_close();
@@ -1175,13 +1166,14 @@ static const struct liveupdate_subsystem_ops device_liveupdate_ops = {
 	.restore	= device_liveupdate_restore,
 	.finish		= device_liveupdate_finish,
 	.abandon	= device_liveupdate_abandon,
+	.forget		= device_liveupdate_forget_retained,
 	.owner		= THIS_MODULE,
 };
 
 LIVEUPDATE_NOTE(device_liveupdate_note, "devices", 1, 1,
 		LIVEUPDATE_LEVEL_DEVICES, LIVEUPDATE_MANDATORY);
 
-static struct liveupdate_subsystem device_liveupdate_subsystem =
+struct liveupdate_subsystem device_liveupdate_subsystem =
 	LIVEUPDATE_SUBSYSTEM_INIT(device_liveupdate_note, device_liveupdate_ops);
 
 LIVEUPDATE_BUILTIN_SUBSYSTEM(device_liveupdate_subsystem);

@@ -62,6 +62,8 @@ enum device_liveupdate_fate {
  * @damaged: nothing but bus, identity and fingerprint says what it is, and these
  *	may be unverified.
  * @corrupted: these are unverified.
+ * @running: it could not be stopped.
+ * @retained: this is so, or FINISH is over, and the device has not appeared; or NULL.
  *
  * @dev and @fate change under &device_liveupdate_layer.lock. While there is a @dev,
  * everything but @hash changes under its device_lock only.
@@ -75,6 +77,8 @@ struct device_liveupdate_incoming {
 	bool asked;
 	bool damaged;
 	bool corrupted;
+	bool running;
+	struct liveupdate_retained *retained;
 };
 
 /* Not a device in its own right, only kept alive for others? */
@@ -132,8 +136,8 @@ struct device_liveupdate {
 
 /**
  * struct device_liveupdate_layer - the device layer, of which there is one
- * @lock: protects what follows, except as noted. Innermost, never held over a
- *	callback or while a device_lock is taken.
+ * @lock: protects what follows, except as noted. Never held over a callback or while
+ *	a device_lock is taken. Inside it are only locks of what is retained.
  * @requested: devices that are requested, &device_liveupdate.requested.
  * @closed: PREPARE has begun: the set is closed, requests are refused.
  * @set: devices of the prepare in effect, providers first. Changed only by the
@@ -148,8 +152,11 @@ struct device_liveupdate {
  *	none, or none that matters.
  * @nr_incoming: number of them.
  * @nr_lost: records that did not arrive.
+ * @lost: there are such records, until the operator gives them up; or NULL.
  * @nr_absent: those in @incoming whose device has not appeared.
+ * @absent: there are such devices, until FINISH is over; or NULL.
  * @nr_claimed: those in @incoming with a device.
+ * @nr_running: those in @incoming whose device could not be stopped.
  * @buckets: the same by identity.
  * @bucket_bits: binary logarithm of the number of @buckets.
  * @harmless: bit for each record: its device was stopped or released. Filled by FINISH
@@ -178,8 +185,11 @@ struct device_liveupdate_layer {
 	struct device_liveupdate_incoming *incoming;
 	unsigned int nr_incoming;
 	unsigned int nr_lost;
+	struct liveupdate_retained *lost;
 	unsigned int nr_absent;
+	struct liveupdate_retained *absent;
 	unsigned int nr_claimed;
+	unsigned int nr_running;
 	struct hlist_head *buckets;
 	unsigned int bucket_bits;
 	unsigned long *harmless;
@@ -195,6 +205,7 @@ struct device_liveupdate_layer {
 };
 
 extern struct device_liveupdate_layer device_liveupdate_layer;
+extern struct liveupdate_subsystem device_liveupdate_subsystem;
 
 /* liveupdate.c: what the driver core calls */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv);
@@ -248,12 +259,13 @@ int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			      struct liveupdate_data *data);
 void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			      struct liveupdate_data *data);
-void device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			       const struct liveupdate_data *data);
+int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			      const struct liveupdate_data *data);
 void device_liveupdate_flush(void);
 void device_liveupdate_forget(void);
 void device_liveupdate_forget_harmless(void);
-int device_liveupdate_forget_absent(void);
+int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
+				      const char *name);
 void device_liveupdate_going_down(struct device *dev);
 #if IS_ENABLED(CONFIG_KUNIT)
 bool device_liveupdate_may_free(void);

@@ -20,7 +20,7 @@
  *   - a record that is not valid, one of a device that was lost, or several for the same
  *     device: the same, for this device.
  *
- * What such records refer to stays reserved until the next boot.
+ * What such records refer to is retained.
  * device_liveupdate_release_table() frees the table in FINISH.
  *
  * Context: everything here may sleep. Writing happens in PREPARE and CANCEL.

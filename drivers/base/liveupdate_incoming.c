@@ -18,23 +18,25 @@
  *   4. Quarantined: the bus made the device harmless, once: at once if it is other
  *      hardware, if the record is damaged, or if probe() failed for good; at FINISH
  *      if nobody took it over; and in device_shutdown().
- *      It has no driver until FINISH.
+ *      It has no driver until FINISH. If the bus could not do it, it tries again at
+ *      FINISH, and otherwise the memory of the device is retained.
  *   5. Released: it is an ordinary device again. Its driver did not ask for the data,
  *      or was unbound.
  *
  *   FINISH calls the drivers of those that were reclaimed, quarantines those that were
  *   not, frees what was saved for all of them, and lets devices that have no driver
  *   be probed like any other, in this order. A device that has not appeared until
- *   then may still run: its memory stays reserved until it does appear and is
- *   quarantined, before anything is probed. Until then there is no other update,
- *   because the memory would not be reserved in the kernel after it, unless the
- *   operator says that such devices are gone.
+ *   then may still run: its memory is retained (kernel/liveupdate/luo_retained.c)
+ *   until it does appear and is quarantined, before anything is probed, or until the
+ *   operator says that it is gone. Before FINISH all that have not appeared are one
+ *   cause, afterwards each is one. What the previous kernel knew of devices whose
+ *   records did not arrive is retained, too.
  *
  *   Devices on the path of others have records, too, so that a bus knows them when it
  *   finds them, but any driver may be bound to them.
  *
  *   With live update switched off, or if FINISH is over, a device is quarantined when
- *   it appears. In the first case what was saved stays reserved until the next boot.
+ *   it appears. In the first case what was saved stays reserved.
  *
  * Contexts
  *   RESTORE and ABANDON run at early_initcall, FINISH under the lock of the state
@@ -58,12 +60,16 @@
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate/retained.h>
 #include <linux/pm_runtime.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/workqueue.h>
 
 #include "base.h"
+
+/* What is retained for records that did not arrive; no device is called that. */
+#define DEVICE_LIVEUPDATE_LOST_RECORDS	"records"
 
 /* Devices to be probed after FINISH. */
 static LIST_HEAD(device_liveupdate_attach_list);
@@ -78,6 +84,14 @@ static void device_liveupdate_set_fate(struct device_liveupdate_incoming *incomi
 	incoming->fate = fate;
 }
 
+/* Who operators know it by. */
+static void
+device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
+			     char *name, size_t size)
+{
+	snprintf(name, size, "%s:%s", incoming->ser.bus, incoming->ser.id);
+}
+
 static void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
 {
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
@@ -86,16 +100,118 @@ static void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
 		bus->settled(dev, reclaimed);
 }
 
+/* With live update switched off, nothing is freed before the next boot. */
+VISIBLE_IF_KUNIT bool device_liveupdate_may_free(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_free);
+
+	return liveupdate_enabled();
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
+
+/* Until FINISH is over, devices that have not appeared are retained together. */
+static void device_liveupdate_retain_absent(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	bool together = layer->awaiting || layer->finishing ||
+			!device_liveupdate_may_free();
+
+	lockdep_assert_held(&layer->lock);
+
+	if (layer->nr_absent && together) {
+		if (!layer->absent)
+			layer->absent = liveupdate_retain(&device_liveupdate_subsystem,
+							  "", 0,
+							  "devices have not appeared and may run");
+	} else {
+		liveupdate_release(layer->absent);
+		layer->absent = NULL;
+	}
+}
+
+static void device_liveupdate_release_record(struct device_liveupdate_incoming *incoming)
+{
+	liveupdate_release(incoming->retained);
+	incoming->retained = NULL;
+}
+
+static void device_liveupdate_retain_record(struct device_liveupdate_incoming *incoming,
+					    const char *reason)
+{
+	char name[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
+
+	if (incoming->retained)
+		return;
+
+	device_liveupdate_print_name(incoming, name, sizeof(name));
+	incoming->retained = liveupdate_retain(&device_liveupdate_subsystem, name,
+					       incoming->data.size, reason);
+}
+
+/* FINISH is over: each is retained for itself. */
+static void device_liveupdate_retain_each(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	lockdep_assert_held(&layer->lock);
+
+	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
+		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
+
+		if (incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+		    !hlist_unhashed(&incoming->hash))
+			device_liveupdate_retain_record(incoming,
+							"it has not appeared and may run");
+	}
+	device_liveupdate_retain_absent();
+}
+
+/* Could the device be stopped? */
+static void device_liveupdate_set_running(struct device_liveupdate_incoming *incoming,
+					  bool running)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	lockdep_assert_held(&layer->lock);
+
+	if (incoming->running == running)
+		return;
+
+	incoming->running = running;
+	if (running) {
+		layer->nr_running++;
+		device_liveupdate_retain_record(incoming, "it could not be stopped");
+	} else {
+		layer->nr_running--;
+		device_liveupdate_release_record(incoming);
+	}
+}
+
+/* Make a device harmless, once more if that failed. */
+static void device_liveupdate_stop(struct device *dev,
+				   struct device_liveupdate_incoming *incoming)
+{
+	int err;
+
+	device_lock_assert(dev);
+
+	err = dev->bus->liveupdate->quarantine(dev);
+	if (err)
+		dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
+			ERR_PTR(err));
+
+	guard(mutex)(&device_liveupdate_layer.lock);
+	device_liveupdate_set_running(incoming, err);
+}
+
 /* Make a device harmless that nobody takes over. */
 static void device_liveupdate_quarantine(struct device *dev,
 					 struct device_liveupdate_incoming *incoming,
 					 const char *reason)
 {
-	device_lock_assert(dev);
-
 	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
 	device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
-	dev->bus->liveupdate->quarantine(dev);
+	device_liveupdate_stop(dev, incoming);
 }
 
 static void device_liveupdate_free_records(void)
@@ -104,13 +220,17 @@ static void device_liveupdate_free_records(void)
 
 	lockdep_assert_held(&layer->lock);
 
+	for (unsigned int i = 0; i < layer->nr_incoming; i++)
+		device_liveupdate_release_record(&layer->incoming[i]);
 	kvfree(layer->incoming);
 	kvfree(layer->buckets);
 	layer->incoming = NULL;
 	layer->buckets = NULL;
 	layer->nr_incoming = 0;
 	layer->nr_lost = 0;
+	layer->nr_running = 0;
 	WRITE_ONCE(layer->nr_absent, 0);
+	device_liveupdate_retain_absent();
 }
 
 /* Free the records when nobody can lead to them any more. */
@@ -121,7 +241,7 @@ static void device_liveupdate_put_records(void)
 	lockdep_assert_held(&layer->lock);
 
 	if (!layer->awaiting && !layer->finishing && !layer->nr_absent &&
-	    !layer->nr_claimed)
+	    !layer->nr_claimed && !layer->nr_running)
 		device_liveupdate_free_records();
 }
 
@@ -140,26 +260,21 @@ static void device_liveupdate_detach(struct device *dev,
 		incoming->dev = NULL;
 		incoming->fate = fate;
 		layer->nr_claimed--;
-		if (fate == DEVICE_LIVEUPDATE_ABSENT)
+		if (fate == DEVICE_LIVEUPDATE_ABSENT) {
 			WRITE_ONCE(layer->nr_absent, layer->nr_absent + 1);
+			device_liveupdate_retain_absent();
+		}
 		device_liveupdate_put_records();
 	}
 	pm_runtime_put(dev);
 	put_device(dev);
 }
 
-/* With live update switched off, nothing is freed before the next boot. */
-VISIBLE_IF_KUNIT bool device_liveupdate_may_free(void)
-{
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_free);
-
-	return liveupdate_enabled();
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
-
-/* Free what the driver saved. The device does not use it any more. */
+/* Free what the driver saved, unless the device may use it. */
 static void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
 {
+	if (incoming->running)
+		return;
 	if (incoming->data.size &&
 	    kho_is_restorable(incoming->data.value, incoming->data.size))
 		kho_restore_free(phys_to_virt(incoming->data.value));
@@ -243,8 +358,10 @@ device_liveupdate_claim_record(struct device *dev,
 
 	incoming->dev = get_device(dev);
 	incoming->fate = DEVICE_LIVEUPDATE_INHERITED;
+	device_liveupdate_release_record(incoming);
 	layer->nr_claimed++;
 	WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
+	device_liveupdate_retain_absent();
 	*awaited = layer->awaiting;
 
 	return incoming;
@@ -531,6 +648,30 @@ bool device_liveupdate_harmless(u32 index)
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_harmless, "LIVEUPDATE");
 
 /**
+ * device_liveupdate_absent() - was a device handed over that has not appeared?
+ * @index: position of its record
+ *
+ * For a participant whose memory belongs to devices: as long as this is so, the device
+ * is retained.
+ *
+ * Context: May sleep. In FINISH of a participant behind this one.
+ * Return: true if it was, and has not.
+ */
+bool device_liveupdate_absent(u32 index)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_absent, index);
+
+	guard(mutex)(&layer->lock);
+
+	return index < layer->nr_incoming &&
+	       !hlist_unhashed(&layer->incoming[index].hash) &&
+	       layer->incoming[index].fate == DEVICE_LIVEUPDATE_ABSENT;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_absent, "LIVEUPDATE");
+
+/**
  * device_liveupdate_settle() - what became of a device that was probed?
  * @dev: the device, handed over or not
  * @ret: as device_liveupdate_probed()
@@ -671,6 +812,22 @@ void device_liveupdate_going_down(struct device *dev)
 
 /* The steps of the participant. */
 
+static void device_liveupdate_retain_lost(void)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	lockdep_assert_held(&layer->lock);
+
+	if (!layer->nr_lost || layer->lost)
+		return;
+
+	pr_err("%u records did not arrive, what they lead to is retained\n",
+	       layer->nr_lost);
+	layer->lost = liveupdate_retain(&device_liveupdate_subsystem,
+					DEVICE_LIVEUPDATE_LOST_RECORDS, 0,
+					"records of devices did not arrive");
+}
+
 /**
  * device_liveupdate_forget() - drop all records
  *
@@ -701,39 +858,63 @@ void device_liveupdate_forget_harmless(void)
 }
 
 /**
- * device_liveupdate_forget_absent() - devices that have not appeared are gone
+ * device_liveupdate_forget_retained() - the operator gives up what is retained
+ * @subsystem: the participant
+ * @name: BUS:ID of a device that has not appeared or could not be stopped; empty for
+ *	all of them
  *
- * For an operator who knows it: if one of them still runs, it does so in memory that
- * is used for something else from here on.
+ * For an operator who knows that such a device is gone: if it still runs, it does so in
+ * memory that is used for something else from here on.
  *
- * Context: May sleep.
- * Return: 0, or -EBUSY until FINISH is over.
+ * Context: May sleep. Takes &device_liveupdate_layer.lock.
+ * Return: 0; -EBUSY until FINISH is over; -ENOENT if there is nothing of that name.
  */
-int device_liveupdate_forget_absent(void)
+int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
+				      const char *name)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+	char other[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
+	unsigned int found = 0;
 
 	guard(mutex)(&layer->lock);
 
+	if (!strcmp(name, DEVICE_LIVEUPDATE_LOST_RECORDS)) {
+		if (!layer->lost)
+			return -ENOENT;
+		liveupdate_release(layer->lost);
+		layer->lost = NULL;
+		return 0;
+	}
 	if (layer->awaiting || layer->finishing)
 		return -EBUSY;
 
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
 
-		if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT ||
-		    hlist_unhashed(&incoming->hash))
+		bool absent = incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+			      !hlist_unhashed(&incoming->hash);
+
+		if (!absent && !incoming->running)
 			continue;
-		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+		device_liveupdate_print_name(incoming, other, sizeof(other));
+		if (*name && strcmp(name, other))
+			continue;
+		if (absent) {
+			incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+			WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
+			device_liveupdate_release_record(incoming);
+		}
+		device_liveupdate_set_running(incoming, false);
 		if (device_liveupdate_may_free())
 			device_liveupdate_dispose(incoming);
+		found++;
 	}
-	WRITE_ONCE(layer->nr_absent, 0);
+	device_liveupdate_retain_absent();
 	device_liveupdate_put_records();
 
-	return 0;
+	return found ? 0 : -ENOENT;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_absent);
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_retained);
 
 /**
  * device_liveupdate_restore() - RESTORE of the participant
@@ -756,11 +937,13 @@ int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 	err = device_liveupdate_read_table(data);
 	if (err)
 		return err;
-	layer->awaiting = true;
 	pr_info("%u were handed over\n", layer->nr_incoming);
-	if (layer->nr_lost)
-		pr_err("%u records did not arrive, what they lead to stays reserved until the next boot\n",
-		       layer->nr_lost);
+
+	guard(mutex)(&layer->lock);
+
+	layer->awaiting = true;
+	device_liveupdate_retain_absent();
+	device_liveupdate_retain_lost();
 
 	return 0;
 }
@@ -772,24 +955,34 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_restore);
  * @data: its data
  *
  * Context: May sleep. At early_initcall.
+ * Return: 0, or the error of device_liveupdate_read_table().
  */
-void device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			       const struct liveupdate_data *data)
+int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			      const struct liveupdate_data *data)
 {
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	int err;
 
 	if (!data->size)
-		return;
+		return 0;
 
 	err = device_liveupdate_read_table(data);
 	device_liveupdate_forget_harmless();
-	kho_table_close(&device_liveupdate_layer.handed);
-	if (err)
+	kho_table_close(&layer->handed);
+	if (err) {
 		pr_alert("live update is off, and it is not known which devices run: %pe\n",
 			 ERR_PTR(err));
-	else
-		pr_warn("live update is off: %u that run are quarantined when they appear\n",
-			device_liveupdate_layer.nr_absent);
+		return err;
+	}
+	pr_warn("live update is off: %u that run are quarantined when they appear\n",
+		layer->nr_absent);
+
+	guard(mutex)(&layer->lock);
+
+	device_liveupdate_retain_absent();
+	device_liveupdate_retain_lost();
+
+	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_abandon);
 
@@ -884,6 +1077,7 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 	} else if (device_liveupdate_ser_path(incoming)) {
 		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
 		WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
+		device_liveupdate_retain_absent();
 	}
 }
 
@@ -897,6 +1091,7 @@ device_liveupdate_stopped(const struct device_liveupdate_incoming *incoming)
 	guard(mutex)(&device_liveupdate_layer.lock);
 
 	return !hlist_unhashed(&incoming->hash) && !incoming->corrupted &&
+	       !incoming->running &&
 	       (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
 		incoming->fate == DEVICE_LIVEUPDATE_RELEASED);
 }
@@ -923,6 +1118,10 @@ static bool device_liveupdate_finish_one(struct device *dev,
 		if (!device_liveupdate_ser_path(incoming))
 			device_liveupdate_quarantine(dev, incoming,
 						     "nobody took it over");
+		break;
+	case DEVICE_LIVEUPDATE_QUARANTINED:
+		if (incoming->running)
+			device_liveupdate_stop(dev, incoming);
 		break;
 	default:
 		break;
@@ -976,11 +1175,12 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 	}
 	device_liveupdate_release_table();
 	if (layer->nr_absent)
-		pr_warn("%u did not appear, what was saved for them stays reserved\n",
+		pr_warn("%u did not appear, what was saved for them is retained\n",
 			layer->nr_absent);
 
 	scoped_guard(mutex, &layer->lock) {
 		layer->finishing = false;
+		device_liveupdate_retain_each();
 		device_liveupdate_put_records();
 	}
 

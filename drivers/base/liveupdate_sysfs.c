@@ -298,28 +298,10 @@ static ssize_t last_failed_show(struct kobject *kobj, struct kobj_attribute *att
 			  layer->failed_errno, layer->failed_reason);
 }
 
-static ssize_t forget_absent_store(struct kobject *kobj,
-				   struct kobj_attribute *attr, const char *buf,
-				   size_t count)
-{
-	int err;
-
-	if (!capable(CAP_SYS_BOOT))
-		return -EPERM;
-	if (liveupdate_parse_bool(buf, count) != 1)
-		return -EINVAL;
-
-	err = device_liveupdate_forget_absent();
-
-	return err ?: count;
-}
-
-static struct kobj_attribute forget_absent_attr = __ATTR_WO(forget_absent);
 static struct kobj_attribute table_bytes_attr = __ATTR_RO(table_bytes);
 static struct kobj_attribute last_failed_attr = __ATTR_RO(last_failed);
 
 static struct attribute *device_liveupdate_layer_attrs[] = {
-	&forget_absent_attr.attr,
 	&table_bytes_attr.attr,
 	&last_failed_attr.attr,
 	NULL

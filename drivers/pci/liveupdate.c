@@ -30,8 +30,8 @@
  *   2. It waits for its driver, which finds it as it was left. Setting up MSI-X
  *      unmasks the function, and what was latched arrives. MSI may have been lost:
  *      the driver gets one interrupt on each vector when it has taken over.
- *   3. Or it is quarantined: no bus master any more, no interrupts, and reset, if
- *      it can be on its own. Until either of both it cannot be reset through sysfs.
+ *   3. Or it is quarantined: no bus master any more, no interrupts, and reset.
+ *      Until either of both it cannot be reset through sysfs.
  *      If the PCI core recovers it from an error, it is not taken over any more.
  *
  * Contexts
@@ -154,6 +154,9 @@ static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 		return "behind an IOMMU, which nobody preserves";
 	if (pdev->ats_enabled || pdev->pri_enabled || pdev->pasid_enabled)
 		return "uses ATS, PRI or PASID";
+	/* Nothing else could stop it if nobody takes it over. */
+	if (pdev->is_busmaster && !pci_reset_supported(pdev))
+		return "has DMA, and cannot be reset on its own";
 #ifdef CONFIG_PCI_P2PDMA
 	if (rcu_access_pointer(pdev->p2pdma))
 		return "used for peer-to-peer DMA";
@@ -407,19 +410,25 @@ static int pci_liveupdate_reset(struct pci_dev *pdev)
 	return err;
 }
 
-static void pci_liveupdate_quarantine(struct device *dev)
+/*
+ * That it is no bus master any more is not enough: its next driver makes it one before
+ * it stops what the last one has begun. It is if it never was one.
+ */
+static int pci_liveupdate_quarantine(struct device *dev)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
+	u16 command;
 	int err;
 
 	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 	if (pci_dev_is_disconnected(pdev))
-		return;
+		return 0;
 
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
 	pci_clear_master(pdev);
 	/* Nothing passes a bridge any more. It must not be reset with what is below. */
 	if (pci_liveupdate_is_bridge(pdev))
-		return;
+		return 0;
 
 	/* A probe that failed may have enabled it. */
 	pci_intx(pdev, 0);
@@ -431,10 +440,12 @@ static void pci_liveupdate_quarantine(struct device *dev)
 	pci_cfg_access_lock(pdev);
 	err = pci_liveupdate_reset(pdev);
 	pci_cfg_access_unlock(pdev);
-	if (err == -ENOTTY)
-		pci_info(pdev, "liveupdate: cannot be reset on its own, only its DMA is off\n");
-	else if (err)
+	if (err == -ENOTTY && !(command & PCI_COMMAND_MASTER))
+		return 0;
+	if (err)
 		pci_err(pdev, "liveupdate: reset failed: %pe\n", ERR_PTR(err));
+
+	return err;
 }
 
 const struct bus_liveupdate_ops pci_liveupdate_ops = {

@@ -1111,7 +1111,7 @@ static void plu_quarantine_test(struct kunit *test)
 	plu.nr_writes = 0;
 
 	scoped_guard(device, &pdev->dev)
-		pci_liveupdate_ops.quarantine(&pdev->dev);
+		KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.quarantine(&pdev->dev));
 
 	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
@@ -1135,13 +1135,20 @@ static void plu_quarantine_no_reset_test(struct kunit *test)
 	pdev = plu_dev(test, PLU_PLAIN_MSI);
 	plu_set(PLU_PLAIN_MSI, PLU_MSI + PCI_MSI_FLAGS, 2,
 		PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_ENABLE);
+	plu_set(PLU_PLAIN_MSI, PCI_COMMAND, 2, PCI_COMMAND_MEMORY |
+		PCI_COMMAND_MASTER);
 
 	scoped_guard(device, &pdev->dev)
-		pci_liveupdate_ops.quarantine(&pdev->dev);
+		KUNIT_EXPECT_EQ(test, -ENOTTY,
+				pci_liveupdate_ops.quarantine(&pdev->dev));
 
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI, PCI_COMMAND, 2) &
 				 PCI_COMMAND_MASTER);
 	KUNIT_EXPECT_FALSE(test, plu_msi_flags(PLU_PLAIN_MSI));
+
+	/* Where there was no DMA, none has to be stopped. */
+	scoped_guard(device, &pdev->dev)
+		KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.quarantine(&pdev->dev));
 }
 
 /*
@@ -1158,7 +1165,8 @@ static void plu_quarantine_bus_test(struct kunit *test)
 	pdev = plu_dev(test, PLU_BELOW);
 
 	scoped_guard(device, &pdev->dev)
-		pci_liveupdate_ops.quarantine(&pdev->dev);
+		KUNIT_EXPECT_EQ(test, -ENOTTY,
+				pci_liveupdate_ops.quarantine(&pdev->dev));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PCI_COMMAND, 2) &
 				 PCI_COMMAND_MASTER);
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BRIDGE, PCI_BRIDGE_CONTROL,
@@ -1166,7 +1174,7 @@ static void plu_quarantine_bus_test(struct kunit *test)
 
 	pci_dev_allow_binding(pdev);
 	scoped_guard(device, &pdev->dev)
-		pci_liveupdate_ops.quarantine(&pdev->dev);
+		KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.quarantine(&pdev->dev));
 	KUNIT_EXPECT_TRUE(test, plu_wrote(PLU_BRIDGE, PCI_BRIDGE_CONTROL,
 					  PCI_BRIDGE_CTL_BUS_RESET, true));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PCI_COMMAND, 2) &
@@ -1182,7 +1190,7 @@ static void plu_quarantine_bridge_test(struct kunit *test)
 	plu.nr_writes = 0;
 
 	scoped_guard(device, &pdev->dev)
-		pci_liveupdate_ops.quarantine(&pdev->dev);
+		KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.quarantine(&pdev->dev));
 
 	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BRIDGE, PCI_COMMAND, 2) &

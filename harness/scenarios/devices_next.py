@@ -3,7 +3,7 @@
 
 from ..guest_control import LIVEUPDATE
 from ..guest_devices import BLOB, BUS, FLAGS, ID, LISTS, VALUE, VERSION
-from ..guest_pages import Kept
+from ..guest_pages import Kept, full
 from ..guest_table import HEAD, NR_RECORDS, REFERENCE
 from ..scenario_api import scenario
 from .devices import boot_with, check_counts, request, stopped_jump, update
@@ -163,7 +163,8 @@ def dev_gone(run):
     devices.check_calls("devices that come back", [
         ("probe", "back1", "0"), ("adopt", "back1", "0"), ("probe", "left1", "0")])
     check_counts(run, devices, preserved=2, reclaimed=2, unreclaimed=2)
-    run.equal("forget_absent in updated", guest.set("devices/forget_absent", 1), "EBUSY")
+    run.retained(guest, "devices")
+    run.equal("forget in updated", guest.set("retained/devices/forget", 1), "EBUSY")
     run.finish(guest)
     check_all_quarantined(run, guest)
     run.contains("console", guest.console(2), "devices: 2 did not appear")
@@ -178,13 +179,10 @@ def dev_gone(run):
     check_all_quarantined(run, guest, "gone1")
 
     check_counts(run, devices, unreclaimed=1)
-    run.equal("prepare while lost1 may run", guest.set("prepare", 1), "EBUSY")
-    run.state(guest, "normal")
-    run.contains("console", guest.console(2), "1 of the last update have not appeared")
-    for value in ("0", "yes", "1 1"):
-        run.equal(f"forget_absent={value!r}", guest.set("devices/forget_absent", value),
-                  "EINVAL")
-    run.equal("forget_absent", guest.set("devices/forget_absent", 1), "")
+    run.retained(guest, f"devices:{BUS}:lost1")
+    run.last_failed(guest, "freeze", "devices", -16)
+    run.forget(guest, f"devices:{BUS}:lost1")
+    run.retained(guest)
     devices.tell("clear;add lost1")
     devices.check_calls("a device that was forgotten", [("probe", "lost1", "0")])
     check_again(run, guest, devices, "here1", "gone1", "back1", "left1", "lost1")
@@ -210,8 +208,8 @@ def dev_unreclaimed(run):
     run.finish(guest)
     kept.check(run, guest)
     run.contains("console", guest.console(2), "devices: 3 did not appear")
-    run.equal("prepare meanwhile", guest.set("prepare", 1), "EBUSY")
-    run.last_failed(guest, "prepare", "devices", -16)
+    run.retained(guest, *(f"devices:{BUS}:{name}" for name in ("nic1", "port1", "disk1")))
+    kept.check(run, guest)
     devices.load("b", config)
     check_quarantined(run, guest, "nobody is to take it over any more",
                       "nic1", "port1", "disk1")
@@ -222,19 +220,53 @@ def dev_unreclaimed(run):
     check_again(run, guest, devices, "nic1", "disk1")
 
     run.step("and given up for gone")
-    forget = f"{LIVEUPDATE}/devices/forget_absent"
     update(run, guest, devices, "add nic1")
-    run.equal("forget in updated", guest.write(forget, "1"), "EBUSY")
     run.finish(guest)
     check_counts(run, devices, unreclaimed=2)
-    for wrong in ("0", "2", "11"):
-        run.equal(f"forget_absent={wrong}", guest.write(forget, wrong), "EINVAL")
-    run.equal("forget", guest.write(forget, "1"), "")
+    run.forget(guest, f"devices:{BUS}:port1")
+    run.retained(guest, f"devices:{BUS}:disk1")
+    run.forget(guest, f"devices:{BUS}:disk1")
     check_counts(run, devices)
     devices.tell("clear;add disk1")
     devices.check_calls("one that was given up", [("probe", "disk1", "0")])
     run.prepare(guest)
     run.cancel(guest)
+
+
+@scenario("dev-running", memory="512M", limit=200, **HARM)
+def dev_running(run):
+    """Two devices of which the bus cannot stop any when they appear, and only one at
+    finish. What the other one may access is retained until the operator gives it up.
+    Fails if what quarantine returns is ignored."""
+    names = ("nic1", "disk1")
+    config = ";".join(f"add {name} fingerprint=new,fail=quarantine" for name in names)
+    guest, devices = boot_with(run, "add nic1;add disk1", *names)
+    run.prepare(guest)
+    run.load(guest)
+
+    def saved(table):
+        kept = Kept(guest.vm.ram)
+        for name in names:
+            record = table.record(name)
+            kept.add(f"what {name} saved", record.value, record.size)
+        return kept
+    kept = stopped_jump(run, guest, saved)
+    run.state(guest, "updated")
+    devices.load("b", config)
+    devices.check_calls("devices that appear", [("quarantine", name, "-5") for name in names])
+    run.retained(guest, *(f"devices:{BUS}:{name}" for name in names))
+    devices.tell("clear;set nic1 fail=quarantine")
+    run.finish(guest)
+    run.equal("at finish", sorted(devices.calls("quarantine")), [
+        ("quarantine", "disk1", "0"), ("quarantine", "nic1", "-5")])
+    run.contains("console", guest.console(2), "nic1: liveupdate: cannot be stopped")
+    with full(run, guest):
+        run.equal("what is not reserved", kept.lost(), ["what disk1 saved"])
+    run.retained(guest, f"devices:{BUS}:nic1")
+    run.forget(guest, f"devices:{BUS}:nic1")
+    with full(run, guest):
+        run.equal("what is not reserved", kept.lost(), [f"what {name} saved" for name in names])
+    check_again(run, guest, devices, *names)
 
 
 @scenario("dev-unreclaimed-kexec")
@@ -375,7 +407,8 @@ def dev_damaged_block(run):
     check_counts(run, devices, preserved=6, reclaimed=6, unreclaimed=19)
     run.finish(guest)
     run.contains("console", guest.console(2), "devices: 1 did not appear")
-    run.equal("ddv5 is gone", guest.write(f"{LISTS}/forget_absent", "1"), "")
+    run.retained(guest, f"devices:{BUS}:ddv5")
+    run.forget(guest, f"devices:{BUS}:ddv5")
     check_again(run, guest, devices, *NAMES[:3], *NAMES[-3:])
 
 
@@ -394,6 +427,8 @@ def dev_missing_block(run):
         name: (1, name) for name in NAMES[:19]})
     run.finish(guest)
     check_all_quarantined(run, guest)
+    run.retained(guest, "devices:records")
+    run.forget(guest, "devices:records")
     check_again(run, guest, devices, *NAMES[:3], *NAMES[-3:])
 
 
@@ -404,8 +439,10 @@ def _head_refused(run, harm, errno):
     run.equal("what was received", devices.received(), {})
     check_counts(run, devices)
     run.finish(guest)
-    run.contains("console at finish", guest.console(2), "devices: nobody claimed")
+    run.contains("console at finish", guest.console(2), "of 1 mandatory participants stay")
     check_all_quarantined(run, guest)
+    run.retained(guest, "devices")
+    run.forget(guest, "devices")
     check_again(run, guest, devices, "dev1", "dev25")
 
 
@@ -431,4 +468,5 @@ def dev_wild_table(run):
     run.equal("what was received", devices.received(), {})
     check_counts(run, devices)
     run.finish(guest)
+    run.forget(guest, "devices:records")
     check_again(run, guest, devices, "dev1", "dev25")

@@ -286,7 +286,7 @@ def faults_adopt(run):
 # For whom a kernel has no memory when it looks for what it was handed, and what it says.
 RESTORES = (("device_liveupdate_read_table", ("restore", "devices", "-12")),
             ("dma_liveupdate_read_table", ("restore", "dma", "-12")),
-            ("luo_machine_restore", ("restore", "", "-12")),
+            ("luo_machine_accept", ("restore", "", "-12")),
             (None, ("none", "", "0")))
 
 
@@ -296,8 +296,9 @@ DISK = {"disk1": (1, "value=0x64657669")}
 @scenario("faults-restore", debug_only=True, gdb=True, limit=300)
 def faults_restore(run):
     """Updates in a row, in each of which a kernel has no memory to restore one part of
-    what it was handed: it comes up, says so, and the next update works again, with all
-    devices. What the host sees of a device whose buffer is not known is no bus master."""
+    what it was handed: it comes up, says so, and retains it; when the operator has given
+    that up the next update works again, with all devices. What the host sees of a device
+    whose buffer is not known is no bus master."""
     guest, host = boot(run, Machine().edu("edu0"))
     devices, edu = Devices(run, guest), EduDevice(run, guest, host, "edu0")
     devices.load("a", BUS)
@@ -330,6 +331,9 @@ def faults_restore(run):
             run.finish(guest)
         _await_driver(guest, edu)
         edu.check_works(f"after {function}")
+        causes = guest.retained()
+        run.equal("something is retained", bool(causes), bool(function))
+        run.forget(guest, *causes)
 
 
 @scenario("faults-kunit", smp=2, debug_only=True, debug_always=True, limit=200)

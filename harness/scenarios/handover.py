@@ -38,8 +38,8 @@ def jump_with(run, harm):
 
 
 def _check_refused(run, harm, errno):
-    """The new kernel is normal, says why, keeps all it was handed, runs on, and can be
-    updated."""
+    """The new kernel is normal, says why, keeps all it was handed, and runs on; it can be
+    updated when the operator has given that up."""
     kept = []
 
     def work(guest, handover):
@@ -56,7 +56,9 @@ def _check_refused(run, harm, errno):
               guest.do(f"wc -c < {LIVEUPDATE}/timeline"), str(HEADER.size))
     run.equal("session beside it", guest.do("guestctl session verify vm 8"),
               f"ok {8 << 20} bytes")
+    run.retained(guest, "liveupdate:table")
     kept[0].check(run, guest)
+    run.forget(guest, "liveupdate:table")
     run.prepare(guest)
     run.cancel(guest)
 

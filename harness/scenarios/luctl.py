@@ -328,6 +328,32 @@ def luctl_no_jump(run):
     luctl(run, guest, "finish")
 
 
+@scenario("luctl-retained")
+def luctl_retained(run):
+    """What nobody could read is in the way of the next update: luctl names it, in prepare,
+    update and status, until it is given up."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, extra='liveupdate_test.config="test-iommu active=0"')
+    run.jump(guest)
+    luctl(run, guest, "finish")
+    for command in ("prepare", update(run)):
+        out = luctl(run, guest, command, FAILED)
+        run.contains(f"luctl {command.split()[0]}", out,
+                     "test-iommu: retained, because nobody has restored it; prepare failed "
+                     "with EBUSY")
+        run.contains("advice", out, "retained/test-iommu/forget")
+        run.state(guest, "normal")
+    found = status_of(run, guest)["retained"]
+    run.equal("retained", [cause["id"] for cause in found], ["test-iommu"])
+    run.contains("luctl status", luctl(run, guest, "status"), "nobody has restored it")
+    run.forget(guest, "test-iommu")
+    run.equal("retained", status_of(run, guest)["retained"], [])
+    guest.jump(command=f"luctl {update(run)}")
+    run.state(guest, "updated")
+
+
 @scenario("luctl-finish")
 def luctl_finish(run):
     """luctl finish refuses while a device is unreclaimed, and leaves it as it is until

@@ -130,9 +130,8 @@ class Chain:
                       step == "restore" and not name and errno in REFUSED,
                       f"{step} {name} {errno}")
         run.state(guest, "normal")
-        if self.devices.count("unreclaimed"):
-            run.equal("what did not appear is gone",
-                      guest.write(f"{LIVEUPDATE}/devices/forget_absent", "1"), "")
+        for name in guest.retained():
+            run.equal(f"{name} is given up", guest.set(f"retained/{name}/forget", 1), "")
         run.equal("devices that are left", self.devices.count("unreclaimed"), 0)
         return state
 

@@ -51,28 +51,32 @@ def next_unpatched(run):
 @scenario("next-liveupdate-off", **WATCHED)
 def next_liveupdate_off(run):
     """A next kernel with liveupdate=off still looks at what it was handed, says so,
-    and keeps what nobody reads; participants abandon what they could read; the kernel
+    and keeps what nobody reads; participants abandon what they could read, and the rest
+    of what is mandatory is retained: no kexec before the operator gives it up. The kernel
     after it is normal."""
     guest = run.boot("a")
     hand_over_data(guest)
     run.prepare(guest)
     table = guest.participants()
     run.load(guest, enabled="kho=on liveupdate=off",
-             extra='liveupdate_test.config="test-irq version=2,oldest=2"')
-    kept = jump_with(run, guest, "test-irq", state="none")
+             extra='liveupdate_test.config="test-iommu version=2,oldest=2"')
+    kept = jump_with(run, guest, "test-iommu", state="none")
     log = guest.console(2)
     run.contains("console of kernel B", log,
-                 f"live update is off: what {len(table)} participants handed over")
+                 f"live update is off: {len(table)} participants handed over state")
     for name, (version, _, _, kind, size) in table.items():
         run.contains("console of kernel B", log,
                      f"{name}: version {version}, {kind}, {size} bytes")
     abandoned = re.findall(r"(test-\S+): abandoned, (\d+) bytes", log)
     run.equal("who abandoned its data, from provider to consumer", abandoned,
               [(name, str(table[name][4])) for name in TEST_ORDER[::-1]
-               if name != "test-irq"])
+               if name != "test-iommu"])
     run.contains("console of kernel B", log,
-                 "test-irq: cannot abandon version 1 with [2, 2]")
+                 "test-iommu: cannot abandon version 1 with [2, 2]")
+    run.equal("files", guest.do(f"ls {LIVEUPDATE}"), "retained")
+    run.retained(guest, "test-iommu")
     kept.check(run, guest)
+    run.forget(guest, "test-iommu")
     run.load(guest, "a")
     run.jump(guest, "a", state="normal")
     run.equal("data received", guest.received(), {})
@@ -112,9 +116,14 @@ def _unreadable(run, outgoing, incoming, kind, versions):
     end = guest.console(2)
     size = size_of("test-devices")
     if kind == "mandatory":
-        run.contains("console at finish", end, f"test-devices: nobody claimed {size} bytes "
-                     "of mandatory data, they stay reserved until the next boot")
+        run.contains("console", log, f"test-devices: {size} bytes of mandatory data are "
+                     "retained: nobody has restored it")
+        run.retained(guest, "test-devices")
+        run.equal("bytes retained", guest.retained()["test-devices"][2], size)
         kept.check(run, guest)
+        run.forget(guest, "test-devices")
+        with full(run, guest):
+            run.equal("what is not reserved", kept.lost(), ["data of test-devices"])
     else:
         run.contains("console at finish", end, f"test-devices: nobody claimed {size} bytes "
                      "of optional data, freed")
@@ -127,7 +136,8 @@ def _unreadable(run, outgoing, incoming, kind, versions):
 @scenario("next-version-newer-mandatory", **WATCHED)
 def next_version_newer_mandatory(run):
     """Data of a newer version than the next kernel reads, mandatory: not restored,
-    stays reserved, everybody else is served, normal is reached."""
+    retained, everybody else is served, normal is reached; but there is neither an update
+    nor a kexec before the operator gives it up."""
     _unreadable(run, ",version=5", "", "mandatory", "5 with [1, 1]")
 
 
@@ -190,9 +200,10 @@ def next_participant_absent(run):
     run.load(guest, extra='liveupdate_test.config="test-iommu active=0"')
     run.jump(guest)
     run.check("test-iommu is not there", "test-iommu" not in guest.participants())
+    run.retained(guest, "test-iommu")
     check_received(run, guest, {n: DATA[n] for n in TEST_ORDER if n != "test-iommu"})
     run.finish(guest)
-    run.contains("console at finish", guest.console(2), "test-iommu: nobody claimed")
+    run.retained(guest, "test-iommu")
 
 
 def _unclaimed(run, kind):
@@ -225,12 +236,31 @@ def unclaimed_optional(run):
 
 @scenario("unclaimed-mandatory", **WATCHED)
 def unclaimed_mandatory(run):
-    """The same, mandatory: stays reserved until the next boot, and is counted."""
+    """The same, mandatory: retained."""
     log = _unclaimed(run, "mandatory")
-    run.contains("console at finish", log, "test-module: nobody claimed 12 bytes of "
-                 "mandatory data, they stay reserved until the next boot")
-    run.contains("console at finish", log, "1 mandatory participants left 12 bytes "
-                 "reserved until the next boot")
+    run.contains("console of kernel B", log, "test-module: 12 bytes of mandatory data are "
+                 "retained: nobody has restored it")
+    run.contains("console at finish", log, "12 bytes of 1 mandatory participants stay "
+                 "retained")
+
+
+@scenario("late-mandatory")
+def late_mandatory(run):
+    """Mandatory data of a module is retained until the module is loaded; a kexec in
+    updated is refused until then."""
+    guest = run.boot("a")
+    guest.do(f"insmod {run.module('a', MODULE)} "
+             "config='\"test-module class=mandatory,data=here_you_are\"'")
+    run.prepare(guest)
+    run.load(guest)
+    run.jump(guest)
+    run.retained(guest, "test-module")
+    guest.do(f"insmod {run.module('b', MODULE)}")
+    run.equal("what test-module received", guest.received().get("test-module"),
+              "here_you_are")
+    run.retained(guest)
+    run.load(guest, "a")
+    run.jump(guest, "a", state="normal")
 
 
 @scenario("late-module")

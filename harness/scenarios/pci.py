@@ -407,6 +407,18 @@ def pci_locked(run):
     run.equal("driver", edu.driver(), "liveupdate_edu")
 
 
+@scenario("pci-no-reset")
+def pci_no_reset(run):
+    """A bus master that nothing could reset is not preserved. Fails without that test in
+    PCI."""
+    guest, host, edu = with_edu(run, Machine().edu("edu0", "pcie.0"))
+    run.equal("reset_method", edu.file("reset_method") if edu.has("reset_method") else "", "")
+    run.equal("request", edu.request(), "EOPNOTSUPP")
+    run.contains("why", last_failed(guest)[4], "cannot be reset on its own")
+    edu.check_works("all the same")
+    run.state(guest, "normal")
+
+
 @scenario("pci-virtual-functions")
 def pci_virtual_functions(run):
     """Neither a virtual function nor one that has some is preserved, and one that is

@@ -126,7 +126,8 @@ class LuctlTest(unittest.TestCase):
                                  "quiet liveupdate=on\n")
         for script in (self.top / "script").glob("*"):
             script.unlink()
-        shutil.rmtree(self.top / "sys/kernel/liveupdate/devices", True)
+        for folder in ("devices", "retained"):
+            shutil.rmtree(self.top / "sys/kernel/liveupdate" / folder, True)
         for name in ("sys/kernel/liveupdate/timeline", "timeline.next"):
             (self.top / name).unlink(missing_ok=True)
         (self.top / "calls").unlink(missing_ok=True)
@@ -196,6 +197,12 @@ class LuctlTest(unittest.TestCase):
             self.sysfs(f"devices/{name}", "".join(
                 f"{line}\n" for line in (len(lines), *lines)))
         self.sysfs("devices/last_failed", lists.get("last", "none") + "\n")
+
+    def retain(self, **causes):
+        """What is retained: ID=(bytes, reason)."""
+        for name, (size, reason) in causes.items():
+            self.sysfs(f"retained/{name}/bytes", f"{size}\n")
+            self.sysfs(f"retained/{name}/reason", reason + "\n")
 
     def session(self, pid, process, *names):
         """A process that has these sessions open."""

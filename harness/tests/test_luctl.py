@@ -345,6 +345,40 @@ class Cancel(LuctlTest):
         self.assertEqual(self.calls(), ["cancel"])
 
 
+class Retained(LuctlTest):
+    """prepare names what the kernel must not lose."""
+
+    def prepare(self, state="normal", **causes):
+        """prepare is refused with EBUSY while this is retained."""
+        def refuse():
+            self.retain(**causes)
+            self.script("prepare", errno=errno.EBUSY)
+        return self.both(STATE if state != "normal" or not causes else FAILED,
+                         "prepare", state=state, prepare=refuse)
+
+    def test_named(self):
+        text, machine = self.prepare(iommu=(4096, "nobody has restored it"),
+                                     vfio=(0, "it may run"))
+        self.assertIn("luctl: iommu: retained and 1 more, because nobody has restored it; "
+                      "prepare failed with EBUSY", text.err)
+        self.assertIn("retained/iommu/forget", text.err)
+        error = machine.objects()[-1]["error"]
+        self.assertEqual((error["thing"], error["errno"]), ("iommu", "EBUSY"))
+
+    def test_only_one(self):
+        text, _ = self.prepare(iommu=(4096, "nobody has restored it"))
+        self.assertIn("iommu: retained, because nobody has restored it;", text.err)
+
+    def test_nothing(self):
+        text, _ = self.prepare()
+        self.assertNotIn("retained", text.err)
+
+    def test_the_state_counts_more(self):
+        text, _ = self.prepare(state="updated", iommu=(1, "nobody has restored it"))
+        self.assertIn("updated, not normal", text.err)
+        self.assertNotIn("retained", text.err)
+
+
 class Finish(LuctlTest):
     """finish does not lose devices without a word."""
 
@@ -554,7 +588,7 @@ class Status(LuctlTest):
         self.assertEqual(found, {
             "state": "normal", "transition": None, "prepare_timeout_ms": 0,
             "kexec_loaded": False, "last_failure": None, "devices": None,
-            "sessions": [], "participants": [
+            "retained": [], "sessions": [], "participants": [
                 {"name": "pci", "version": 3, "oldest": 1,
                  "level": "devices", "mandatory": True, "bytes": 4096},
                 {"name": "shutdown-log", "version": 1, "oldest": 1,
@@ -608,7 +642,7 @@ class Status(LuctlTest):
                 ("freeze", "pci", errno.ETIMEDOUT, "no limit is set"),
                 ("restore", "pci", errno.EPROTONOSUPPORT, "version"),
                 ("restore", "pci", errno.EIO, "luctl finish"),
-                ("restore", "", errno.EBADMSG, "reserved")):
+                ("restore", "", errno.EBADMSG, "retained")):
             def fail(step=step, name=name, number=number):
                 self.sysfs("last_failed_step", step + "\n")
                 self.sysfs("last_failed_name", name + "\n")
@@ -684,6 +718,18 @@ class Status(LuctlTest):
         text, found = self.status(self.devices)
         self.assertEqual(found["devices"], [])
         self.assertNotIn("DEVICE", text)
+
+    def test_retained(self):
+        text, found = self.status(lambda: self.retain(**{
+            "iommu": (4096, "nobody has restored it"),
+            "devices:pci:b": (0, "it has\tnot appeared")}))
+        self.assertEqual(found["retained"], [
+            {"id": "devices:pci:b", "reason": "it has\tnot appeared", "bytes": 0},
+            {"id": "iommu", "reason": "nobody has restored it", "bytes": 4096}])
+        self.assertRegex(text, r"(?m)^devices:pci:b +not known +it has\\x09not appeared$")
+        self.assertRegex(text, r"(?m)^iommu +4096 +nobody has restored it$")
+        text, _ = self.status()
+        self.assertNotIn("RETAINED", text)
 
     def test_a_device_failed(self):
         def fail():

@@ -166,7 +166,8 @@ class Description(unittest.TestCase):
         for part in ("edu.dma_mask=0xffffffff", "acpi-pci-hotplug-with-bridge-support=off",
                      "pcie-root-port,id=port0,bus=pcie.0,addr=0x10,chassis=1,slot=1",
                      "edu,id=edu0,bus=port0", "xio3130-downstream,id=sw.down,bus=sw,"
-                     "chassis=2,slot=2", "edu,id=edu1,bus=pcie.0,addr=0x11",
+                     "chassis=2,slot=2", "pcie-root-port,id=edu1.port,bus=pcie.0,addr=0x11,"
+                     "chassis=3,slot=3", "edu,id=edu1,bus=edu1.port",
                      "virtio-blk-pci,id=disk0,bus=pcie.0,addr=0x12,drive=disk0.file"):
             self.assertIn(part, text)
 

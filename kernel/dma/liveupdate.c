@@ -39,10 +39,13 @@
  *      given back. The device may still run, because probe() fails or was deferred,
  *      and is made harmless only afterwards.
  *   3. FINISH, which comes after that of devices, frees what nobody has, if the
- *      device is there and was dealt with. Otherwise the device may access it at
- *      any time, and it stays reserved until the next boot.
+ *      device was stopped. Otherwise the device may access it at any time: it stays
+ *      reserved. That of a device that has not appeared is retained with the device
+ *      (drivers/base/liveupdate_incoming.c), the rest as "dma": of devices that a
+ *      driver has taken over without this buffer, and of those that are not known.
  *
- *   If live update is switched off in the next kernel, everything stays reserved.
+ *   If live update is switched off in the next kernel, everything stays reserved, and
+ *   devices are retained until they are stopped.
  *
  * What a device can reach
  *   dma_liveupdate_check() refuses a device with a buffer that is not preserved. What
@@ -90,8 +93,6 @@ struct dma_liveupdate_layer dma_liveupdate_layer = {
 	.preserved = LIST_HEAD_INIT(dma_liveupdate_layer.preserved),
 };
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_layer);
-
-static struct liveupdate_subsystem dma_liveupdate_subsystem;
 
 static int dma_liveupdate_order(size_t size)
 {
@@ -354,7 +355,7 @@ static int dma_liveupdate_claim(struct device *dev,
  * stopped before it is given other memory, or probe() must fail.
  *
  * A driver that takes its device over adopts all buffers; of those that it has no use
- * for it keeps the device away, and frees them. What it did not adopt stays reserved.
+ * for it keeps the device away, and frees them. What it did not adopt is retained.
  *
  * Context: probe(), with device_lock held.
  * Return: the buffer, to be freed with dma_liveupdate_free(); or ERR_PTR() of
@@ -392,8 +393,9 @@ struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
 
 	guard(mutex)(&dma_liveupdate_layer.lock);
 
+	/* What is still known after FINISH is retained. */
 	incoming = dma_liveupdate_find_incoming(device, tag);
-	if (!incoming)
+	if (!incoming || dma_liveupdate_layer.retained)
 		return ERR_PTR(-ENOENT);
 	if (incoming->buffer)
 		return ERR_PTR(-EBUSY);
@@ -733,26 +735,17 @@ int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 		return err;
 	pr_info("%u buffers were handed over\n", layer->nr_incoming);
 	if (layer->nr_lost)
-		pr_err("%u records did not arrive, what they lead to stays reserved until the next boot\n",
+		pr_err("%u records did not arrive, what they lead to stays reserved\n",
 		       layer->nr_lost);
 
 	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_restore);
 
-/* Dispose of a record. False if its memory stays reserved. */
-static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming)
+/* The memory of a record is not used any more. False if it cannot be freed. */
+static bool dma_liveupdate_free_incoming(struct dma_liveupdate_incoming *incoming)
 {
 	const struct dma_liveupdate_ser *ser = &incoming->ser;
-
-	if (incoming->buffer) {
-		/* From here on it is a buffer like any other. */
-		incoming->buffer->incoming = NULL;
-		return true;
-	}
-	/* A driver that took the device over may not know of all its buffers. */
-	if (!incoming->returned && !device_liveupdate_harmless(ser->device))
-		return false;
 
 	if (!incoming->folio &&
 	    dma_liveupdate_handed_over(ser->phys, PAGE_SIZE << ser->order))
@@ -760,8 +753,24 @@ static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming)
 	if (!incoming->folio)
 		return false;
 	folio_put(incoming->folio);
+	incoming->folio = NULL;
 
 	return true;
+}
+
+/* Dispose of a record. False if its memory stays reserved. */
+static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming)
+{
+	if (incoming->buffer) {
+		/* From here on it is a buffer like any other. */
+		incoming->buffer->incoming = NULL;
+		return true;
+	}
+	/* A driver that took the device over may not know of all its buffers. */
+	if (!incoming->returned && !device_liveupdate_harmless(incoming->ser.device))
+		return false;
+
+	return dma_liveupdate_free_incoming(incoming);
 }
 
 /**
@@ -775,52 +784,105 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
 {
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
-	unsigned int kept;
+	unsigned int kept, retained;
+	u64 bytes = 0;
 
 	guard(mutex)(&layer->lock);
 
 	kept = layer->nr_lost;
+	retained = layer->nr_lost;
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		struct dma_liveupdate_incoming *incoming = &layer->incoming[i];
 
-		if (!hlist_unhashed(&incoming->hash) && !incoming->damaged &&
-		    !dma_liveupdate_settle(incoming))
-			kept++;
+		if (hlist_unhashed(&incoming->hash) || incoming->damaged)
+			continue;
+		if (dma_liveupdate_settle(incoming)) {
+			hlist_del_init(&incoming->hash);
+			continue;
+		}
+		kept++;
+		/* Then the device is retained, and that is enough. */
+		if (device_liveupdate_absent(incoming->ser.device)) {
+			hlist_del_init(&incoming->hash);
+			continue;
+		}
+		retained++;
+		bytes += PAGE_SIZE << incoming->ser.order;
 	}
 	if (kept)
-		pr_warn("%u buffers stay reserved until the next boot: nobody adopted them, and devices may access them\n",
+		pr_warn("%u buffers stay reserved: nobody adopted them, and devices may access them\n",
 			kept);
 	kho_table_release(&layer->handed);
-	dma_liveupdate_forget();
+	if (retained)
+		layer->retained = liveupdate_retain(&dma_liveupdate_subsystem, "", bytes,
+						    "nobody adopted the buffers of devices that may access them");
+	else
+		dma_liveupdate_forget();
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_finish);
+
+/**
+ * dma_liveupdate_forget_retained() - the operator gives up what is retained
+ * @subsystem: the participant
+ * @name: empty
+ *
+ * Context: May sleep. Takes &dma_liveupdate_layer.lock.
+ * Return: 0; -ENOENT if nothing is retained.
+ */
+int dma_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
+				   const char *name)
+{
+	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
+
+	guard(mutex)(&layer->lock);
+
+	if (!layer->retained)
+		return -ENOENT;
+
+	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
+		struct dma_liveupdate_incoming *incoming = &layer->incoming[i];
+
+		if (!hlist_unhashed(&incoming->hash) && !incoming->damaged)
+			dma_liveupdate_free_incoming(incoming);
+	}
+	dma_liveupdate_forget();
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_forget_retained);
 
 /**
  * dma_liveupdate_abandon() - live update is off, but buffers were handed over
  * @subsystem: the participant
  * @data: its data
  *
- * Nothing is touched, so that all of them stay reserved.
+ * Nothing is touched, so that all of them stay reserved. It is the devices that are
+ * retained.
  *
  * Context: May sleep. At early_initcall.
+ * Return: 0, or the error of dma_liveupdate_open_table().
  */
-void dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			    const struct liveupdate_data *data)
+int dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			   const struct liveupdate_data *data)
 {
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
+	int err;
 
 	if (!data->size)
-		return;
+		return 0;
 
 	guard(mutex)(&layer->lock);
 
-	if (dma_liveupdate_open_table(data)) {
-		pr_warn("live update is off: an unknown number of buffers stays reserved until the next boot\n");
-		return;
+	err = dma_liveupdate_open_table(data);
+	if (err) {
+		pr_warn("live update is off: an unknown number of buffers stays reserved\n");
+		return err;
 	}
-	pr_warn("live update is off: %u buffers stay reserved until the next boot\n",
+	pr_warn("live update is off: %u buffers stay reserved\n",
 		kho_table_nr_records(&layer->handed));
 	kho_table_close(&layer->handed);
+
+	return 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_abandon);
 
@@ -831,13 +893,14 @@ static const struct liveupdate_subsystem_ops dma_liveupdate_ops = {
 	.restore	= dma_liveupdate_restore,
 	.finish		= dma_liveupdate_finish,
 	.abandon	= dma_liveupdate_abandon,
+	.forget		= dma_liveupdate_forget_retained,
 	.owner		= THIS_MODULE,
 };
 
 LIVEUPDATE_NOTE(dma_liveupdate_note, "dma", 1, 1, LIVEUPDATE_LEVEL_MEMORY,
 		LIVEUPDATE_MANDATORY);
 
-static struct liveupdate_subsystem dma_liveupdate_subsystem =
+struct liveupdate_subsystem dma_liveupdate_subsystem =
 	LIVEUPDATE_SUBSYSTEM_INIT(dma_liveupdate_note, dma_liveupdate_ops);
 
 LIVEUPDATE_BUILTIN_SUBSYSTEM(dma_liveupdate_subsystem);

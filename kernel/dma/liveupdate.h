@@ -12,6 +12,7 @@
 #include <linux/kho_table.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate/retained.h>
 #include <linux/mutex.h>
 
 #define DMA_LIVEUPDATE_HASH_BITS	10
@@ -45,11 +46,13 @@ struct dma_liveupdate_incoming {
  * @broken: a buffer was taken out of the table since.
  * @table: outgoing table.
  * @handed: table of the previous kernel, while it is open: until FINISH.
- * @incoming: records of the previous kernel until FINISH, or NULL.
+ * @incoming: records of the previous kernel until FINISH, and then as long as some are
+ *	retained; or NULL.
  * @nr_incoming: number of them.
  * @nr_lost: those that cannot be relied on.
  * @buckets: the others by device and tag.
  * @bucket_bits: binary logarithm of the number of @buckets.
+ * @retained: FINISH is over, and what is in @buckets may be in use; or NULL.
  */
 struct dma_liveupdate_layer {
 	struct mutex lock;	/* what follows */
@@ -67,9 +70,11 @@ struct dma_liveupdate_layer {
 	unsigned int nr_lost;
 	struct hlist_head *buckets;
 	unsigned int bucket_bits;
+	struct liveupdate_retained *retained;
 };
 
 extern struct dma_liveupdate_layer dma_liveupdate_layer;
+extern struct liveupdate_subsystem dma_liveupdate_subsystem;
 
 /* liveupdate.c */
 int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
@@ -82,8 +87,10 @@ int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data);
 void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data);
-void dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			    const struct liveupdate_data *data);
+int dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			   const struct liveupdate_data *data);
+int dma_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
+				   const char *name);
 #if IS_ENABLED(CONFIG_KUNIT)
 void dma_liveupdate_invalidate(void);
 int dma_liveupdate_nr_mapped(struct device *dev);

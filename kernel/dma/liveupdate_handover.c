@@ -16,7 +16,7 @@
  *   - a block that is missing or corrupted: the records in it;
  *   - a record that is not valid, or several for the same buffer: these.
  *
- * What such records refer to stays reserved until the next boot. A driver does not
+ * What such records refer to is retained at FINISH. A driver does not
  * find the buffer, so that its probe() fails and its device is quarantined.
  *
  * Context: everything here may sleep. &dma_liveupdate_layer.lock is held, except as
@@ -335,6 +335,8 @@ void dma_liveupdate_forget(void)
 
 	lockdep_assert_held(&layer->lock);
 
+	liveupdate_release(layer->retained);
+	layer->retained = NULL;
 	kho_table_close(&layer->handed);
 	kvfree(layer->incoming);
 	kvfree(layer->buckets);

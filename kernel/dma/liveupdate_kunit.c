@@ -62,6 +62,7 @@
  * @in_set: it is prepared.
  * @inherited: it was handed over.
  * @harmless: it was dealt with.
+ * @absent: it has not appeared.
  */
 struct dmt_device {
 	struct device *dev;
@@ -70,6 +71,7 @@ struct dmt_device {
 	bool in_set;
 	bool inherited;
 	bool harmless;
+	bool absent;
 };
 
 /**
@@ -166,6 +168,12 @@ static bool dmt_harmless(u32 index)
 {
 	return (index == dmt->a.index && dmt->a.harmless) ||
 	       (index == dmt->b.index && dmt->b.harmless);
+}
+
+static bool dmt_absent(u32 index)
+{
+	return (index == dmt->a.index && dmt->a.absent) ||
+	       (index == dmt->b.index && dmt->b.absent);
 }
 
 /* KHO and dma-debug. */
@@ -453,6 +461,14 @@ static void dmt_unboot(void)
 		memory->freed = false;
 }
 
+static void dmt_expect_retained(struct kunit *test, const char *want)
+{
+	char ids[64];
+
+	liveupdate_retained_ids(ids, sizeof(ids));
+	KUNIT_EXPECT_STREQ(test, ids, want);
+}
+
 static unsigned int dmt_nr_freed(void)
 {
 	struct dmt_memory *memory;
@@ -537,6 +553,7 @@ static int dmt_init(struct kunit *test)
 	kunit_activate_static_stub(test, device_liveupdate_incoming_index,
 				   dmt_incoming_index);
 	kunit_activate_static_stub(test, device_liveupdate_harmless, dmt_harmless);
+	kunit_activate_static_stub(test, device_liveupdate_absent, dmt_absent);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmt_in_scratch);
 	kunit_activate_static_stub(test, dma_liveupdate_keep_folio, dmt_keep_folio);
@@ -565,8 +582,10 @@ static void dmt_exit(struct kunit *test)
 	/* What nobody adopted by now stays where it is. */
 	dmt->a.harmless = false;
 	dmt->b.harmless = false;
-	if (layer->incoming)
+	if (layer->incoming && !layer->retained)
 		dmt_finish();
+	dmt_unboot();
+	dmt_expect_retained(test, "");
 	dmt_free_all();
 
 	KUNIT_EXPECT_FALSE(test, layer->closed);
@@ -1569,8 +1588,6 @@ static void dmt_finish_test(struct kunit *test)
 
 	dmt->a.harmless = true;
 	dmt_finish();
-	KUNIT_EXPECT_NULL(test, dma_liveupdate_layer.incoming);
-	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_incoming, 0);
 	/* Adopted; freed; never adopted. */
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, true);
@@ -1580,9 +1597,36 @@ static void dmt_finish_test(struct kunit *test)
 	dmt_expect_freed(test, 4, true);
 	dmt_expect_freed(test, 5, false);
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(5)->restored);
+	dmt_expect_retained(test, "dma");
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->b.dev, 1, 5));
 
 	dma_liveupdate_free(buffer);
 	dmt_expect_freed(test, 0, true);
+	dmt_expect_freed(test, 5, false);
+
+	/* An operator knows that nothing accesses it. */
+	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_forget_retained(&dmt_subsystem, ""));
+	dmt_expect_freed(test, 5, true);
+	dmt_expect_retained(test, "");
+	KUNIT_EXPECT_NULL(test, dma_liveupdate_layer.incoming);
+	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_incoming, 0);
+	KUNIT_EXPECT_EQ(test, -ENOENT,
+			dma_liveupdate_forget_retained(&dmt_subsystem, ""));
+}
+
+/* What belongs to a device that has not appeared is retained with the device. */
+static void dmt_finish_absent_test(struct kunit *test)
+{
+	dmt_make(test, &dmt->a, 1, 0);
+	dmt_make(test, &dmt->b, 1, 1);
+	dmt_cross(test);
+	dmt->a.absent = true;
+	dmt->b.harmless = true;
+	dmt_finish();
+	dmt_expect_freed(test, 0, false);
+	dmt_expect_freed(test, 1, true);
+	dmt_expect_retained(test, "");
+	KUNIT_EXPECT_NULL(test, dma_liveupdate_layer.incoming);
 }
 
 /* Memory that did not arrive is not freed either. */
@@ -1602,9 +1646,11 @@ static void dmt_abandon_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 1);
 	dmt_cross(test);
 	dmt_unboot();
-	dma_liveupdate_abandon(&dmt_subsystem, &dmt->handed);
+	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_abandon(&dmt_subsystem, &dmt->handed));
 	dmt_table()->checksum++;
-	dma_liveupdate_abandon(&dmt_subsystem, &dmt->handed);
+	KUNIT_EXPECT_EQ(test, -EBADMSG,
+			dma_liveupdate_abandon(&dmt_subsystem, &dmt->handed));
+	dmt_expect_retained(test, "");
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 0);
 	KUNIT_EXPECT_NULL(test, dma_liveupdate_layer.incoming);
 	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
@@ -1863,10 +1909,13 @@ static void dmt_fault_finish_test(struct kunit *test)
 		liveupdate_fault_end(&fault);
 
 		dmt->a.harmless = false;
-		KUNIT_EXPECT_NULL(test, layer->incoming);
+		/* Retaining does not fail. */
+		dmt_expect_retained(test, "dma");
 		KUNIT_EXPECT_EQ(test, dmt_nr_freed(), list_count_nodes(&dmt->memory));
 		dmt_expect_freed(test, 2 * (fault.nth - 1), true);
 		dmt_expect_freed(test, 2 * (fault.nth - 1) + 1, false);
+		scoped_guard(mutex, &layer->lock)
+			dma_liveupdate_forget();
 	}
 }
 
@@ -1900,6 +1949,7 @@ static struct kunit_case dmt_cases[] = {
 	KUNIT_CASE(dmt_defer_test),
 	KUNIT_CASE(dmt_free_adopted_test),
 	KUNIT_CASE(dmt_finish_test),
+	KUNIT_CASE(dmt_finish_absent_test),
 	KUNIT_CASE(dmt_finish_lost_test),
 	KUNIT_CASE(dmt_abandon_test),
 	KUNIT_CASE(dmt_check_test),

@@ -205,6 +205,8 @@ static void dmm_boot(struct kunit *test, bool sealed)
 	dmm_judge(sealed);
 	dmm_adopt(buffers);
 	dma_liveupdate_finish(&dmm_subsystem, &data);
+	err = dma_liveupdate_forget_retained(&dmm_subsystem, "");
+	luo_mutate_wrong(dmm, err && err != -ENOENT, "an operator cannot go on");
 	for (unsigned int i = 0; i < DMM_BUFFERS; i++)
 		if (buffers[i])
 			dma_liveupdate_free(buffers[i]);

@@ -16,7 +16,7 @@
  * the caller. The table is used as a whole or not at all: what is corrupted may be
  * a participant that others stand on. kho_table_release() then frees what was
  * copied. If reading fails nothing is freed: all that was handed over stays
- * reserved until the next boot.
+ * reserved, and is retained.
  *
  * Context: writing happens under &luo_machine.lock. Reading takes no lock; it
  * happens once, in the boot of the next kernel.

@@ -11,6 +11,7 @@
 #include <linux/workqueue.h>
 
 struct kobject;
+struct liveupdate_retained;
 struct luo_timeline;
 struct task_struct;
 
@@ -51,12 +52,28 @@ enum luo_phase {
 	LUO_PHASE_RESTORED,
 };
 
+/* Gives up what is retained; -ENOENT if it is not any more, -EBUSY if not now. */
+typedef int (*luo_forget_t)(void *context, const char *owner, const char *name);
+
+/**
+ * struct luo_retained_list - why memory must outlive this kernel (luo_retained.c)
+ * @lock: protects the list. Inside all locks of those who retain.
+ * @causes: the causes, the oldest first.
+ * @kobj: directory of them, or NULL as long as there is none.
+ */
+struct luo_retained_list {
+	struct mutex lock;		/* the list */
+	struct list_head causes;
+	struct kobject *kobj;
+};
+
 /**
  * struct luo_incoming - a record the previous kernel left
  * @ser: the record, validated.
  * @hash: entry in &luo_machine.incoming_names.
  * @found: the participant of that name, while RESTORE walks the levels.
  * @subsystem: the participant that restored it, or NULL.
+ * @retained: it is mandatory, and nobody has it; or NULL.
  * @tried: restore was called; it is not called again.
  */
 struct luo_incoming {
@@ -64,6 +81,7 @@ struct luo_incoming {
 	struct hlist_node hash;
 	struct liveupdate_subsystem *found;
 	struct liveupdate_subsystem *subsystem;
+	struct liveupdate_retained *retained;
 	bool tried;
 };
 
@@ -80,7 +98,10 @@ struct luo_incoming {
  *	without @lock.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @table: outgoing table, from prepare until cancel.
- * @incoming: records of the previous kernel, in table order.
+ * @retained: what must outlive this kernel. Has a lock of its own.
+ * @unreadable: the table of the previous kernel could not be read, or NULL.
+ * @incoming: records of the previous kernel, in table order; after FINISH those that
+ *	are retained are still in @incoming_names.
  * @nr_incoming: number of them.
  * @incoming_names: the same by name.
  * @registered_lock: protects @registered and @names. Inside @lock. Never held
@@ -118,6 +139,8 @@ struct luo_machine {
 	struct list_head enlisted;
 	struct kho_table table;
 
+	struct luo_retained_list retained;
+	struct liveupdate_retained *unreadable;
 	struct luo_incoming *incoming;
 	unsigned int nr_incoming;
 	DECLARE_HASHTABLE(incoming_names, 8);
@@ -156,6 +179,8 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives);
 void luo_machine_thaw(struct luo_machine *machine);
 void luo_machine_invalidate(struct luo_machine *machine,
 			    struct liveupdate_subsystem *subsystem, int error);
+int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
+		       size_t size);
 int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 			size_t size);
 
@@ -173,6 +198,22 @@ void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 void luo_transition_end(struct luo_machine *machine);
 void luo_fail(struct luo_machine *machine, enum luo_step step,
 	      const char *name, int error);
+
+/* luo_retained.c */
+void luo_retained_init(struct luo_retained_list *retained);
+bool luo_retained_any(struct luo_retained_list *retained);
+int luo_retained_add_dir(struct luo_retained_list *retained,
+			 struct kobject *parent);
+struct liveupdate_retained *luo_retain(struct luo_retained_list *retained,
+				       const char *owner, const char *name,
+				       u64 bytes, const char *reason,
+				       luo_forget_t forget, void *context);
+void luo_retained_release(struct liveupdate_retained *cause);
+int luo_retained_refuse(struct luo_machine *machine, enum luo_step step);
+#if IS_ENABLED(CONFIG_KUNIT)
+void luo_retained_ids(struct luo_retained_list *retained, char *ids, size_t size);
+int luo_retained_forget(struct luo_retained_list *retained, const char *id);
+#endif
 
 /* luo_parts.c */
 void luo_part_begin(struct luo_machine *machine, struct liveupdate_parts *parts,
@@ -201,8 +242,8 @@ int luo_subsystems_accept(struct luo_machine *machine,
 void luo_subsystems_restore(struct luo_machine *machine);
 void luo_subsystems_finish(struct luo_machine *machine);
 ssize_t luo_subsystems_show(struct luo_machine *machine, char **text);
-void __init luo_subsystems_abandon(const struct luo_subsystem_ser *records,
-				   unsigned int count);
+void luo_subsystems_retain_table(struct luo_machine *machine);
+void __init luo_subsystems_abandon(struct luo_machine *machine);
 void __init luo_subsystems_add_builtin(struct luo_machine *machine);
 
 /* luo_system.c */

@@ -39,9 +39,13 @@
  *   and when the machine is back in normal, so that it never hits a preparation
  *   it was not meant for.
  *
+ * What must not be lost
+ *   Memory that may still be written to, or that nobody could read, is retained
+ *   (luo_retained.c): then there is no prepare, and no kexec in any state.
+ *
  * Which file has what, where none calls one behind it: luo_handover.c,
- * luo_progress.c, luo_timeline.c, luo_parts.c, luo_subsystem.c, this one, luo_system.c,
- * luo_pm.c, luo_sysfs.c.
+ * luo_progress.c, luo_retained.c, luo_timeline.c, luo_parts.c, luo_subsystem.c, this one,
+ * luo_system.c, luo_pm.c, luo_sysfs.c.
  *
  * Lock order
  *   system_transition_mutex -> the chain of PM notifiers -> &luo_machine.lock ->
@@ -119,6 +123,7 @@ void luo_machine_init(struct luo_machine *machine)
 	mutex_init(&machine->lock);
 	INIT_LIST_HEAD(&machine->enlisted);
 	hash_init(machine->incoming_names);
+	luo_retained_init(&machine->retained);
 	mutex_init(&machine->registered_lock);
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
 		INIT_LIST_HEAD(&machine->registered[level]);
@@ -163,6 +168,10 @@ static int luo_prepare(struct luo_machine *machine)
 	    !luo_may_start(machine, LIVEUPDATE_STATE_NORMAL))
 		return -EBUSY;
 
+	err = luo_retained_refuse(machine, LUO_STEP_PREPARE);
+	if (err)
+		return err;
+
 	luo_forget_invalid(machine);
 	luo_transition_begin(machine, LUO_STEP_PREPARE, true);
 	luo_timeline_begin(machine);
@@ -181,8 +190,9 @@ static int luo_prepare(struct luo_machine *machine)
  * @machine: the machine
  *
  * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY in another state, during another transition, or while the
- * system suspends or reboots; otherwise as luo_subsystems_prepare().
+ * Return: 0; -EBUSY in another state, during another transition, while the
+ * system suspends or reboots, or if something is retained; otherwise as
+ * luo_subsystems_prepare().
  */
 int luo_machine_prepare(struct luo_machine *machine)
 {
@@ -443,22 +453,22 @@ void luo_machine_thaw(struct luo_machine *machine)
 }
 
 /**
- * luo_machine_restore() - become updated on what the previous kernel left
- * @machine: a machine in state normal, with all built-in participants
+ * luo_machine_accept() - take in what the previous kernel left
+ * @machine: a machine in state normal
  * @phys: physical address of the head of the table, as KHO gave it
  * @size: size of the head, as KHO gave it
  *
  * Context: May sleep. Takes &luo_machine.lock. Once, at early_initcall.
- * Return: 0 and the state is updated, whether or not every participant
- * restored; otherwise the error of luo_handover_read(), the state is normal,
- * and everything that was handed over stays reserved.
+ * Return: 0 and @machine has the records; otherwise the error of luo_handover_read()
+ * or luo_subsystems_accept(), or -ENOMEM, and everything that was handed over stays
+ * reserved.
  */
-int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
-			size_t size)
+int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
+		       size_t size)
 {
 	struct luo_subsystem_ser *records __free(kvfree) = NULL;
+	struct luo_incoming *incoming __free(kvfree) = NULL;
 	struct kho_table_incoming table;
-	struct luo_incoming *incoming;
 	unsigned int count;
 	int err;
 
@@ -474,16 +484,41 @@ int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 	for (unsigned int i = 0; i < count; i++)
 		incoming[i].ser = records[i];
 
-	scoped_guard(mutex, &machine->lock) {
-		err = luo_subsystems_accept(machine, incoming, count);
-		if (err) {
-			kho_table_close(&table);
-			kvfree(incoming);
-			return err;
-		}
+	guard(mutex)(&machine->lock);
 
-		kho_table_release(&table);
-		pr_info("%u participants handed over state\n", count);
+	err = luo_subsystems_accept(machine, incoming, count);
+	if (err) {
+		kho_table_close(&table);
+		return err;
+	}
+	retain_and_null_ptr(incoming);
+	kho_table_release(&table);
+
+	return 0;
+}
+
+/**
+ * luo_machine_restore() - become updated on what the previous kernel left
+ * @machine: a machine in state normal, with all built-in participants
+ * @phys: physical address of the head of the table, as KHO gave it
+ * @size: size of the head, as KHO gave it
+ *
+ * Context: May sleep. Takes &luo_machine.lock. Once, at early_initcall.
+ * Return: 0 and the state is updated, whether or not every participant restored;
+ * otherwise the error of luo_machine_accept(), and the state is normal.
+ */
+int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
+			size_t size)
+{
+	int err;
+
+	err = luo_machine_accept(machine, phys, size);
+	if (err)
+		return err;
+
+	scoped_guard(mutex, &machine->lock) {
+		pr_info("%u participants handed over state\n",
+			machine->nr_incoming);
 
 		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
 		luo_subsystems_restore(machine);

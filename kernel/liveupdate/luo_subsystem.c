@@ -28,10 +28,11 @@
  *   2. A participant of the same name whose [oldest, version] includes the
  *      version of the record restores it, once. It is pinned until FINISH.
  *   3. FINISH calls everybody who restored, then disposes of what nobody
- *      claimed: an OPTIONAL blob is freed, a MANDATORY one stays reserved
- *      until the next boot. Plain values need no disposal.
+ *      claimed: an OPTIONAL blob is freed, a MANDATORY one is retained
+ *      (luo_retained.c), from RESTORE on already. Plain values need no disposal.
  *   Where live update is switched off nobody is registered, and built-in
- *   participants abandon the records they could restore.
+ *   participants abandon the records they could restore. What nobody abandoned is
+ *   retained.
  *
  * Contexts
  *   Everything here may sleep. Callbacks run under &luo_machine.lock and under
@@ -357,6 +358,101 @@ int luo_subsystems_accept(struct luo_machine *machine,
 	return 0;
 }
 
+/* After FINISH records are kept as long as one of them is retained. */
+static void luo_put_incoming(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (!hash_empty(machine->incoming_names))
+		return;
+
+	kvfree(machine->incoming);
+	machine->incoming = NULL;
+	machine->nr_incoming = 0;
+}
+
+static void luo_free_blob(const struct luo_subsystem_ser *ser)
+{
+	if (ser->size && kho_is_restorable(ser->value, ser->size))
+		kho_restore_free(phys_to_virt(ser->value));
+}
+
+/* The operator says that the blob of @name is not used by anything. */
+static int luo_forget_record(void *context, const char *name, const char *unused)
+{
+	struct luo_machine *machine = context;
+	struct luo_incoming *incoming;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+
+	incoming = luo_find_incoming(machine, name);
+	if (!incoming || !incoming->retained)
+		return -ENOENT;
+
+	incoming->tried = true;
+	luo_retained_release(incoming->retained);
+	incoming->retained = NULL;
+	luo_free_blob(&incoming->ser);
+	if (machine->state != LIVEUPDATE_STATE_UPDATED) {
+		hash_del(&incoming->hash);
+		luo_put_incoming(machine);
+	}
+
+	return 0;
+}
+
+/* Nobody has the blob of a record. If it is mandatory it may be in use. */
+static void luo_retain_record(struct luo_machine *machine,
+			      struct luo_incoming *incoming, const char *reason)
+{
+	const struct luo_subsystem_ser *ser = &incoming->ser;
+
+	lockdep_assert_held(&machine->lock);
+
+	if (incoming->retained || !ser->size ||
+	    !(ser->flags & LUO_SUBSYSTEM_SER_MANDATORY))
+		return;
+
+	pr_warn("%s: %llu bytes of mandatory data are retained: %s\n", ser->name,
+		ser->size, reason);
+	incoming->retained = luo_retain(&machine->retained, ser->name, "",
+					ser->size, reason, luo_forget_record,
+					machine);
+}
+
+static int luo_forget_table(void *context, const char *owner, const char *name)
+{
+	struct luo_machine *machine = context;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+	if (!machine->unreadable)
+		return -ENOENT;
+
+	luo_retained_release(machine->unreadable);
+	machine->unreadable = NULL;
+
+	return 0;
+}
+
+/**
+ * luo_subsystems_retain_table() - it is not known what the previous kernel left
+ * @machine: the machine
+ *
+ * Context: May sleep. Takes &luo_machine.lock.
+ */
+void luo_subsystems_retain_table(struct luo_machine *machine)
+{
+	guard(mutex)(&machine->lock);
+
+	machine->unreadable = luo_retain(&machine->retained, "liveupdate", "table", 0,
+					 "the table of participants cannot be used",
+					 luo_forget_table, machine);
+}
+
 /* Let @subsystem take over the record of its name, if it can. */
 static void luo_restore_one(struct luo_machine *machine,
 			    struct luo_incoming *incoming,
@@ -396,6 +492,8 @@ static void luo_restore_one(struct luo_machine *machine,
 	}
 	subsystem->phase = LUO_PHASE_RESTORED;
 	incoming->subsystem = subsystem;
+	luo_retained_release(incoming->retained);
+	incoming->retained = NULL;
 }
 
 /**
@@ -427,29 +525,32 @@ void luo_subsystems_restore(struct luo_machine *machine)
 				luo_restore_one(machine, &incoming[i], found);
 		}
 	}
+	for (unsigned int i = 0; i < count; i++) {
+		if (!incoming[i].subsystem)
+			luo_retain_record(machine, &incoming[i],
+					  "nobody has restored it");
+	}
 	luo_timeline_step(machine, LUO_STEP_RESTORE, start, 0);
 }
 
-/*
- * Free the blob if nobody claimed it and it was optional. Returns the bytes
- * that stay reserved.
- */
-static u64 luo_dispose(const struct luo_subsystem_ser *ser)
+/* Free the blob if nobody claimed it and it was optional. */
+static void luo_dispose(struct luo_machine *machine,
+			struct luo_incoming *incoming)
 {
-	if (!ser->size || !kho_is_restorable(ser->value, ser->size))
-		return 0;
+	const struct luo_subsystem_ser *ser = &incoming->ser;
+
+	if (incoming->retained || !ser->size ||
+	    !kho_is_restorable(ser->value, ser->size))
+		return;
 
 	if (ser->flags & LUO_SUBSYSTEM_SER_MANDATORY) {
-		pr_warn("%s: nobody claimed %llu bytes of mandatory data, they stay reserved until the next boot\n",
-			ser->name, ser->size);
-		return ser->size;
+		luo_retain_record(machine, incoming, "nobody has claimed it");
+		return;
 	}
 
 	pr_notice("%s: nobody claimed %llu bytes of optional data, freed\n",
 		  ser->name, ser->size);
-	kho_restore_free(phys_to_virt(ser->value));
-
-	return 0;
+	luo_free_blob(ser);
 }
 
 /**
@@ -479,21 +580,23 @@ void luo_subsystems_finish(struct luo_machine *machine)
 
 	for (unsigned int i = 0; i < count; i++) {
 		struct luo_incoming *incoming = &machine->incoming[i];
-		u64 reserved = luo_dispose(&incoming->ser);
 
-		bytes += reserved;
-		kept += !!reserved;
-		hash_del(&incoming->hash);
+		luo_dispose(machine, incoming);
 		if (incoming->subsystem)
 			luo_retire(incoming->subsystem);
+		incoming->subsystem = NULL;
+		if (incoming->retained) {
+			bytes += incoming->ser.size;
+			kept++;
+		} else {
+			hash_del(&incoming->hash);
+		}
 	}
 	if (kept)
-		pr_warn("%u mandatory participants left %llu bytes reserved until the next boot\n",
-			kept, bytes);
+		pr_warn("%llu bytes of %u mandatory participants stay retained, and there is no other update while they are\n",
+			bytes, kept);
 
-	kvfree(machine->incoming);
-	machine->incoming = NULL;
-	machine->nr_incoming = 0;
+	luo_put_incoming(machine);
 	luo_timeline_step(machine, LUO_STEP_FINISH, start, 0);
 }
 
@@ -573,6 +676,8 @@ int luo_subsystem_add(struct luo_machine *machine,
 void luo_subsystem_remove(struct luo_machine *machine,
 			  struct liveupdate_subsystem *subsystem)
 {
+	struct luo_incoming *incoming;
+
 	guard(mutex)(&machine->lock);
 
 	scoped_guard(mutex, &machine->registered_lock) {
@@ -595,7 +700,9 @@ void luo_subsystem_remove(struct luo_machine *machine,
 			luo_handover_write(machine);
 		break;
 	case LUO_PHASE_RESTORED:
-		luo_find_incoming(machine, subsystem->desc->name)->subsystem = NULL;
+		incoming = luo_find_incoming(machine, subsystem->desc->name);
+		incoming->subsystem = NULL;
+		luo_retain_record(machine, incoming, "its participant is gone");
 		luo_retire(subsystem);
 		break;
 	}
@@ -688,8 +795,9 @@ static struct liveupdate_subsystem *__init luo_find_builtin(const char *name)
 	return NULL;
 }
 
-static void __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
-				   const struct luo_subsystem_ser *ser)
+/* Returns 0 if nothing of the record is in use that is not retained by its owner. */
+static int __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
+				  const struct luo_subsystem_ser *ser)
 {
 	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
 	struct liveupdate_data data = {
@@ -698,35 +806,50 @@ static void __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
 	};
 
 	if (!subsystem->ops->abandon)
-		return;
+		return -EOPNOTSUPP;
 	if (ser->version < desc->oldest || ser->version > desc->version ||
 	    (ser->size && !kho_is_restorable(ser->value, ser->size))) {
 		pr_warn("%s: cannot abandon version %u with [%u, %u]\n",
 			desc->name, ser->version, desc->oldest, desc->version);
-		return;
+		return -EPROTONOSUPPORT;
 	}
-	subsystem->ops->abandon(subsystem, &data);
+
+	return subsystem->ops->abandon(subsystem, &data);
 }
 
 /**
  * luo_subsystems_abandon() - let built-in participants abandon their records
- * @records: the records of the previous kernel, validated
- * @count: their number
+ * @machine: the machine, with &luo_machine.incoming filled
  *
- * In the order in which they would have been restored.
+ * In the order in which they would have been restored. What cannot be abandoned is
+ * retained.
  *
- * Context: May sleep. At early_initcall, if live update is off.
+ * Context: May sleep. Takes &luo_machine.lock. At early_initcall, if live update is
+ * off.
  */
-void __init luo_subsystems_abandon(const struct luo_subsystem_ser *records,
-				   unsigned int count)
+void __init luo_subsystems_abandon(struct luo_machine *machine)
 {
+	guard(mutex)(&machine->lock);
+
 	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
-		for (unsigned int i = count; i--; ) {
+		for (unsigned int i = machine->nr_incoming; i--; ) {
+			struct luo_incoming *incoming = &machine->incoming[i];
 			struct liveupdate_subsystem *subsystem =
-				luo_find_builtin(records[i].name);
+				luo_find_builtin(incoming->ser.name);
 
 			if (subsystem && subsystem->desc->level == level)
-				luo_abandon_one(subsystem, &records[i]);
+				incoming->tried = !luo_abandon_one(subsystem,
+								   &incoming->ser);
 		}
 	}
+
+	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+		struct luo_incoming *incoming = &machine->incoming[i];
+
+		if (!incoming->tried)
+			luo_retain_record(machine, incoming, "live update is off");
+		if (!incoming->retained)
+			hash_del(&incoming->hash);
+	}
+	luo_put_incoming(machine);
 }

@@ -6,7 +6,7 @@
  * What is in /sys/kernel/liveupdate, described in
  * Documentation/ABI/testing/sysfs-kernel-liveupdate, apart from what participants
  * add. Changes of the state are announced from here. The files are there unless live
- * update is switched off.
+ * update is switched off; of those in "retained" some are, if something is.
  */
 
 #include <linux/capability.h>
@@ -34,25 +34,6 @@ static struct kobject *luo_kobject;
 struct kobject *liveupdate_kobject(void)
 {
 	return luo_kobject;
-}
-
-/**
- * liveupdate_parse_bool() - what was written to a file of live update
- * @buf: the text
- * @count: its length in bytes
- *
- * Context: any.
- * Return: 0 or 1; -EINVAL for anything but exactly that digit, with or without a
- * line end.
- */
-int liveupdate_parse_bool(const char *buf, size_t count)
-{
-	if (count == 2 && buf[1] == '\n')
-		count = 1;
-	if (count != 1 || (*buf != '0' && *buf != '1'))
-		return -EINVAL;
-
-	return *buf - '0';
 }
 
 /* Tell those who poll the state, and udev. */
@@ -239,12 +220,18 @@ static int __init luo_sysfs_init(void)
 	struct kobject *kobj;
 	int err;
 
-	if (!liveupdate_enabled())
+	if (!liveupdate_enabled() && !luo_retained_any(&luo_system.retained))
 		return 0;
 
 	kobj = kobject_create_and_add("liveupdate", kernel_kobj);
 	if (!kobj)
 		return -ENOMEM;
+
+	err = luo_retained_add_dir(&luo_system.retained, kobj);
+	if (err)
+		goto err_put;
+	if (!liveupdate_enabled())
+		return 0;
 
 	err = sysfs_create_group(kobj, &luo_group);
 	if (err)

@@ -8,18 +8,20 @@
  *
  * In the next kernel luo_state_early_init() looks for handed-over data right
  * after the sessions did, before any device is probed, also where live update
- * is switched off: then the data is reported and stays reserved, and built-in
- * participants that could restore theirs make harmless what it describes.
+ * is switched off: then the data is reported, and built-in participants that could
+ * restore theirs stop what it describes. What is mandatory and was not stopped is
+ * retained.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/visibility.h>
 #include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
-#include <linux/slab.h>
+#include <linux/liveupdate/retained.h>
 
 #include "luo_internal.h"
 #include "luo_machine.h"
@@ -102,6 +104,62 @@ void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
 	luo_parts_record(&luo_system, subsystem, parts);
 }
 
+static int luo_forget_part(void *context, const char *owner, const char *name)
+{
+	struct liveupdate_subsystem *subsystem = context;
+
+	return subsystem->ops->forget(subsystem, name);
+}
+
+/**
+ * liveupdate_retain() - memory that was handed over must outlive this kernel
+ * @subsystem: the participant, with a forget callback; it stays registered
+ * @name: what it belongs to, for people and for forget; unique for the participant;
+ *	may be empty
+ * @bytes: how much it is, 0 if that is not known
+ * @reason: why, a constant string
+ *
+ * From here on there is neither a prepare nor a kexec, until the cause is released, or
+ * the operator gives it up and forget releases it. See kernel/liveupdate/luo_retained.c.
+ *
+ * Context: May sleep; allocates memory with __GFP_NOFAIL. Locks that forget takes may be
+ * held.
+ * Return: the cause, for liveupdate_release(). It cannot fail.
+ */
+struct liveupdate_retained *
+liveupdate_retain(struct liveupdate_subsystem *subsystem, const char *name,
+		  u64 bytes, const char *reason)
+{
+	return luo_retain(&luo_system.retained, subsystem->desc->name, name, bytes,
+			  reason, luo_forget_part, subsystem);
+}
+
+/**
+ * liveupdate_release() - memory need not outlive this kernel any more
+ * @retained: the cause, not valid any more on return; or NULL
+ *
+ * Context: May sleep. Locks that forget takes may be held.
+ */
+void liveupdate_release(struct liveupdate_retained *retained)
+{
+	luo_retained_release(retained);
+}
+
+#if IS_ENABLED(CONFIG_KUNIT)
+/**
+ * liveupdate_retained_ids() - list what is retained, for tests
+ * @ids: the IDs, separated by spaces
+ * @size: size of @ids in bytes
+ *
+ * Context: May sleep.
+ */
+void liveupdate_retained_ids(char *ids, size_t size)
+{
+	luo_retained_ids(&luo_system.retained, ids, size);
+}
+EXPORT_SYMBOL_IF_KUNIT(liveupdate_retained_ids);
+#endif
+
 /**
  * liveupdate_register_subsystem() - register the participant of a module
  * @subsystem: the participant, on %LIVEUPDATE_LEVEL_WORKLOAD
@@ -155,13 +213,21 @@ static int luo_refuse_jump_back(struct luo_machine *machine)
 /**
  * luo_state_freeze() - freeze for the jump into kexec_image
  *
- * Context: reboot(2), with system_transition_mutex and the kexec lock held.
+ * Context: reboot(2), with system_transition_mutex and the kexec lock held. Also if
+ * live update is off.
  * Return: 0; -EINVAL if prepared and kexec_image cannot receive state, or if
  * kexec_image will jump back and the state is not normal; -EBUSY during a
- * transition; otherwise as luo_subsystems_freeze().
+ * transition, or if something is retained; otherwise as luo_subsystems_freeze().
  */
 int luo_state_freeze(void)
 {
+	int err;
+
+	/* No next kernel would know of it. */
+	err = luo_retained_refuse(&luo_system, LUO_STEP_FREEZE);
+	if (err)
+		return err;
+
 	if (kexec_image->preserve_context)
 		return luo_refuse_jump_back(&luo_system);
 
@@ -182,26 +248,24 @@ void luo_state_thaw(int err)
 }
 
 /* Live update is off here, but the previous kernel did not know. */
-static int __init luo_report_unused(phys_addr_t phys, size_t size)
+static int __init luo_abandon(phys_addr_t phys, size_t size)
 {
-	struct luo_subsystem_ser *records __free(kvfree) = NULL;
-	struct kho_table_incoming table;
-	unsigned int count;
 	int err;
 
-	err = luo_handover_read(&table, phys, size, &records, &count);
+	err = luo_machine_accept(&luo_system, phys, size);
 	if (err)
 		return err;
 
-	kho_table_close(&table);
-	pr_warn("live update is off: what %u participants handed over stays reserved until the next boot\n",
-		count);
-	for (unsigned int i = 0; i < count; i++)
-		pr_warn("%s: version %u, %s, %llu bytes\n", records[i].name,
-			records[i].version,
-			records[i].flags & LUO_SUBSYSTEM_SER_MANDATORY ?
-			"mandatory" : "optional", records[i].size);
-	luo_subsystems_abandon(records, count);
+	pr_warn("live update is off: %u participants handed over state\n",
+		luo_system.nr_incoming);
+	for (unsigned int i = 0; i < luo_system.nr_incoming; i++) {
+		const struct luo_subsystem_ser *ser = &luo_system.incoming[i].ser;
+
+		pr_warn("%s: version %u, %s, %llu bytes\n", ser->name,
+			ser->version, ser->flags & LUO_SUBSYSTEM_SER_MANDATORY ?
+			"mandatory" : "optional", ser->size);
+	}
+	luo_subsystems_abandon(&luo_system);
 
 	return 0;
 }
@@ -233,10 +297,11 @@ void __init luo_state_early_init(void)
 		err = luo_machine_restore(&luo_system, phys, size);
 		luo_timeline_arrived(!err);
 	} else if (!err) {
-		err = luo_report_unused(phys, size);
+		err = luo_abandon(phys, size);
 	}
 	if (err) {
 		luo_fail(&luo_system, LUO_STEP_RESTORE, "", err);
-		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it stays reserved until the next boot\n");
+		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it is retained\n");
+		luo_subsystems_retain_table(&luo_system);
 	}
 }

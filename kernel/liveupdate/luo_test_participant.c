@@ -267,11 +267,13 @@ void luo_test_finish(struct liveupdate_subsystem *subsystem,
 EXPORT_SYMBOL_NS_GPL(luo_test_finish, "LIVEUPDATE");
 
 /* Of built-in participants only. */
-static void luo_test_abandon(struct liveupdate_subsystem *subsystem,
-			     const struct liveupdate_data *data)
+static int luo_test_abandon(struct liveupdate_subsystem *subsystem,
+			    const struct liveupdate_data *data)
 {
 	pr_info("%s: abandoned, %llu bytes\n", subsystem->desc->name,
 		data->size);
+
+	return 0;
 }
 
 static const struct liveupdate_subsystem_ops luo_test_ops = {

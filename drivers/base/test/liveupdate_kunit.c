@@ -41,6 +41,7 @@
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/fault.h>
 #include <linux/liveupdate/kho_kunit.h>
+#include <linux/liveupdate/retained.h>
 #include <linux/module.h>
 #include <linux/panic.h>
 #include <linux/seq_buf.h>
@@ -164,6 +165,8 @@ static struct dlu {
 
 /* What the steps are called with; nobody looks into it outside of the machine. */
 static struct liveupdate_subsystem dlu_subsystem;
+
+#define DLU_BUS		"liveupdate-kunit"
 
 static struct dlu_device *to_dlu_device(struct device *dev)
 {
@@ -296,9 +299,9 @@ static int dlu_keep_path(struct device *dev, bool on)
 	return dlu_call(dev, on ? "path-on" : "path-off");
 }
 
-static void dlu_quarantine(struct device *dev)
+static int dlu_quarantine(struct device *dev)
 {
-	dlu_call(dev, "quarantine");
+	return dlu_call(dev, "quarantine");
 }
 
 static const struct bus_liveupdate_ops dlu_bus_ops_default = {
@@ -392,7 +395,7 @@ static int dlu_remove(struct device *dev)
 static int dlu_bus_match(struct device *dev, const struct device_driver *drv);
 
 static const struct bus_type dlu_bus = {
-	.name		= "liveupdate-kunit",
+	.name		= DLU_BUS,
 	.match		= dlu_bus_match,
 	.probe		= dlu_probe,
 	.liveupdate	= &dlu_bus_ops,
@@ -412,7 +415,7 @@ static const struct bus_type dlu_foreign_bus = {
 };
 
 static const struct class dlu_class = {
-	.name		= "liveupdate-kunit",
+	.name		= DLU_BUS,
 };
 
 /* Tests may change it, as the above. */
@@ -891,13 +894,27 @@ static void dlu_boot(struct kunit *test)
 	dlu_clear_log();
 }
 
+static void dlu_expect_retained(struct kunit *test, const char *want)
+{
+	char ids[128];
+
+	liveupdate_retained_ids(ids, sizeof(ids));
+	KUNIT_EXPECT_STREQ(test, ids, want);
+}
+
+static int dlu_forget(const char *name)
+{
+	return device_liveupdate_forget_retained(&dlu_subsystem, name);
+}
+
 /* Drop what restore read, so that it can be tried again. */
 static void dlu_unboot(void)
 {
 	struct dlu_memory *memory;
 
-	device_liveupdate_forget();
 	device_liveupdate_layer.awaiting = false;
+	device_liveupdate_forget();
+	dlu_forget("records");
 	list_for_each_entry(memory, &dlu->memory, list)
 		memory->freed = false;
 	seq_buf_clear(&dlu->released);
@@ -1006,8 +1023,10 @@ static void dlu_exit(struct kunit *test)
 	for (unsigned int i = 0; i < layer->nr_incoming; i++)
 		KUNIT_EXPECT_PTR_EQ(test, layer->incoming[i].dev, NULL);
 	KUNIT_EXPECT_EQ(test, layer->nr_claimed, 0);
-	device_liveupdate_forget();
 	layer->awaiting = false;
+	device_liveupdate_forget();
+	dlu_forget("records");
+	dlu_expect_retained(test, "");
 
 	for (int i = 0; i < DLU_NR_DRIVERS; i++)
 		dlu_unregister(i);
@@ -2054,7 +2073,7 @@ static void dlu_corrupted_other_test(struct kunit *test)
 	dlu_do_finish();
 	dlu_expect(test, " probe:b probe:bridge");
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_forget_absent());
+	KUNIT_EXPECT_EQ(test, 0, dlu_forget(""));
 	dlu_expect(test, "");
 }
 
@@ -2641,13 +2660,12 @@ static void dlu_finish_test(struct kunit *test)
 	dlu_expect_released(test, "");
 
 	/* It may still run, in memory that nobody would hand over again. */
-	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), -EBUSY);
-	dlu_expect(test, "");
-	dlu_expect_idle(test);
+	dlu_expect_retained(test, "devices:" DLU_BUS ":c");
 
 	/* Late, it is made harmless before anything else. */
 	c = dlu_make(test, "c", NULL);
 	dlu_expect(test, " quarantine:c blob:c probe:c");
+	dlu_expect_retained(test, "");
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
 	KUNIT_EXPECT_PTR_EQ(test, c->dev.liveupdate->incoming, NULL);
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_claimed, 0);
@@ -2659,16 +2677,93 @@ static void dlu_finish_test(struct kunit *test)
 	dlu_expect(test, " remove:c probe:c");
 }
 
+/* "a" is of the next kernel, has no driver, and cannot be stopped. */
+static struct dlu_device *dlu_boot_running(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->drivers = BIT(DLU_PLAIN);
+	a->fail = "quarantine";
+	a->fingerprint[0]++;
+	dlu_add(test, a);
+	dlu_expect(test, " quarantine:a");
+	dlu_expect_fate(test, 0, QUARANTINED);
+	dlu_expect_retained(test, "devices:" DLU_BUS ":a");
+
+	return a;
+}
+
+/* What cannot be stopped keeps its memory, whoever drives it next. */
+static void dlu_running_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_boot_running(test);
+
+	KUNIT_EXPECT_EQ(test, dlu_forget(""), -EBUSY);
+	dlu_do_finish();
+	dlu_expect(test, " quarantine:a probe:a");
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_harmless(0));
+	dlu_expect_retained(test, "devices:" DLU_BUS ":a");
+	dlu_del(a);
+	dlu_expect(test, " remove:a");
+	dlu_expect_retained(test, "devices:" DLU_BUS ":a");
+	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":b"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":a"), 0);
+	dlu_expect(test, " blob:a");
+	dlu_expect_retained(test, "");
+	KUNIT_EXPECT_NULL(test, device_liveupdate_layer.incoming);
+}
+
+/* FINISH tries again. */
+static void dlu_running_stopped_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_boot_running(test);
+
+	a->fail = NULL;
+	dlu_do_finish();
+	dlu_expect(test, " quarantine:a blob:a probe:a");
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_harmless(0));
+	dlu_expect_retained(test, "");
+}
+
+/* The same for one that comes late, or where live update is off. */
+static void dlu_running_late_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	dlu_do_finish();
+	dlu_expect(test, "");
+	a = dlu_new(test, "a", NULL);
+	a->fail = "quarantine";
+	dlu_add(test, a);
+	dlu_expect(test, " quarantine:a probe:a");
+	dlu_expect_retained(test, "devices:" DLU_BUS ":a");
+	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":a"), 0);
+	dlu_expect(test, " blob:a");
+	dlu_expect_retained(test, "");
+}
+
 /* An operator knows that it is gone. */
 static void dlu_forget_absent_test(struct kunit *test)
 {
 	dlu_boot_three(test);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_forget_absent(), -EBUSY);
+	dlu_expect_retained(test, "devices");
+	KUNIT_EXPECT_EQ(test, dlu_forget(""), -EBUSY);
+	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":c"), -EBUSY);
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
 	dlu_do_finish();
 	dlu_clear_log();
-	KUNIT_EXPECT_EQ(test, device_liveupdate_forget_absent(), 0);
+	dlu_expect_retained(test, "devices:" DLU_BUS ":c");
+	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":b"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, dlu_forget("c"), -ENOENT);
+	dlu_expect(test, "");
+	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":c"), 0);
 	dlu_expect(test, " blob:c");
+	dlu_expect_retained(test, "");
+	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":c"), -ENOENT);
+	KUNIT_EXPECT_EQ(test, dlu_forget(""), -ENOENT);
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
 	KUNIT_EXPECT_NULL(test, device_liveupdate_layer.incoming);
 	dlu_make(test, "c", NULL);
@@ -2726,6 +2821,7 @@ static void dlu_finish_path_absent_test(struct kunit *test)
 	dlu_expect(test, "");
 	/* Only those that may still run are waited for. */
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 2);
+	dlu_expect_retained(test, "devices:" DLU_BUS ":a devices:" DLU_BUS ":b");
 	dlu_make_bridge(test, "bridge", NULL);
 	dlu_expect(test, " probe:bridge");
 }
@@ -2740,13 +2836,16 @@ static void dlu_comes_back_test(struct kunit *test)
 	a->drivers = 0;
 	dlu_add(test, a);
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	dlu_expect_retained(test, "");
 	dlu_del(a);
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
 	KUNIT_EXPECT_EQ(test, kref_read(&a->dev.kobj.kref), 1);
 	dlu_expect_fate(test, 0, ABSENT);
+	dlu_expect_retained(test, "devices");
 
 	a = dlu_make(test, "a", NULL);
 	dlu_expect(test, " probe:a adopt:a");
+	dlu_expect_retained(test, "");
 	dlu_del(a);
 	dlu_expect(test, " remove:a");
 	dlu_expect_fate(test, 0, RELEASED);
@@ -3096,11 +3195,13 @@ static void dlu_abandon_test(struct kunit *test)
 	dlu_jump_chain(test);
 	kunit_activate_static_stub(test, device_liveupdate_may_free,
 				   dlu_may_not_free);
-	device_liveupdate_abandon(&dlu_subsystem, &dlu->handed);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_abandon(&dlu_subsystem, &dlu->handed));
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.awaiting);
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 3);
+	dlu_expect_retained(test, "devices");
 	chain = dlu_make_chain(test);
 	dlu_expect(test, " probe:bridge quarantine:a probe:a quarantine:b probe:b");
+	dlu_expect_retained(test, "");
 	KUNIT_EXPECT_TRUE(test, dlu_driven_by(chain.a, DLU_ONE));
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
 	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
@@ -3112,7 +3213,7 @@ static void dlu_abandon_damaged_test(struct kunit *test)
 {
 	dlu_jump_chain(test);
 	dlu_ser(2)->value++;
-	device_liveupdate_abandon(&dlu_subsystem, &dlu->handed);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_abandon(&dlu_subsystem, &dlu->handed));
 	dlu_make_chain(test);
 	/* The stub is not needed: what a damaged record leads to is never freed. */
 	dlu_expect(test, " quarantine:bridge probe:bridge quarantine:a probe:a",
@@ -3121,7 +3222,9 @@ static void dlu_abandon_damaged_test(struct kunit *test)
 	dlu_unboot();
 
 	dlu_table()->checksum++;
-	device_liveupdate_abandon(&dlu_subsystem, &dlu->handed);
+	KUNIT_EXPECT_EQ(test, -EBADMSG,
+			device_liveupdate_abandon(&dlu_subsystem, &dlu->handed));
+	dlu_expect_retained(test, "");
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_incoming, 0);
 	dlu_make_chain(test);
 	dlu_expect(test, " probe:bridge probe:a probe:b");
@@ -3259,7 +3362,7 @@ static void dlu_harmless_test(struct kunit *test)
 	dlu_expect_harmless(test, 0);
 	dlu_del(a);
 	dlu_expect_harmless(test, 0);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_forget_absent());
+	KUNIT_EXPECT_EQ(test, 0, dlu_forget(""));
 	dlu_expect_harmless(test, 0);
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
 	dlu_expect_harmless(test, 0);
@@ -3703,6 +3806,9 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_async_test),
 	KUNIT_CASE(dlu_silent_test),
 	KUNIT_CASE(dlu_finish_test),
+	KUNIT_CASE(dlu_running_test),
+	KUNIT_CASE(dlu_running_stopped_test),
+	KUNIT_CASE(dlu_running_late_test),
 	KUNIT_CASE(dlu_forget_absent_test),
 	KUNIT_CASE(dlu_reboot_test),
 	KUNIT_CASE(dlu_reboot_late_test),

@@ -91,7 +91,7 @@ static const struct bus_liveupdate_ops dlm_bus_ops = {
 	.freeze		= dlm_step,
 	.thaw		= dlm_undo,
 	.cancel		= dlm_undo,
-	.quarantine	= dlm_undo,
+	.quarantine	= dlm_step,
 };
 
 static int dlm_probe(struct device *dev)
@@ -299,8 +299,9 @@ static void dlm_expect_nothing(void)
 
 	luo_mutate_wrong(dlm, layer->incoming || layer->buckets ||
 			 layer->nr_incoming || layer->nr_lost ||
-			 layer->nr_absent || layer->nr_claimed ||
-			 layer->awaiting || layer->finishing, "records are left");
+			 layer->nr_absent || layer->absent ||
+			 layer->nr_claimed || layer->awaiting ||
+			 layer->finishing, "records are left");
 }
 
 /* The next kernel boots with the image and finishes. */
@@ -331,8 +332,8 @@ static void dlm_boot(struct kunit *test, bool sealed)
 	else
 		dlm_appear(test);
 	luo_mutate_wrong(dlm, layer->nr_claimed, "a device still has a record");
-	luo_mutate_wrong(dlm, device_liveupdate_forget_absent(),
-			 "an operator cannot go on");
+	err = device_liveupdate_forget_retained(&dlm_subsystem, "");
+	luo_mutate_wrong(dlm, err && err != -ENOENT, "an operator cannot go on");
 	if (!empty)
 		luo_mutate_wrong(dlm, luo_mutate_reserved(dlm, DLM_TABLE),
 				 "the table was not freed");
@@ -407,6 +408,7 @@ static void dlm_exit(struct kunit *test)
 	device_liveupdate_flush();
 	layer->awaiting = false;
 	device_liveupdate_forget();
+	device_liveupdate_forget_retained(&dlm_subsystem, "records");
 	if (dlm->test)
 		luo_mutate_end(dlm);
 }

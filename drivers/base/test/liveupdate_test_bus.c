@@ -163,7 +163,8 @@ static const char *const test_bus_steps[] = {
 static const u32 test_bus_can_fail =
 	BIT(TEST_BUS_NONE) | BIT(TEST_BUS_IDENTIFY) | BIT(TEST_BUS_PROBE) |
 	BIT(TEST_BUS_ADOPT) | BIT(TEST_BUS_PREPARE) | BIT(TEST_BUS_BUS_PREPARE) |
-	BIT(TEST_BUS_FREEZE) | BIT(TEST_BUS_BUS_FREEZE) | BIT(TEST_BUS_PATH_ON);
+	BIT(TEST_BUS_FREEZE) | BIT(TEST_BUS_BUS_FREEZE) | BIT(TEST_BUS_PATH_ON) |
+	BIT(TEST_BUS_QUARANTINE);
 
 static const u32 test_bus_in_kernel_log =
 	BIT(TEST_BUS_QUARANTINE) | BIT(TEST_BUS_SHUTDOWN) |
@@ -609,14 +610,17 @@ static int test_bus_keep_path(struct device *dev, bool on)
 	return err;
 }
 
-static void test_bus_quarantine(struct device *dev)
+static int test_bus_quarantine(struct device *dev)
 {
 	struct test_bus_device *tdev = to_test_bus_device(dev);
+	int err;
 
-	test_bus_call(dev, TEST_BUS_QUARANTINE);
+	err = test_bus_call(dev, TEST_BUS_QUARANTINE);
 	test_bus_expect(dev, TEST_BUS_QUARANTINE, !tdev->quarantined);
-	tdev->quarantined = true;
+	tdev->quarantined = !err;
 	tdev->adopted = false;
+
+	return err;
 }
 
 static struct bus_liveupdate_ops test_bus_liveupdate_ops = {

@@ -96,9 +96,10 @@ struct device_liveupdate_id {
  * @keep_path: Optional. The device is on the path of a preserved one from now on
  *	(@on) or no longer. Can fail only if @on.
  * @quarantine: Required. In the next kernel: nobody takes the device over, make it
- *	harmless. The device may be a bridge if its record was damaged. Whatever it
- *	may access on its own, it must have stopped to do so on return, for that
- *	memory is freed next. Called once.
+ *	harmless. The device may be a bridge if its record was damaged. 0 says that
+ *	it was reset, or that it cannot access memory even if its next driver lets it,
+ *	for that memory is freed next. After an error its memory is retained, and it
+ *	is called again at FINISH.
  * @settled: Optional. In the next kernel: a driver was bound to the device and took
  *	it over (@reclaimed), or set it up as ever. Of a device on the path, that
  *	nothing below needs it any more: FINISH is over, or it is not the one that
@@ -130,7 +131,7 @@ struct bus_liveupdate_ops {
 	void (*thaw)(struct device *dev);
 	void (*cancel)(struct device *dev);
 	int (*keep_path)(struct device *dev, bool on);
-	void (*quarantine)(struct device *dev);
+	int (*quarantine)(struct device *dev);
 	void (*settled)(struct device *dev, bool reclaimed);
 	bool shutdown_path;
 };
@@ -185,6 +186,7 @@ const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 int device_liveupdate_outgoing_index(struct device *dev, u32 *index);
 int device_liveupdate_incoming_index(struct device *dev, u32 *index);
 bool device_liveupdate_harmless(u32 index);
+bool device_liveupdate_absent(u32 index);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
@@ -231,6 +233,11 @@ static inline int device_liveupdate_incoming_index(struct device *dev, u32 *inde
 }
 
 static inline bool device_liveupdate_harmless(u32 index)
+{
+	return false;
+}
+
+static inline bool device_liveupdate_absent(u32 index)
 {
 	return false;
 }

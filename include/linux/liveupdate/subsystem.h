@@ -99,8 +99,8 @@ enum liveupdate_level {
 
 /*
  * Class of a participant. What becomes of its data when the next kernel does
- * not claim it: OPTIONAL data is freed at finish, MANDATORY data stays
- * reserved until the next boot, for it may be a live page table.
+ * not claim it: OPTIONAL data is freed at finish, MANDATORY data is retained until
+ * the machine is reset, for it may be a live page table.
  */
 #define LIVEUPDATE_OPTIONAL	0
 #define LIVEUPDATE_MANDATORY	1
@@ -219,13 +219,21 @@ struct liveupdate_data {
  *	fail.
  * @abandon: Optional. Live update is switched off in this kernel, but there is
  *	data of a version that could be restored: make harmless what it
- *	describes. The data stays reserved until the next boot. Called once,
- *	instead of all others, at early_initcall time, for built-in participants.
+ *	describes. The data stays reserved in this kernel. 0 says that nothing
+ *	writes to it any more, or that the participant retains what may still be
+ *	written to; after an error mandatory data is retained as a whole. Called
+ *	once, instead of all others, at early_initcall time, for built-in
+ *	participants.
+ * @forget: Required for a participant that calls liveupdate_retain(). The operator
+ *	gives up what it retains under this name: free it, and release the cause.
+ *	Not called with the lock of the state machine held, and at any time: an
+ *	error is -ENOENT if nothing of this name is retained any more, -EBUSY if
+ *	it cannot be given up now.
  * @owner: module that holds the callbacks. It is pinned from prepare until
  *	cancel, and from restore until finish.
  *
- * Context: All callbacks may sleep and allocate memory. They run with the lock
- * of the state machine held, one at a time, and must not wait for another
+ * Context: All callbacks may sleep and allocate memory. All but @forget run with the
+ * lock of the state machine held, one at a time, and must not wait for another
  * step, for the (un)registration of a participant, or for a module to load.
  * freeze and thaw also run with system_transition_mutex held.
  *
@@ -244,8 +252,9 @@ struct liveupdate_subsystem_ops {
 		       struct liveupdate_data *data);
 	void (*finish)(struct liveupdate_subsystem *subsystem,
 		       struct liveupdate_data *data);
-	void (*abandon)(struct liveupdate_subsystem *subsystem,
-			const struct liveupdate_data *data);
+	int (*abandon)(struct liveupdate_subsystem *subsystem,
+		       const struct liveupdate_data *data);
+	int (*forget)(struct liveupdate_subsystem *subsystem, const char *name);
 	struct module *owner;
 };
 
@@ -321,11 +330,29 @@ struct liveupdate_parts {
 	u64 start;
 };
 
+/**
+ * liveupdate_parse_bool() - what was written to a file of live update
+ * @buf: the text
+ * @count: its length in bytes
+ *
+ * Context: any.
+ * Return: 0 or 1; -EINVAL for anything but exactly that digit, with or without a
+ * line end.
+ */
+static inline int liveupdate_parse_bool(const char *buf, size_t count)
+{
+	if (count == 2 && buf[1] == '\n')
+		count = 1;
+	if (count != 1 || (*buf != '0' && *buf != '1'))
+		return -EINVAL;
+
+	return *buf - '0';
+}
+
 #ifdef CONFIG_LIVEUPDATE_SUBSYSTEMS
 
 enum liveupdate_state liveupdate_get_state(void);
 struct kobject *liveupdate_kobject(void);
-int liveupdate_parse_bool(const char *buf, size_t count);
 void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error);
 void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name);
 int liveupdate_part_end(struct liveupdate_parts *parts, int error);

@@ -252,7 +252,6 @@ static void luo_faults_expect_untouched(struct kunit *test, unsigned long reserv
 struct luo_faults_outcome {
 	unsigned int seen;	/* whose fault it was, by name */
 	unsigned int unread;	/* turns in which nothing could be read */
-	unsigned long kept;	/* pages that nobody claimed */
 };
 
 static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
@@ -269,8 +268,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 		luo_faults_jump(test);
 		reserved = kho_kunit_reserved_pages(&fixture->kho);
 		/* Head, one block, and the blobs. */
-		KUNIT_EXPECT_EQ(test, reserved,
-				outcome->kept + 3 + LUO_FAULTS_C_PAGES);
+		KUNIT_EXPECT_EQ(test, reserved, 3 + LUO_FAULTS_C_PAGES);
 		luo_faults_forget_failed(next);
 
 		liveupdate_fault_begin(&fault);
@@ -292,9 +290,10 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 			luo_kunit_expect_failed(test, next, LUO_STEP_RESTORE,
 						"c", -ENOMEM);
 			KUNIT_EXPECT_NULL(test, them->c->claimed);
-			outcome->kept += LUO_FAULTS_C_PAGES;
+			luo_kunit_expect_retained(test, next, "c");
 		} else {
 			KUNIT_EXPECT_NOT_NULL(test, them->c->claimed);
+			luo_kunit_expect_retained(test, next, "");
 		}
 
 		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
@@ -304,7 +303,9 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 		luo_faults_put(them->a);
 		luo_faults_put(them->c);
 		KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho),
-				outcome->kept);
+				next->failed_errno ? LUO_FAULTS_C_PAGES : 0);
+		KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(next));
+		KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
 	}
 }
 

@@ -69,6 +69,8 @@ void luo_kunit_exit(struct kunit *test)
 	luo_machine_finish(&fixture->next);
 	luo_machine_cancel(&fixture->next);
 	luo_machine_cancel(&fixture->machine);
+	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->next));
 	KUNIT_EXPECT_EQ(test, fixture->machine.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&fixture->machine.lock));
@@ -294,6 +296,41 @@ void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
 			   luo_step_name(step));
 	KUNIT_EXPECT_STREQ(test, machine->failed_name, name);
 	KUNIT_EXPECT_EQ(test, machine->failed_errno, error);
+}
+
+/**
+ * luo_kunit_expect_retained() - compare what a machine retains
+ * @test: the test
+ * @machine: the machine
+ * @want: the IDs, separated by spaces
+ */
+void luo_kunit_expect_retained(struct kunit *test, struct luo_machine *machine,
+			       const char *want)
+{
+	char ids[LUO_KUNIT_IDS_LEN];
+
+	luo_retained_ids(&machine->retained, ids, sizeof(ids));
+	KUNIT_EXPECT_STREQ(test, ids, want);
+}
+
+/**
+ * luo_kunit_forget_all() - give up whatever a machine retains
+ * @machine: the machine
+ *
+ * Return: 0, or the error of one that cannot be given up.
+ */
+int luo_kunit_forget_all(struct luo_machine *machine)
+{
+	char ids[LUO_KUNIT_IDS_LEN];
+	int err = 0;
+
+	while (!err && luo_retained_any(&machine->retained)) {
+		luo_retained_ids(&machine->retained, ids, sizeof(ids));
+		*strchrnul(ids, ' ') = '\0';
+		err = luo_retained_forget(&machine->retained, ids);
+	}
+
+	return err;
 }
 
 /* Hand-over. */

@@ -13,6 +13,7 @@
 #include "../luo_machine.h"
 
 #define LUO_KUNIT_LOG_LEN	2048
+#define LUO_KUNIT_IDS_LEN	256
 #define LUO_KUNIT_NR_STEPS	(LUO_STEP_FINISH + 1)
 
 /**
@@ -89,6 +90,10 @@ void luo_kunit_expect_wanted(struct kunit *test);
 void luo_kunit_expect_log(struct kunit *test, const char *log);
 void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
 			     enum luo_step step, const char *name, int error);
+
+void luo_kunit_expect_retained(struct kunit *test, struct luo_machine *machine,
+			       const char *want);
+int luo_kunit_forget_all(struct luo_machine *machine);
 
 void luo_kunit_view_table(struct kunit *test);
 void luo_kunit_jump(struct kunit *test);

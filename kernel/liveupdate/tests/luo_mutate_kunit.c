@@ -177,6 +177,8 @@ static void luo_mutate_boot(struct kunit *test, bool sealed,
 			folio_put(virt_to_folio(known[i]->claimed));
 		known[i]->claimed = NULL;
 	}
+	luo_mutate_wrong(luo_mutate, luo_kunit_forget_all(next) || next->incoming,
+			 "an operator cannot go on");
 	/* A table that was made empty has no blocks. */
 	luo_mutate_wrong(luo_mutate, luo_mutate_reserved(luo_mutate, LUO_AREA_HEAD) ||
 			 (!sealed && luo_mutate_reserved(luo_mutate, LUO_AREA_FIRST)),

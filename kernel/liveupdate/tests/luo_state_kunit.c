@@ -2060,9 +2060,126 @@ static void luo_state_unclaimed_test(struct kunit *test)
 				    kho_kunit_is_reserved(&fixture->kho, blobs[i]), "%s",
 				    luo_state_fates[i].name);
 	KUNIT_EXPECT_EQ(test, totalram_pages(), total - kept);
+	luo_kunit_expect_retained(test, &fixture->next,
+				  "failing-mandatory absent-mandatory restored-mandatory");
+
+	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->next));
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
+	KUNIT_EXPECT_EQ(test, totalram_pages(), total);
 	KUNIT_EXPECT_PTR_EQ(test, fixture->next.incoming, NULL);
 	KUNIT_EXPECT_EQ(test, fixture->next.nr_incoming, 0);
 	KUNIT_EXPECT_TRUE(test, hash_empty(fixture->next.incoming_names));
+}
+
+/* Leave a blob of @size bytes, mandatory, that @next may have a participant for. */
+static void luo_state_leave(struct kunit *test, const char *name, size_t size)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_kunit_participant *it;
+
+	it = luo_kunit_new(test, name, LIVEUPDATE_LEVEL_DEVICES);
+	it->desc.class = LIVEUPDATE_MANDATORY;
+	it->offer.size = size;
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
+						   &it->subsystem));
+}
+
+/* As long as something is retained there is no prepare, and the first is named. */
+static void luo_state_retained_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+
+	luo_state_leave(test, "a", 1);
+	luo_state_leave(test, "b", PAGE_SIZE + 1);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	luo_kunit_add(test, next, "c", LIVEUPDATE_LEVEL_DEVICES);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_retained(test, next, "a b");
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_retained_refuse(next, LUO_STEP_FREEZE));
+	luo_kunit_expect_failed(test, next, LUO_STEP_FREEZE, "a", -EBUSY);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+	seq_buf_clear(&fixture->log);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(next));
+	luo_kunit_expect_failed(test, next, LUO_STEP_PREPARE, "a", -EBUSY);
+	KUNIT_EXPECT_EQ(test, next->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&next->retained, "a"));
+	KUNIT_EXPECT_EQ(test, -ENOENT, luo_retained_forget(&next->retained, "a"));
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 2);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(next));
+	luo_kunit_expect_failed(test, next, LUO_STEP_PREPARE, "b", -EBUSY);
+	luo_kunit_expect_log(test, "");
+
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&next->retained, "b"));
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_refuse(next, LUO_STEP_FREEZE));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(next));
+	luo_kunit_expect_log(test, " prepare:c");
+}
+
+/* Given up before FINISH, it is not offered any more. */
+static void luo_state_retained_updated_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+
+	luo_state_leave(test, "a", 1);
+	luo_state_leave(test, "b", 1);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+
+	mutex_lock(&next->lock);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_retained_forget(&next->retained, "a"));
+	mutex_unlock(&next->lock);
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&next->retained, "a"));
+	luo_kunit_expect_retained(test, next, "b");
+	luo_kunit_add(test, next, "a", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_expect_log(test, "");
+
+	/* Whoever comes late takes it back from the list. */
+	luo_kunit_add(test, next, "b", LIVEUPDATE_LEVEL_DEVICES);
+	luo_kunit_expect_log(test, " restore:b");
+	luo_kunit_expect_retained(test, next, "");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+	luo_kunit_expect_retained(test, next, "b");
+	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(next));
+	KUNIT_EXPECT_NULL(test, next->incoming);
+}
+
+/* Who restored and goes away leaves it to nobody. */
+static void luo_state_retained_leaver_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+	struct luo_kunit_participant *it;
+
+	luo_state_leave(test, "a", 1);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	it = luo_kunit_add(test, next, "a", LIVEUPDATE_LEVEL_DEVICES);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_retained(test, next, "");
+	luo_subsystem_remove(next, &it->subsystem);
+	luo_kunit_expect_retained(test, next, "a");
+}
+
+/* The table itself. */
+static void luo_state_retained_table_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+
+	luo_subsystems_retain_table(machine);
+	luo_kunit_expect_retained(test, machine, "liveupdate:table");
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "liveupdate", -EBUSY);
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&machine->retained,
+						     "liveupdate:table"));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
 }
 
 /* Several updates in a row, the machine of one is the next one's successor. */
@@ -2227,6 +2344,10 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_module_leaving_test),
 	KUNIT_CASE_PARAM(luo_state_version_test, luo_state_version_gen_params),
 	KUNIT_CASE(luo_state_unclaimed_test),
+	KUNIT_CASE(luo_state_retained_test),
+	KUNIT_CASE(luo_state_retained_updated_test),
+	KUNIT_CASE(luo_state_retained_leaver_test),
+	KUNIT_CASE(luo_state_retained_table_test),
 	KUNIT_CASE(luo_state_again_test),
 	KUNIT_CASE(luo_state_list_test),
 	KUNIT_CASE_SLOW(luo_state_long_list_test),

@@ -3,7 +3,8 @@
 /**
  * DOC: What an update holds for others
  *
- * Devices, from /sys/kernel/liveupdate/devices, and sessions of /dev/liveupdate.
+ * Devices, from /sys/kernel/liveupdate/devices, what is retained, and sessions of
+ * /dev/liveupdate.
  *
  * The kernel makes the list of devices anew for each read, so that a long one can be
  * torn: one that does not have as many lines as it says is read again.
@@ -175,6 +176,96 @@ struct json_object *luctl_devices_json(const struct luctl_devices *devices)
 	}
 
 	return array;
+}
+
+/* What is retained */
+
+/* A file of it, to be freed. A cause may go away while it is looked at. */
+static char *cause_file(const char *id, const char *file)
+{
+	char *name = luctl_format("retained/%s/%s", id, file);
+	char *path = luctl_path(name), *text = NULL;
+	size_t size;
+	void *data;
+
+	if (!luctl_read_file(path, 4096, &data, &size)) {
+		text = data;
+		text[strcspn(text, "\n")] = '\0';
+	}
+	free(path);
+	free(name);
+
+	return text;
+}
+
+static void add_cause(struct luctl_retained *retained, const char *id)
+{
+	char *reason = cause_file(id, "reason"), *bytes = cause_file(id, "bytes");
+	struct luctl_cause *cause;
+
+	if (reason) {
+		retained->list = luctl_resize(retained->list, retained->count + 1,
+					      sizeof(*retained->list));
+		cause = &retained->list[retained->count++];
+		cause->id = luctl_format("%s", id);
+		cause->reason = luctl_format("%s", reason);
+		cause->bytes = bytes ? strtoull(bytes, NULL, 10) : 0;
+	}
+	free(bytes);
+	free(reason);
+}
+
+static int compare_causes(const void *a, const void *b)
+{
+	const struct luctl_cause *first = a, *second = b;
+
+	return strcmp(first->id, second->id);
+}
+
+void luctl_read_retained(struct luctl_retained *retained)
+{
+	char *path = luctl_path("retained");
+	DIR *causes = opendir(path);
+	struct dirent *cause;
+
+	*retained = (struct luctl_retained){ 0 };
+	while (causes && (cause = readdir(causes))) {
+		if (*cause->d_name != '.')
+			add_cause(retained, cause->d_name);
+	}
+	if (causes)
+		closedir(causes);
+	free(path);
+	if (retained->count)
+		qsort(retained->list, retained->count, sizeof(*retained->list),
+		      compare_causes);
+}
+
+struct json_object *luctl_retained_json(const struct luctl_retained *retained)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (size_t i = 0; i < retained->count; i++) {
+		const struct luctl_cause *cause = &retained->list[i];
+		struct json_object *object = json_object_new_object();
+
+		json_object_object_add(object, "id", json_object_new_string(cause->id));
+		json_object_object_add(object, "reason", json_object_new_string(cause->reason));
+		json_object_object_add(object, "bytes", json_object_new_uint64(cause->bytes));
+		json_object_array_add(array, object);
+	}
+
+	return array;
+}
+
+void luctl_drop_retained(struct luctl_retained *retained)
+{
+	for (size_t i = 0; i < retained->count; i++) {
+		free(retained->list[i].id);
+		free(retained->list[i].reason);
+	}
+	free(retained->list);
+	*retained = (struct luctl_retained){ 0 };
 }
 
 /* Sessions */

@@ -280,6 +280,28 @@ enum luctl_status luctl_all_devices(struct luctl_devices *devices);
 struct json_object *luctl_devices_json(const struct luctl_devices *devices);
 void luctl_drop_devices(struct luctl_devices *devices);
 
+/**
+ * struct luctl_cause - why memory must outlive this kernel
+ * @id: name of its directory
+ * @reason: why, in words
+ * @bytes: how much memory, 0 if that is not known
+ */
+struct luctl_cause {
+	char *id;
+	char *reason;
+	uint64_t bytes;
+};
+
+/* What is retained: nothing in a kernel that does not have that. */
+struct luctl_retained {
+	struct luctl_cause *list;
+	size_t count;
+};
+
+void luctl_read_retained(struct luctl_retained *retained);
+struct json_object *luctl_retained_json(const struct luctl_retained *retained);
+void luctl_drop_retained(struct luctl_retained *retained);
+
 /* A session of /dev/liveupdate that a process has open. */
 struct luctl_session {
 	char *name;

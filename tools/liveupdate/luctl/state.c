@@ -156,7 +156,7 @@ static char *restore_advice(const char *name, int err)
 {
 	if (!*name)
 		return luctl_format("%s",
-				    "all that was handed over stays reserved: read the kernel log, and reboot when it suits");
+				    "all that was handed over is retained: read the kernel log, and reboot through firmware when it suits");
 
 	return luctl_format("%s, the others went on; %s",
 			    err == EPROTONOSUPPORT ?
@@ -337,6 +337,44 @@ static enum luctl_status report_failure(const struct attempt *attempt)
 	return status;
 }
 
+/* Does the kernel refuse this because it would lose what is retained? */
+static bool is_retained(const struct attempt *attempt, struct luctl_retained *retained)
+{
+	const struct luctl_request *request = attempt->request;
+	char *state;
+
+	*retained = (struct luctl_retained){ 0 };
+	if (attempt->err != EBUSY || (request != &luctl_prepare && request != &luctl_jump) ||
+	    luctl_read("state", &state))
+		return false;
+	/* In another state it is that which it refuses. */
+	if (request == &luctl_jump || !strcmp(state, request->state))
+		luctl_read_retained(retained);
+	free(state);
+
+	return retained->count;
+}
+
+static enum luctl_status report_retained(const struct attempt *attempt,
+					 const struct luctl_retained *retained)
+{
+	const struct luctl_cause *cause = retained->list;
+	static const char format[] =
+		"reboot through firmware, or write 1 to retained/%s/forget if nothing uses it%s";
+	char *advice = luctl_format(format, cause->id, outcome(attempt->undone));
+	char *more = retained->count > 1 ?
+		     luctl_format(" and %zu more", retained->count - 1) : luctl_format("%s", "");
+	enum luctl_status status;
+
+	status = luctl_fail_errno(LUCTL_FAILED, attempt->err, cause->id, advice,
+				  "retained%s, because %s; %s failed with ", more, cause->reason,
+				  attempt->request->step);
+	free(more);
+	free(advice);
+
+	return status;
+}
+
 /* EBUSY: a transition runs, the state is wrong, or the whole system is busy. */
 static enum luctl_status report_busy(const struct attempt *attempt, enum blame blame)
 {
@@ -420,11 +458,17 @@ static bool may_write(const char *name)
 static enum luctl_status explain(struct attempt *attempt)
 {
 	const struct luctl_request *request = attempt->request;
+	struct luctl_retained retained;
 	enum luctl_status status;
 	enum blame blame;
 
 	if (request->file && !may_write(request->file))
 		return luctl_no_file(request->file, errno);
+	if (is_retained(attempt, &retained)) {
+		status = report_retained(attempt, &retained);
+		luctl_drop_retained(&retained);
+		return status;
+	}
 	status = luctl_read_failure(&attempt->now);
 	if (status)
 		return status;
@@ -758,11 +802,12 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 		.parser = parse_finish,
 		.doc = "End an update in the new kernel: updated -> normal.\n"
 		       "\vWhat was handed over and nobody took is freed if its owner was optional,\n"
-		       "and stays reserved until the next boot if it was mandatory. So modules\n"
-		       "that take something over are to be loaded before. While devices are\n"
-		       "unreclaimed it refuses and names them. Sessions of /dev/liveupdate that\n"
-		       "nobody has retrieved yet can be retrieved afterwards as well; the kernel\n"
-		       "does not tell whether there are any. A signal changes nothing.\n",
+		       "and is retained if it was mandatory: then there is no other update and no\n"
+		       "kexec. So modules that take something over are to be loaded before. While\n"
+		       "devices are unreclaimed it refuses and names them. Sessions of\n"
+		       "/dev/liveupdate that nobody has retrieved yet can be retrieved afterwards as\n"
+		       "well; the kernel does not tell whether there are any. A signal changes\n"
+		       "nothing.\n",
 	};
 	double start = microseconds_now();
 	struct luctl_devices waiting;

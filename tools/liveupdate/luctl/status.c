@@ -27,6 +27,7 @@ struct overview {
 	struct luctl_participant *participants;
 	size_t count;
 	struct luctl_devices devices;
+	struct luctl_retained retained;
 	struct luctl_sessions sessions;
 };
 
@@ -148,6 +149,7 @@ static void print_overview_json(const struct overview *overview)
 	json_object_object_add(object, "participants", json_participants(overview));
 	json_object_object_add(object, "devices", overview->devices.known ?
 			       luctl_devices_json(&overview->devices) : NULL);
+	json_object_object_add(object, "retained", luctl_retained_json(&overview->retained));
 	json_object_object_add(object, "sessions", overview->sessions.complete ?
 			       json_sessions(&overview->sessions) : NULL);
 	luctl_print_json(object);
@@ -234,6 +236,26 @@ static void print_devices(const struct luctl_devices *devices)
 	}
 }
 
+static void print_retained(const struct luctl_retained *retained)
+{
+	if (!retained->count)
+		return;
+
+	printf("\n%-32s %12s  %s\n", "RETAINED", "BYTES", "BECAUSE");
+	for (size_t i = 0; i < retained->count; i++) {
+		const struct luctl_cause *cause = &retained->list[i];
+		char *id = luctl_escape(cause->id);
+		char *reason = luctl_escape(cause->reason);
+
+		if (cause->bytes)
+			printf("%-32s %12llu  %s\n", id, (unsigned long long)cause->bytes, reason);
+		else
+			printf("%-32s %12s  %s\n", id, "not known", reason);
+		free(reason);
+		free(id);
+	}
+}
+
 static void print_participants(const struct overview *overview)
 {
 	printf("\n%-24s %7s %7s  %-9s %-9s %12s\n", "PARTICIPANT", "WRITES", "READS", "LEVEL",
@@ -277,6 +299,7 @@ static void print_overview(const struct overview *overview)
 
 	print_participants(overview);
 	print_devices(&overview->devices);
+	print_retained(&overview->retained);
 }
 
 static enum luctl_status read_overview(struct overview *overview)
@@ -297,6 +320,7 @@ static enum luctl_status read_overview(struct overview *overview)
 	if (status)
 		return status;
 
+	luctl_read_retained(&overview->retained);
 	luctl_open_sessions(&overview->sessions);
 	if (overview->last.err)
 		overview->attempt = find_attempt(overview);
@@ -313,6 +337,8 @@ enum luctl_status luctl_cmd_status(int argc, char **argv)
 		       "WRITES is the version of the data that it hands over, READS are the\n"
 		       "versions it can read, BYTES is what it hands over or was handed. A device\n"
 		       "is requested, preserved, and in the next kernel reclaimed or unreclaimed.\n"
+		       "What is RETAINED must outlive this kernel: until it is given up there is\n"
+		       "neither a prepare nor a kexec.\n"
 		       "Sessions are those that a process has open; what was handed over and\n"
 		       "nobody retrieved is not told by the kernel.\n",
 	};
@@ -335,6 +361,7 @@ enum luctl_status luctl_cmd_status(int argc, char **argv)
 	luctl_drop_failure(&overview.last);
 	free(overview.participants);
 	luctl_drop_devices(&overview.devices);
+	luctl_drop_retained(&overview.retained);
 	luctl_drop_sessions(&overview.sessions);
 
 	return status;
