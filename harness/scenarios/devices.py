@@ -517,6 +517,26 @@ def dev_poweroff(run):
         guest.vm.close()
 
 
+@scenario("dev-rehearse-poweroff")
+def dev_rehearse_poweroff(run):
+    """SysRq-o, which takes no lock, in a rehearsal: nothing else is frozen, what is frozen
+    is thawed, and then every device is shut down. Fails without the notifier."""
+    guest, devices = boot_with(run, TREE, "nic1", "disk1")
+    run.prepare(guest)
+    devices.tell("set nic1 hold=freeze")
+    run.step("power off in a rehearsal")
+    guest.start(f"guestctl write {LIVEUPDATE}/rehearse 1")
+    devices.await_call("freeze", "nic1")
+    guest.do("echo o >/proc/sysrq-trigger")
+    guest.do("usleep 300000")
+    guest.send(f"echo 1 >{CONTROL}/release")
+    run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-shutdown")
+    for name in (*ORDER, "lone1"):
+        run.contains("console at the end", guest.console(),
+                     f"liveupdate_test_bus: {name} shutdown\n")
+    devices.in_turn()
+
+
 @scenario("dev-scale")
 def dev_scale(run):
     """A thousand devices are requested, handed over, and taken over."""

@@ -92,6 +92,8 @@ struct luo_incoming {
  * @state: the state. Written under @lock, read without.
  * @sleeping: suspends and hibernations that have begun; /dev/snapshot can be
  *	open while another one begins.
+ * @going_down: the system reboots, and not by kexec: nothing begins any more. Read
+ *	and written without @lock.
  * @kho_name: name of the KHO subtree, NULL if the table is not published.
  * @timeline: where to record what takes how long, or NULL.
  * @announce: called after each change of @state, without @lock; may be NULL. Read
@@ -132,6 +134,7 @@ struct luo_machine {
 	struct mutex lock;	/* a transition, and all up to @registered_lock */
 	enum liveupdate_state state;
 	unsigned int sleeping;
+	bool going_down;
 	const char *kho_name;
 	struct luo_timeline *timeline;
 	void (*announce)(struct luo_machine *machine);
@@ -248,6 +251,8 @@ void __init luo_subsystems_add_builtin(struct luo_machine *machine);
 
 /* luo_system.c */
 extern struct luo_machine luo_system;
+
+int luo_reboot_register(void);
 
 /* luo_pm.c */
 #ifdef CONFIG_PM_SLEEP

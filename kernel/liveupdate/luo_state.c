@@ -27,7 +27,10 @@
  *   FREEZE and the jump, and the system's own transitions keep them out while
  *   it suspends or reboots. There is one exception. A rehearsal holds
  *   system_transition_mutex, as reboot(2) and suspend do, so that nobody shuts
- *   devices down while they are frozen; reboot(2) waits for it to end.
+ *   devices down while they are frozen; reboot(2) waits for it to end. Not every
+ *   reboot takes that mutex, so a notifier (luo_system.c) sets
+ *   &luo_machine.going_down and waits, too: no participant is asked to begin
+ *   anything any more, and what has begun is undone.
  *
  * Void preparations
  *   What a participant prepared can become void without asking: a device is
@@ -134,6 +137,17 @@ void luo_machine_init(struct luo_machine *machine)
 }
 
 /*
+ * Does the system neither suspend nor reboot? It may begin to at once, and then finds
+ * &luo_machine.lock taken.
+ */
+static bool luo_system_rests(void)
+{
+	ACQUIRE(mutex_try, transition)(&system_transition_mutex);
+
+	return !ACQUIRE_ERR(mutex_try, &transition);
+}
+
+/*
  * May a request that needs @state start? Suspend and reboot(2) hold
  * system_transition_mutex before they look at the machine, so whoever comes
  * second sees the other. A hibernation through /dev/snapshot does not hold it
@@ -148,7 +162,7 @@ static bool luo_may_start(struct luo_machine *machine,
 {
 	return READ_ONCE(machine->state) == state &&
 	       !READ_ONCE(machine->sleeping) &&
-	       !mutex_is_locked(&system_transition_mutex);
+	       !READ_ONCE(machine->going_down) && luo_system_rests();
 }
 
 static void luo_forget_invalid(struct luo_machine *machine)
@@ -276,10 +290,9 @@ static void luo_invalidated(struct work_struct *work)
 
 	/*
 	 * Without the lock, as in luo_may_start(). A PREPARE that begins now
-	 * does so behind what became void.
+	 * drops the note, and does so behind what became void.
 	 */
-	if (READ_ONCE(machine->state) != LIVEUPDATE_STATE_PREPARED &&
-	    !mutex_is_locked(&machine->lock))
+	if (!luo_is_invalid(machine))
 		return;
 
 	scoped_guard(mutex, &machine->lock) {
@@ -295,7 +308,7 @@ static void luo_invalidated(struct work_struct *work)
 			return;
 
 		/* Not while devices are shut down, unless that fails. */
-		if (mutex_is_locked(&system_transition_mutex)) {
+		if (!luo_system_rests()) {
 			luo_queue_invalid(machine, HZ / 10);
 			return;
 		}
@@ -362,7 +375,8 @@ int luo_machine_rehearse(struct luo_machine *machine)
 
 	ACQUIRE(mutex_try, lock)(&machine->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock) ||
-	    machine->state != LIVEUPDATE_STATE_PREPARED)
+	    machine->state != LIVEUPDATE_STATE_PREPARED ||
+	    READ_ONCE(machine->going_down))
 		return -EBUSY;
 
 	ACQUIRE(mutex_try, transition)(&system_transition_mutex);

@@ -239,6 +239,10 @@ static int luo_walk(struct luo_machine *machine, enum luo_step step,
 				 -ETIMEDOUT);
 			return -ETIMEDOUT;
 		}
+		if (READ_ONCE(machine->going_down)) {
+			luo_fail(machine, step, "", -ESHUTDOWN);
+			return -ESHUTDOWN;
+		}
 	}
 
 	return 0;
@@ -250,8 +254,8 @@ static int luo_walk(struct luo_machine *machine, enum luo_step step,
  *
  * Context: May sleep. &luo_machine.lock held.
  * Return: 0; the error of the participant that failed, after all others were
- * cancelled; -ETIMEDOUT if the deadline passed; -E2BIG if there are more than
- * LUO_SUBSYSTEMS_MAX participants; -ENOMEM.
+ * cancelled; -ETIMEDOUT if the deadline passed; -ESHUTDOWN if the system goes down;
+ * -E2BIG if there are more than LUO_SUBSYSTEMS_MAX participants; -ENOMEM.
  */
 int luo_subsystems_prepare(struct luo_machine *machine)
 {
@@ -296,7 +300,8 @@ void luo_subsystems_cancel(struct luo_machine *machine)
  *
  * Context: May sleep. &luo_machine.lock held.
  * Return: 0 and the data is final; the error of the participant that failed,
- * after all others were thawed; -ETIMEDOUT if the deadline passed.
+ * after all others were thawed; -ETIMEDOUT if the deadline passed; -ESHUTDOWN if the
+ * system goes down otherwise.
  */
 int luo_subsystems_freeze(struct luo_machine *machine)
 {

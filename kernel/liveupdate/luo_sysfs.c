@@ -236,6 +236,9 @@ static int __init luo_sysfs_init(void)
 	err = sysfs_create_group(kobj, &luo_group);
 	if (err)
 		goto err_put;
+	err = luo_reboot_register();
+	if (err)
+		goto err_put;
 	err = luo_pm_register();
 	if (err)
 		goto err_put;

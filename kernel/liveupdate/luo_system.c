@@ -17,14 +17,20 @@
 
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/delay.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/retained.h>
+#include <linux/notifier.h>
+#include <linux/reboot.h>
 
 #include "luo_internal.h"
 #include "luo_machine.h"
+
+/* For how long a reboot waits for a transition. */
+#define LUO_REBOOT_PATIENCE_MS	30000
 
 struct luo_machine luo_system = {
 	.kho_name = LUO_SUBSYSTEMS_KHO_NAME,
@@ -245,6 +251,45 @@ void luo_state_thaw(int err)
 {
 	luo_fail(&luo_system, LUO_STEP_FREEZE, "", err);
 	luo_machine_thaw(&luo_system);
+}
+
+/*
+ * The system goes down, maybe from where nobody holds system_transition_mutex:
+ * orderly_reboot(), SysRq-o, dm-verity. What is frozen must be thawed before devices are
+ * shut down; but a participant that does not return must not keep the machine up.
+ */
+static int luo_reboot_notify(struct notifier_block *nb, unsigned long event,
+			     void *unused)
+{
+	WRITE_ONCE(luo_system.going_down, true);
+
+	for (unsigned int ms = 0; ms < LUO_REBOOT_PATIENCE_MS; ms += 20) {
+		if (mutex_trylock(&luo_system.lock)) {
+			mutex_unlock(&luo_system.lock);
+			return NOTIFY_DONE;
+		}
+		msleep(20);
+	}
+	pr_err("the system goes down during a transition\n");
+
+	return NOTIFY_DONE;
+}
+
+/* Before all others: they may stop what participants need. */
+static struct notifier_block luo_reboot_notifier = {
+	.notifier_call = luo_reboot_notify,
+	.priority = INT_MAX,
+};
+
+/**
+ * luo_reboot_register() - begin to look at reboots
+ *
+ * Context: May sleep. Once.
+ * Return: 0 or the error of register_reboot_notifier().
+ */
+int luo_reboot_register(void)
+{
+	return register_reboot_notifier(&luo_reboot_notifier);
 }
 
 /* Live update is off here, but the previous kernel did not know. */

@@ -366,6 +366,58 @@ static void luo_state_system_transition_test(struct kunit *test)
 }
 
 static void luo_state_announce(struct luo_machine *machine)
+/* A reboot that does not take that mutex says so. */
+static void luo_state_going_down_test(struct kunit *test)
+{
+	const struct luo_state_blocked *param = test->param_value;
+	struct luo_machine *machine = luo_state_enter(test, param->from);
+
+	machine->going_down = true;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_state_request(machine, param->request));
+	machine->going_down = false;
+	luo_kunit_expect_log(test, "");
+	KUNIT_EXPECT_EQ(test, machine->state, param->from);
+	KUNIT_EXPECT_EQ(test, 0, luo_state_request(machine, param->request));
+}
+
+static void luo_state_go_down(struct luo_kunit_participant *participant,
+			      enum luo_step step)
+{
+	struct luo_machine *machine = participant->context;
+
+	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE)
+		machine->going_down = true;
+}
+
+/* What is under way then is undone, and nothing else begins. */
+static void luo_state_going_down_meanwhile_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *first =
+		luo_kunit_add(test, machine, "first", LIVEUPDATE_LEVEL_IRQ);
+
+	luo_kunit_add(test, machine, "second", LIVEUPDATE_LEVEL_IRQ);
+	first->context = machine;
+	first->hook = luo_state_go_down;
+	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:first cancel:first");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "", -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+
+	machine->going_down = false;
+	first->hook = NULL;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:first prepare:second");
+	first->hook = luo_state_go_down;
+	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_machine_rehearse(machine));
+	luo_kunit_expect_log(test, " freeze:first thaw:first");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "", -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	machine->going_down = false;
+	first->hook = NULL;
+}
+
 {
 	struct luo_kunit *fixture = kunit_get_current_test()->priv;
 
@@ -2298,6 +2350,8 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_sleeping_test),
 	KUNIT_CASE_PARAM(luo_state_system_transition_test,
 			 luo_state_blocked_gen_params),
+	KUNIT_CASE_PARAM(luo_state_going_down_test, luo_state_blocked_gen_params),
+	KUNIT_CASE(luo_state_going_down_meanwhile_test),
 	KUNIT_CASE(luo_state_announce_test),
 	KUNIT_CASE(luo_state_order_test),
 	KUNIT_CASE(luo_state_restore_order_test),
