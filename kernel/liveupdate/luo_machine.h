@@ -96,8 +96,8 @@ struct luo_incoming {
  *	and written without @lock.
  * @kho_name: name of the KHO subtree, NULL if the table is not published.
  * @timeline: where to record what takes how long, or NULL.
- * @announce: called after each change of @state, without @lock; may be NULL. Read
- *	without @lock.
+ * @announce: called with the new @state after each change of it, without @lock; may be
+ *	NULL. Read without @lock.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @table: outgoing table, from prepare until cancel.
  * @retained: what must outlive this kernel. Has a lock of its own.
@@ -137,7 +137,7 @@ struct luo_machine {
 	bool going_down;
 	const char *kho_name;
 	struct luo_timeline *timeline;
-	void (*announce)(struct luo_machine *machine);
+	void (*announce)(struct luo_machine *machine, enum liveupdate_state state);
 
 	struct list_head enlisted;
 	struct kho_table table;

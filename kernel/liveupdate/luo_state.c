@@ -101,14 +101,18 @@ static void luo_set_state(struct luo_machine *machine,
 	WRITE_ONCE(machine->state, state);
 }
 
-/* Without the lock, so that a listener can make its next request at once. */
-static void luo_announce_state(struct luo_machine *machine)
+/*
+ * Without the lock, so that a listener can make its next request at once. So the state
+ * may be another one already; each is announced once.
+ */
+static void luo_announce_state(struct luo_machine *machine,
+			       enum liveupdate_state state)
 {
-	void (*announce)(struct luo_machine *machine) =
-		READ_ONCE(machine->announce);
+	void (*announce)(struct luo_machine *machine,
+			 enum liveupdate_state state) = READ_ONCE(machine->announce);
 
 	if (announce)
-		announce(machine);
+		announce(machine, state);
 }
 
 /* Transitions. */
@@ -217,7 +221,7 @@ int luo_machine_prepare(struct luo_machine *machine)
 
 	err = luo_prepare(machine);
 	if (!err)
-		luo_announce_state(machine);
+		luo_announce_state(machine, LIVEUPDATE_STATE_PREPARED);
 
 	return err;
 }
@@ -247,7 +251,7 @@ static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
 
 		luo_return(machine, step, walk);
 	}
-	luo_announce_state(machine);
+	luo_announce_state(machine, LIVEUPDATE_STATE_NORMAL);
 
 	return 0;
 }
@@ -316,7 +320,7 @@ static void luo_invalidated(struct work_struct *work)
 		luo_fail(machine, LUO_STEP_PREPARE, name, error);
 		luo_return(machine, LUO_STEP_CANCEL, luo_subsystems_cancel);
 	}
-	luo_announce_state(machine);
+	luo_announce_state(machine, LIVEUPDATE_STATE_NORMAL);
 }
 
 /**
@@ -438,7 +442,7 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives)
 	int err = luo_freeze(machine, receives);
 
 	if (READ_ONCE(machine->state) == LIVEUPDATE_STATE_FROZEN && !err)
-		luo_announce_state(machine);
+		luo_announce_state(machine, LIVEUPDATE_STATE_FROZEN);
 
 	return err;
 }
@@ -463,7 +467,7 @@ void luo_machine_thaw(struct luo_machine *machine)
 		if (luo_is_invalid(machine))
 			luo_queue_invalid(machine, 0);
 	}
-	luo_announce_state(machine);
+	luo_announce_state(machine, LIVEUPDATE_STATE_PREPARED);
 }
 
 /**
@@ -539,7 +543,7 @@ int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 		luo_set_state(machine, LIVEUPDATE_STATE_UPDATED);
 		luo_transition_end(machine);
 	}
-	luo_announce_state(machine);
+	luo_announce_state(machine, LIVEUPDATE_STATE_UPDATED);
 
 	return 0;
 }

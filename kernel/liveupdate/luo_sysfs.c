@@ -37,17 +37,17 @@ struct kobject *liveupdate_kobject(void)
 }
 
 /* Tell those who poll the state, and udev. */
-static void luo_announce(struct luo_machine *machine)
+static void luo_announce(struct luo_machine *machine, enum liveupdate_state state)
 {
-	char state[32];
-	char *envp[2] = { state };
+	char text[32];
+	char *envp[2] = { text };
 	struct device *dev = luo_device();
 
 	sysfs_notify(luo_kobject, NULL, "state");
 	if (IS_ERR_OR_NULL(dev))
 		return;
-	snprintf(state, sizeof(state), "LIVEUPDATE_STATE=%s",
-		 luo_state_name(machine->state));
+	snprintf(text, sizeof(text), "LIVEUPDATE_STATE=%s",
+		 luo_state_name(state));
 	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
 }
 

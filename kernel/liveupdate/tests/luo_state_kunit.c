@@ -365,7 +365,6 @@ static void luo_state_system_transition_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&system_transition_mutex));
 }
 
-static void luo_state_announce(struct luo_machine *machine)
 /* A reboot that does not take that mutex says so. */
 static void luo_state_going_down_test(struct kunit *test)
 {
@@ -418,11 +417,32 @@ static void luo_state_going_down_meanwhile_test(struct kunit *test)
 	first->hook = NULL;
 }
 
+static void luo_state_announce(struct luo_machine *machine,
+			       enum liveupdate_state state)
 {
 	struct luo_kunit *fixture = kunit_get_current_test()->priv;
 
-	seq_buf_printf(&fixture->log, " =%s",
-		       luo_state_test_states[machine->state]);
+	seq_buf_printf(&fixture->log, " =%s", luo_state_test_states[state]);
+}
+
+/* A listener that makes the next request before the change is announced to others. */
+static void luo_state_announce_cancel(struct luo_machine *machine,
+				      enum liveupdate_state state)
+{
+	if (state == LIVEUPDATE_STATE_PREPARED)
+		KUNIT_EXPECT_EQ(kunit_get_current_test(), 0,
+				luo_machine_cancel(machine));
+	luo_state_announce(machine, state);
+}
+
+/* Each state is announced once, also if it is another one by then. */
+static void luo_state_announce_late_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+
+	fixture->machine.announce = luo_state_announce_cancel;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_expect_log(test, " =normal =prepared");
 }
 
 /* Announced is every change, after the callbacks, and nothing else. */
@@ -1362,13 +1382,13 @@ static void luo_state_part_odd_test(struct kunit *test)
 
 /* What has become void. */
 
-static void luo_state_log_announce(struct luo_machine *machine)
+static void luo_state_log_announce(struct luo_machine *machine,
+				   enum liveupdate_state state)
 {
 	struct luo_kunit *fixture = container_of(machine, struct luo_kunit,
 						 machine);
 
-	seq_buf_printf(&fixture->log, " =%s",
-		       luo_state_test_states[machine->state]);
+	seq_buf_printf(&fixture->log, " =%s", luo_state_test_states[state]);
 }
 
 static void luo_state_expect_void(struct kunit *test,
@@ -2353,6 +2373,7 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE_PARAM(luo_state_going_down_test, luo_state_blocked_gen_params),
 	KUNIT_CASE(luo_state_going_down_meanwhile_test),
 	KUNIT_CASE(luo_state_announce_test),
+	KUNIT_CASE(luo_state_announce_late_test),
 	KUNIT_CASE(luo_state_order_test),
 	KUNIT_CASE(luo_state_restore_order_test),
 	KUNIT_CASE(luo_state_missing_callbacks_test),
