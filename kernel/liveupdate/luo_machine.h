@@ -71,7 +71,7 @@ struct luo_retained_list {
  * struct luo_incoming - a record the previous kernel left
  * @ser: the record, validated.
  * @hash: entry in &luo_machine.incoming_names.
- * @found: the participant of that name, while RESTORE walks the levels.
+ * @found: the participant of that name that was asked last, or is to be asked.
  * @subsystem: the participant that restored it, or NULL.
  * @retained: it is mandatory, and nobody has it; or NULL.
  * @tried: restore was called; it is not called again.
@@ -106,6 +106,7 @@ struct luo_incoming {
  *	are retained are still in @incoming_names.
  * @nr_incoming: number of them.
  * @incoming_names: the same by name.
+ * @late: restores those who registered during a transition.
  * @registered_lock: protects @registered and @names. Inside @lock. Never held
  *	over a callback.
  * @registered: all participants by level, in order of registration.
@@ -147,6 +148,7 @@ struct luo_machine {
 	struct luo_incoming *incoming;
 	unsigned int nr_incoming;
 	DECLARE_HASHTABLE(incoming_names, 8);
+	struct work_struct late;
 
 	struct mutex registered_lock;	/* the list of participants */
 	struct list_head registered[LIVEUPDATE_NR_LEVELS];
@@ -245,6 +247,7 @@ int luo_subsystems_accept(struct luo_machine *machine,
 void luo_subsystems_restore(struct luo_machine *machine);
 void luo_subsystems_finish(struct luo_machine *machine);
 ssize_t luo_subsystems_show(struct luo_machine *machine, char **text);
+void luo_subsystems_late(struct work_struct *work);
 void luo_subsystems_retain_table(struct luo_machine *machine);
 void __init luo_subsystems_abandon(struct luo_machine *machine);
 void __init luo_subsystems_add_builtin(struct luo_machine *machine);

@@ -54,9 +54,9 @@
  *   system_transition_mutex -> the chain of PM notifiers -> &luo_machine.lock ->
  *   what luo_subsystem.c documents. Those who start a transition only ever try
  *   for &luo_machine.lock. Those who wait for it are the end of a suspend, which
- *   cannot meet a transition, the thaw in reboot(2), the work item that cancels
- *   what has become void, and participants that register or unregister; they
- *   must not hold a lock that a callback takes.
+ *   cannot meet a transition, the thaw in reboot(2), the work items that cancel
+ *   what has become void and restore what a module came late for, and participants
+ *   that unregister; they must not hold a lock that a callback takes.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -138,6 +138,7 @@ void luo_machine_init(struct luo_machine *machine)
 	luo_progress_init(machine);
 	spin_lock_init(&machine->invalid_lock);
 	INIT_DELAYED_WORK(&machine->invalidate, luo_invalidated);
+	INIT_WORK(&machine->late, luo_subsystems_late);
 }
 
 /*

@@ -605,6 +605,46 @@ void luo_subsystems_finish(struct luo_machine *machine)
 	luo_timeline_step(machine, LUO_STEP_FINISH, start, 0);
 }
 
+/* Let those take over their records who have registered since RESTORE. */
+static void luo_restore_late(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (machine->state != LIVEUPDATE_STATE_UPDATED)
+		return;
+
+	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+		struct luo_incoming *incoming = &machine->incoming[i];
+		struct liveupdate_subsystem *found;
+
+		if (incoming->subsystem || incoming->tried)
+			continue;
+		/* It cannot go away before the lock of the machine is released. */
+		scoped_guard(mutex, &machine->registered_lock)
+			found = luo_find(machine, incoming->ser.name);
+		if (!found || found == incoming->found)
+			continue;
+		incoming->found = found;
+		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
+		luo_restore_one(machine, incoming, found);
+		luo_transition_end(machine);
+	}
+}
+
+/**
+ * luo_subsystems_late() - the same, once no transition is under way any more
+ * @work: &luo_machine.late
+ *
+ * Context: May sleep. Takes &luo_machine.lock.
+ */
+void luo_subsystems_late(struct work_struct *work)
+{
+	struct luo_machine *machine = container_of(work, struct luo_machine, late);
+
+	guard(mutex)(&machine->lock);
+	luo_restore_late(machine);
+}
+
 static int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
 {
 	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
@@ -622,17 +662,16 @@ static int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
  * @machine: the machine
  * @subsystem: the participant
  *
- * If the machine holds a record for it, the participant restores it now.
+ * If the machine holds a record for it, the participant restores it now, or when the
+ * transition under way is over.
  *
- * Context: May sleep. Waits for a transition only if this kernel was handed
- * state that is not finished yet.
+ * Context: May sleep. Waits for no transition: the caller may hold what that takes.
  * Return: 0; -EINVAL if the description is malformed; -EEXIST if the name is
  * taken. That restoring failed is not an error of registering.
  */
 int luo_subsystem_add(struct luo_machine *machine,
 		      struct liveupdate_subsystem *subsystem)
 {
-	struct luo_incoming *incoming;
 	int err;
 
 	err = luo_subsystem_check(subsystem);
@@ -655,13 +694,11 @@ int luo_subsystem_add(struct luo_machine *machine,
 	if (READ_ONCE(machine->state) != LIVEUPDATE_STATE_UPDATED)
 		return 0;
 
-	guard(mutex)(&machine->lock);
-	incoming = luo_find_incoming(machine, subsystem->desc->name);
-	if (incoming) {
-		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
-		luo_restore_one(machine, incoming, subsystem);
-		luo_transition_end(machine);
-	}
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		queue_work(system_dfl_wq, &machine->late);
+	else
+		luo_restore_late(machine);
 
 	return 0;
 }
@@ -691,6 +728,10 @@ void luo_subsystem_remove(struct luo_machine *machine,
 		hash_del(&subsystem->name);
 		list_del(&subsystem->registered);
 	}
+	/* The next one of that name may be at the same address. */
+	incoming = luo_find_incoming(machine, subsystem->desc->name);
+	if (incoming)
+		incoming->found = NULL;
 
 	switch (subsystem->phase) {
 	case LUO_PHASE_PREPARED:
@@ -705,7 +746,6 @@ void luo_subsystem_remove(struct luo_machine *machine,
 			luo_handover_write(machine);
 		break;
 	case LUO_PHASE_RESTORED:
-		incoming = luo_find_incoming(machine, subsystem->desc->name);
 		incoming->subsystem = NULL;
 		luo_retain_record(machine, incoming, "its participant is gone");
 		luo_retire(subsystem);

@@ -170,11 +170,11 @@ EXPORT_SYMBOL_IF_KUNIT(liveupdate_retained_ids);
  * liveupdate_register_subsystem() - register the participant of a module
  * @subsystem: the participant, on %LIVEUPDATE_LEVEL_WORKLOAD
  *
- * If the previous kernel handed data to it, it restores it now. Registering
- * while the machine is prepared succeeds and joins the next prepare. A module
- * does this last in its init function.
+ * If the previous kernel handed data to it, it restores it now, or when the transition
+ * under way is over. Registering while the machine is prepared succeeds and joins the
+ * next prepare. A module does this last in its init function.
  *
- * Context: May sleep. Not from a callback of a participant.
+ * Context: May sleep. Waits for no transition. Not from a callback of a participant.
  * Return: 0; -EOPNOTSUPP if live update is off; -EINVAL if the description is
  * malformed or has another level; -EEXIST if the name is taken. That restoring
  * failed is not an error of registering.

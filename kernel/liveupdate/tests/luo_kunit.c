@@ -66,6 +66,8 @@ void luo_kunit_exit(struct kunit *test)
 
 	cancel_delayed_work_sync(&fixture->machine.invalidate);
 	cancel_delayed_work_sync(&fixture->next.invalidate);
+	flush_work(&fixture->machine.late);
+	flush_work(&fixture->next.late);
 	luo_machine_finish(&fixture->next);
 	luo_machine_cancel(&fixture->next);
 	luo_machine_cancel(&fixture->machine);

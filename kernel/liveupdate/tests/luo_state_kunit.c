@@ -1630,6 +1630,47 @@ static void luo_state_register_updated_test(struct kunit *test)
 	luo_kunit_expect_log(test, "");
 }
 
+static int luo_state_add_thread(void *data)
+{
+	struct luo_kunit_participant *it = data;
+	int err = luo_subsystem_add(&it->fixture->next, &it->subsystem);
+
+	complete(it->context);
+
+	return err;
+}
+
+/* Registering waits for no transition: it may be that what it waits for holds it up. */
+static void luo_state_register_busy_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+	DECLARE_COMPLETION_ONSTACK(done);
+	struct luo_kunit_participant *late;
+	struct task_struct *thread;
+
+	luo_kunit_add(test, &fixture->machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+
+	late = luo_kunit_new(test, "late", LIVEUPDATE_LEVEL_WORKLOAD);
+	late->context = &done;
+	thread = kthread_create(luo_state_add_thread, late, "luo-kunit-add");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
+	get_task_struct(thread);
+	scoped_guard(mutex, &next->lock) {
+		wake_up_process(thread);
+		KUNIT_EXPECT_NE(test, 0, wait_for_completion_timeout(&done, 5 * HZ));
+		luo_kunit_expect_log(test, "");
+	}
+	KUNIT_EXPECT_EQ(test, 0, kthread_stop_put(thread));
+	flush_work(&next->late);
+	luo_kunit_expect_log(test, " restore:late");
+	KUNIT_EXPECT_EQ(test, late->subsystem.phase, LUO_PHASE_RESTORED);
+}
+
 /* Who cannot read the record leaves it to one who can. */
 static void luo_state_register_reader_test(struct kunit *test)
 {
@@ -2406,6 +2447,7 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_void_idle_test),
 	KUNIT_CASE(luo_state_register_prepared_test),
 	KUNIT_CASE(luo_state_register_updated_test),
+	KUNIT_CASE(luo_state_register_busy_test),
 	KUNIT_CASE(luo_state_register_reader_test),
 	KUNIT_CASE(luo_state_register_twice_test),
 	KUNIT_CASE_PARAM(luo_state_register_desc_test,
