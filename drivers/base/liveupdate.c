@@ -10,11 +10,12 @@
  * Concept
  *   Nobody is asked who was not named: an operator requests devices one by one.
  *   PREPARE closes the set over what they need. An ancestor, up to the first that
- *   has neither bus nor class, is preserved, too, or, if it is a bridge, kept alive
- *   as part of the path; so are the devices that the bus says it depends on. The
- *   supplier of a managed device link is part of the path. A child of a preserved
- *   device that has a driver must be in the set, because shutting it down would
- *   reach the device.
+ *   has neither bus nor class, is preserved, too, or, if it only forwards for others,
+ *   a bridge, kept alive as part of the path; so are suppliers of managed device links
+ *   and the devices that the bus says it depends on. Nothing else is kept alive
+ *   without being preserved: whether its driver leaves it alone, and what it writes
+ *   to meanwhile, nobody could tell. A child of a preserved device that has a driver
+ *   must be in the set, because shutting it down would reach the device.
  *
  *   The order is that of devices_kset, in which device_shutdown() walks: parents
  *   and suppliers come first, and device_link_add() keeps it so. PREPARE, FREEZE and
@@ -336,7 +337,7 @@ static int device_liveupdate_enter(struct device *dev, bool path)
 	return 0;
 }
 
-/* A device that one in the set needs: an ancestor, or what its bus says. */
+/* A device that one in the set needs: an ancestor, a supplier, or what its bus says. */
 static int device_liveupdate_enter_provider(struct device *dev, void *unused)
 {
 	const struct bus_liveupdate_ops *bus = dev->bus ? dev->bus->liveupdate : NULL;
@@ -356,7 +357,7 @@ static int device_liveupdate_enter_suppliers(struct device *dev)
 		if (!(link->flags & DL_FLAG_MANAGED) ||
 		    device_link_flag_is_sync_state_only(link->flags))
 			continue;
-		err = device_liveupdate_enter(link->supplier, true);
+		err = device_liveupdate_enter_provider(link->supplier, NULL);
 		if (err)
 			break;
 	}

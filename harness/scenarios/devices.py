@@ -11,16 +11,16 @@ from ..scenario_api import scenario
 # as in prepare, is what they need. lone1 and clock1 are none of it.
 SECRET = "the_queues_of_nic1_as_they_were_when_it_was_prepared"
 FROZEN = "the_queues_of_nic1_as_they_were_when_they_were_froze"
-TREE = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add power1;"
-        "add clock1;add help1;add lone1;add disk1 data=,fingerprint=model-7;"
+TREE = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add power1 bridge=1;"
+        "add relay1;add clock1;add help1;add lone1;add disk1 data=,fingerprint=model-7;"
         f"add nic1 parent=port1,class=1,driver=other,data={SECRET},frozen={FROZEN};"
-        "link nic1 power1;link nic1 clock1 stateless=1;depend nic1 help1")
-ORDER = ("nic1", "disk1", "help1", "power1", "port1", "bridge1")
+        "link disk1 relay1;link nic1 power1;link nic1 clock1 stateless=1;depend nic1 help1")
+ORDER = ("nic1", "disk1", "help1", "relay1", "power1", "port1", "bridge1")
 ON_PATH = ("power1", "bridge1")
 PRESERVED = tuple(name for name in ORDER if name not in ON_PATH)
 
 # The same for failures at each device, without what is not in the set.
-SMALL = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add power1;"
+SMALL = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add power1 bridge=1;"
          "add disk1;add nic1 parent=port1,class=1,driver=other;link nic1 power1")
 SMALL_ORDER = ("nic1", "disk1", "power1", "port1", "bridge1")
 
@@ -144,15 +144,16 @@ def dev_preserved(run):
     run.equal("bytes of nic1, which nobody took over yet",
               ram.read(address, len(FROZEN)), FROZEN.encode())
     devices.load("b", "driver other version=4,oldest=1;" + TREE.replace(
-        "add disk1 ", "add disk9 id=disk1,"))
+        "add disk1 ", "add disk9 id=disk1,").replace("link disk1", "link disk9"))
     run.equal("what was received", devices.received(), {
         "nic1": (1, FROZEN), "port1": (1, "port1"), "help1": (1, "help1"),
-        "disk9": (1, "value=0x64657669")})
+        "relay1": (1, "relay1"), "disk9": (1, "value=0x64657669")})
     adopted = [call[1] for call in devices.calls("adopt")]
-    run.equal("devices adopted", adopted, ["port1", "help1", "disk9", "nic1"])
+    run.equal("devices adopted", adopted, ["port1", "relay1", "help1", "disk9", "nic1"])
     check_counts(run, devices, preserved=len(PRESERVED), reclaimed=len(PRESERVED))
     run.equal("list of the reclaimed", devices.listed("reclaimed"),
-              {"nic1": "nic1", "port1": "port1", "help1": "help1", "disk1": "disk9"})
+              {"nic1": "nic1", "port1": "port1", "help1": "help1", "relay1": "relay1",
+               "disk1": "disk9"})
     for name, reclaimed in (("nic1", "1"), ("disk9", "1"), ("port1", "1"), ("lone1", "0")):
         run.equal(f"reclaimed of {name}", devices.file(name, "reclaimed"), reclaimed)
     run.equal("requested=1 in updated", devices.request("lone1"), "EBUSY")
@@ -161,7 +162,7 @@ def dev_preserved(run):
     devices.tell("clear")
     run.finish(guest)
     devices.check_calls("finish", [("finish", name, "0") for name in
-                                   ("nic1", "disk9", "help1", "port1")])
+                                   ("nic1", "disk9", "help1", "relay1", "port1")])
     check_counts(run, devices)
     for which in ("requested", "preserved", "reclaimed"):
         run.equal(f"{which} of nic1", devices.file("nic1", which), "0")
@@ -277,6 +278,12 @@ def dev_refused(run):
     request(run, devices, "use1")
     _refused(run, guest, devices, "EOPNOTSUPP", "far2", -95, "no live update", FOREIGN)
     run.equal("not any more", devices.request("use1", 0), "")
+
+    run.step("a supplier whose driver has no live update, and that forwards nothing")
+    devices.tell("add plain2 driver=plain;add use2;link use2 plain2")
+    request(run, devices, "use2")
+    _refused(run, guest, devices, "EOPNOTSUPP", "plain2", -95, "its driver has no live update")
+    run.equal("not any more", devices.request("use2", 0), "")
 
     run.step("two devices of one identity")
     request(run, devices, "twin1", "twin2")

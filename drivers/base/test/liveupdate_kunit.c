@@ -1290,7 +1290,7 @@ static void dlu_set_test(struct kunit *test)
 
 	dlu_request(test, b);
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
-	dlu_expect_set(test, " bridge/ bridge2/ a managed/ needed b");
+	dlu_expect_set(test, " bridge/ bridge2/ a managed needed b");
 	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
 }
 
@@ -1356,6 +1356,7 @@ static void dlu_set_both_test(struct kunit *test)
 	struct dlu_device *b = dlu_make(test, "b", NULL);
 	struct dlu_device *c = dlu_make(test, "c", NULL);
 
+	a->bridge = true;
 	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &a->dev, 0));
 	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &b->dev, 0));
 	c->depends[0] = b;
@@ -1375,6 +1376,27 @@ static void dlu_set_both_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_expect_set(test, " a/ b c");
+}
+
+/* A supplier that forwards nothing is preserved, or nothing is. */
+static void dlu_set_supplier_test(struct kunit *test)
+{
+	struct dlu_device *plain = dlu_new(test, "plain", NULL);
+	struct dlu_device *a, *b;
+
+	plain->drivers = BIT(DLU_PLAIN);
+	dlu_add(test, plain);
+	a = dlu_make(test, "a", NULL);
+	b = dlu_make(test, "b", NULL);
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&b->dev, &a->dev, 0));
+	dlu_request(test, b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a b");
+	dlu_do_cancel();
+
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&a->dev, &plain->dev, 0));
+	dlu_clear_log();
+	dlu_expect_refused(test, "plain", -EOPNOTSUPP, "its driver has no live update");
 }
 
 static void dlu_set_cycle_test(struct kunit *test)
@@ -1617,6 +1639,7 @@ static struct dlu_device *dlu_make_failing(struct kunit *test, unsigned int inde
 	dev[0] = dlu_make_bridge(test, "bridge", NULL);
 	dev[1] = dlu_make(test, "a", dev[0]);
 	dev[2] = dlu_make(test, "supplier", NULL);
+	dev[2]->bridge = true;
 	dev[3] = dlu_make(test, "b", dev[1]);
 	dev[4] = dlu_make(test, "c", NULL);
 	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&dev[4]->dev, &dev[2]->dev, 0));
@@ -3766,6 +3789,7 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_set_spartan_test),
 	KUNIT_CASE(dlu_set_stops_test),
 	KUNIT_CASE(dlu_set_both_test),
+	KUNIT_CASE(dlu_set_supplier_test),
 	KUNIT_CASE(dlu_set_cycle_test),
 	KUNIT_CASE(dlu_set_child_test),
 	KUNIT_CASE(dlu_set_class_child_test),

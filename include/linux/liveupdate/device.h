@@ -79,13 +79,14 @@ struct device_liveupdate_id {
  * @supported: Optional. Can this device be preserved at all? If not, an error and
  *	in *@reason why, a few words: "translated by an IOMMU". Called when a
  *	device is requested, and for all when the set is closed.
- * @is_bridge: Optional. Does the device only connect others? A bridge above a
- *	preserved device is kept alive as part of its path; an ancestor that is
- *	not a bridge is preserved. Without it no device is a bridge.
+ * @is_bridge: Optional. Does the device only connect others? A bridge that a
+ *	preserved device needs, above it or as supplier of a managed device link, is
+ *	kept alive as part of its path; what is not a bridge is preserved. Without it
+ *	no device is a bridge.
  * @dependencies: Optional. Call @add with @context for every device, beyond
  *	parents and the suppliers of managed device links, that @dev cannot do
- *	without; return the first error of @add. What is said of ancestors
- *	under @is_bridge holds for them, too.
+ *	without; return the first error of @add. What is said under @is_bridge holds
+ *	for them, too.
  * @prepare: Optional. Save what the bus knows of the device, whose driver is
  *	prepared. An error undoes the whole step; @cancel is not called for the
  *	device that failed.
