@@ -455,6 +455,18 @@ static int device_liveupdate_sort(void)
 	return broken ? -ENODEV : 0;
 }
 
+/*
+ * May its bus be asked, and its ancestors be walked? device_lock held. What was removed
+ * since it was requested holds no reference to its parent any more.
+ */
+static int device_liveupdate_still_there(struct device *dev)
+{
+	device_lock_assert(dev);
+
+	return dev->p->dead ? device_liveupdate_fail(dev, "prepare", -ENODEV,
+						     "it was removed meanwhile") : 0;
+}
+
 static struct device_liveupdate *
 device_liveupdate_parent(const struct device_liveupdate *liveupdate)
 {
@@ -485,6 +497,12 @@ static int device_liveupdate_number(void)
 	list_for_each_entry(liveupdate, &layer->set, member) {
 		struct device *dev = liveupdate->dev;
 		struct hlist_head *bucket;
+		int err;
+
+		guard(device)(dev);
+		err = device_liveupdate_still_there(dev);
+		if (err)
+			return err;
 
 		parent = device_liveupdate_parent(liveupdate);
 		if (parent && parent->index > liveupdate->index)
@@ -511,7 +529,7 @@ static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
 	struct device_liveupdate_id id;
 	int err;
 
-	guard(device)(dev);
+	device_lock_assert(dev);
 
 	/* It must not fall asleep any more. Whether it can is its own matter. */
 	pm_runtime_get_sync(dev);
@@ -556,13 +574,16 @@ static int device_liveupdate_close(void)
 	/* Those that are entered here join the end of the list. */
 	list_for_each_entry(liveupdate, &layer->set, member) {
 		guard(device)(liveupdate->dev);
-		err = device_liveupdate_enter_providers(liveupdate->dev);
+		err = device_liveupdate_still_there(liveupdate->dev) ?:
+		      device_liveupdate_enter_providers(liveupdate->dev);
 		if (err)
 			return err;
 	}
 
 	list_for_each_entry(liveupdate, &layer->set, member) {
-		err = device_liveupdate_examine(liveupdate);
+		guard(device)(liveupdate->dev);
+		err = device_liveupdate_still_there(liveupdate->dev) ?:
+		      device_liveupdate_examine(liveupdate);
 		if (err)
 			return err;
 	}

@@ -48,7 +48,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "../liveupdate.h"
+#include "../base.h"
 
 #define DLU_LOG_LEN		4096
 #define DLU_VALUE		0xfedcba9876543210ULL
@@ -248,6 +248,7 @@ static int dlu_supported(struct device *dev, const char **reason)
 {
 	struct dlu_device *dlu_dev = to_dlu_device(dev);
 
+	KUNIT_EXPECT_FALSE(dlu->test, dev->p->dead);
 	if (!dlu_dev->unsupported)
 		return 0;
 	*reason = dlu_dev->unsupported;
@@ -267,6 +268,9 @@ static int dlu_dependencies(struct device *dev,
 	struct dlu_device *dlu_dev = to_dlu_device(dev);
 	int err = 0;
 
+	KUNIT_EXPECT_FALSE(dlu->test, dev->p->dead);
+	if (dlu_dev->hook && !strcmp(dlu_dev->hook_at, "dependencies"))
+		dlu_dev->hook(dlu_dev);
 	for (int i = 0; i < ARRAY_SIZE(dlu_dev->depends) && !err; i++)
 		if (dlu_dev->depends[i])
 			err = add(&dlu_dev->depends[i]->dev, context);
@@ -1397,6 +1401,33 @@ static void dlu_set_supplier_test(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&a->dev, &plain->dev, 0));
 	dlu_clear_log();
 	dlu_expect_refused(test, "plain", -EOPNOTSUPP, "its driver has no live update");
+}
+
+static void dlu_remove_other(struct dlu_device *dlu_dev)
+{
+	dlu_dev->hook = NULL;
+	dlu_del(dlu_dev->depends[1]);
+	dlu_dev->depends[1] = NULL;
+}
+
+/* A device of the set is removed while the set is closed: its bus is not asked any more. */
+static void dlu_set_removed_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *b = dlu_make(test, "b", NULL);
+
+	dlu_request(test, a);
+	dlu_request(test, b);
+	a->depends[1] = b;
+	a->hook_at = "dependencies";
+	a->hook = dlu_remove_other;
+	dlu_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_prepare());
+	dlu_expect(test, " remove:b");
+	dlu_expect_failed(test, "prepare", "b", -ENODEV, "it was removed meanwhile");
+	dlu_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a");
 }
 
 static void dlu_set_cycle_test(struct kunit *test)
@@ -3790,6 +3821,7 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_set_stops_test),
 	KUNIT_CASE(dlu_set_both_test),
 	KUNIT_CASE(dlu_set_supplier_test),
+	KUNIT_CASE(dlu_set_removed_test),
 	KUNIT_CASE(dlu_set_cycle_test),
 	KUNIT_CASE(dlu_set_child_test),
 	KUNIT_CASE(dlu_set_class_child_test),
