@@ -17,7 +17,7 @@
  *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data.
  *   4. Quarantined: the bus made the device harmless, once: at once if it is other
  *      hardware, if the record is damaged, or if probe() failed for good; at FINISH
- *      if nobody took it over; and in device_shutdown().
+ *      if nobody took it over; when it is removed before; and in device_shutdown().
  *      It has no driver until FINISH. If the bus could not do it, it tries again at
  *      FINISH, and otherwise the memory of the device is retained.
  *   5. Released: it is an ordinary device again. Its driver did not ask for the data,
@@ -247,8 +247,7 @@ static void device_liveupdate_put_records(void)
 
 /* The record has no device any more, and may be gone on return. */
 static void device_liveupdate_detach(struct device *dev,
-				     struct device_liveupdate_incoming *incoming,
-				     enum device_liveupdate_fate fate)
+				     struct device_liveupdate_incoming *incoming)
 {
 	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 
@@ -258,12 +257,8 @@ static void device_liveupdate_detach(struct device *dev,
 		if (dev->liveupdate)
 			dev->liveupdate->incoming = NULL;
 		incoming->dev = NULL;
-		incoming->fate = fate;
+		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
 		layer->nr_claimed--;
-		if (fate == DEVICE_LIVEUPDATE_ABSENT) {
-			WRITE_ONCE(layer->nr_absent, layer->nr_absent + 1);
-			device_liveupdate_retain_absent();
-		}
 		device_liveupdate_put_records();
 	}
 	pm_runtime_put(dev);
@@ -501,7 +496,7 @@ void device_liveupdate_added(struct device *dev)
 	/* FINISH does not see it: it is an ordinary device from here on. */
 	if (device_liveupdate_may_free())
 		device_liveupdate_dispose(incoming);
-	device_liveupdate_detach(dev, incoming, DEVICE_LIVEUPDATE_RELEASED);
+	device_liveupdate_detach(dev, incoming);
 }
 
 /* When a driver is bound. */
@@ -648,6 +643,26 @@ bool device_liveupdate_harmless(u32 index)
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_harmless, "LIVEUPDATE");
 
 /**
+ * device_liveupdate_running() - could a device not be stopped?
+ * @index: position of its record
+ *
+ * Context: May sleep. In FINISH of a participant behind this one.
+ * Return: true if the bus tried, and could not. What the device may access is retained
+ * by whoever has it.
+ */
+bool device_liveupdate_running(u32 index)
+{
+	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
+
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_running, index);
+
+	guard(mutex)(&layer->lock);
+
+	return index < layer->nr_incoming && layer->incoming[index].running;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_running, "LIVEUPDATE");
+
+/**
  * device_liveupdate_absent() - was a device handed over that has not appeared?
  * @index: position of its record
  *
@@ -744,7 +759,8 @@ void device_liveupdate_lose_incoming(struct device *dev, const char *reason)
  * device_liveupdate_removed() - the device is gone, and has no driver
  * @dev: the device
  *
- * If nobody took it over it may come back, running.
+ * If nobody took it over it is made harmless: nobody could do so later, and should it
+ * come back, it is as new.
  *
  * Context: May sleep. Takes device_lock of a device that was handed over.
  */
@@ -758,11 +774,17 @@ void device_liveupdate_removed(struct device *dev)
 	guard(device)(dev);
 
 	incoming = dev->liveupdate->incoming;
-	if (incoming)
-		device_liveupdate_detach(dev, incoming,
-					 incoming->fate == DEVICE_LIVEUPDATE_INHERITED ?
-					 DEVICE_LIVEUPDATE_ABSENT :
-					 DEVICE_LIVEUPDATE_RELEASED);
+	if (!incoming)
+		return;
+
+	if (incoming->fate == DEVICE_LIVEUPDATE_INHERITED) {
+		if (device_liveupdate_ser_path(incoming))
+			device_liveupdate_tell_bus(dev, false);
+		else
+			device_liveupdate_quarantine(dev, incoming,
+						     "it is removed");
+	}
+	device_liveupdate_detach(dev, incoming);
 }
 
 /**
@@ -1065,8 +1087,7 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 			if (device_liveupdate_ser_path(incoming))
 				device_liveupdate_tell_bus(dev, false);
 			device_liveupdate_dispose(incoming);
-			device_liveupdate_detach(dev, incoming,
-						 DEVICE_LIVEUPDATE_RELEASED);
+			device_liveupdate_detach(dev, incoming);
 			return;
 		}
 	}

@@ -384,8 +384,9 @@ static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
 
 /*
  * While the bus is scanned it is not known who else is on it, and hotplug holds locks
- * that the reset of a slot needs. What is left then is a reset that the function does,
- * and so it is if someone else is busy with the bridge, who may wait for us.
+ * that the reset of a slot needs, also when the function is removed. What is left then is
+ * a reset that the function does, and so it is if someone else is busy with the bridge,
+ * who may wait for us.
  */
 static int pci_liveupdate_reset(struct pci_dev *pdev)
 {
@@ -393,6 +394,7 @@ static int pci_liveupdate_reset(struct pci_dev *pdev)
 	int err;
 
 	if (!pci_dev_binding_disallowed(pdev) &&
+	    !test_bit(PCI_DEV_REMOVED, &pdev->priv_flags) &&
 	    (!bridge || pci_cfg_access_trylock(bridge))) {
 		err = pci_reset_function_locked(pdev);
 		if (bridge)

@@ -149,24 +149,25 @@ def dev_deferred(run):
 def dev_gone(run):
     """A device that does not appear: what was saved for it stays reserved after finish,
     and should it appear then, it is quarantined before anything is probed. Until it
-    does, or is said to be gone for good, there is no other update. One that goes and
-    comes back before finish is taken over, if it was not before."""
+    does, or is said to be gone for good, there is no other update. One that goes before
+    finish is stopped if nobody has taken it over, and comes back as new."""
     config = "add here1;add gone1;add back1;add left1;add lost1"
     guest, devices = boot_with(run, config, "here1", "gone1", "back1", "left1", "lost1")
     update(run, guest, devices, "add here1;add back1 driver=none;add left1")
     run.equal("devices that are not taken over", devices.listed("unreclaimed"),
               {"gone1": "-", "back1": "back1", "lost1": "-"})
     devices.tell("remove back1;remove left1")
+    check_quarantined(run, guest, "it is removed", "back1")
     run.equal("devices that are not taken over", devices.listed("unreclaimed"),
-              {"gone1": "-", "back1": "-", "lost1": "-"})
+              {"gone1": "-", "lost1": "-"})
     devices.tell("clear;add back1;add left1")
     devices.check_calls("devices that come back", [
-        ("probe", "back1", "0"), ("adopt", "back1", "0"), ("probe", "left1", "0")])
-    check_counts(run, devices, preserved=2, reclaimed=2, unreclaimed=2)
+        ("probe", "back1", "0"), ("probe", "left1", "0")])
+    check_counts(run, devices, preserved=1, reclaimed=1, unreclaimed=2)
     run.retained(guest, "devices")
     run.equal("forget in updated", guest.set("retained/devices/forget", 1), "EBUSY")
     run.finish(guest)
-    check_all_quarantined(run, guest)
+    check_all_quarantined(run, guest, "back1")
     run.contains("console", guest.console(2), "devices: 2 did not appear")
     run.equal("devices that did not appear", devices.listed("unreclaimed"),
               {"gone1": "-", "lost1": "-"})
@@ -176,7 +177,7 @@ def dev_gone(run):
     devices.tell("clear;remove gone1;add gone1")
     devices.check_calls("one that comes again", [("remove", "gone1", "0"),
                                                  ("probe", "gone1", "0")])
-    check_all_quarantined(run, guest, "gone1")
+    check_all_quarantined(run, guest, "back1", "gone1")
 
     check_counts(run, devices, unreclaimed=1)
     run.retained(guest, f"devices:{BUS}:lost1")

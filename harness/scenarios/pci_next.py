@@ -107,6 +107,37 @@ def pci_missing_driver(run):
     run.cancel(guest)
 
 
+@scenario("pci-removed", memory="512M", limit=200, **WATCHED)
+def pci_removed(run):
+    """A running function is removed through sysfs before its driver is there. It is no bus
+    master any more then; as nothing but itself could reset it, and it cannot, its memory is
+    retained until the operator gives it up. After a rescan it is as new. Fails if what is
+    removed is left running."""
+    guest, host, edu = with_edu(run, Machine().edu("edu0"))
+    request(run, edu)
+    flight = Flight(run, guest, host, edu, "removed")
+    run.prepare(guest)
+    run.load(guest)
+    at_jump(run, guest, flight.look, flight.begin(), flight)
+    arrive(run, guest)
+    start = host.trace.now()
+    run.equal("remove", edu.write("remove", "1"), "")
+    check_quarantined(run, guest, host, start, edu, "it is removed")
+    run.equal("removed, it is no bus master", host.command(edu.function) & pt.MASTER, 0)
+    run.finish(guest)
+    causes = (f"devices:pci:{edu.identity}", "dma")
+    run.retained(guest, *causes)
+    kept = Kept(guest.vm.ram).add("the buffer", flight.memory, BUFFER)
+    kept.check(run, guest)
+    run.forget(guest, *causes)
+    with full(run, guest):
+        run.equal("what is not reserved", kept.lost(), ["the buffer"])
+    run.equal("rescan", guest.write("/sys/bus/pci/rescan", "1"), "")
+    edu.load("b")
+    run.equal("adopted", edu.shown("adopted"), "0")
+    edu.check_works("as new")
+
+
 @scenario("pci-unreclaimed-kexec", **WATCHED)
 def pci_unreclaimed_kexec(run):
     """A plain kexec in updated: the function that nobody took over is no bus master any

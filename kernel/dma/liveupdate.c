@@ -761,13 +761,20 @@ static bool dma_liveupdate_free_incoming(struct dma_liveupdate_incoming *incomin
 /* Dispose of a record. False if its memory stays reserved. */
 static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming)
 {
+	u32 device = incoming->ser.device;
+
 	if (incoming->buffer) {
 		/* From here on it is a buffer like any other. */
 		incoming->buffer->incoming = NULL;
 		return true;
 	}
-	/* A driver that took the device over may not know of all its buffers. */
-	if (!incoming->returned && !device_liveupdate_harmless(incoming->ser.device))
+	/*
+	 * A driver that took the device over may not know of all its buffers. What it
+	 * gave back is not used any more, unless it did so because it did not take the
+	 * device over after all.
+	 */
+	if (!device_liveupdate_harmless(device) &&
+	    (!incoming->returned || device_liveupdate_running(device)))
 		return false;
 
 	return dma_liveupdate_free_incoming(incoming);

@@ -63,6 +63,7 @@
  * @inherited: it was handed over.
  * @harmless: it was dealt with.
  * @absent: it has not appeared.
+ * @running: it could not be stopped.
  */
 struct dmt_device {
 	struct device *dev;
@@ -72,6 +73,7 @@ struct dmt_device {
 	bool inherited;
 	bool harmless;
 	bool absent;
+	bool running;
 };
 
 /**
@@ -174,6 +176,12 @@ static bool dmt_absent(u32 index)
 {
 	return (index == dmt->a.index && dmt->a.absent) ||
 	       (index == dmt->b.index && dmt->b.absent);
+}
+
+static bool dmt_running(u32 index)
+{
+	return (index == dmt->a.index && dmt->a.running) ||
+	       (index == dmt->b.index && dmt->b.running);
 }
 
 /* KHO and dma-debug. */
@@ -554,6 +562,7 @@ static int dmt_init(struct kunit *test)
 				   dmt_incoming_index);
 	kunit_activate_static_stub(test, device_liveupdate_harmless, dmt_harmless);
 	kunit_activate_static_stub(test, device_liveupdate_absent, dmt_absent);
+	kunit_activate_static_stub(test, device_liveupdate_running, dmt_running);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmt_in_scratch);
 	kunit_activate_static_stub(test, dma_liveupdate_keep_folio, dmt_keep_folio);
@@ -1629,6 +1638,23 @@ static void dmt_finish_absent_test(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, dma_liveupdate_layer.incoming);
 }
 
+/* A probe that failed gave its buffer back, and the device goes on. */
+static void dmt_finish_running_test(struct kunit *test)
+{
+	dmt_make(test, &dmt->a, 1, 0);
+	dmt_make(test, &dmt->b, 1, 1);
+	dmt_cross(test);
+	dma_liveupdate_free(dmt_adopt(test, &dmt->a, 1, 0));
+	dma_liveupdate_free(dmt_adopt(test, &dmt->b, 1, 1));
+	dmt->a.running = true;
+	dmt_finish();
+	dmt_expect_freed(test, 0, false);
+	dmt_expect_freed(test, 1, true);
+	dmt_expect_retained(test, "dma");
+	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_forget_retained(&dmt_subsystem, ""));
+	dmt_expect_freed(test, 0, true);
+}
+
 /* Memory that did not arrive is not freed either. */
 static void dmt_finish_lost_test(struct kunit *test)
 {
@@ -1950,6 +1976,7 @@ static struct kunit_case dmt_cases[] = {
 	KUNIT_CASE(dmt_free_adopted_test),
 	KUNIT_CASE(dmt_finish_test),
 	KUNIT_CASE(dmt_finish_absent_test),
+	KUNIT_CASE(dmt_finish_running_test),
 	KUNIT_CASE(dmt_finish_lost_test),
 	KUNIT_CASE(dmt_abandon_test),
 	KUNIT_CASE(dmt_check_test),

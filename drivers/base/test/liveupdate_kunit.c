@@ -2880,7 +2880,7 @@ static void dlu_finish_path_absent_test(struct kunit *test)
 	dlu_expect(test, " probe:bridge");
 }
 
-/* Who goes away without having been taken over may come back. */
+/* Who goes away without having been taken over is stopped, and comes back as new. */
 static void dlu_comes_back_test(struct kunit *test)
 {
 	struct dlu_device *a;
@@ -2892,21 +2892,41 @@ static void dlu_comes_back_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
 	dlu_expect_retained(test, "");
 	dlu_del(a);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
+	dlu_expect(test, " quarantine:a");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
 	KUNIT_EXPECT_EQ(test, kref_read(&a->dev.kobj.kref), 1);
-	dlu_expect_fate(test, 0, ABSENT);
-	dlu_expect_retained(test, "devices");
+	dlu_expect_fate(test, 0, RELEASED);
+	dlu_expect_retained(test, "");
 
 	a = dlu_make(test, "a", NULL);
-	dlu_expect(test, " probe:a adopt:a");
-	dlu_expect_retained(test, "");
-	dlu_del(a);
-	dlu_expect(test, " remove:a");
-	dlu_expect_fate(test, 0, RELEASED);
-	dlu_make(test, "a", NULL);
 	dlu_expect(test, " probe:a");
 	dlu_do_finish();
 	dlu_expect(test, " blob:a");
+}
+
+/* The same if it cannot be stopped, and for a bridge. */
+static void dlu_removed_running_test(struct kunit *test)
+{
+	struct dlu_device *bridge, *a;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	bridge = dlu_new(test, "bridge", NULL);
+	bridge->drivers = 0;
+	dlu_add(test, bridge);
+	a = dlu_new(test, "a", bridge);
+	a->drivers = 0;
+	a->fail = "quarantine";
+	dlu_add(test, a);
+	dlu_expect(test, "");
+	dlu_del(a);
+	dlu_del(bridge);
+	dlu_expect(test, " quarantine:a");
+	dlu_expect_retained(test, "devices devices:" DLU_BUS ":a");
+	dlu_do_finish();
+	dlu_expect(test, "");
+	dlu_expect_retained(test, "devices:" DLU_BUS ":a devices:" DLU_BUS ":b");
+	KUNIT_EXPECT_EQ(test, dlu_forget(""), 0);
 }
 
 static void dlu_unbound_test(struct kunit *test)
@@ -3871,6 +3891,7 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_finish_path_test),
 	KUNIT_CASE(dlu_finish_path_absent_test),
 	KUNIT_CASE(dlu_comes_back_test),
+	KUNIT_CASE(dlu_removed_running_test),
 	KUNIT_CASE(dlu_unbound_test),
 	KUNIT_CASE(dlu_unbind_prepared_test),
 	KUNIT_CASE(dlu_remove_prepared_test),

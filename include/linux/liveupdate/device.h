@@ -188,6 +188,7 @@ int device_liveupdate_outgoing_index(struct device *dev, u32 *index);
 int device_liveupdate_incoming_index(struct device *dev, u32 *index);
 bool device_liveupdate_harmless(u32 index);
 bool device_liveupdate_absent(u32 index);
+bool device_liveupdate_running(u32 index);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
@@ -239,6 +240,11 @@ static inline bool device_liveupdate_harmless(u32 index)
 }
 
 static inline bool device_liveupdate_absent(u32 index)
+{
+	return false;
+}
+
+static inline bool device_liveupdate_running(u32 index)
 {
 	return false;
 }
