@@ -17,7 +17,7 @@ subsystem   prepare and finish as who writes 1 sees them, freeze and restore as 
 memory      the ioctls of a session for one memfd of so many MiB in pages of 4 KiB;
             blackout: what it adds to the blackout of an update
 file        the ioctls of a session for so many memfds of a page, all added up;
-            freeze: from the end of freeze to sessions serialized
+            freeze: their part of the freeze
 device      so many devices of the test bus that do nothing in their callbacks, all
             requested, of the largest number one in a hundred: the callbacks of the
             participant "devices"; adopt: how much longer it takes devices to appear
@@ -227,7 +227,7 @@ def file(name, folder, size):
         found = machine.measure("preserve", *what)
         machine.set("prepare")
         outcome = machine.jump("updated")
-        found["freeze"] = figures_.sessions_cost(machine.timeline())
+        found["freeze"] = figures_.step_cost(machine.timeline(), tl.FREEZE, "sessions")
         found.update(machine.measure("retrieve", *what))
     outcome.figures = {f"{name}.{step}_vns": found[step]
                        for step in ("preserve", "freeze", "retrieve", "finish")}

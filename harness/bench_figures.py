@@ -59,17 +59,6 @@ def walk_cost(timeline):
     return frozen.end - frozen.start - sum(r.end - r.start for r in calls)
 
 
-def sessions_cost(timeline):
-    """Counts from the end of the last freeze until the sessions were serialized."""
-    frozen = [r.end for r in timeline if r.kind == tl.STEP and
-              r.step == tl.FREEZE]
-    marks = [r.end for r in timeline if r.kind == tl.MARK and
-             r.name == "serialized"]
-    if not frozen or not marks or marks[-1] < frozen[-1]:
-        raise HarnessError("the timeline does not tell when sessions were serialized")
-    return marks[-1] - frozen[-1]
-
-
 def _own(span, children):
     """Name and counts of a span apart from those in it, then theirs."""
     nested, inner = [], 0

@@ -240,13 +240,14 @@ def luctl_undone(run):
     check_untouched(run, guest)
 
     run.step("a session whose freeze fails, in reboot(2)")
-    guest.do(f"guestctl session create vm 4 {TEST}/file; "
-             f"echo 28 > {TEST}/file_freeze_errno")
+    guest.configure("clear")
+    guest.do(f"guestctl session create vm 4 {TEST}/file")
+    guest.configure("test-file fail=freeze,errno=28")
     luctl(run, guest, command, FAILED)
-    check_untouched(run, guest, frozen)
+    check_untouched(run, guest, frozen | {"preserve"})
     run.equal("memory of the session", guest.do("guestctl session check vm"),
               f"ok {4 << 20} bytes")
-    guest.do(f"echo 0 > {TEST}/file_freeze_errno")
+    guest.configure("test-file fail=none")
 
     run.step("and now it works")
     boot = guest.jump(command=f"luctl {command}")

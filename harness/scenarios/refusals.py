@@ -63,34 +63,87 @@ def freeze_failure(run):
 
 @scenario("session-freeze-failure", debug=True)
 def session_freeze_failure(run):
-    """A file of a session whose freeze fails: every participant is thawed again,
-    state and sessions are as before, and a second attempt succeeds."""
+    """A file of a session whose freeze fails, before any participant is frozen: state and
+    sessions are as before, and a second attempt succeeds."""
     guest = run.boot("a")
     guest.do(f"guestctl session create vm 8 {TEST}/file")
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest)
-    guest.do(f"echo 28 > {TEST}/file_freeze_errno")
+    guest.configure("test-file fail=freeze,errno=28")
     before = len(guest.calls())
     run.step("jump that fails")
     run.equal("reboot(2)", guest.refused_jump(), "ENOSPC")
     run.state(guest, "prepared")
     run.last_failed(guest, "freeze", "", -28)
-    calls = guest.calls()[before:]
-    check_calls(run, guest, "freeze", TEST_ORDER, calls)
-    check_calls(run, guest, "thaw", TEST_ORDER[::-1], calls)
+    run.equal("calls", guest.calls()[before:], [("freeze", "test-file", "-28")])
     run.equal("memory of the session", guest.do("guestctl session check vm"),
               f"ok {8 << 20} bytes")
     run.equal("the session takes another file", guest.do("guestctl session add vm 9"), "ok")
     guest.do("guestctl session create other 1")
 
-    guest.do(f"echo 0 > {TEST}/file_freeze_errno")
+    guest.configure("test-file fail=none")
     run.jump(guest)
     check_received(run, guest)
     run.equal("session after the second attempt",
               guest.do("guestctl session verify vm 8 9"), f"ok {8 << 20} bytes")
     run.equal("session made in between", guest.do("guestctl session verify other 1"),
               f"ok {1 << 20} bytes")
+    run.finish(guest)
+
+
+@scenario("session-order", debug=True)
+def session_order(run):
+    """Files of sessions are frozen before the first participant, and thawed after the last
+    one when a participant fails. The session works then, and so does a second attempt."""
+    guest = run.boot("a")
+    guest.do(f"guestctl session create vm 8 {TEST}/file")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest)
+    guest.configure("test-memory fail=freeze,errno=5")
+    before = len(guest.calls())
+    run.step("jump that fails")
+    run.equal("reboot(2)", guest.refused_jump(), "EIO")
+    run.state(guest, "prepared")
+    run.last_failed(guest, "freeze", "test-memory", -5)
+    others = [name for name in TEST_ORDER if name != "test-memory"]
+    run.equal("calls", [call[:2] for call in guest.calls()[before:]],
+              [("freeze", name) for name in ("test-file", *TEST_ORDER)] +
+              [("thaw", name) for name in others[::-1]] + [("unfreeze", "test-file")])
+    run.equal("the session takes another file", guest.do("guestctl session add vm 9"), "ok")
+    guest.configure("test-memory fail=none")
+    run.jump(guest)
+    check_received(run, guest)
+    run.equal("session", guest.do("guestctl session verify vm 8 9"), f"ok {8 << 20} bytes")
+    run.finish(guest)
+
+
+@scenario("session-busy", smp=2)
+def session_busy(run):
+    """A session is being changed for longer than a freeze may take: reboot(2) waits for it
+    in front of everything else, says so, gives up in time, and nothing was frozen."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest)
+    run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 2000), "")
+    guest.configure("test-file hold=preserve")
+    before = len(guest.calls())
+    change = guest.start(f"guestctl session create vm 8 {TEST}/file")
+    guest.await_call("preserve", "test-file")
+    jump = guest.start("guestctl reboot kexec")
+    guest.until_in("freeze sessions")
+    run.contains("reboot(2)", guest.finish(jump).out, "ETIMEDOUT")
+    run.state(guest, "prepared")
+    run.last_failed(guest, "freeze", "", -110)
+    run.equal("calls", guest.calls()[before:], [("preserve", "test-file", "0")])
+    guest.release()
+    run.equal("the session", guest.finish(change).status, 0)
+    run.equal("prepare_timeout_ms", guest.set("prepare_timeout_ms", 0), "")
+    run.jump(guest)
+    check_received(run, guest)
+    run.equal("session", guest.do("guestctl session verify vm 8"), f"ok {8 << 20} bytes")
     run.finish(guest)
 
 

@@ -233,13 +233,6 @@ class Timeline(unittest.TestCase):
         with self.assertRaises(HarnessError):
             figures.step_cost(TIMELINE, FINISH)
 
-    def test_sessions(self):
-        self.assertEqual(figures.sessions_cost(TIMELINE), 15)
-        again = [*TIMELINE, record(900, 901, STEP, step=FREEZE)]
-        for less in (TIMELINE[:4], TIMELINE[4:], again):
-            with self.assertRaises(HarnessError):
-                figures.sessions_cost(less)
-
 
 if __name__ == "__main__":
     unittest.main()

@@ -22,7 +22,7 @@ LEVELS = ("early", "pure", "core", "postcore", "arch", "subsys", "fs",
 
 #: Phases of a blackout with the durations that Update gives them, in us.
 BLACKOUT = {
-    "freeze": 60, "serialize sessions": 20, "reboot notifiers": 30,
+    "freeze": 60, "last checks": 20, "reboot notifiers": 30,
     "device shutdown": 4000, "machine shutdown": 50,
     "between the kernels": 9000, "early boot": 3000,
     "early initcalls": 200, "after early initcalls": 800,
@@ -291,7 +291,7 @@ class Model(TimelineTest):
         update = self.update(records)
         self.assertIsNone(update["blackout_ns"])
         self.assertIsNone(phases(update)["freeze"])
-        self.assertIsNone(phases(update)["serialize sessions"])
+        self.assertIsNone(phases(update)["last checks"])
         self.assertEqual(phases(update)["reboot notifiers"], 30)
         self.assertIn("0 ms is the prepare", self.text(tf.build(records)))
 
@@ -377,7 +377,7 @@ class Model(TimelineTest):
     def test_missing_marks(self):
         """What a mark bounds is unknown, and nothing else is."""
         for mark, lost in {
-                "serialized": ("serialize sessions", "reboot notifiers"),
+                "serialized": ("last checks", "reboot notifiers"),
                 "notified": ("reboot notifiers", "device shutdown"),
                 "devices-down": ("device shutdown", "machine shutdown"),
                 "jump": ("machine shutdown", "between the kernels"),

@@ -15,6 +15,9 @@ struct liveupdate_retained;
 struct luo_timeline;
 struct task_struct;
 
+/* What "transition" and the timeline call the files of sessions. */
+#define LUO_SESSIONS	"sessions"
+
 /* Most participants that one table can carry, in either direction. */
 #define LUO_SUBSYSTEMS_MAX	16384
 
@@ -98,6 +101,10 @@ struct luo_incoming {
  * @timeline: where to record what takes how long, or NULL.
  * @announce: called with the new @state after each change of it, without @lock; may be
  *	NULL. Read without @lock.
+ * @freeze_sessions: freezes the files of sessions, before participants are frozen for
+ *	the jump, or NULL. Constant.
+ * @thaw_sessions: undoes @freeze_sessions. Constant.
+ * @sessions_frozen: that has to be undone if there is no jump.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @table: outgoing table, from prepare until cancel.
  * @retained: what must outlive this kernel. Has a lock of its own.
@@ -139,6 +146,10 @@ struct luo_machine {
 	const char *kho_name;
 	struct luo_timeline *timeline;
 	void (*announce)(struct luo_machine *machine, enum liveupdate_state state);
+
+	int (*freeze_sessions)(void);
+	void (*thaw_sessions)(void);
+	bool sessions_frozen;
 
 	struct list_head enlisted;
 	struct kho_table table;
@@ -240,7 +251,9 @@ void luo_subsystem_remove(struct luo_machine *machine,
 			  struct liveupdate_subsystem *subsystem);
 int luo_subsystems_prepare(struct luo_machine *machine);
 void luo_subsystems_cancel(struct luo_machine *machine);
-int luo_subsystems_freeze(struct luo_machine *machine);
+int luo_sessions_freeze(struct luo_machine *machine);
+void luo_sessions_thaw(struct luo_machine *machine);
+int luo_subsystems_freeze(struct luo_machine *machine, bool sessions);
 void luo_subsystems_thaw(struct luo_machine *machine);
 int luo_subsystems_accept(struct luo_machine *machine,
 			  struct luo_incoming *incoming, unsigned int count);

@@ -16,10 +16,11 @@
  *
  * Concept
  *   PREPARE is heavy and runs beside the workload. FREEZE is light; it runs in
- *   reboot(2), after which nothing can fail, because liveupdate_reboot() calls
- *   it before the sessions of /dev/liveupdate are serialised and thaws if that
- *   fails. The machine carries what the kernel owns; sessions have a life of
- *   their own and work in every state.
+ *   reboot(2), after which nothing can fail. The machine carries what the kernel
+ *   owns; sessions have a life of their own and work in every state. The two meet in
+ *   FREEZE: liveupdate_reboot() rules out that a session is changed any more, their
+ *   files are frozen and written down first, because they may stand on what
+ *   participants seal, and thawed last. How long that takes counts for the deadline.
  *
  * One transition at a time
  *   Nothing queues: a request that finds another one running, or the wrong
@@ -51,8 +52,9 @@
  * luo_system.c, luo_pm.c, luo_sysfs.c.
  *
  * Lock order
- *   system_transition_mutex -> the chain of PM notifiers -> &luo_machine.lock ->
- *   what luo_subsystem.c documents. Those who start a transition only ever try
+ *   system_transition_mutex -> the chain of PM notifiers -> luo_session_serialize_rwsem
+ *   of sessions, in reboot(2) -> &luo_machine.lock -> what luo_subsystem.c documents.
+ *   No participant takes a lock of sessions in FREEZE. Those who start a transition only ever try
  *   for &luo_machine.lock. Those who wait for it are the end of a suspend, which
  *   cannot meet a transition, the thaw in reboot(2), the work items that cancel
  *   what has become void and restore what a module came late for, and participants
@@ -390,7 +392,7 @@ int luo_machine_rehearse(struct luo_machine *machine)
 
 	luo_transition_begin(machine, LUO_STEP_FREEZE, true);
 	luo_timeline_rehearse(machine);
-	err = luo_subsystems_freeze(machine);
+	err = luo_subsystems_freeze(machine, false);
 	if (!err) {
 		luo_transition_begin(machine, LUO_STEP_THAW, false);
 		luo_subsystems_thaw(machine);
@@ -409,8 +411,14 @@ static int luo_freeze(struct luo_machine *machine, bool receives)
 	    machine->state == LIVEUPDATE_STATE_FROZEN)
 		return -EBUSY;
 
-	if (machine->state != LIVEUPDATE_STATE_PREPARED)
-		return 0;
+	if (machine->state != LIVEUPDATE_STATE_PREPARED) {
+		luo_transition_begin(machine, LUO_STEP_FREEZE, true);
+		err = luo_sessions_freeze(machine);
+		if (err)
+			luo_sessions_thaw(machine);
+		luo_transition_end(machine);
+		return err;
+	}
 
 	if (!receives) {
 		pr_err("prepared, but the kexec image cannot receive state: load it with kexec_file_load(2)\n");
@@ -418,7 +426,7 @@ static int luo_freeze(struct luo_machine *machine, bool receives)
 	}
 
 	luo_transition_begin(machine, LUO_STEP_FREEZE, true);
-	err = luo_subsystems_freeze(machine);
+	err = luo_subsystems_freeze(machine, true);
 	if (!err)
 		luo_set_state(machine, LIVEUPDATE_STATE_FROZEN);
 	luo_transition_end(machine);
@@ -431,12 +439,13 @@ static int luo_freeze(struct luo_machine *machine, bool receives)
  * @machine: the machine
  * @receives: the next kernel can be handed state
  *
- * prepared becomes frozen; in normal and updated nothing changes. No lock is
- * kept: reboot(2) holds system_transition_mutex, which keeps requests out.
+ * prepared becomes frozen; in normal and updated only files of sessions are frozen. No
+ * lock is kept: reboot(2) holds system_transition_mutex, which keeps requests out, and
+ * changes of sessions were ruled out before.
  *
  * Context: May sleep. Tries for &luo_machine.lock.
  * Return: 0; -EBUSY during a transition; -EINVAL if prepared and not @receives;
- * otherwise as luo_subsystems_freeze().
+ * otherwise as luo_subsystems_freeze() or luo_sessions_freeze().
  */
 int luo_machine_freeze(struct luo_machine *machine, bool receives)
 {
@@ -457,8 +466,10 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives)
 void luo_machine_thaw(struct luo_machine *machine)
 {
 	scoped_guard(mutex, &machine->lock) {
-		if (machine->state != LIVEUPDATE_STATE_FROZEN)
+		if (machine->state != LIVEUPDATE_STATE_FROZEN) {
+			luo_sessions_thaw(machine);
 			return;
+		}
 
 		luo_transition_begin(machine, LUO_STEP_THAW, false);
 		luo_subsystems_thaw(machine);

@@ -9,7 +9,8 @@
  * Concept
  *   Consumers are told before the providers they stand on. PREPARE, FREEZE and
  *   FINISH walk down the levels, from WORKLOAD to MEMORY; THAW, CANCEL and
- *   RESTORE walk up. Inside a level the order is that of registration in the
+ *   RESTORE walk up. For the jump the files of sessions are frozen before all
+ *   participants and thawed after them. Inside a level the order is that of registration in the
  *   old kernel and that of the handed-over table in the next one, reversed
  *   where the levels are walked up. A walk that fails is undone in exactly the
  *   reverse order.
@@ -295,20 +296,71 @@ void luo_subsystems_cancel(struct luo_machine *machine)
 }
 
 /**
+ * luo_sessions_freeze() - freeze the files of sessions
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ * Return: 0; the error of a file; -ETIMEDOUT if the deadline passed, when
+ * luo_sessions_thaw() is left to be called.
+ */
+int luo_sessions_freeze(struct luo_machine *machine)
+{
+	u64 start = luo_timeline_now();
+	int err;
+
+	lockdep_assert_held(&machine->lock);
+
+	if (!machine->freeze_sessions)
+		return 0;
+
+	luo_progress_enter(machine, LUO_STEP_FREEZE, LUO_SESSIONS);
+	err = machine->freeze_sessions();
+	luo_progress_leave(machine);
+	machine->sessions_frozen = !err;
+	if (machine->state == LIVEUPDATE_STATE_PREPARED)
+		luo_timeline_callback(machine, LUO_STEP_FREEZE, LUO_SESSIONS, start,
+				      err);
+	if (!err && luo_progress_late(machine))
+		err = -ETIMEDOUT;
+	if (err)
+		luo_fail(machine, LUO_STEP_FREEZE, "", err);
+
+	return err;
+}
+
+/**
+ * luo_sessions_thaw() - undo luo_sessions_freeze(), if that is to be done
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_sessions_thaw(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (machine->sessions_frozen)
+		machine->thaw_sessions();
+	machine->sessions_frozen = false;
+}
+
+/**
  * luo_subsystems_freeze() - FREEZE every prepared participant
  * @machine: the machine
+ * @sessions: the files of sessions before them, which may stand on what they have
  *
  * Context: May sleep. &luo_machine.lock held.
  * Return: 0 and the data is final; the error of the participant that failed,
  * after all others were thawed; -ETIMEDOUT if the deadline passed; -ESHUTDOWN if the
  * system goes down otherwise.
  */
-int luo_subsystems_freeze(struct luo_machine *machine)
+int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 {
 	u64 start = luo_timeline_now();
 	int err;
 
-	err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);
+	err = sessions ? luo_sessions_freeze(machine) : 0;
+	if (!err)
+		err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);
 	if (!err)
 		luo_handover_write(machine);
 	luo_timeline_step(machine, LUO_STEP_FREEZE, start, err);
@@ -330,6 +382,7 @@ void luo_subsystems_thaw(struct luo_machine *machine)
 
 	luo_undo(machine, LUO_STEP_THAW, LUO_PHASE_FROZEN, LUO_PHASE_PREPARED);
 	luo_handover_clear(machine);
+	luo_sessions_thaw(machine);
 	luo_timeline_step(machine, LUO_STEP_THAW, start, 0);
 }
 

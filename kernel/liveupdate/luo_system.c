@@ -34,6 +34,8 @@
 
 struct luo_machine luo_system = {
 	.kho_name = LUO_SUBSYSTEMS_KHO_NAME,
+	.freeze_sessions = luo_session_serialize,
+	.thaw_sessions = luo_session_unserialize,
 };
 
 /**
@@ -217,26 +219,59 @@ static int luo_refuse_jump_back(struct luo_machine *machine)
 }
 
 /**
- * luo_state_freeze() - freeze for the jump into kexec_image
+ * luo_state_check() - may there be a jump into kexec_image at all?
  *
  * Context: reboot(2), with system_transition_mutex and the kexec lock held. Also if
  * live update is off.
- * Return: 0; -EINVAL if prepared and kexec_image cannot receive state, or if
- * kexec_image will jump back and the state is not normal; -EBUSY during a
- * transition, or if something is retained; otherwise as luo_subsystems_freeze().
+ * Return: 0; -EBUSY if something is retained, or during a transition; -EINVAL if
+ * kexec_image will jump back and the state is not normal.
  */
-int luo_state_freeze(void)
+int luo_state_check(void)
 {
 	int err;
 
 	/* No next kernel would know of it. */
 	err = luo_retained_refuse(&luo_system, LUO_STEP_FREEZE);
-	if (err)
+	if (err || !kexec_image->preserve_context)
 		return err;
 
-	if (kexec_image->preserve_context)
-		return luo_refuse_jump_back(&luo_system);
+	return luo_refuse_jump_back(&luo_system);
+}
 
+/**
+ * luo_state_hold() - let nobody change a session from here on
+ *
+ * Waits for those who do, up to prepare_timeout_ms; luo_session_unhold() undoes it.
+ *
+ * Context: reboot(2), with system_transition_mutex and the kexec lock held.
+ * Return: 0; -EBUSY during a transition; -ETIMEDOUT.
+ */
+int luo_state_hold(void)
+{
+	int err;
+
+	/* Whoever waits for the machine may hold up who changes a session. */
+	scoped_cond_guard(mutex_try, return -EBUSY, &luo_system.lock)
+		luo_progress_enter(&luo_system, LUO_STEP_FREEZE, LUO_SESSIONS);
+	err = luo_session_hold(READ_ONCE(luo_system.timeout_ms));
+	scoped_guard(mutex, &luo_system.lock)
+		luo_transition_end(&luo_system);
+	if (err)
+		luo_fail(&luo_system, LUO_STEP_FREEZE, "", err);
+
+	return err;
+}
+
+/**
+ * luo_state_freeze() - freeze for the jump into kexec_image
+ *
+ * Context: reboot(2), with system_transition_mutex and the kexec lock held, after
+ * luo_state_hold().
+ * Return: 0; -EINVAL if prepared and kexec_image cannot receive state; otherwise as
+ * luo_machine_freeze().
+ */
+int luo_state_freeze(void)
+{
 	return luo_machine_freeze(&luo_system, kexec_image->file_mode &&
 						kexec_image->kho.fdt);
 }

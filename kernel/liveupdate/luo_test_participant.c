@@ -3,9 +3,9 @@
 /**
  * DOC: Test participants
  *
- * One participant on every level that does as it is told, and a file handler
- * whose freeze fails on request. Kselftests and two-kernel scenarios drive the
- * state machine with them through every failure. For test kernels only.
+ * One participant on every level that does as it is told, and a handler of files
+ * that does, too. Kselftests and two-kernel scenarios drive the state machine with
+ * them through every failure. For test kernels only.
  *
  * Control is the same text in the boot parameter liveupdate_test.config and in
  * the debugfs file liveupdate_test/config: entries separated by ';' or line
@@ -38,8 +38,10 @@
  * Further files in debugfs: "calls" lists the latest callbacks, one "STEP NAME
  * ERRNO" a line, as they begin; "release", by a write of any text, lets all go on
  * that wait now, as does "clear"; "received" what was handed over, one "NAME TEXT"
- * a line; "file" can be preserved in a session of /dev/liveupdate, and the freeze
- * of such a file fails with the error in "file_freeze_errno".
+ * a line; "file" can be preserved in a session of /dev/liveupdate. What is done with
+ * such a file is controlled, and logged in "calls", under the name "test-file": its
+ * steps are preserve, unpreserve, freeze and unfreeze, of which preserve and freeze
+ * can fail.
  *
  * Locking: &luo_test_lock protects the list, the settings, the log of calls and
  * the count of releases. It is not held while a callback sleeps. A callback is in
@@ -300,6 +302,11 @@ LUO_TEST_BUILTIN(irq, LIVEUPDATE_LEVEL_IRQ, LIVEUPDATE_OPTIONAL);
 LUO_TEST_BUILTIN(iommu, LIVEUPDATE_LEVEL_IOMMU, LIVEUPDATE_MANDATORY);
 LUO_TEST_BUILTIN(memory, LIVEUPDATE_LEVEL_MEMORY, LIVEUPDATE_OPTIONAL);
 
+/* No participant, but controlled like one. */
+static struct luo_test_participant luo_test_file = {
+	.desc = { .name = "test-file" },
+};
+
 static void luo_test_reset(struct luo_test_participant *participant)
 {
 	participant->fail[0] = '\0';
@@ -550,6 +557,7 @@ void __init luo_test_early_init(void)
 	luo_test_init(&luo_test_irq, &luo_test_irq_note, &luo_test_ops);
 	luo_test_init(&luo_test_iommu, &luo_test_iommu_note, &luo_test_ops);
 	luo_test_init(&luo_test_memory, &luo_test_memory_note, &luo_test_ops);
+	luo_test_setup(&luo_test_file, &luo_test_ops);
 	luo_test_bulk_init();
 
 	err = luo_test_configure(luo_test_boot_config);
@@ -631,9 +639,8 @@ static int luo_test_received_show(struct seq_file *seq, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(luo_test_received);
 
-/* A file that sessions can preserve, with a freeze that may fail. */
+/* A file that sessions can preserve. */
 
-static u32 luo_test_file_freeze_errno;
 static char luo_test_file_mark;
 
 static const struct file_operations luo_test_file_fops = {
@@ -651,18 +658,22 @@ static int luo_test_file_preserve(struct liveupdate_file_op_args *args)
 {
 	args->serialized_data = LUO_TEST_PLAIN_VALUE;
 
-	return 0;
+	return luo_test_call(&luo_test_file.subsystem, "preserve", true);
 }
 
 static void luo_test_file_unpreserve(struct liveupdate_file_op_args *args)
 {
+	luo_test_call(&luo_test_file.subsystem, "unpreserve", false);
 }
 
 static int luo_test_file_freeze(struct liveupdate_file_op_args *args)
 {
-	int error = READ_ONCE(luo_test_file_freeze_errno);
+	return luo_test_call(&luo_test_file.subsystem, "freeze", true);
+}
 
-	return error > 0 && error <= MAX_ERRNO ? -error : 0;
+static void luo_test_file_unfreeze(struct liveupdate_file_op_args *args)
+{
+	luo_test_call(&luo_test_file.subsystem, "unfreeze", false);
 }
 
 static int luo_test_file_retrieve(struct liveupdate_file_op_args *args)
@@ -689,6 +700,7 @@ static const struct liveupdate_file_ops luo_test_file_ops = {
 	.preserve	= luo_test_file_preserve,
 	.unpreserve	= luo_test_file_unpreserve,
 	.freeze		= luo_test_file_freeze,
+	.unfreeze	= luo_test_file_unfreeze,
 	.retrieve	= luo_test_file_retrieve,
 	.finish		= luo_test_file_finish,
 	.owner		= THIS_MODULE,
@@ -714,8 +726,6 @@ static int __init luo_test_late_init(void)
 			    &luo_test_received_fops);
 	debugfs_create_file("file", 0400, dir, &luo_test_file_mark,
 			    &luo_test_file_fops);
-	debugfs_create_u32("file_freeze_errno", 0600, dir,
-			   &luo_test_file_freeze_errno);
 
 	return liveupdate_register_file_handler(&luo_test_file_handler);
 }

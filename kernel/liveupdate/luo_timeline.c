@@ -13,7 +13,7 @@
  * What is recorded
  *   Every callback and every step, by luo_subsystem.c; how long the parts of a
  *   participant took, and which were slowest, by luo_parts.c. In the old kernel,
- *   once it is frozen: that the sessions are serialised (luo_core.c), the reboot
+ *   once it is frozen: that nothing can fail any more (luo_core.c), the reboot
  *   notifiers ran (a notifier of the lowest priority), the devices are shut down
  *   (one of the last syscore operations), and the jump (a kmsg dumper, called
  *   right before machine_kexec(); those that registered later come behind it). In

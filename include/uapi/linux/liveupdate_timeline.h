@@ -76,11 +76,12 @@ struct liveupdate_timeline_header {
  *	the new one the first instant at which it could look.
  * @LIVEUPDATE_TIMELINE_STEP: a step over all participants; @name is empty,
  *	@error is what it ended with, in restore 0 also if participants failed.
- * @LIVEUPDATE_TIMELINE_CALLBACK: the callback of the participant @name in a step.
- *	It stands alone for a module that restores late, or goes. Of a step with
- *	very many participants only the first are recorded.
+ * @LIVEUPDATE_TIMELINE_CALLBACK: the callback of the participant @name in a step, or
+ *	in freeze what is done with "sessions" of /dev/liveupdate. It stands alone for a
+ *	module that restores late, or goes. Of a step with very many participants only
+ *	the first are recorded.
  * @LIVEUPDATE_TIMELINE_MARK: an instant on the way; @name says which:
- *	"serialized": the sessions of /dev/liveupdate are, nothing can fail now;
+ *	"serialized": all that is handed over, nothing can fail now;
  *	"notified": the reboot notifiers ran, devices are shut down next;
  *	"devices-down": they are;
  *	"jump": the last instant in the old kernel;

@@ -704,6 +704,102 @@ static void luo_state_prepare_fails_test(struct kunit *test)
 	luo_kunit_expect_wanted(test);
 }
 
+static int luo_state_sessions_error;
+
+static int luo_state_freeze_sessions(void)
+{
+	struct luo_kunit *fixture = kunit_get_current_test()->priv;
+
+	seq_buf_printf(&fixture->log, " sessions");
+
+	return luo_state_sessions_error;
+}
+
+static int luo_state_slow_sessions(void)
+{
+	msleep(60);
+
+	return luo_state_freeze_sessions();
+}
+
+static void luo_state_thaw_sessions(void)
+{
+	struct luo_kunit *fixture = kunit_get_current_test()->priv;
+
+	seq_buf_printf(&fixture->log, " no-sessions");
+}
+
+static struct luo_machine *luo_state_with_sessions(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+
+	luo_state_sessions_error = 0;
+	machine->freeze_sessions = luo_state_freeze_sessions;
+	machine->thaw_sessions = luo_state_thaw_sessions;
+
+	return machine;
+}
+
+/* For the jump files of sessions are frozen first, and thawed last; in every state. */
+static void luo_state_sessions_test(struct kunit *test)
+{
+	struct luo_machine *machine = luo_state_with_sessions(test);
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(machine, false));
+	luo_kunit_expect_log(test, " sessions");
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	luo_machine_thaw(machine);
+	luo_kunit_expect_log(test, " no-sessions");
+	luo_machine_thaw(machine);
+	luo_kunit_expect_log(test, "");
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:it");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	luo_kunit_expect_log(test, " freeze:it thaw:it");
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_machine_freeze(machine, false));
+	luo_kunit_expect_log(test, "");
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(machine, true));
+	luo_kunit_expect_log(test, " sessions freeze:it");
+	luo_machine_thaw(machine);
+	luo_kunit_expect_log(test, " thaw:it no-sessions");
+
+	it->error[LUO_STEP_FREEZE] = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_freeze(machine, true));
+	luo_kunit_expect_log(test, " sessions freeze:it no-sessions");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -EIO);
+}
+
+/* Nobody else is frozen if that fails. */
+static void luo_state_sessions_fail_test(struct kunit *test)
+{
+	struct luo_machine *machine = luo_state_with_sessions(test);
+
+	luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_state_sessions_error = -ENOSPC;
+	KUNIT_EXPECT_EQ(test, -ENOSPC, luo_machine_freeze(machine, true));
+	luo_kunit_expect_log(test, " sessions");
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	luo_kunit_expect_log(test, " prepare:it");
+	KUNIT_EXPECT_EQ(test, -ENOSPC, luo_machine_freeze(machine, true));
+	luo_kunit_expect_log(test, " sessions");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "", -ENOSPC);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+
+	/* They take too long. */
+	luo_state_sessions_error = 0;
+	machine->timeout_ms = 1;
+	machine->freeze_sessions = luo_state_slow_sessions;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_freeze(machine, true));
+	luo_kunit_expect_log(test, " sessions no-sessions");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "", -ETIMEDOUT);
+	machine->timeout_ms = 0;
+}
+
 static void luo_state_freeze_fails_test(struct kunit *test)
 {
 	const struct luo_state_failure *failure = test->param_value;
@@ -2415,6 +2511,8 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_going_down_meanwhile_test),
 	KUNIT_CASE(luo_state_announce_test),
 	KUNIT_CASE(luo_state_announce_late_test),
+	KUNIT_CASE(luo_state_sessions_test),
+	KUNIT_CASE(luo_state_sessions_fail_test),
 	KUNIT_CASE(luo_state_order_test),
 	KUNIT_CASE(luo_state_restore_order_test),
 	KUNIT_CASE(luo_state_missing_callbacks_test),

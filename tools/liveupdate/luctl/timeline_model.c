@@ -116,7 +116,7 @@ static const struct {
 	uint8_t step;
 } phases[NR_INSTANTS] = {
 	[AT_FREEZE]		= { "freeze", TIMELINE_OLD, LIVEUPDATE_TIMELINE_FREEZE },
-	[AT_FROZEN]		= { "serialize sessions", TIMELINE_OLD, 0 },
+	[AT_FROZEN]		= { "last checks", TIMELINE_OLD, 0 },
 	[AT_SERIALIZED]		= { "reboot notifiers", TIMELINE_OLD, 0 },
 	[AT_NOTIFIED]		= { "device shutdown", TIMELINE_OLD, 0 },
 	[AT_DEVICES_DOWN]	= { "machine shutdown", TIMELINE_OLD, 0 },
