@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The README's table of what is preserved, against the kernel."""
+"""What the READMEs say: the table of what is preserved, and the example of a scenario."""
 
 import re
 
 from .. import paths
 from ..guest_pci import EduDevice, IvshmemDevice, Machine, boot, listed
 from ..ivshmem import Ivshmem
-from ..scenario_api import scenario
+from ..scenario_api import Failed, Run, scenario
 
 ROW = re.compile(r"^\| `(?P<name>[^`]+)` \| (?P<level>\w+) \|")
 
@@ -30,6 +30,29 @@ def readme_table(run):
     run.equal("bytes of the shutdown log",
               guest.participants()["shutdown-log"][4], int(size[1]) << 10)
     run.cancel(guest)
+
+
+@scenario("readme-scenario")
+def readme_scenario(run):
+    """The scenario that harness/README.md shows as an example works, and fails when it
+    expects something else."""
+    text = (paths.ROOT / "harness/README.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    for number, changed in enumerate((code, code.replace('"], "hello"', '"], "hullo"'))):
+        found, other = [], Run(run.what, run.folder / f"example{number}")
+        exec(compile(changed, "harness/README.md", "exec"),     # pylint: disable=exec-used
+             {"scenario": lambda name, **_: found.append})
+        run.equal("functions in the example", len(found), 1)
+        try:
+            found[0](other)
+            failure = ""
+        except Failed as failed:
+            failure = str(failed)
+        finally:
+            other.close()
+            run.guests += other.guests
+        run.equal("it fails if it is changed", bool(failure), changed != code)
+        run.check("for that reason", changed == code or "hullo" in failure, failure)
 
 
 @scenario("readme-devices")
