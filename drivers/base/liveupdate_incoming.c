@@ -109,6 +109,16 @@ VISIBLE_IF_KUNIT bool device_liveupdate_may_free(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
 
+/* Has the device of a live record not appeared? &device_liveupdate_layer.lock held. */
+static bool
+device_liveupdate_is_absent(const struct device_liveupdate_incoming *incoming)
+{
+	lockdep_assert_held(&device_liveupdate_layer.lock);
+
+	return !hlist_unhashed(&incoming->hash) &&
+	       incoming->fate == DEVICE_LIVEUPDATE_ABSENT;
+}
+
 /* Until FINISH is over, devices that have not appeared are retained together. */
 static void device_liveupdate_retain_absent(void)
 {
@@ -158,8 +168,7 @@ static void device_liveupdate_retain_each(void)
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
 
-		if (incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
-		    !hlist_unhashed(&incoming->hash))
+		if (device_liveupdate_is_absent(incoming))
 			device_liveupdate_retain_record(incoming,
 							"it has not appeared and may run");
 	}
@@ -318,8 +327,7 @@ bool device_liveupdate_awaited(const struct bus_type *bus,
 
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		incoming = &layer->incoming[i];
-		if (!hlist_unhashed(&incoming->hash) &&
-		    incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+		if (device_liveupdate_is_absent(incoming) &&
 		    !strcmp(incoming->ser.bus, bus->name))
 			return true;
 	}
@@ -681,8 +689,7 @@ bool device_liveupdate_absent(u32 index)
 	guard(mutex)(&layer->lock);
 
 	return index < layer->nr_incoming &&
-	       !hlist_unhashed(&layer->incoming[index].hash) &&
-	       layer->incoming[index].fate == DEVICE_LIVEUPDATE_ABSENT;
+	       device_liveupdate_is_absent(&layer->incoming[index]);
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_absent, "LIVEUPDATE");
 
@@ -912,9 +919,7 @@ int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
-
-		bool absent = incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
-			      !hlist_unhashed(&incoming->hash);
+		bool absent = device_liveupdate_is_absent(incoming);
 
 		if (!absent && !incoming->running)
 			continue;

@@ -29,6 +29,16 @@ def prepare_failure(run):
     run.cancel(guest)
 
 
+def _jump_fails(run, guest, error, participant, code):
+    """A jump that @participant fails: prepared as before. Returns what was called."""
+    before = len(guest.calls())
+    run.step("jump that fails")
+    run.equal("reboot(2)", guest.refused_jump(), error)
+    run.state(guest, "prepared")
+    run.last_failed(guest, "freeze", participant, code)
+    return guest.calls()[before:]
+
+
 @scenario("freeze-failure", debug=True, smp=2)
 def freeze_failure(run):
     """A participant whose freeze fails: reboot(2) returns its errno, the others
@@ -39,12 +49,7 @@ def freeze_failure(run):
     guest.configure("test-iommu fail=freeze,errno=16")
     run.prepare(guest)
     run.load(guest)
-    before = len(guest.calls())
-    run.step("jump that fails")
-    run.equal("reboot(2)", guest.refused_jump(), "EBUSY")
-    run.state(guest, "prepared")
-    run.last_failed(guest, "freeze", "test-iommu", -16)
-    calls = guest.calls()[before:]
+    calls = _jump_fails(run, guest, "EBUSY", "test-iommu", -16)
     run.equal("freeze calls", [c[1:] for c in calls if c[0] == "freeze"],
               [("test-workload", "0"), ("test-devices", "0"), ("test-irq", "0"),
                ("test-iommu", "-16")])
@@ -71,12 +76,8 @@ def session_freeze_failure(run):
     run.prepare(guest)
     run.load(guest)
     guest.configure("test-file fail=freeze,errno=28")
-    before = len(guest.calls())
-    run.step("jump that fails")
-    run.equal("reboot(2)", guest.refused_jump(), "ENOSPC")
-    run.state(guest, "prepared")
-    run.last_failed(guest, "freeze", "", -28)
-    run.equal("calls", guest.calls()[before:], [("freeze", "test-file", "-28")])
+    calls = _jump_fails(run, guest, "ENOSPC", "", -28)
+    run.equal("calls", calls, [("freeze", "test-file", "-28")])
     run.equal("memory of the session", guest.do("guestctl session check vm"),
               f"ok {8 << 20} bytes")
     run.equal("the session takes another file", guest.do("guestctl session add vm 9"), "ok")
@@ -102,13 +103,9 @@ def session_order(run):
     run.prepare(guest)
     run.load(guest)
     guest.configure("test-memory fail=freeze,errno=5")
-    before = len(guest.calls())
-    run.step("jump that fails")
-    run.equal("reboot(2)", guest.refused_jump(), "EIO")
-    run.state(guest, "prepared")
-    run.last_failed(guest, "freeze", "test-memory", -5)
+    calls = _jump_fails(run, guest, "EIO", "test-memory", -5)
     others = [name for name in TEST_ORDER if name != "test-memory"]
-    run.equal("calls", [call[:2] for call in guest.calls()[before:]],
+    run.equal("calls", [call[:2] for call in calls],
               [("freeze", name) for name in ("test-file", *TEST_ORDER)] +
               [("thaw", name) for name in others[::-1]] + [("unfreeze", "test-file")])
     run.equal("the session takes another file", guest.do("guestctl session add vm 9"), "ok")

@@ -803,18 +803,16 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 
 		if (hlist_unhashed(&incoming->hash) || incoming->damaged)
 			continue;
-		if (dma_liveupdate_settle(incoming)) {
-			hlist_del_init(&incoming->hash);
-			continue;
+		if (!dma_liveupdate_settle(incoming)) {
+			kept++;
+			/* An absent device is retained, and that is enough. */
+			if (!device_liveupdate_absent(incoming->ser.device)) {
+				retained++;
+				bytes += PAGE_SIZE << incoming->ser.order;
+				continue;
+			}
 		}
-		kept++;
-		/* Then the device is retained, and that is enough. */
-		if (device_liveupdate_absent(incoming->ser.device)) {
-			hlist_del_init(&incoming->hash);
-			continue;
-		}
-		retained++;
-		bytes += PAGE_SIZE << incoming->ser.order;
+		hlist_del_init(&incoming->hash);
 	}
 	if (kept)
 		pr_warn("%u buffers stay reserved: nobody adopted them, and devices may access them\n",

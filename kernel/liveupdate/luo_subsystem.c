@@ -608,7 +608,7 @@ static void luo_dispose(struct luo_machine *machine,
 
 	pr_notice("%s: nobody claimed %llu bytes of optional data, freed\n",
 		  ser->name, ser->size);
-	luo_free_blob(ser);
+	kho_restore_free(phys_to_virt(ser->value));
 }
 
 /**
