@@ -47,7 +47,7 @@ help:
 	@echo 'Variables: JOBS=compilers at once, PARTIAL=1 for a series in the making'
 	@echo '(overlay files and options that no patch has yet are left out), and'
 	@echo 'LINUX=tree, tarball or repository#tag to use as base. Without it the base'
-	@echo 'is in the cache or imported; harness/base.py says what is tried.'
+	@echo 'is in the cache or imported; harness/source/base.py says what is tried.'
 	@echo 'The cache is $${XDG_CACHE_HOME:-~/.cache}/liveupdate-orchestrator.'
 
 demo:

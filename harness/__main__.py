@@ -8,8 +8,9 @@ import argparse
 import shutil
 import sys
 
-from . import deps, paths
-from .run import HarnessError, say
+from .build import deps
+from .common import paths
+from .common.run import HarnessError, say
 
 
 def command_deps(_):
@@ -19,7 +20,7 @@ def command_deps(_):
 
 def command_tree(args):
     """assemble base, series and overlay into build/tree"""
-    from . import tree
+    from .source import tree
     result, _ = tree.make(args.linux, force=args.force, quiet=True)
     say(f"build/tree: Linux {result.base.version} with "
         f"{len(result.commits)} patches")
@@ -27,19 +28,19 @@ def command_tree(args):
 
 def command_refresh(args):
     """carry edits of build/tree back into the overlay and series/"""
-    from . import refresh
+    from .source import refresh
     refresh.make(args.patch)
 
 
 def command_series(args):
     """write build/series/*.patch and prove it"""
-    from . import export
+    from .static import export
     return export.make(args.linux, objects=not args.quick)
 
 
 def command_kernel(args):
     """build kernels: a and b, or those named"""
-    from . import kernel
+    from .build import kernel
     names = args.names or ["a", "b"]
     for name in names:
         if name not in kernel.KERNELS:
@@ -58,25 +59,25 @@ def command_kernel(args):
 
 def command_static(args):
     """static gates: checkpatch, W=1, kernel-doc, coccinelle, sparse, =n"""
-    from . import static
+    from .static import gates as static
     return static.main(args.names)
 
 
 def command_unit(_):
     """unit tests of the harness itself"""
-    from . import unit
+    from .cli import unit
     return unit.main()
 
 
 def command_check(args):
     """everything; ends with 'N passed, N failed, N skipped'"""
-    from . import check
+    from .cli import check
     return check.main(debug=args.debug, linux=args.linux, minutes=args.minutes)
 
 
 def command_fresh(args):
     """demo and check in a minimal system of a suite, as on a new machine"""
-    from . import fresh
+    from .cli import fresh
     if args.clean:
         return fresh.clean()
     return fresh.main(args.suite, args.targets, args.again, args.base,
@@ -85,7 +86,7 @@ def command_fresh(args):
 
 def command_clean(_):
     """remove the build folder; the cache stays"""
-    from . import base
+    from .source import base
     shutil.rmtree(paths.BUILD, ignore_errors=True)
     if (paths.CACHE / "base.git").is_dir():
         base.repository()("worktree", "prune")

@@ -7,8 +7,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from .. import base, tree
-from ..git import Git, environment
+from ..source import base, tree
+from ..source.git import Git, environment
 
 BASE = {
     "Kbuild": "obj-y += kernel/\n",

@@ -13,8 +13,8 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from .. import paths
-from ..run import locked, logged
+from ..common import paths
+from ..common.run import locked, logged
 
 SOURCES = paths.ROOT / "tools" / "liveupdate" / "luctl"
 OUT = paths.BUILD / "luctl"

@@ -10,11 +10,11 @@ import subprocess
 import tempfile
 import time
 
-from ..pci_host import PciHost
-from ..pci_trace import EVENTS
-from ..qemu import QEMU
-from ..qemu_gdb import Gdb
-from ..qmp import QMP
+from ..vm.gdb import Gdb
+from ..vm.pci_host import PciHost
+from ..vm.pci_trace import EVENTS
+from ..vm.qemu import QEMU
+from ..vm.qmp import QMP
 
 
 class Firmware:

@@ -11,9 +11,11 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import __main__, base, paths
-from ..git import environment
-from ..run import HarnessError
+from .. import __main__
+from ..common import paths
+from ..common.run import HarnessError
+from ..source import base
+from ..source.git import environment
 from .fixture import BASE
 
 

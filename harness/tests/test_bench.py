@@ -4,11 +4,11 @@
 import unittest
 from unittest import mock
 
-from .. import bench
-from .. import bench_figures as figures
-from ..run import HarnessError
-from ..timeline_format import (CALLBACK, FINISH, FREEZE, INITCALLS, KERNEL, MARK, NONE,
-                               PREPARE, RESTORE, STEP, Record)
+from ..cli import bench
+from ..cli import bench_figures as figures
+from ..common.run import HarnessError
+from ..guest.timeline import (CALLBACK, FINISH, FREEZE, INITCALLS, KERNEL, MARK, NONE,
+                              PREPARE, RESTORE, STEP, Record)
 
 #: The issue's names, and what is informative.
 NAMES = (

@@ -4,7 +4,7 @@
 import re
 import unittest
 
-from .. import paths
+from ..common import paths
 
 INCLUDE = re.compile(r"^\.\. literalinclude:: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
 OPTION = re.compile(r"^   :(start-at|start-after|end-before|end-at): (.*)$", re.MULTILINE)

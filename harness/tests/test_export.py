@@ -3,8 +3,9 @@
 
 from unittest import mock
 
-from .. import export, stamps
-from ..run import HarnessError
+from ..common import stamps
+from ..common.run import HarnessError
+from ..static import export
 from .fixture import SECOND, Checkout
 
 

@@ -4,9 +4,9 @@
 import types
 import unittest
 
-from ..guest_control import GuestFailure
-from ..guest_faults import ATTR, Faults, starve
-from ..run import HarnessError
+from ..common.run import HarnessError
+from ..guest.control import GuestFailure
+from ..guest.faults import ATTR, Faults, starve
 
 LINES = ("1\thit\tENOMEM\tnormal\tidle", "2\thit\tok\tprepared\tidle",
          "3\tmissed\tok\tprepared\tidle")

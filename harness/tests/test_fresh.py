@@ -16,9 +16,11 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import base, fresh, paths
-from ..git import environment
-from ..run import HarnessError
+from ..cli import fresh
+from ..common import paths
+from ..common.run import HarnessError
+from ..source import base
+from ..source.git import environment
 
 MAKE = """#!/bin/sh
 echo "make $* in $PWD from http://mirror.invalid/debian"

@@ -8,12 +8,15 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from .. import guest, guest_handover, guest_leaks, scenario_ktap
-from ..guest import Archive
-from ..guest_control import split_boots
-from ..run import HarnessError
-from ..scenario_checks import splats
-from ..scenarios import docs
+from ..build import initrd as guest
+from ..build.initrd import Archive
+from ..common.run import HarnessError
+from ..guest import handover as guest_handover
+from ..guest import leaks as guest_leaks
+from ..guest.control import split_boots
+from ..scenario import ktap as scenario_ktap
+from ..scenario.cases import docs
+from ..scenario.checks import splats
 
 KTAP = """\
 [    1.2] TAP version 14

@@ -4,10 +4,10 @@
 import struct
 import unittest
 
-from ..guest_table import (BLOCK, CHECKSUM, ENTRY, HEAD, NR_BLOCKS, NR_RECORDS, PAGE,
+from ..common.run import HarnessError
+from ..guest.table import (BLOCK, CHECKSUM, ENTRY, HEAD, NR_BLOCKS, NR_RECORDS, PAGE,
                            REFERENCE, Table)
-from ..run import HarnessError
-from ..xxh64 import xxh64
+from ..guest.xxh64 import xxh64
 
 LAYOUT = struct.Struct("<1312s")        # three to a block
 AT, FIRST, SECOND = 0x1000, 0x3000, 0x2000

@@ -8,7 +8,7 @@ import shutil
 import signal
 import time
 
-from .. import timeline_format as tf
+from ..guest import timeline as tf
 from .luctl_fixture import (FAILED, INTERRUPTED, OK, OUTPUT, POLICY, SIGNALS,
                             STATE, TIMEOUT, UNAVAILABLE, UNREADABLE, USAGE,
                             LuctlTest)

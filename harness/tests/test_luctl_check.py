@@ -12,8 +12,8 @@ import time
 import unittest
 from pathlib import Path
 
-from .. import paths
-from ..run import locked, logged
+from ..common import paths
+from ..common.run import locked, logged
 from . import luctl_images as images
 from .luctl_fixture import (KINDS, LOSS, NO_GO, OK, SOURCES, UNAVAILABLE,
                             UNREADABLE, USAGE, build)

@@ -9,11 +9,11 @@ import threading
 import unittest
 import xml.etree.ElementTree as ElementTree
 
-from .. import timeline_format as tf
-from ..run import HarnessError
-from ..timeline_format import (CALLBACK, CANCEL, FINISH, FREEZE, INITCALLS,
-                               KERNEL, MARK, PART, PARTS, PREPARE, RESTORE,
-                               STEP, THAW, Record)
+from ..common.run import HarnessError
+from ..guest import timeline as tf
+from ..guest.timeline import (CALLBACK, CANCEL, FINISH, FREEZE, INITCALLS,
+                              KERNEL, MARK, PART, PARTS, PREPARE, RESTORE,
+                              STEP, THAW, Record)
 from .luctl_fixture import (FAILED, OK, OUTPUT, UNAVAILABLE, UNREADABLE,
                             USAGE, LuctlTest)
 

@@ -5,8 +5,9 @@ import struct
 import types
 import unittest
 
-from .. import guest_handover, guest_pages
-from ..guest_control import GuestFailure, Result
+from ..guest import handover as guest_handover
+from ..guest import pages as guest_pages
+from ..guest.control import GuestFailure, Result
 
 
 class Memory(dict):

@@ -10,9 +10,13 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import check, kconfig, kernel, paths, run, series, static_text, tree
-from ..progress import Progress
-from ..run import HarnessError
+from ..build import kconfig, kernel
+from ..cli import check
+from ..common import paths, run
+from ..common.progress import Progress
+from ..common.run import HarnessError
+from ..source import series, tree
+from ..static import text as static_text
 
 
 class Kconfig(unittest.TestCase):

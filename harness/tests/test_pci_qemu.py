@@ -4,10 +4,10 @@
 import time
 import unittest
 
-from .. import pci_trace as pt
-from ..guest_pci import Machine
-from ..ivshmem import Ivshmem
-from ..pci_host import EDU_DEVICE, EDU_FROM, EDU_RUN
+from ..guest.pci import Machine
+from ..vm import pci_trace as pt
+from ..vm.ivshmem import Ivshmem
+from ..vm.pci_host import EDU_DEVICE, EDU_FROM, EDU_RUN
 from .pci_fixture import Firmware
 
 TARGET = 0x2000000

@@ -11,12 +11,12 @@ import threading
 import time
 import unittest
 
-from .. import paths
-from .. import pci_trace as pt
-from ..guest_control import Result
-from ..guest_pci import DISK_BLOCK, Disk, Machine, pattern
-from ..run import HarnessError
-from ..scenario_api import Run, Scenario
+from ..common import paths
+from ..common.run import HarnessError
+from ..guest.control import Result
+from ..guest.pci import DISK_BLOCK, Disk, Machine, pattern
+from ..scenario.api import Run, Scenario
+from ..vm import pci_trace as pt
 
 # Recorded with QEMU 7.2: an enumeration that asks for the size of a base address
 # with decoding off and bus mastering kept, MSI-X masked and unmasked, a bus reset.

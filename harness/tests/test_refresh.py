@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Refresh: edits go home, and a second run changes nothing."""
 
-from .. import refresh
-from ..run import HarnessError
+from ..common.run import HarnessError
+from ..source import refresh
 from .fixture import SECOND, Checkout
 
 
@@ -118,7 +118,7 @@ class Refresh(Checkout):
 
     def test_committed_edit_is_carried(self):
         self.edit("kernel/core.c", "int line_20;", "int committed;")
-        from ..git import Git
+        from ..source.git import Git
         Git(self.layout.tree)("commit", "-q", "-a", "-m", "mine")
         self.assertEqual(self.refresh(), ["series/0002-second.patch"])
         self.settled()

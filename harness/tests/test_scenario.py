@@ -11,10 +11,11 @@ import types
 import unittest
 from unittest import mock
 
-from .. import paths, scenario
-from ..qemu import MachineError
-from ..run import LATE, UNTIL, HarnessError
-from ..scenario_api import Scenario
+from ..common import paths
+from ..common.run import LATE, UNTIL, HarnessError
+from ..scenario import runner
+from ..scenario.api import Scenario
+from ..vm.qemu import MachineError
 
 UP = types.SimpleNamespace(release="7.3.4-a", seconds=1.0)
 
@@ -56,9 +57,9 @@ class Again(unittest.TestCase):
             run.check("it works", True)
 
         out = io.StringIO()
-        with mock.patch.dict(scenario.SCENARIOS, some=Scenario("some", "", function)), \
+        with mock.patch.dict(runner.SCENARIOS, some=Scenario("some", "", function)), \
                 contextlib.redirect_stdout(out):
-            bad = scenario.run_many(["some"], 1, False)
+            bad = runner.run_many(["some"], 1, False)
         return len(attempts) - len(left), bad, out.getvalue()
 
     def test_passes(self):
@@ -119,23 +120,23 @@ class Chosen(unittest.TestCase):
 
     def test_all(self):
         """What makes no sense elsewhere runs on the debug kernels alone."""
-        self.assertEqual(scenario.chosen(self.known, False, skip=["normal"]),
+        self.assertEqual(runner.chosen(self.known, False, skip=["normal"]),
                          ["long", "debug", "always"])
-        self.assertEqual(scenario.chosen(self.known, True), ["debug", "always", "only"])
+        self.assertEqual(runner.chosen(self.known, True), ["debug", "always", "only"])
 
     def test_few(self):
         """make check has time for some, and there are some."""
-        self.assertEqual(scenario.chosen(self.known, True, few=True), ["always"])
-        known = scenario.load_scenarios()
-        few = scenario.chosen(known, True, few=True)
+        self.assertEqual(runner.chosen(self.known, True, few=True), ["always"])
+        known = runner.load_scenarios()
+        few = runner.chosen(known, True, few=True)
         self.assertTrue(few)
-        self.assertLess(set(few), set(scenario.chosen(known, True)))
+        self.assertLess(set(few), set(runner.chosen(known, True)))
 
     def test_few_of_what(self):
         """--few alone is a mistake of the caller."""
         for argv in (["--few"], ["--all", "--few"], ["--debug", "--few", "x"]):
             with contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit):
-                scenario.main(argv)
+                runner.main(argv)
 
 
 if __name__ == "__main__":

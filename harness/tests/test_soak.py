@@ -3,7 +3,7 @@
 
 import unittest
 
-from ..scenarios.soak import drift, looks
+from ..scenario.cases.soak import drift, looks
 
 
 class Drift(unittest.TestCase):

@@ -8,7 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import stamps
+from ..common import stamps
 from .fixture import Checkout
 
 
@@ -169,5 +169,5 @@ class Content(Checkout):
         self.assertIn("git version", stamps.version("git"))
 
     def test_code(self):
-        self.assertEqual(stamps.code("git"), stamps.code("git", "stamps"))
-        self.assertNotEqual(stamps.code("git"), stamps.code("git", "run"))
+        self.assertEqual(stamps.code("source.git"), stamps.code("source.git", "common.stamps"))
+        self.assertNotEqual(stamps.code("source.git"), stamps.code("source.git", "common.run"))

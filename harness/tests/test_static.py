@@ -7,8 +7,12 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import kernel, paths, static_base, static_cocci, static_compile
-from ..run import HarnessError
+from ..build import kernel
+from ..common import paths
+from ..common.run import HarnessError
+from ..static import base as static_base
+from ..static import cocci as static_cocci
+from ..static import compile as static_compile
 
 LOG = """\
   CC      kernel/new.o

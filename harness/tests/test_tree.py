@@ -4,8 +4,8 @@
 import os
 import time
 
-from .. import tree
-from ..run import HarnessError
+from ..common.run import HarnessError
+from ..source import tree
 from .fixture import FIRST, SECOND, Checkout
 
 

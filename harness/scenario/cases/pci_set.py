@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Sets of PCI functions: links between them, three updates in a row, stray mappings."""
+
+import re
+
+from ...guest.pci import (HELPER, EduDevice, IvshmemDevice, Machine,
+                          last_failed, listed, load, pattern)
+from ...vm import pci_trace as pt
+from ...vm.ivshmem import Ivshmem
+from ..api import scenario
+from .pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, with_edu
+
+COMPLAINT = re.compile(r"DMA-API: (?!debugging|preallocated)\S*")
+
+
+@scenario("pci-dma-unpreserved")
+def pci_dma_unpreserved(run):
+    """A device that may reach a page which is not preserved: dma-debug knows, and freeze
+    is refused with the device and the reason, nothing was frozen, the device works; when
+    the page is unmapped it can be frozen. Fails without dma_liveupdate_check() in freeze."""
+    guest, host = boot(run, Machine().edu("edu0"), dma_debug=True)
+    edu = EduDevice(run, guest, host, "edu0")
+    run.contains("console", guest.console(), "DMA-API: debugging enabled")
+    edu.load("a")
+    request(run, edu)
+    run.prepare(guest)
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    load(run, guest, "a", HELPER, f"stray={edu.identity}")
+    run.load(guest, "a")
+    watch = Watch(run, host, (edu,))
+    for error in (guest.refused_jump(), guest.set("rehearse", 1)):
+        run.check("freeze is refused", error != "")
+        run.state(guest, "prepared")
+        step, bus, identity, number, reason = last_failed(guest)
+        run.equal("who failed", (step, bus, identity), ("freeze", "pci", edu.identity))
+        run.check("why", int(number) < 0 and reason, f"{number} {reason}")
+    run.contains("console", guest.console(), f"{edu.identity}: liveupdate: ")
+    run.equal("MSI was left alone", pt.disabled(
+        host.trace.events(watch.start), edu.function.name,
+        host.capability(edu.function, pt.MSI), pt.MSI_ENABLE), [])
+    edu.check_works("after the refusal")
+    guest.do(f"rmmod {HELPER}")
+    run.equal("rehearse without the page", guest.set("rehearse", 1), "")
+    edu.check_works("without the page")
+    watch.check()
+    run.cancel(guest)
+    guest.do("rmmod liveupdate_edu")
+    run.equal("complaints of dma-debug", COMPLAINT.findall(guest.console()), [])
+
+
+@scenario("pci-link", smp=2, **WATCHED)
+def pci_link(run):
+    """Two functions, one of which cannot do without the other, which is preserved with
+    it, or nothing is. Both are running when the first of them is taken over, and the
+    consumer is frozen before its supplier. Fails if a supplier is only kept alive."""
+    with Ivshmem() as server:
+        machine = Machine().port("port0").ivshmem("ivshmem0", server, "port0").edu("edu0")
+        guest, host, edu = with_edu(run, machine)
+        bell = IvshmemDevice(run, guest, host, "ivshmem0", server)
+        bell.load("a")
+        load(run, guest, "a", HELPER, f"consumer={edu.identity}", f"supplier={bell.identity}")
+        request(run, edu)
+        flight = Flight(run, guest, host, edu, "consumer")
+        watch = Watch(run, host, (edu, bell), ("port0",))
+        run.prepare(guest)
+        run.equal("preserved", set(listed(guest, "preserved")), {edu.identity, bell.identity})
+        run.equal("unbind of the supplier", bell.bind(unbind=True), "EBUSY")
+        run.load(guest)
+
+        def look(gdb):
+            flight.look(gdb)
+            server.ring(5)
+        counts = server.counts()
+        at_jump(run, guest, look, flight.begin(), flight)
+        arrive(run, guest)
+        controls = {(edu.function.name, host.capability(edu.function, pt.MSI) + 2),
+                    (bell.function.name, host.capability(bell.function, pt.MSIX) + 2)}
+        frozen = [event.function for event in host.trace.events(watch.start)
+                  if isinstance(event, pt.Access) and event.write and
+                  (event.function, event.offset) in controls]
+        run.equal("the order in which they were frozen", frozen[:2],
+                  [edu.function.name, bell.function.name])
+        bell.load("b")
+        edu.load("b")
+        flight.found()
+        bell.settle()
+        run.equal("interrupts of the supplier", server.counts(), tuple(
+            count + (vector == 5) for vector, count in enumerate(counts)))
+        run.equal("reclaimed", set(listed(guest, "reclaimed")), {edu.identity, bell.identity})
+        run.finish(guest)
+        watch.check()
+
+
+@scenario("pci-three-updates", smp=2, debug=True, limit=200, **WATCHED)
+def pci_three_updates(run):
+    """Three updates in a row of a device with a transfer in flight each time, behind a root
+    port, and one with MSI-X that is rung each time. From the first prepare to the last
+    finish nothing was reset, no bus master was off, MSI-X was never disabled, base
+    addresses saw only the pair that asks for their size with decoding off, and counters go
+    on. Fails without any of the conditions in enumeration, and if what is adopted is not
+    preserved again."""
+    with Ivshmem() as server:
+        machine = Machine().port("port0").edu("edu0", "port0").ivshmem("ivshmem0", server)
+        guest, host, edu = with_edu(run, machine)
+        bell = IvshmemDevice(run, guest, host, "ivshmem0", server)
+        bell.load("a")
+        bell.ring(0, "before")
+        whole = Watch(run, host, (edu, bell), ("port0",))
+        memory = set()
+        for number, kernel in enumerate("bab", 1):
+            run.step(f"update {number}")
+            request(run, edu, bell)
+            counts = server.counts()
+            server.ring(number)
+            bell.settle()
+            watch = fly(run, guest, host, edu, f"update {number}", ("port0",), kernel,
+                        (bell,))
+            server.ring(number + 3)
+            bell.load(kernel)
+            run.equal("adopted", bell.shown("adopted"), "1")
+            bell.settle()
+            run.equal("interrupts", server.counts(), tuple(
+                count + (vector in (number, number + 3))
+                for vector, count in enumerate(counts)))
+            run.equal("as the driver says", bell.interrupts(), server.counts())
+            run.finish(guest)
+            watch.check()
+            edu.check_works(f"after update {number}")
+            memory.add(host.edu(edu.function).memory & ~0xFFF)
+        run.equal("buffers of the device", len(memory), 1)
+        whole.check()
+        run.equal("MSI-X disabled", pt.disabled(
+            host.trace.events(whole.start), bell.function.name,
+            host.capability(bell.function, pt.MSIX)), [])
+        edu.store(pattern("the end"))
+        run.lacks("console", guest.console(), "liveupdate: quarantined")

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0
+"""KUnit and kselftest of the series, run in a guest."""
+
+import re
+
+from ...build import programs as guest_programs
+from ...common import paths
+from ...guest.control import DEBUG, host_path
+from ...source import series
+from ..api import Failed, scenario
+from ..ktap import expect_passed, parse
+
+# Selftests of state updated; elsewhere they skip themselves.
+IN_UPDATED = ("sysfs_updated",)
+
+
+# The KUnit suites that are in modules, which scenarios of their own load.
+MODULES = {"device_liveupdate": "liveupdate_kunit", "dma_liveupdate": "dma_liveupdate_kunit",
+           "device_liveupdate_faults": "liveupdate_kunit",
+           "dma_liveupdate_faults": "dma_liveupdate_kunit",
+           "device-liveupdate-mutate": "liveupdate_mutate_kunit",
+           "dma-liveupdate-mutate": "dma_liveupdate_mutate_kunit"}
+
+_SUITE = re.compile(r"^static struct kunit_suite \w+ = \{$(.*?)^\};$", re.M | re.S)
+_NAME = re.compile(r'\.name\s*=\s*"([^"]+)"')
+
+# The tests of the time limit make the kernel show the stack of who is late.
+LATE = (r"Call Trace:",)
+
+
+def suites():
+    """Names of all KUnit suites in the files that the series adds. The configuration asks
+    for each of them, and a build that leaves an option out is an error."""
+    folders = [path.name for path in paths.TREE.iterdir() if path.is_dir()]
+    return sorted(_NAME.search(body)[1]
+                  for name in series.overlay(paths.ROOT, folders) if name.endswith(".c")
+                  for body in _SUITE.findall((paths.ROOT / name).read_text()))
+
+
+@scenario("kunit", smp=2, memory="2G", debug_always=True, expect=LATE)
+def kunit(run):
+    """Every KUnit suite of the series that is built in, at boot, and none is missing."""
+    guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1")
+    # Not from the console, which loses lines when much is said at once.
+    ran = []
+    for name in guest.do(f"ls {DEBUG}/kunit").split():
+        report = parse(guest.read(f"{DEBUG}/kunit/{name}/results"))
+        expect_passed(run, report)
+        run.step(f"ok suite {name}")
+        ran += report.top()
+    run.equal("suites that ran", sorted(suite.name for suite in ran),
+              [name for name in suites() if name not in MODULES])
+    run.state(guest, "normal")
+
+
+def _suite(run, name, needs=None, **options):
+    """One KUnit suite, built in or a module; all of it has to run and to pass, but for
+    cases that need an option which this kernel has not got, or no x86 kernel has."""
+    guest = run.boot("a", extra=f"kunit.enable=1 kunit.autorun=1 kunit.filter_glob={name}",
+                     **options)
+    module = MODULES.get(name)
+    if module:
+        guest.do(f"insmod {run.module('a', module)}", timeout=150)
+    report = parse(guest.read(f"{DEBUG}/kunit/{name}/results"))
+    run.equal("suites", [case.name for case in report.top()], [name])
+    expect_passed(run, report)
+    run.equal("skipped tests", [case.name for case in report.cases if case.skipped],
+              [case for case, option in (needs or {}).items()
+               if not option or not guest.run(f"zcat /proc/config.gz | grep -q ^{option}=y").ok])
+    run.checks += len(report.cases)
+    run.state(guest, "normal")
+    if module:
+        guest.do(f"rmmod {module}")
+
+
+@scenario("kunit-devices", smp=2, limit=200, debug_always=True)
+def kunit_devices(run):
+    """The KUnit suite of the device layer, as a module."""
+    _suite(run, "device_liveupdate")
+
+
+@scenario("kunit-pci", smp=2, limit=200, debug_always=True)
+def kunit_pci(run):
+    """The KUnit suite of PCI: a host bridge whose functions are arrays of bytes, MSI with
+    mask bits among them, which no device of QEMU has."""
+    _suite(run, "pci_liveupdate")
+
+
+@scenario("kunit-dma", smp=2, limit=200, debug_always=True)
+def kunit_dma(run):
+    """The KUnit suite of DMA buffers, as a module."""
+    _suite(run, "dma_liveupdate", dma_debug=True,
+           needs={"iommu": "CONFIG_IOMMU_DMA", "operations": "CONFIG_ARCH_HAS_DMA_OPS",
+                  "not coherent": None})
+
+
+def _selftest(run, guest, name, path):
+    """Runs one selftest in the guest; what is wrong with its results."""
+    run.step(f"selftest {name}")
+    folder = host_path(path).rsplit("/", 1)[0]
+    result = guest.run(f"cd {folder} && ./{name}", timeout=240)
+    (run.folder / f"selftest-{name}.log").write_bytes(result.data)
+    report = parse(result.out)
+    bad = [*report.failures(), *report.problems,
+           *(f"{case.name} skipped" for case in report.cases if case.skipped)]
+    if result.status:
+        bad.append(f"exit status {result.status}")
+    run.checks += len(report.cases)
+    run.steps.append(f"    {name}: {len(report.cases)} results, {len(bad)} bad")
+    return [f"{name}: {text}" for text in bad]
+
+
+@scenario("kselftest", smp=2, limit=400, expect=LATE)
+def kselftest(run):
+    """Every selftest of the assembled tree that needs no kexec, in kernel A."""
+    programs = {name: path for name, path in guest_programs.build().items()
+                if name not in IN_UPDATED}
+    run.check("more than upstream's one selftest is there", len(programs) > 1,
+              str(list(programs)))
+    guest = run.boot("a")
+    bad = [text for name, path in programs.items()
+           for text in _selftest(run, guest, name, path)]
+    if bad:
+        raise Failed("; ".join(bad[:6]))
+    run.state(guest, "normal")
+
+
+@scenario("kselftest-updated", smp=2, limit=200)
+def kselftest_updated(run):
+    """The selftests that want a kernel in state updated, and finish it."""
+    programs = guest_programs.build()
+    missing = [name for name in IN_UPDATED if name not in programs]
+    run.equal("selftests not installed", missing, [])
+    guest = run.boot("a")
+    run.update(guest)
+    bad = [text for name in IN_UPDATED
+           for text in _selftest(run, guest, name, programs[name])]
+    if bad:
+        raise Failed("; ".join(bad[:6]))
+    run.state(guest, "normal")
