@@ -25,7 +25,7 @@ import tempfile
 import threading
 import time
 
-from ..build import initrd
+from ..build import initrd as guest_image
 from ..common.paths import BUILD
 from ..common.run import HarnessError, write_if_changed
 from .gdb import Gdb
@@ -120,7 +120,7 @@ class VM:
         self.accel = "tcg,thread=single" if take_turns else "tcg"
         self.trace = (*TRACE, *trace)
         self.devices = tuple(devices)
-        self.initrd = initrd or initrd.build()
+        self.initrd = initrd or guest_image.build()
         self.serial_log = self.folder / "serial.log"
         # Memory of this process, too; in a file of a disk it would be written there.
         self._ram_file = os.memfd_create("guest") if ram_file else None
@@ -149,7 +149,7 @@ class VM:
                    "-chardev", f"socket,id=qmp,path={qmp},server=on,wait=off",
                    "-mon", "chardev=qmp,mode=control",
                    "-fsdev", "local,id=host,security_model=none,readonly=on,"
-                   f"multidevs=remap,path={initrd.SHARE}",
+                   f"multidevs=remap,path={guest_image.SHARE}",
                    "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
                    "-kernel", str(self.kernel), "-initrd", str(self.initrd),
                    "-append", self.append, *self.devices,
