@@ -168,7 +168,7 @@ class Machine:
 
     def timeline(self):
         """The records of the timeline, of which none may be missing."""
-        header, records = tl.parse(self.guest.run(f"cat {LIVEUPDATE}/timeline").data)
+        header, records = tl.read_timeline(self.guest)
         self._run.equal("records without room", header.dropped, 0)
         return records
 

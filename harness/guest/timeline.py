@@ -10,6 +10,7 @@ import struct
 import zlib
 
 from ..common.run import HarnessError
+from .control import LIVEUPDATE
 
 MAGIC = b"LUOTIME\0"
 VERSION = 1
@@ -107,3 +108,8 @@ def parse(data):
             raise HarnessError(f"timeline: record {number} is damaged")
         records.append(Record(*fields, name.split(b"\0")[0].decode("latin-1")))
     return header, records
+
+
+def read_timeline(guest):
+    """Header and records of the guest's timeline."""
+    return parse(guest.run(f"cat {LIVEUPDATE}/timeline").data)

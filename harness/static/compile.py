@@ -19,7 +19,7 @@ from pathlib import Path
 from ..build import kconfig, kernel
 from ..build.kernel import Toolchain
 from ..common import paths, stamps
-from ..common.run import HarnessError, notice, output, write_if_changed
+from ..common.run import HarnessError, output, write_if_changed
 from ..source import worktree
 from .base import added
 

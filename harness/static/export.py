@@ -19,7 +19,6 @@ from pathlib import Path
 from ..build import kconfig, kernel
 from ..common import paths, stamps
 from ..common.run import LATE, HarnessError, locked, logged, say, time_is_up
-from ..source import base as bases
 from ..source import refresh, tree, worktree
 from .base import Results
 

@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from .. import __main__
+from ..cli import commands
 from ..common import paths
 from ..common.run import HarnessError
 from ..source import base
@@ -140,7 +140,7 @@ class Import(unittest.TestCase):
                 mock.patch.object(paths, "BUILD", self.top / "build"):
             self.get()
             self.assertTrue((self.top / "build").is_dir())
-            __main__.command_clean(None)
+            commands.command_clean(None)
             self.assertFalse((self.top / "build").exists())
             again, _ = self.get()
         self.assertEqual(again.commit, first.commit)

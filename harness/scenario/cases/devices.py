@@ -2,10 +2,9 @@
 """Devices of the test bus that run through an update, and what keeps them from it."""
 
 from ...guest.control import LIVEUPDATE
-from ...guest.devices import (BUS, CONTROL, DEVICES, FOREIGN, PATH, Devices, Table,
-                              expected)
-from ...guest.handover import Handover
+from ...guest.devices import BUS, CONTROL, DEVICES, FOREIGN, PATH, expected
 from ..api import scenario
+from ..test_bus import boot_with, check_counts, request, stopped_jump, update, wait_normal
 
 # A small machine. nic1 and disk1 are requested; the rest of the set, consumers first
 # as in prepare, is what they need. lone1 and clock1 are none of it.
@@ -23,52 +22,6 @@ PRESERVED = tuple(name for name in ORDER if name not in ON_PATH)
 SMALL = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add power1 bridge=1;"
          "add disk1;add nic1 parent=port1,class=1,driver=other;link nic1 power1")
 SMALL_ORDER = ("nic1", "disk1", "power1", "port1", "bridge1")
-
-
-def boot_with(run, config, *requested, **parameters):
-    """Kernel A with these devices, of which some are requested."""
-    guest = run.boot("a")
-    devices = Devices(run, guest)
-    devices.load("a", config, **parameters)
-    request(run, devices, *requested)
-    return guest, devices
-
-
-def request(run, devices, *names):
-    """Requests devices; it has to work."""
-    for name in names:
-        run.equal(f"request of {name}", devices.request(name), "")
-
-
-def update(run, guest, devices, config="", **parameters):
-    """From prepare into kernel B, where the module is loaded with these devices."""
-    run.prepare(guest)
-    run.load(guest)
-    run.jump(guest)
-    devices.load("b", config, **parameters)
-
-
-def check_counts(run, devices, **want):
-    """The numbers in the lists; those that are not named are 0."""
-    kinds = ("requested", "preserved", "reclaimed", "unreclaimed")
-    run.equal(", ".join(kinds), devices.counts(), tuple(want.get(kind, 0) for kind in kinds))
-
-
-def wait_normal(guest):
-    """The machine gets back to normal by itself."""
-    guest.until(f"[ \"$(cat {LIVEUPDATE}/state)\" = normal ] && "
-                f"[ \"$(cat {LIVEUPDATE}/transition)\" = idle ]", timeout=15)
-
-
-def stopped_jump(run, guest, work):
-    """Stops at machine_kexec(), lets `work(table)` look or harm, and goes on."""
-    run.step("stop at the jump")
-    gdb = guest.stop_at_jump()
-    handover = Handover(guest.vm.ram)
-    result = work(Table(guest.vm.ram, handover))
-    gdb.detach()
-    run.equal("kernels that came up", guest.wait_boot().number, 2)
-    return result
 
 
 def _check_strict_request(run, devices):

@@ -2,11 +2,11 @@
 """Next kernels in which devices are not taken over, and damage on the way to them."""
 
 from ...guest.control import LIVEUPDATE
-from ...guest.devices import BLOB, BUS, FLAGS, ID, LISTS, VALUE, VERSION
+from ...guest.devices import BLOB, BUS, FLAGS, ID, VALUE, VERSION
 from ...guest.pages import Kept, full
 from ...guest.table import HEAD, NR_RECORDS, REFERENCE
 from ..api import scenario
-from .devices import boot_with, check_counts, request, stopped_jump, update
+from ..test_bus import boot_with, check_counts, request, stopped_jump, update
 
 HARM = {"ram_file": True, "gdb": True}
 ONE, OTHER, PLAIN = BUS, f"{BUS}-other", f"{BUS}-plain"

@@ -14,7 +14,7 @@ from ...vm.ivshmem import Ivshmem
 from ...vm.pci_trace import MASTER
 from ..api import scenario
 from ..ktap import parse
-from .suites import MODULES, suites
+from ..suites import MODULES, suites
 
 # What the test bus has: a device below a bridge, with a supplier, and one that is alone.
 BUS = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add power1;"

@@ -3,38 +3,15 @@
 between the last instruction of one kernel and the first of the next."""
 
 from ...guest.control import LIVEUPDATE
-from ...guest.handover import Handover
 from ...guest.pages import Kept
 from ...guest.table import COMPATIBLE, FLAGS, HEAD, NR_RECORDS
 from ...guest.timeline import HEADER
 from ..api import scenario
-from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
-                     size_of)
-
-HARM = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}
+from ..damage import HARM, jump_with
+from ..participants import DATA, TEST_ORDER, check_calls, check_received, size_of
 
 # Offsets in struct luo_subsystem_ser.
 VERSION, VALUE = 48, 56
-
-
-def jump_with(run, harm):
-    """Prepares, stops at machine_kexec(), lets `harm(handover)` work, goes on."""
-    guest = run.boot("a")
-    guest.do("guestctl session create vm 8")
-    hand_over_data(guest)
-    run.prepare(guest)
-    run.load(guest)
-    run.step("stop at the jump")
-    gdb = guest.stop_at_jump()
-    handover = Handover(guest.vm.ram)
-    run.check("the table has every test participant",
-              {*TEST_ORDER} <= {record.name for record in handover.records()})
-    run.check("checksums are as the harness knows them", handover.table.intact())
-    harm(guest, handover)
-    gdb.detach()
-    boot = guest.wait_boot()
-    run.equal("kernels that came up", boot.number, 2)
-    return guest
 
 
 def _check_refused(run, harm, errno):

@@ -11,41 +11,12 @@ import time
 from ...build.kernel import KERNELS
 from ...guest import timeline as tl
 from ...guest.control import TEST, host_path
+from ...guest.timeline import read_timeline
 from ..api import release_of, scenario
-from .devices import boot_with, request
-from .timeline import read_timeline
-from .update import TEST_ORDER, check_calls, check_received, hand_over_data
-
-# Exit statuses, as luctl(8) has them.
-(OK, FAILED, USAGE, LOSS, NO_GO, STATE, TIMEOUT, INTERRUPTED, UNAVAILABLE, UNREADABLE,
- POLICY, OUTPUT) = range(12)
-
-def luctl(run, guest, command, status=OK, timeout=60):
-    """Runs luctl; its output, once it ended with this exit status."""
-    result = guest.run(f"luctl {command}", timeout)
-    run.check(f"luctl {command.split()[0]} ends with {status}", result.status == status,
-              f"{command!r} ended with {result.status}: {result.out}")
-    return result.out
-
-
-def status_of(run, guest):
-    """What luctl status says."""
-    return json.loads(luctl(run, guest, "status --json"))
-
-
-def update(run, options="--now", image=None):
-    """luctl update into kernel b or an image; process 1 of a guest is called init."""
-    return (f"update {image or host_path(run.image('b'))} --initrd /host/guest/initrd "
-            f"--cmdline '{run.append()}' {options}")
-
-
-def check_untouched(run, guest, called=()):
-    """Nothing is left of an update: normal, no image, no participant called but
-    for those that were undone again."""
-    run.state(guest, "normal")
-    run.equal("kexec_loaded", guest.read("/sys/kernel/kexec_loaded"), "0")
-    run.equal("steps that were called", {step for step, _, _ in guest.calls()},
-              set(called))
+from ..luctl import (FAILED, INTERRUPTED, LOSS, NO_GO, OK, POLICY, STATE, TIMEOUT, UNREADABLE,
+                     check_untouched, luctl, status_of, update)
+from ..participants import TEST_ORDER, check_calls, check_received, hand_over_data
+from ..test_bus import boot_with, request
 
 
 @scenario("luctl-update", smp=2, debug=True)

@@ -8,7 +8,7 @@ from ...build.initrd import GUEST_INITRD
 from ...guest.control import GuestFailure, host_path
 from ...vm.qemu import MachineError
 from ..api import scenario
-from .luctl import NO_GO, OK, check_untouched, luctl
+from ..luctl import NO_GO, OK, check_untouched, luctl
 
 MIB = 1 << 20
 

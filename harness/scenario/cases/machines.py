@@ -16,8 +16,8 @@ from ...build.initrd import GUEST_INITRD
 from ...common.run import HarnessError
 from ...guest.control import host_path
 from ..api import scenario
-from .luctl import NO_GO, OK, check_untouched, luctl
-from .update import check_received, hand_over_data
+from ..luctl import NO_GO, OK, check_untouched, luctl
+from ..participants import check_received, hand_over_data
 
 MIB = 1 << 20
 PAGE = 4096

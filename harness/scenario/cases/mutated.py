@@ -8,14 +8,14 @@ damage is done depends on a seed; SEED= in the environment gives another one.
 import os
 
 from ...guest import pci as guest_pci
-from ...guest.control import DEBUG, LIVEUPDATE
+from ...guest.control import DEBUG
 from ...guest.devices import Devices
 from ...guest.mutate import Image
 from ...guest.pci import EDU, EduDevice, Machine
 from ..api import release_of, scenario
 from ..ktap import expect_passed, parse
-from .suites import MODULES
-from .update import TEST_ORDER
+from ..participants import TEST_ORDER
+from ..suites import MODULES
 
 SEED = int(os.environ.get("SEED") or 1)
 

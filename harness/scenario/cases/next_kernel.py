@@ -7,8 +7,7 @@ from ...guest.control import ENABLED, LIVEUPDATE
 from ...guest.handover import Handover
 from ...guest.pages import Kept, full
 from ..api import release_of, scenario
-from .update import (DATA, TEST_ORDER, check_calls, check_received, hand_over_data,
-                     size_of)
+from ..participants import DATA, TEST_ORDER, check_calls, check_received, hand_over_data, size_of
 
 # What the host looks at while the machine stands between two kernels, and after that.
 WATCHED = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}

@@ -5,8 +5,8 @@ from ...guest.control import LIVEUPDATE
 from ...guest.devices import DEVICES
 from ...guest.pages import unowned
 from ..api import scenario
-from .devices import boot_with
-from .update import hand_over_data
+from ..participants import hand_over_data
+from ..test_bus import boot_with
 
 CYCLES = 100
 

@@ -16,8 +16,7 @@ from ...guest.pci import EduDevice, IvshmemDevice, Machine, pattern
 from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ..api import Failed, scenario
-from .pci import (WATCHED, Watch, arrive, at_jump, boot, check_frozen_msi, no_kernel_runs,
-                  request)
+from ..pci import WATCHED, Watch, arrive, at_jump, boot, check_frozen_msi, no_kernel_runs, request
 
 NOBODY, OLD = 0x3F, 0x71                # a processor, and a vector there
 MESSAGE = 0xFEE00000 | NOBODY << 12

@@ -16,10 +16,10 @@ from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ...vm.pci_host import EDU_DEVICE
 from ..api import release_of, scenario
-from .devices import wait_normal
-from .luctl import NO_GO, luctl
-from .luctl import update as luctl_update
-from .pci import (WATCHED, Flight, Watch, arrive, at_jump, request, with_edu)
+from ..luctl import NO_GO, luctl
+from ..luctl import update as luctl_update
+from ..pci import WATCHED, Flight, Watch, arrive, at_jump, request, with_edu
+from ..test_bus import wait_normal
 
 # Memory below 1 MiB that no kernel uses once it is up, for DMA that must not be.
 LOW = 0x2000

@@ -3,12 +3,12 @@
 
 import re
 
-from ...guest.pci import (HELPER, EduDevice, IvshmemDevice, Machine,
-                          last_failed, listed, load, pattern)
+from ...guest.pci import (HELPER, EduDevice, IvshmemDevice, Machine, last_failed, listed, load,
+                          pattern)
 from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ..api import scenario
-from .pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, with_edu
+from ..pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, with_edu
 
 COMPLAINT = re.compile(r"DMA-API: (?!debugging|preallocated)\S*")
 

@@ -5,7 +5,7 @@ from ...build.initrd import GUEST_INITRD
 from ...guest.control import LIVEUPDATE, TEST, host_path
 from ...guest.pci import Machine
 from ..api import release_of, scenario
-from .update import TEST_ORDER, check_calls, check_received, hand_over_data
+from ..participants import TEST_ORDER, check_calls, check_received, hand_over_data
 
 
 @scenario("prepare-failure")

@@ -26,7 +26,8 @@ from ...guest.pages import PAGE, unowned
 from ...guest.pci import EduDevice, Machine, pattern
 from ...vm.qemu import ICOUNT
 from ..api import scenario
-from .update import TEST_ORDER, HandedOver, check_received
+from ..handed_over import HandedOver
+from ..participants import TEST_ORDER, check_received
 
 UPDATES = int(os.environ.get("N") or 20)
 LOOKS = 10                      # times that pages are looked at, as far as there are updates

@@ -26,7 +26,7 @@ from ...guest.faults import Faults
 from ...guest.pci import EDU, IVSHMEM, EduDevice, Machine, pattern
 from ...vm.qmp import QMPError
 from ..api import scenario
-from .update import DATA, check_received, hand_over_data
+from ..participants import DATA, check_received, hand_over_data
 
 TIME = int(os.environ.get("TIME") or 20)
 TREE = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add nic1 parent=port1;"

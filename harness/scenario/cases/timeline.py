@@ -5,9 +5,10 @@ import time
 
 from ...guest import timeline as tl
 from ...guest.control import LIVEUPDATE, split_boots
+from ...guest.timeline import read_timeline
 from ..api import release_of, scenario
-from .handover import HARM, jump_with
-from .update import TEST_ORDER, hand_over_data
+from ..damage import HARM, jump_with
+from ..participants import TEST_ORDER, hand_over_data
 
 MARKS = ("serialized", "notified", "devices-down", "jump", "initcalls-done", "userspace")
 LEVELS = ("pure", "core", "postcore", "arch", "subsys", "fs", "device", "late")
@@ -20,11 +21,6 @@ GUEST_TOLERANCE = 0.4
 # struct luo_timeline_ser, and where struct liveupdate_timeline_record has its error.
 HEAD_SIZE, SLOTS_AT = 56, 24
 ERROR_AT = 24
-
-
-def read_timeline(guest):
-    """Header and records of the guest's timeline."""
-    return tl.parse(guest.run(f"cat {LIVEUPDATE}/timeline").data)
 
 
 def _counter(guest):

@@ -1,44 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """Updates that work: by every way there is to ask for one."""
 
-import collections
 import json
 import re
 
 from ...guest.control import LIVEUPDATE, TEST, host_path
-from ...guest.handover import Handover
-from ...guest.pages import after_finish, runs
-from ..api import release_of, scenario
+from ..api import scenario
+from ..handed_over import HandedOver
+from ..participants import TEST_ORDER, check_calls, check_received, hand_over_data, size_of
 
-# The test participants from consumer to provider, one per level.
-TEST_ORDER = ("test-workload", "test-devices", "test-irq", "test-iommu", "test-memory")
 LEVELS = ("workload", "devices", "irq", "iommu", "memory")
-
-DATA = {name: f"from_{name}_with_care" for name in TEST_ORDER}
-
-
-def size_of(name):
-    """Bytes that a test participant hands over: its text and a terminating zero."""
-    return len(DATA[name]) + 1
-
-
-def hand_over_data(guest):
-    """Gives every built-in test participant something to hand over."""
-    guest.configure(";".join(f"{name} data={text}" for name, text in DATA.items()))
-
-
-def check_received(run, guest, want=None):
-    """The test participants of this kernel received what the last one sent."""
-    got = guest.received()
-    for name, text in (want if want is not None else DATA).items():
-        run.equal(f"what {name} received", got.get(name), text)
-
-
-def check_calls(run, guest, step, names, calls=None):
-    """The built-in test participants saw this step in this order, all with 0."""
-    seen = [(name, error) for called, name, error in calls or guest.calls()
-            if called == step and name in TEST_ORDER]
-    run.equal(f"{step} calls", seen, [(name, "0") for name in names])
 
 
 @scenario("update-echo", debug=True, smp=2)
@@ -167,60 +138,6 @@ def cancel_then_kexec(run):
     run.nothing_failed(guest)
     run.update(guest, "a")
     run.finish(guest)
-
-
-# What is kept when all is finished: two participants show it until the next update, and
-# the tree of KHO, with what it says of the last kernel and of FLBs, is upstream's.
-KEPT = ("timeline", "shutdown-log", "KHO", "kexec-metadata", "FLBs")
-SOMEBODY = "somebody"       # a session, or memory of a device
-
-
-class HandedOver:
-    """Looks for handed-over pages that are not given back, from one update to the next."""
-
-    def __init__(self, run, guest):
-        self._run, self._guest = run, guest
-        self._handover = self._pages = self._owners = None
-
-    def jump(self, kernel, sent):
-        """A jump, before which the host notes what is handed over, and by whom: as much as
-        ever. `sent` is what test-memory hands over, which tells the tree from older ones."""
-        run, guest = self._run, self._guest
-
-        def mine(handover):
-            record = handover.record("test-memory")
-            return guest.vm.ram.read(record.value, len(sent)) == sent.encode()
-        run.step(f"jump to kernel {kernel}")
-        gdb = guest.stop_at_jump()
-        before = self._owners and self._shares()
-        self._handover = Handover(guest.vm.ram, self._handover, mine)
-        self._pages = self._handover.preserved()
-        self._owners = self._handover.owners()
-        gdb.detach()
-        run.equal("release after the jump", guest.wait_boot().release,
-                  release_of(run.image(kernel)))
-        run.state(guest, "updated")
-        run.equal("pages that are handed over", self._shares(), before or self._shares())
-
-    def _shares(self):
-        """How many pages are whose."""
-        return dict(sorted(collections.Counter(
-            self._owners.get(page, SOMEBODY) for page in self._pages).items()))
-
-    def finish(self, used=()):
-        """Finishes; none of them is left without an owner but what is known to be `used`.
-        Returns what nobody owns, as unowned()."""
-        run, owners = self._run, self._owners
-        run.step(f"finish, and look for the {len(self._pages)} pages")
-        found = after_finish(self._guest)
-        for kind, pages in found.items():
-            lost = {page for page in pages & self._pages
-                    if owners.get(page) not in KEPT and page not in used}
-            run.equal(f"handed-over pages that are still {kind}",
-                      [f"{part} ({owners.get(int(part.split('-')[0], 16), SOMEBODY)})"
-                       for part in runs(lost)], [])
-        run.state(self._guest, "normal")
-        return found
 
 
 @scenario("ten-updates", limit=400, memory="512M", ram_file=True, gdb=True)
