@@ -54,7 +54,7 @@ enum device_liveupdate_fate {
 /**
  * struct device_liveupdate_incoming - a record the previous kernel left
  * @ser: the record.
- * @hash: entry in &device_liveupdate_layer.buckets.
+ * @hash: entry in &dlu_incoming.buckets.
  * @data: what the driver saved.
  * @dev: the device, with a reference, or NULL.
  * @fate: what becomes of it.
@@ -65,7 +65,7 @@ enum device_liveupdate_fate {
  * @running: it could not be stopped.
  * @retained: this is so, or FINISH is over, and the device has not appeared; or NULL.
  *
- * @dev and @fate change under &device_liveupdate_layer.lock. While there is a @dev,
+ * @dev and @fate change under dlu_lock. While there is a @dev,
  * everything but @hash changes under its device_lock only.
  */
 struct device_liveupdate_incoming {
@@ -93,8 +93,8 @@ device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
  * struct device_liveupdate - what live update knows of a device
  * @dev: the device.
  * @lock: held over the callbacks of PREPARE to CANCEL and over changes of @phase.
- * @requested: entry in &device_liveupdate_layer.requested, or empty.
- * @member: entry in &device_liveupdate_layer.set, or empty.
+ * @requested: entry in &dlu_outgoing.requested, or empty.
+ * @member: entry in &dlu_outgoing.set, or empty.
  * @hash: entry in the buckets that find double identities.
  * @path: in the set only as part of the path of others.
  * @phase: how far it is. Written under @lock.
@@ -111,7 +111,7 @@ device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
  *
  * Allocated for devices that are requested, in the set or handed over, and only
  * freed with the device, so that &device.liveupdate can be read without a lock.
- * The lists and @id are protected by &device_liveupdate_layer.lock, and each entry
+ * The lists and @id are protected by dlu_lock, and each entry
  * holds a reference to the device.
  */
 struct device_liveupdate {
@@ -135,28 +135,40 @@ struct device_liveupdate {
 };
 
 /**
- * struct device_liveupdate_layer - the device layer, of which there is one
- * @lock: protects what follows, except as noted. Never held over a callback or while
- *	a device_lock is taken. Inside it are only locks of what is retained.
+ * struct dlu_outgoing - devices that this kernel hands over
  * @requested: devices that are requested, &device_liveupdate.requested.
  * @closed: PREPARE has begun: the set is closed, requests are refused.
  * @set: devices of the prepare in effect, providers first. Changed only by the
  *	step under way.
  * @nr_set: number of them.
  * @broken: a device of the set was lost.
- * @table: outgoing table. Changed only by the step under way; sealed under @lock,
+ * @table: outgoing table. Changed only by the step under way; sealed under dlu_lock,
  *	as are changes of records afterwards.
  * @parts: how long devices took in the step under way. Likewise.
+ *
+ * Protected by dlu_lock, except as noted.
+ */
+struct dlu_outgoing {
+	struct list_head requested;
+	bool closed;
+	struct list_head set;
+	unsigned int nr_set;
+	bool broken;
+	struct kho_table table;
+	struct liveupdate_parts parts;
+};
+
+/**
+ * struct dlu_incoming - devices that the previous kernel handed over
  * @handed: table of the previous kernel, while it is open: until FINISH.
- * @incoming: records of the previous kernel, in table order; NULL if there are
- *	none, or none that matters.
- * @nr_incoming: number of them.
+ * @records: its records, in table order; NULL if there are none, or none that matters.
+ * @nr_records: number of them.
  * @nr_lost: records that did not arrive.
  * @lost: there are such records, until the operator gives them up; or NULL.
- * @nr_absent: those in @incoming whose device has not appeared.
+ * @nr_absent: those in @records whose device has not appeared.
  * @absent: there are such devices, until FINISH is over; or NULL.
- * @nr_claimed: those in @incoming with a device.
- * @nr_running: those in @incoming whose device could not be stopped.
+ * @nr_claimed: those in @records with a device.
+ * @nr_running: those in @records whose device could not be stopped.
  * @buckets: the same by identity.
  * @bucket_bits: binary logarithm of the number of @buckets.
  * @harmless: bit for each record: its device was stopped or released. Filled by FINISH
@@ -165,25 +177,14 @@ struct device_liveupdate {
  * @nr_harmless: number of bits.
  * @awaiting: FINISH is still to come.
  * @finishing: FINISH is under way.
- * @failed_step: step of the last failure of a device, or NULL.
- * @failed_bus: bus of that device.
- * @failed_id: its identity, or its name if that is not known.
- * @failed_errno: the error.
- * @failed_reason: why, cut if it is too long.
+ * @parts: how long devices took in FINISH. Used only by it.
+ *
+ * Protected by dlu_lock, except as noted.
  */
-struct device_liveupdate_layer {
-	struct mutex lock;	/* what follows */
-	struct list_head requested;
-	bool closed;
-	struct list_head set;
-	unsigned int nr_set;
-	bool broken;
-	struct kho_table table;
-	struct liveupdate_parts parts;
-
+struct dlu_incoming {
 	struct kho_table_incoming handed;
-	struct device_liveupdate_incoming *incoming;
-	unsigned int nr_incoming;
+	struct device_liveupdate_incoming *records;
+	unsigned int nr_records;
 	unsigned int nr_lost;
 	struct liveupdate_retained *lost;
 	unsigned int nr_absent;
@@ -196,15 +197,36 @@ struct device_liveupdate_layer {
 	unsigned int nr_harmless;
 	bool awaiting;
 	bool finishing;
-
-	const char *failed_step;
-	char failed_bus[DEVICE_LIVEUPDATE_BUS_LEN];
-	char failed_id[DEVICE_LIVEUPDATE_ID_LEN];
-	int failed_errno;
-	char failed_reason[DEVICE_LIVEUPDATE_REASON_LEN];
+	struct liveupdate_parts parts;
 };
 
-extern struct device_liveupdate_layer device_liveupdate_layer;
+/**
+ * struct dlu_last_failure - the last failure of a device
+ * @step: what failed, or NULL if nothing did.
+ * @bus: bus of the device.
+ * @id: its identity, or its name if that is not known.
+ * @errno: the error.
+ * @reason: why, cut if it is too long.
+ *
+ * Protected by dlu_lock.
+ */
+struct dlu_last_failure {
+	const char *step;
+	char bus[DEVICE_LIVEUPDATE_BUS_LEN];
+	char id[DEVICE_LIVEUPDATE_ID_LEN];
+	int errno;
+	char reason[DEVICE_LIVEUPDATE_REASON_LEN];
+};
+
+/*
+ * Protects requests, the set, records, and which device they lead to. Never held over
+ * a callback or while a device_lock is taken. Inside it are only locks of what is
+ * retained.
+ */
+extern struct mutex dlu_lock;
+extern struct dlu_outgoing dlu_outgoing;
+extern struct dlu_incoming dlu_incoming;
+extern struct dlu_last_failure dlu_last_failure;
 extern struct liveupdate_subsystem device_liveupdate_subsystem;
 
 /* liveupdate.c: what the driver core calls */
@@ -230,48 +252,15 @@ static inline void device_liveupdate_notify(struct device *dev,
 		__device_liveupdate_notify(dev, event);
 }
 
-/* liveupdate.c: the set */
+/* liveupdate_device.c: what is known of a device */
 struct device_liveupdate *device_liveupdate_get(struct device *dev);
+bool device_liveupdate_string_valid(const char *string);
 int device_liveupdate_identify(struct device *dev,
 			       struct device_liveupdate_id *id);
-int device_liveupdate_request(struct device *dev, bool on);
-void device_liveupdate_withdraw(struct device *dev);
-int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
-int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
-			     struct liveupdate_data *data);
-void device_liveupdate_thaw(struct liveupdate_subsystem *subsystem,
-			    struct liveupdate_data *data);
-void device_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
 int device_liveupdate_fail(struct device *dev, const char *step, int error,
 			   const char *reason);
 
-/* liveupdate_incoming.c: the next kernel */
-void device_liveupdate_added(struct device *dev);
-void device_liveupdate_removed(struct device *dev);
-void device_liveupdate_unbound(struct device *dev);
-void device_liveupdate_lose_incoming(struct device *dev, const char *reason);
-int device_liveupdate_may_adopt(struct device *dev,
-				const struct device_driver *drv);
-void device_liveupdate_settle(struct device *dev, int ret);
-int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
-void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
-int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			      const struct liveupdate_data *data);
-void device_liveupdate_flush(void);
-void device_liveupdate_forget(void);
-void device_liveupdate_forget_harmless(void);
-int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
-				      const char *name);
-void device_liveupdate_going_down(struct device *dev);
-#if IS_ENABLED(CONFIG_KUNIT)
-bool device_liveupdate_may_free(void);
-#endif
-
-/* liveupdate_handover.c: the format */
+/* liveupdate_table.c: the format */
 int device_liveupdate_alloc_table(struct liveupdate_data *data);
 void device_liveupdate_free_table(struct liveupdate_data *data);
 void device_liveupdate_write_table(void);
@@ -282,12 +271,81 @@ struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
 					    unsigned int bits, const char *id);
 struct device_liveupdate_incoming *
 device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id);
-bool device_liveupdate_string_valid(const char *string);
+void device_liveupdate_forget_harmless(void);
+void dlu_free_records(void);
+
+/* liveupdate_set.c: which devices are handed over */
+int device_liveupdate_request(struct device *dev, bool on);
+void device_liveupdate_withdraw(struct device *dev);
+bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate);
+struct device *device_liveupdate_ancestor(const struct device *dev);
+bool device_liveupdate_stray(const struct device *dev);
+int device_liveupdate_close(void);
+void device_liveupdate_open(void);
+void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate);
+
+/* liveupdate_outgoing.c: the steps in this kernel */
+int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
+			     struct liveupdate_data *data);
+void device_liveupdate_thaw(struct liveupdate_subsystem *subsystem,
+			    struct liveupdate_data *data);
+void device_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+void device_liveupdate_lose_outgoing(struct device *dev, const char *reason);
+void device_liveupdate_lost(struct device *dev);
+bool device_liveupdate_frozen(const struct device *dev);
+
+/* liveupdate_record.c: what becomes of a record */
+void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
+				enum device_liveupdate_fate fate);
+void device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
+				  char *name, size_t size);
+void device_liveupdate_tell_bus(struct device *dev, bool reclaimed);
+bool device_liveupdate_is_absent(const struct device_liveupdate_incoming *incoming);
+void device_liveupdate_retain_absent(void);
+void device_liveupdate_retain_each(void);
+void device_liveupdate_release_record(struct device_liveupdate_incoming *incoming);
+void device_liveupdate_set_running(struct device_liveupdate_incoming *incoming,
+				   bool running);
+void device_liveupdate_stop(struct device *dev,
+			    struct device_liveupdate_incoming *incoming);
+void device_liveupdate_quarantine(struct device *dev,
+				  struct device_liveupdate_incoming *incoming,
+				  const char *reason);
+void device_liveupdate_put_records(void);
+void device_liveupdate_detach(struct device *dev,
+			      struct device_liveupdate_incoming *incoming);
+void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming);
+void device_liveupdate_forget(void);
+bool device_liveupdate_may_free(void);
+
+/* liveupdate_incoming.c: a device that was handed over, until FINISH */
+bool device_liveupdate_added(struct device *dev);
+void device_liveupdate_removed(struct device *dev);
+void device_liveupdate_unbound(struct device *dev);
+void device_liveupdate_lose_incoming(struct device *dev, const char *reason);
+int device_liveupdate_may_adopt(struct device *dev,
+				const struct device_driver *drv);
+void device_liveupdate_settle(struct device *dev, int ret);
+void device_liveupdate_going_down(struct device *dev);
 
 /* liveupdate_sysfs.c */
 void device_liveupdate_add_group(struct device *dev);
 void device_liveupdate_remove_group(struct device *dev);
 int device_liveupdate_sysfs_init(struct kobject *parent);
+
+/* liveupdate_finish.c: the steps in the next kernel */
+int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			      const struct liveupdate_data *data);
+void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data);
+void device_liveupdate_flush(void);
+int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
+				      const char *name);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 

@@ -68,223 +68,6 @@
 
 #include "base.h"
 
-/* What is retained for records that did not arrive; no device is called that. */
-#define DEVICE_LIVEUPDATE_LOST_RECORDS	"records"
-
-/* Devices to be probed after FINISH. */
-static LIST_HEAD(device_liveupdate_attach_list);
-static DEFINE_SPINLOCK(device_liveupdate_attach_lock);
-
-static void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
-				       enum device_liveupdate_fate fate)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	guard(mutex)(&layer->lock);
-	incoming->fate = fate;
-}
-
-/* Who operators know it by. */
-static void
-device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
-			     char *name, size_t size)
-{
-	snprintf(name, size, "%s:%s", incoming->ser.bus, incoming->ser.id);
-}
-
-static void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
-{
-	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
-
-	if (bus->settled)
-		bus->settled(dev, reclaimed);
-}
-
-/* With live update switched off, nothing is freed before the next boot. */
-VISIBLE_IF_KUNIT bool device_liveupdate_may_free(void)
-{
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_free);
-
-	return liveupdate_enabled();
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
-
-/* Has the device of a live record not appeared? &device_liveupdate_layer.lock held. */
-static bool
-device_liveupdate_is_absent(const struct device_liveupdate_incoming *incoming)
-{
-	lockdep_assert_held(&device_liveupdate_layer.lock);
-
-	return !hlist_unhashed(&incoming->hash) &&
-	       incoming->fate == DEVICE_LIVEUPDATE_ABSENT;
-}
-
-/* Until FINISH is over, devices that have not appeared are retained together. */
-static void device_liveupdate_retain_absent(void)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	bool together = layer->awaiting || layer->finishing ||
-			!device_liveupdate_may_free();
-
-	lockdep_assert_held(&layer->lock);
-
-	if (layer->nr_absent && together) {
-		if (!layer->absent)
-			layer->absent = liveupdate_retain(&device_liveupdate_subsystem,
-							  "", 0,
-							  "devices have not appeared and may run");
-	} else {
-		liveupdate_release(layer->absent);
-		layer->absent = NULL;
-	}
-}
-
-static void device_liveupdate_release_record(struct device_liveupdate_incoming *incoming)
-{
-	liveupdate_release(incoming->retained);
-	incoming->retained = NULL;
-}
-
-static void device_liveupdate_retain_record(struct device_liveupdate_incoming *incoming,
-					    const char *reason)
-{
-	char name[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
-
-	if (incoming->retained)
-		return;
-
-	device_liveupdate_print_name(incoming, name, sizeof(name));
-	incoming->retained = liveupdate_retain(&device_liveupdate_subsystem, name,
-					       incoming->data.size, reason);
-}
-
-/* FINISH is over: each is retained for itself. */
-static void device_liveupdate_retain_each(void)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	lockdep_assert_held(&layer->lock);
-
-	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
-		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
-
-		if (device_liveupdate_is_absent(incoming))
-			device_liveupdate_retain_record(incoming,
-							"it has not appeared and may run");
-	}
-	device_liveupdate_retain_absent();
-}
-
-/* Could the device be stopped? */
-static void device_liveupdate_set_running(struct device_liveupdate_incoming *incoming,
-					  bool running)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	lockdep_assert_held(&layer->lock);
-
-	if (incoming->running == running)
-		return;
-
-	incoming->running = running;
-	if (running) {
-		layer->nr_running++;
-		device_liveupdate_retain_record(incoming, "it could not be stopped");
-	} else {
-		layer->nr_running--;
-		device_liveupdate_release_record(incoming);
-	}
-}
-
-/* Make a device harmless, once more if that failed. */
-static void device_liveupdate_stop(struct device *dev,
-				   struct device_liveupdate_incoming *incoming)
-{
-	int err;
-
-	device_lock_assert(dev);
-
-	err = dev->bus->liveupdate->quarantine(dev);
-	if (err)
-		dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
-			ERR_PTR(err));
-
-	guard(mutex)(&device_liveupdate_layer.lock);
-	device_liveupdate_set_running(incoming, err);
-}
-
-/* Make a device harmless that nobody takes over. */
-static void device_liveupdate_quarantine(struct device *dev,
-					 struct device_liveupdate_incoming *incoming,
-					 const char *reason)
-{
-	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
-	device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
-	device_liveupdate_stop(dev, incoming);
-}
-
-static void device_liveupdate_free_records(void)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	lockdep_assert_held(&layer->lock);
-
-	for (unsigned int i = 0; i < layer->nr_incoming; i++)
-		device_liveupdate_release_record(&layer->incoming[i]);
-	kvfree(layer->incoming);
-	kvfree(layer->buckets);
-	layer->incoming = NULL;
-	layer->buckets = NULL;
-	layer->nr_incoming = 0;
-	layer->nr_lost = 0;
-	layer->nr_running = 0;
-	WRITE_ONCE(layer->nr_absent, 0);
-	device_liveupdate_retain_absent();
-}
-
-/* Free the records when nobody can lead to them any more. */
-static void device_liveupdate_put_records(void)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	lockdep_assert_held(&layer->lock);
-
-	if (!layer->awaiting && !layer->finishing && !layer->nr_absent &&
-	    !layer->nr_claimed && !layer->nr_running)
-		device_liveupdate_free_records();
-}
-
-/* The record has no device any more, and may be gone on return. */
-static void device_liveupdate_detach(struct device *dev,
-				     struct device_liveupdate_incoming *incoming)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	device_lock_assert(dev);
-
-	scoped_guard(mutex, &layer->lock) {
-		if (dev->liveupdate)
-			dev->liveupdate->incoming = NULL;
-		incoming->dev = NULL;
-		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
-		layer->nr_claimed--;
-		device_liveupdate_put_records();
-	}
-	pm_runtime_put(dev);
-	put_device(dev);
-}
-
-/* Free what the driver saved, unless the device may use it. */
-static void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
-{
-	if (incoming->running)
-		return;
-	if (incoming->data.size &&
-	    kho_is_restorable(incoming->data.value, incoming->data.size))
-		kho_restore_free(phys_to_virt(incoming->data.value));
-	incoming->data = (struct liveupdate_data){};
-}
-
 /* When a device appears. */
 
 /**
@@ -303,21 +86,20 @@ static void device_liveupdate_dispose(struct device_liveupdate_incoming *incomin
 bool device_liveupdate_awaited(const struct bus_type *bus,
 			       const struct device_liveupdate_id *id)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	const struct device_liveupdate_incoming *incoming;
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_awaited, bus, id);
 
-	if (likely(!READ_ONCE(layer->nr_absent)))
+	if (likely(!READ_ONCE(dlu_incoming.nr_absent)))
 		return false;
 
-	guard(mutex)(&layer->lock);
+	guard(mutex)(&dlu_lock);
 
-	if (!layer->nr_absent)
+	if (!dlu_incoming.nr_absent)
 		return false;
 	if (id) {
-		incoming = device_liveupdate_find(device_liveupdate_bucket(layer->buckets,
-									   layer->bucket_bits,
+		incoming = device_liveupdate_find(device_liveupdate_bucket(dlu_incoming.buckets,
+									   dlu_incoming.bucket_bits,
 									   id->id),
 						  bus->name, id->id);
 		return incoming && incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
@@ -325,8 +107,8 @@ bool device_liveupdate_awaited(const struct bus_type *bus,
 			       sizeof(id->fingerprint));
 	}
 
-	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
-		incoming = &layer->incoming[i];
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
+		incoming = &dlu_incoming.records[i];
 		if (device_liveupdate_is_absent(incoming) &&
 		    !strcmp(incoming->ser.bus, bus->name))
 			return true;
@@ -341,15 +123,14 @@ static struct device_liveupdate_incoming *
 device_liveupdate_claim_record(struct device *dev,
 			       const struct device_liveupdate_id *id, bool *awaited)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct device_liveupdate_incoming *incoming;
 
-	guard(mutex)(&layer->lock);
+	guard(mutex)(&dlu_lock);
 
-	if (!layer->nr_absent)
+	if (!dlu_incoming.nr_absent)
 		return NULL;
-	incoming = device_liveupdate_find(device_liveupdate_bucket(layer->buckets,
-								   layer->bucket_bits,
+	incoming = device_liveupdate_find(device_liveupdate_bucket(dlu_incoming.buckets,
+								   dlu_incoming.bucket_bits,
 								   id->id),
 					  dev->bus->name, id->id);
 	if (!incoming || incoming->fate != DEVICE_LIVEUPDATE_ABSENT)
@@ -362,10 +143,10 @@ device_liveupdate_claim_record(struct device *dev,
 	incoming->dev = get_device(dev);
 	incoming->fate = DEVICE_LIVEUPDATE_INHERITED;
 	device_liveupdate_release_record(incoming);
-	layer->nr_claimed++;
-	WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
+	dlu_incoming.nr_claimed++;
+	WRITE_ONCE(dlu_incoming.nr_absent, dlu_incoming.nr_absent - 1);
 	device_liveupdate_retain_absent();
-	*awaited = layer->awaiting;
+	*awaited = dlu_incoming.awaiting;
 
 	return incoming;
 }
@@ -392,11 +173,10 @@ static bool
 device_liveupdate_same_parent(struct device *dev,
 			      const struct device_liveupdate_incoming *incoming)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	const struct device_liveupdate_incoming *above = NULL;
 	const struct device *parent;
 
-	guard(mutex)(&layer->lock);
+	guard(mutex)(&dlu_lock);
 
 	for (parent = dev->parent; parent && !above; parent = parent->parent) {
 		const struct device_liveupdate *liveupdate =
@@ -407,7 +187,7 @@ device_liveupdate_same_parent(struct device *dev,
 	}
 	if (!incoming->ser.parent)
 		return !above;
-	if (above != &layer->incoming[incoming->ser.parent - 1])
+	if (above != &dlu_incoming.records[incoming->ser.parent - 1])
 		return false;
 
 	switch (above->fate) {
@@ -450,9 +230,11 @@ device_liveupdate_refusal(struct device *dev,
  * device_liveupdate_added() - a device appears
  * @dev: the device, on a bus with live update, not ready to be probed
  *
- * Context: May sleep. Takes device_lock of a device that was handed over.
+ * Context: May sleep. device_lock held.
+ * Return: true if the device was handed over as one in its own right, and FINISH is to
+ * come.
  */
-void device_liveupdate_added(struct device *dev)
+bool device_liveupdate_added(struct device *dev)
 {
 	struct device_liveupdate_incoming *incoming;
 	struct device_liveupdate *liveupdate;
@@ -460,16 +242,14 @@ void device_liveupdate_added(struct device *dev)
 	const char *reason;
 	bool awaited;
 
-	if (likely(!READ_ONCE(device_liveupdate_layer.nr_absent)))
-		return;
-	if (device_liveupdate_identify(dev, &id))
-		return;
+	device_lock_assert(dev);
 
-	guard(device)(dev);
+	if (device_liveupdate_identify(dev, &id))
+		return false;
 
 	incoming = device_liveupdate_claim_record(dev, &id, &awaited);
 	if (!incoming)
-		return;
+		return false;
 
 	/* It must not fall asleep while nobody drives it. */
 	pm_runtime_get_noresume(dev);
@@ -477,7 +257,7 @@ void device_liveupdate_added(struct device *dev)
 	reason = device_liveupdate_refusal(dev, &id, incoming, awaited);
 	liveupdate = device_liveupdate_get(dev);
 	if (liveupdate) {
-		scoped_guard(mutex, &device_liveupdate_layer.lock) {
+		scoped_guard(mutex, &dlu_lock) {
 			liveupdate->id = id;
 			liveupdate->incoming = incoming;
 		}
@@ -495,16 +275,15 @@ void device_liveupdate_added(struct device *dev)
 	} else if (reason) {
 		device_liveupdate_quarantine(dev, incoming, reason);
 	}
-	if (awaited) {
-		if (!device_liveupdate_ser_path(incoming))
-			device_liveupdate_add_group(dev);
-		return;
-	}
+	if (awaited)
+		return !device_liveupdate_ser_path(incoming);
 
 	/* FINISH does not see it: it is an ordinary device from here on. */
 	if (device_liveupdate_may_free())
 		device_liveupdate_dispose(incoming);
 	device_liveupdate_detach(dev, incoming);
+
+	return false;
 }
 
 /* When a driver is bound. */
@@ -623,7 +402,7 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 	if (!device_liveupdate_inherited(dev) ||
 	    device_liveupdate_ser_path(dev->liveupdate->incoming))
 		return -ENOENT;
-	*index = dev->liveupdate->incoming - device_liveupdate_layer.incoming;
+	*index = dev->liveupdate->incoming - dlu_incoming.records;
 
 	return 0;
 }
@@ -642,11 +421,9 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_incoming_index, "LIVEUPDATE");
  */
 bool device_liveupdate_harmless(u32 index)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_harmless, index);
 
-	return index < layer->nr_harmless && test_bit(index, layer->harmless);
+	return index < dlu_incoming.nr_harmless && test_bit(index, dlu_incoming.harmless);
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_harmless, "LIVEUPDATE");
 
@@ -660,13 +437,11 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_harmless, "LIVEUPDATE");
  */
 bool device_liveupdate_running(u32 index)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_running, index);
 
-	guard(mutex)(&layer->lock);
+	guard(mutex)(&dlu_lock);
 
-	return index < layer->nr_incoming && layer->incoming[index].running;
+	return index < dlu_incoming.nr_records && dlu_incoming.records[index].running;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_running, "LIVEUPDATE");
 
@@ -682,14 +457,12 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_running, "LIVEUPDATE");
  */
 bool device_liveupdate_absent(u32 index)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_absent, index);
 
-	guard(mutex)(&layer->lock);
+	guard(mutex)(&dlu_lock);
 
-	return index < layer->nr_incoming &&
-	       device_liveupdate_is_absent(&layer->incoming[index]);
+	return index < dlu_incoming.nr_records &&
+	       device_liveupdate_is_absent(&dlu_incoming.records[index]);
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_absent, "LIVEUPDATE");
 
@@ -803,15 +576,13 @@ void device_liveupdate_removed(struct device *dev)
  */
 void device_liveupdate_shutdown_begins(void)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	for (unsigned int i = READ_ONCE(layer->nr_incoming); i--; ) {
+	for (unsigned int i = READ_ONCE(dlu_incoming.nr_records); i--; ) {
 		struct device *dev __free(put_device) = NULL;
 
 		/* A FINISH that is still under way may free the records. */
-		scoped_guard(mutex, &layer->lock) {
-			if (i < layer->nr_incoming)
-				dev = get_device(layer->incoming[i].dev);
+		scoped_guard(mutex, &dlu_lock) {
+			if (i < dlu_incoming.nr_records)
+				dev = get_device(dlu_incoming.records[i].dev);
 		}
 		if (!dev)
 			continue;
@@ -838,378 +609,3 @@ void device_liveupdate_going_down(struct device *dev)
 	    !device_liveupdate_ser_path(incoming))
 		device_liveupdate_quarantine(dev, incoming, "the system goes down");
 }
-
-/* The steps of the participant. */
-
-static void device_liveupdate_retain_lost(void)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	lockdep_assert_held(&layer->lock);
-
-	if (!layer->nr_lost || layer->lost)
-		return;
-
-	pr_err("%u records did not arrive, what they lead to is retained\n",
-	       layer->nr_lost);
-	layer->lost = liveupdate_retain(&device_liveupdate_subsystem,
-					DEVICE_LIVEUPDATE_LOST_RECORDS, 0,
-					"records of devices did not arrive");
-}
-
-/**
- * device_liveupdate_forget() - drop all records
- *
- * Context: May sleep. No device leads to a record.
- */
-void device_liveupdate_forget(void)
-{
-	device_liveupdate_forget_harmless();
-	kho_table_close(&device_liveupdate_layer.handed);
-
-	guard(mutex)(&device_liveupdate_layer.lock);
-	device_liveupdate_free_records();
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget);
-
-/**
- * device_liveupdate_forget_harmless() - nobody asks any more who is harmless
- *
- * Context: May sleep. Not in FINISH.
- */
-void device_liveupdate_forget_harmless(void)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	bitmap_free(layer->harmless);
-	layer->harmless = NULL;
-	layer->nr_harmless = 0;
-}
-
-/**
- * device_liveupdate_forget_retained() - the operator gives up what is retained
- * @subsystem: the participant
- * @name: BUS:ID of a device that has not appeared or could not be stopped; empty for
- *	all of them
- *
- * For an operator who knows that such a device is gone: if it still runs, it does so in
- * memory that is used for something else from here on.
- *
- * Context: May sleep. Takes &device_liveupdate_layer.lock.
- * Return: 0; -EBUSY until FINISH is over; -ENOENT if there is nothing of that name.
- */
-int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
-				      const char *name)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	char other[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
-	unsigned int found = 0;
-
-	guard(mutex)(&layer->lock);
-
-	if (!strcmp(name, DEVICE_LIVEUPDATE_LOST_RECORDS)) {
-		if (!layer->lost)
-			return -ENOENT;
-		liveupdate_release(layer->lost);
-		layer->lost = NULL;
-		return 0;
-	}
-	if (layer->awaiting || layer->finishing)
-		return -EBUSY;
-
-	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
-		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
-		bool absent = device_liveupdate_is_absent(incoming);
-
-		if (!absent && !incoming->running)
-			continue;
-		device_liveupdate_print_name(incoming, other, sizeof(other));
-		if (*name && strcmp(name, other))
-			continue;
-		if (absent) {
-			incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
-			WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
-			device_liveupdate_release_record(incoming);
-		}
-		device_liveupdate_set_running(incoming, false);
-		if (device_liveupdate_may_free())
-			device_liveupdate_dispose(incoming);
-		found++;
-	}
-	device_liveupdate_retain_absent();
-	device_liveupdate_put_records();
-
-	return found ? 0 : -ENOENT;
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_retained);
-
-/**
- * device_liveupdate_restore() - RESTORE of the participant
- * @subsystem: the participant
- * @data: its data
- *
- * Context: May sleep. At early_initcall.
- * Return: 0, or the error of device_liveupdate_read_table().
- */
-int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	int err;
-
-	/* No device was requested. */
-	if (!data->size)
-		return 0;
-
-	err = device_liveupdate_read_table(data);
-	if (err)
-		return err;
-	pr_info("%u were handed over\n", layer->nr_incoming);
-
-	guard(mutex)(&layer->lock);
-
-	layer->awaiting = true;
-	device_liveupdate_retain_absent();
-	device_liveupdate_retain_lost();
-
-	return 0;
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_restore);
-
-/**
- * device_liveupdate_abandon() - live update is off, but devices were handed over
- * @subsystem: the participant
- * @data: its data
- *
- * Context: May sleep. At early_initcall.
- * Return: 0, or the error of device_liveupdate_read_table().
- */
-int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			      const struct liveupdate_data *data)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	int err;
-
-	if (!data->size)
-		return 0;
-
-	err = device_liveupdate_read_table(data);
-	device_liveupdate_forget_harmless();
-	kho_table_close(&layer->handed);
-	if (err) {
-		pr_alert("live update is off, and it is not known which devices run: %pe\n",
-			 ERR_PTR(err));
-		return err;
-	}
-	pr_warn("live update is off: %u that run are quarantined when they appear\n",
-		layer->nr_absent);
-
-	guard(mutex)(&layer->lock);
-
-	device_liveupdate_retain_absent();
-	device_liveupdate_retain_lost();
-
-	return 0;
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_abandon);
-
-static struct device_liveupdate *device_liveupdate_attach_next(void)
-{
-	struct device_liveupdate *liveupdate;
-
-	guard(spinlock)(&device_liveupdate_attach_lock);
-	liveupdate = list_first_entry_or_null(&device_liveupdate_attach_list,
-					      struct device_liveupdate, attach);
-	if (liveupdate)
-		list_del_init(&liveupdate->attach);
-
-	return liveupdate;
-}
-
-static void device_liveupdate_attach_work(struct work_struct *work)
-{
-	struct device_liveupdate *liveupdate;
-
-	while ((liveupdate = device_liveupdate_attach_next())) {
-		struct device *dev = liveupdate->dev;
-		bool lock_parent = dev->parent && dev->type &&
-				   dev->type->need_parent_lock;
-
-		if (lock_parent)
-			device_lock(dev->parent);
-		device_initial_probe(dev);
-		if (lock_parent)
-			device_unlock(dev->parent);
-		put_device(dev);
-	}
-}
-
-static DECLARE_WORK(device_liveupdate_work, device_liveupdate_attach_work);
-
-static void device_liveupdate_attach_later(struct device_liveupdate *liveupdate)
-{
-	guard(spinlock)(&device_liveupdate_attach_lock);
-	if (list_empty(&liveupdate->attach)) {
-		get_device(liveupdate->dev);
-		list_add_tail(&liveupdate->attach, &device_liveupdate_attach_list);
-	}
-}
-
-/**
- * device_liveupdate_flush() - wait until devices were probed after FINISH
- *
- * Context: May sleep.
- */
-void device_liveupdate_flush(void)
-{
-	flush_work(&device_liveupdate_work);
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_flush);
-
-static struct device *
-device_liveupdate_get_device(struct device_liveupdate_incoming *incoming)
-{
-	guard(mutex)(&device_liveupdate_layer.lock);
-
-	return get_device(incoming->dev);
-}
-
-/* The record has served, unless its device may still appear. */
-static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct device *dev __free(put_device) =
-		device_liveupdate_get_device(incoming);
-
-	/* It is not known whose this is. */
-	if (hlist_unhashed(&incoming->hash))
-		return;
-
-	if (dev) {
-		guard(device)(dev);
-		/* Unless it was removed meanwhile. */
-		if (dev->liveupdate && dev->liveupdate->incoming == incoming) {
-			if (device_liveupdate_ser_path(incoming))
-				device_liveupdate_tell_bus(dev, false);
-			device_liveupdate_dispose(incoming);
-			device_liveupdate_detach(dev, incoming);
-			return;
-		}
-	}
-
-	guard(mutex)(&layer->lock);
-	if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT) {
-		device_liveupdate_dispose(incoming);
-	} else if (device_liveupdate_ser_path(incoming)) {
-		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
-		WRITE_ONCE(layer->nr_absent, layer->nr_absent - 1);
-		device_liveupdate_retain_absent();
-	}
-}
-
-/*
- * Does the device not run on what was handed over any more? If the record is corrupted,
- * it may have been another device that was stopped.
- */
-static bool
-device_liveupdate_stopped(const struct device_liveupdate_incoming *incoming)
-{
-	guard(mutex)(&device_liveupdate_layer.lock);
-
-	return !hlist_unhashed(&incoming->hash) && !incoming->corrupted &&
-	       !incoming->running &&
-	       (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
-		incoming->fate == DEVICE_LIVEUPDATE_RELEASED);
-}
-
-/* Returns true if the device has no driver and may get one. */
-static bool device_liveupdate_finish_one(struct device *dev,
-					 struct device_liveupdate_incoming *incoming)
-{
-	const struct dev_liveupdate_ops *ops;
-
-	guard(device)(dev);
-
-	/* Removed meanwhile. */
-	if (!dev->liveupdate || dev->liveupdate->incoming != incoming)
-		return false;
-
-	switch (incoming->fate) {
-	case DEVICE_LIVEUPDATE_RECLAIMED:
-		ops = dev->driver ? dev->driver->liveupdate : NULL;
-		if (!device_liveupdate_ser_path(incoming) && ops && ops->finish)
-			ops->finish(dev, &incoming->data);
-		break;
-	case DEVICE_LIVEUPDATE_INHERITED:
-		if (!device_liveupdate_ser_path(incoming))
-			device_liveupdate_quarantine(dev, incoming,
-						     "nobody took it over");
-		break;
-	case DEVICE_LIVEUPDATE_QUARANTINED:
-		if (incoming->running)
-			device_liveupdate_stop(dev, incoming);
-		break;
-	default:
-		break;
-	}
-	if (dev->driver)
-		return false;
-
-	device_liveupdate_remove_group(dev);
-
-	return incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED && !dev->p->dead;
-}
-
-/**
- * device_liveupdate_finish() - FINISH of the participant
- * @subsystem: the participant
- * @data: its data
- *
- * Context: May sleep. Lock of the state machine held.
- */
-void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data)
-{
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct liveupdate_parts *parts = &layer->parts;
-
-	/* From here on those that appear are made harmless at once. */
-	scoped_guard(mutex, &layer->lock) {
-		layer->awaiting = false;
-		layer->finishing = true;
-	}
-
-	memset(parts, 0, sizeof(*parts));
-	for (unsigned int i = layer->nr_incoming; i--; ) {
-		struct device_liveupdate_incoming *incoming = &layer->incoming[i];
-		struct device *dev __free(put_device) =
-			device_liveupdate_get_device(incoming);
-
-		if (!dev)
-			continue;
-		liveupdate_part_begin(parts, dev_name(dev));
-		if (device_liveupdate_finish_one(dev, incoming))
-			device_liveupdate_attach_later(dev->liveupdate);
-		liveupdate_part_end(parts, 0);
-	}
-	liveupdate_parts_record(subsystem, parts);
-
-	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
-		if (device_liveupdate_stopped(&layer->incoming[i]))
-			__set_bit(i, layer->harmless);
-		device_liveupdate_drop(&layer->incoming[i]);
-	}
-	device_liveupdate_release_table();
-	if (layer->nr_absent)
-		pr_warn("%u did not appear, what was saved for them is retained\n",
-			layer->nr_absent);
-
-	scoped_guard(mutex, &layer->lock) {
-		layer->finishing = false;
-		device_liveupdate_retain_each();
-		device_liveupdate_put_records();
-	}
-
-	schedule_work(&device_liveupdate_work);
-}
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_finish);

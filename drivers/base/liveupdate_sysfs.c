@@ -65,7 +65,7 @@ static bool device_liveupdate_is(struct device *dev, unsigned int fates)
 	if (!liveupdate)
 		return false;
 
-	guard(mutex)(&device_liveupdate_layer.lock);
+	guard(mutex)(&dlu_lock);
 	incoming = liveupdate->incoming;
 
 	return incoming && !device_liveupdate_ser_path(incoming) &&
@@ -162,10 +162,9 @@ static void device_liveupdate_line(struct device_liveupdate_list *list,
 
 static void device_liveupdate_list_requested(struct device_liveupdate_list *list)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct device_liveupdate *liveupdate;
 
-	list_for_each_entry(liveupdate, &layer->requested, requested)
+	list_for_each_entry(liveupdate, &dlu_outgoing.requested, requested)
 		device_liveupdate_line(list, liveupdate->dev->bus->name,
 				       liveupdate->id.id, liveupdate->dev);
 }
@@ -173,11 +172,9 @@ static void device_liveupdate_list_requested(struct device_liveupdate_list *list
 static void device_liveupdate_list_incoming(struct device_liveupdate_list *list,
 					    unsigned int fates)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
 		const struct device_liveupdate_incoming *incoming =
-			&layer->incoming[i];
+			&dlu_incoming.records[i];
 
 		/* On the path of others, or not known whose it is. */
 		if (device_liveupdate_ser_path(incoming) ||
@@ -191,10 +188,9 @@ static void device_liveupdate_list_incoming(struct device_liveupdate_list *list,
 
 static void device_liveupdate_list_preserved(struct device_liveupdate_list *list)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct device_liveupdate *liveupdate;
 
-	list_for_each_entry(liveupdate, &layer->set, member) {
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		if (!liveupdate->path &&
 		    device_liveupdate_may_change(liveupdate->dev))
 			device_liveupdate_line(list, liveupdate->dev->bus->name,
@@ -223,7 +219,6 @@ static ssize_t device_liveupdate_read_list(struct file *file, struct kobject *ko
 					   char *buf, loff_t offset, size_t count)
 {
 	char *text __free(kvfree) = NULL;
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	device_liveupdate_list_fn walk = attr->private;
 	struct device_liveupdate_list list;
 	unsigned int lines;
@@ -232,7 +227,7 @@ static ssize_t device_liveupdate_read_list(struct file *file, struct kobject *ko
 	/* Not allocated under the lock, and again if there are more by then. */
 	do {
 		list = (struct device_liveupdate_list){};
-		scoped_guard(mutex, &layer->lock)
+		scoped_guard(mutex, &dlu_lock)
 			walk(&list);
 		lines = list.count;
 
@@ -246,7 +241,7 @@ static ssize_t device_liveupdate_read_list(struct file *file, struct kobject *ko
 		list = (struct device_liveupdate_list){ .buf = text };
 		seq_buf_init(&list.text, text, size);
 		seq_buf_printf(&list.text, "%u\n", lines);
-		scoped_guard(mutex, &layer->lock)
+		scoped_guard(mutex, &dlu_lock)
 			walk(&list);
 	} while (list.count != lines);
 
@@ -281,21 +276,19 @@ static ssize_t table_bytes_show(struct kobject *kobj, struct kobj_attribute *att
 				char *buf)
 {
 	return sysfs_emit(buf, "%zu\n",
-			  kho_table_bytes(&device_liveupdate_layer.table));
+			  kho_table_bytes(&dlu_outgoing.table));
 }
 
 static ssize_t last_failed_show(struct kobject *kobj, struct kobj_attribute *attr,
 				char *buf)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	guard(mutex)(&layer->lock);
-	if (!layer->failed_step)
+	guard(mutex)(&dlu_lock);
+	if (!dlu_last_failure.step)
 		return sysfs_emit(buf, "none\n");
 
-	return sysfs_emit(buf, "%s %s %s %d %s\n", layer->failed_step,
-			  layer->failed_bus, layer->failed_id,
-			  layer->failed_errno, layer->failed_reason);
+	return sysfs_emit(buf, "%s %s %s %d %s\n", dlu_last_failure.step,
+			  dlu_last_failure.bus, dlu_last_failure.id,
+			  dlu_last_failure.errno, dlu_last_failure.reason);
 }
 
 static struct kobj_attribute table_bytes_attr = __ATTR_RO(table_bytes);

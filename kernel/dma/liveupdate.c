@@ -62,7 +62,7 @@
  * Lock order
  *   lock of the state machine -> device_lock -> &device_liveupdate.lock -> locks of
  *   buses and drivers -> &dma_liveupdate_layer.lock ->
- *   &device_liveupdate_layer.lock, locks of KHO and of the DMA API
+ *   dlu_lock, locks of KHO and of the DMA API
  */
 
 #define pr_fmt(fmt) "liveupdate: dma: " fmt

@@ -673,13 +673,12 @@ static void dlu_do_cancel(void)
 /* Expects that nothing is left of a prepare. */
 static void dlu_expect_idle(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct dlu_device *dlu_dev;
 
-	KUNIT_EXPECT_FALSE(test, layer->closed);
-	KUNIT_EXPECT_FALSE(test, layer->broken);
-	KUNIT_EXPECT_TRUE(test, list_empty(&layer->set));
-	KUNIT_EXPECT_EQ(test, layer->nr_set, 0);
+	KUNIT_EXPECT_FALSE(test, dlu_outgoing.closed);
+	KUNIT_EXPECT_FALSE(test, dlu_outgoing.broken);
+	KUNIT_EXPECT_TRUE(test, list_empty(&dlu_outgoing.set));
+	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_set, 0);
 	KUNIT_EXPECT_EQ(test, dlu->data.size, 0);
 	KUNIT_EXPECT_EQ(test, dlu->data.value, 0);
 	list_for_each_entry(dlu_dev, &dlu->devices, list) {
@@ -697,32 +696,29 @@ static void dlu_expect_idle(struct kunit *test)
 /* Expects this set, providers first, with a slash behind those on the path. */
 static void dlu_expect_set(struct kunit *test, const char *want)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct device_liveupdate *liveupdate;
 	unsigned int nr_set = 0;
 
 	dlu_clear_log();
-	list_for_each_entry(liveupdate, &layer->set, member) {
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		dlu_log(" %s%s", dev_name(liveupdate->dev),
 			liveupdate->path ? "/" : "");
 		nr_set++;
 	}
 	dlu_expect(test, want);
-	KUNIT_EXPECT_EQ(test, layer->nr_set, nr_set);
+	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_set, nr_set);
 }
 
 /* Expects that the last failure is this one. */
 static void dlu_expect_failed(struct kunit *test, const char *step,
 			      const char *name, int error, const char *reason)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	KUNIT_ASSERT_NOT_NULL(test, layer->failed_step);
-	KUNIT_EXPECT_STREQ(test, layer->failed_step, step);
-	KUNIT_EXPECT_STREQ(test, layer->failed_id, name);
-	KUNIT_EXPECT_EQ(test, layer->failed_errno, error);
+	KUNIT_ASSERT_NOT_NULL(test, dlu_last_failure.step);
+	KUNIT_EXPECT_STREQ(test, dlu_last_failure.step, step);
+	KUNIT_EXPECT_STREQ(test, dlu_last_failure.id, name);
+	KUNIT_EXPECT_EQ(test, dlu_last_failure.errno, error);
 	if (reason)
-		KUNIT_EXPECT_STREQ(test, layer->failed_reason, reason);
+		KUNIT_EXPECT_STREQ(test, dlu_last_failure.reason, reason);
 }
 
 /* Expects that prepare fails and leaves nothing behind. */
@@ -845,7 +841,7 @@ static void dlu_copy_records(struct kunit *test)
 
 static size_t dlu_nr_requested(void)
 {
-	return list_count_nodes(&device_liveupdate_layer.requested);
+	return list_count_nodes(&dlu_outgoing.requested);
 }
 
 /* From a prepared kernel to one where nothing has appeared yet. */
@@ -916,7 +912,7 @@ static void dlu_unboot(void)
 {
 	struct dlu_memory *memory;
 
-	device_liveupdate_layer.awaiting = false;
+	dlu_incoming.awaiting = false;
 	device_liveupdate_forget();
 	dlu_forget("records");
 	list_for_each_entry(memory, &dlu->memory, list)
@@ -947,7 +943,7 @@ static void dlu_jump_chain(struct kunit *test)
 
 static enum device_liveupdate_fate dlu_fate(unsigned int index)
 {
-	return device_liveupdate_layer.incoming[index].fate;
+	return dlu_incoming.records[index].fate;
 }
 
 #define dlu_expect_fate(_test, _index, _fate)				\
@@ -973,12 +969,10 @@ static int dlu_register_all(void)
 
 static int dlu_init(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	if (!kho_is_enabled() || !device_liveupdate_may_free())
 		kunit_skip(test, "live update is off, boot with kho=on liveupdate=on");
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
-	    dlu_nr_requested() || layer->nr_incoming)
+	    dlu_nr_requested() || dlu_incoming.nr_records)
 		kunit_skip(test, "a live update is under way");
 
 	dlu = kunit_kzalloc(test, sizeof(*dlu), GFP_KERNEL);
@@ -1008,13 +1002,12 @@ static int dlu_init(struct kunit *test)
 /* Leaves the layer as it was, wherever the test ended. */
 static void dlu_exit(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct dlu_device *dlu_dev, *tmp;
 
 	if (!test->priv)
 		return;
 
-	if (layer->closed) {
+	if (dlu_outgoing.closed) {
 		dlu_do_thaw();
 		dlu_do_cancel();
 	}
@@ -1023,11 +1016,11 @@ static void dlu_exit(struct kunit *test)
 	dlu_del_all();
 	dlu_expect_idle(test);
 	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
-	KUNIT_EXPECT_TRUE(test, list_empty(&layer->requested));
-	for (unsigned int i = 0; i < layer->nr_incoming; i++)
-		KUNIT_EXPECT_PTR_EQ(test, layer->incoming[i].dev, NULL);
-	KUNIT_EXPECT_EQ(test, layer->nr_claimed, 0);
-	layer->awaiting = false;
+	KUNIT_EXPECT_TRUE(test, list_empty(&dlu_outgoing.requested));
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++)
+		KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.records[i].dev, NULL);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_claimed, 0);
+	dlu_incoming.awaiting = false;
 	device_liveupdate_forget();
 	dlu_forget("records");
 	dlu_expect_retained(test, "");
@@ -1166,7 +1159,7 @@ static void dlu_needed_refused_test(struct kunit *test)
 	dlu_clear_log();
 	/* What is not an identity is no name for the report. */
 	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), refusal->error);
-	KUNIT_EXPECT_STREQ(test, device_liveupdate_layer.failed_reason,
+	KUNIT_EXPECT_STREQ(test, dlu_last_failure.reason,
 			   refusal->reason);
 	dlu_expect(test, "");
 	dlu_expect_idle(test);
@@ -1188,7 +1181,6 @@ static void dlu_request_longest_test(struct kunit *test)
 
 static void dlu_request_count_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct dlu_device *a = dlu_make(test, "a", NULL);
 	struct dlu_device *b = dlu_make(test, "b", NULL);
 
@@ -1218,14 +1210,13 @@ static void dlu_request_count_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
 	KUNIT_EXPECT_EQ(test, dlu->data.size, 0);
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-	KUNIT_EXPECT_FALSE(test, layer->awaiting);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
 	dlu_do_thaw();
 	dlu_do_cancel();
 }
 
 static void dlu_request_withdrawn_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct dlu_device *a = dlu_make(test, "a", NULL);
 	struct dlu_device *b = dlu_make(test, "b", NULL);
 
@@ -1236,7 +1227,7 @@ static void dlu_request_withdrawn_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, list_empty(&a->dev.liveupdate->requested));
 	dlu_del(b);
 	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
-	KUNIT_EXPECT_TRUE(test, list_empty(&layer->requested));
+	KUNIT_EXPECT_TRUE(test, list_empty(&dlu_outgoing.requested));
 	KUNIT_EXPECT_EQ(test, kref_read(&b->dev.kobj.kref), 1);
 
 	/* It is not requested again because a driver is bound again. */
@@ -1732,7 +1723,6 @@ static void dlu_failure_test(struct kunit *test)
 static void dlu_round_trip_test(struct kunit *test)
 {
 	const struct device_liveupdate_incoming *incoming;
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	static const char *const names[] = { "bridge", "a", "b" };
 	u8 fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN];
 	struct dlu_chain chain = dlu_make_chain(test);
@@ -1747,16 +1737,16 @@ static void dlu_round_trip_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
 	dlu_release_table(test, " block0 table");
-	KUNIT_EXPECT_TRUE(test, layer->awaiting);
-	KUNIT_EXPECT_EQ(test, layer->nr_lost, 0);
-	KUNIT_EXPECT_EQ(test, layer->nr_absent, 3);
-	KUNIT_ASSERT_EQ(test, layer->nr_incoming, 3);
+	KUNIT_EXPECT_TRUE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
+	KUNIT_ASSERT_EQ(test, dlu_incoming.nr_records, 3);
 	for (unsigned int i = 0; i < 3; i++) {
 		memset(fingerprint, 0, sizeof(fingerprint));
 		strscpy(fingerprint, names[i]);
 		if (i == 1)
 			memset(fingerprint, 0xa5, sizeof(fingerprint));
-		incoming = &layer->incoming[i];
+		incoming = &dlu_incoming.records[i];
 		KUNIT_EXPECT_STREQ(test, incoming->ser.bus, "liveupdate-kunit");
 		KUNIT_EXPECT_STREQ(test, incoming->ser.id, names[i]);
 		KUNIT_EXPECT_MEMEQ(test, incoming->ser.fingerprint, fingerprint,
@@ -1770,7 +1760,7 @@ static void dlu_round_trip_test(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, incoming->corrupted);
 		dlu_expect_fate(test, i, ABSENT);
 	}
-	incoming = layer->incoming;
+	incoming = dlu_incoming.records;
 	KUNIT_EXPECT_EQ(test, incoming[0].ser.flags, DEVICE_LIVEUPDATE_SER_PATH);
 	KUNIT_EXPECT_EQ(test, incoming[1].ser.flags, DEVICE_LIVEUPDATE_SER_BLOB);
 	KUNIT_EXPECT_EQ(test, incoming[2].ser.flags, 0);
@@ -1812,19 +1802,19 @@ static void dlu_many_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dlu_block(0)->count, DLU_PER_BLOCK);
 	KUNIT_EXPECT_EQ(test, dlu_block(2)->count, DLU_MANY - 2 * DLU_PER_BLOCK);
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, DLU_MANY);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, DLU_MANY);
 	dlu_make_many(test, false);
 	list_for_each_entry(dlu_dev, &dlu->devices, list)
 		if (!dlu_dev->gone)
 			KUNIT_EXPECT_STREQ(test, dlu_dev->text, dlu_dev->id);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	dlu_expect_released(test, "");
 	dlu_do_finish();
 	dlu_expect_released(test, " block0 block1 block2 table");
 	list_for_each_entry(memory, &dlu->memory, list)
 		freed += memory->freed;
 	KUNIT_EXPECT_EQ(test, freed, DLU_MANY + 4);
-	KUNIT_EXPECT_PTR_EQ(test, device_liveupdate_layer.incoming, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.records, NULL);
 	dlu_clear_log();
 }
 
@@ -1832,27 +1822,24 @@ static void dlu_many_test(struct kunit *test)
 static void dlu_expect_records(struct kunit *test, unsigned int damaged,
 			       unsigned int lost, const char *what, size_t where)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	KUNIT_ASSERT_EQ(test, layer->nr_incoming, 3);
+	KUNIT_ASSERT_EQ(test, dlu_incoming.nr_records, 3);
 	for (unsigned int i = 0; i < 3; i++) {
-		bool is_lost = hlist_unhashed(&layer->incoming[i].hash);
+		bool is_lost = hlist_unhashed(&dlu_incoming.records[i].hash);
 
 		KUNIT_EXPECT_EQ_MSG(test, is_lost, !!(lost & BIT(i)),
 				    "record %u, %s %zu", i, what, where);
 		if (!is_lost)
-			KUNIT_EXPECT_EQ_MSG(test, layer->incoming[i].damaged,
+			KUNIT_EXPECT_EQ_MSG(test, dlu_incoming.records[i].damaged,
 					    !!(damaged & BIT(i)),
 					    "record %u, %s %zu", i, what, where);
 	}
-	KUNIT_EXPECT_EQ(test, layer->nr_lost, hweight32(lost));
-	KUNIT_EXPECT_EQ(test, layer->nr_absent, 3 - hweight32(lost));
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, hweight32(lost));
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3 - hweight32(lost));
 }
 
 /* One flipped bit costs the records of its block, and is never overlooked. */
 static void dlu_flip_record_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	u8 *byte;
 
 	dlu_jump_chain(test);
@@ -1865,14 +1852,14 @@ static void dlu_flip_record_test(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
 		/* Bus and identity may be no text any more. */
 		lost = i < offsetof(struct device_liveupdate_ser, fingerprint) &&
-		       layer->nr_lost;
+		       dlu_incoming.nr_lost;
 		dlu_expect_records(test, BIT(0) | BIT(1) | BIT(2),
 				   lost ? BIT(1) : 0, "byte", i);
 		/* What they lead to is not known. */
 		for (unsigned int j = 0; j < 3; j++) {
-			KUNIT_EXPECT_EQ(test, layer->incoming[j].data.size, 0);
-			KUNIT_EXPECT_EQ(test, layer->incoming[j].corrupted,
-					!hlist_unhashed(&layer->incoming[j].hash));
+			KUNIT_EXPECT_EQ(test, dlu_incoming.records[j].data.size, 0);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.records[j].corrupted,
+					!hlist_unhashed(&dlu_incoming.records[j].hash));
 		}
 		dlu_release_table(test, " block0 table");
 		dlu_unboot();
@@ -1885,17 +1872,15 @@ static void dlu_flip_record_test(struct kunit *test)
 /* Expects that restore fails and does nothing. */
 static void dlu_expect_no_restore(struct kunit *test, int error)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	if (error)
 		KUNIT_EXPECT_EQ(test, dlu_do_restore(), error);
 	else
 		KUNIT_EXPECT_LT(test, dlu_do_restore(), 0);
-	KUNIT_EXPECT_PTR_EQ(test, layer->incoming, NULL);
-	KUNIT_EXPECT_PTR_EQ(test, layer->buckets, NULL);
-	KUNIT_EXPECT_EQ(test, layer->nr_incoming, 0);
-	KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
-	KUNIT_EXPECT_FALSE(test, layer->awaiting);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.records, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.buckets, NULL);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
 	dlu_expect(test, "");
 }
 
@@ -1949,7 +1934,7 @@ static void dlu_empty_table_test(struct kunit *test)
 	dlu_table()->nr_records = 0;
 	dlu_seal();
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_incoming, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
 	dlu_do_finish();
 	dlu_expect_released(test, " block0 table");
 }
@@ -1957,7 +1942,6 @@ static void dlu_empty_table_test(struct kunit *test)
 /* A block that is missing or corrupted costs nothing that is not in it. */
 static void dlu_block_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	u64 phys;
 
 	dlu_jump_many(test);
@@ -1970,8 +1954,8 @@ static void dlu_block_test(struct kunit *test)
 		dlu_table()->blocks[1].phys = addresses[i];
 		dlu_seal();
 		KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-		KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_MANY - DLU_PER_BLOCK);
-		KUNIT_EXPECT_EQ(test, layer->nr_lost, DLU_PER_BLOCK);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, DLU_MANY - DLU_PER_BLOCK);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, DLU_PER_BLOCK);
 		dlu_release_table(test, " block0 block2 table");
 		dlu_unboot();
 	}
@@ -1980,9 +1964,9 @@ static void dlu_block_test(struct kunit *test)
 
 	dlu_block(1)->next = 0;
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-	KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_MANY);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, DLU_MANY);
 	for (unsigned int i = 0; i < DLU_MANY; i++)
-		KUNIT_EXPECT_EQ(test, layer->incoming[i].corrupted,
+		KUNIT_EXPECT_EQ(test, dlu_incoming.records[i].corrupted,
 				i / DLU_PER_BLOCK == 1);
 	dlu_release_table(test, " block0 block1 block2 table");
 }
@@ -2007,7 +1991,7 @@ static void dlu_short_block_test(struct kunit *test)
 	dlu_jump_chain(test);
 	dlu_find_memory(dlu_table()->blocks[0].phys)->size = KHO_BLOCK_SIZE - 1;
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 3);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 3);
 }
 
 /**
@@ -2126,7 +2110,7 @@ static void dlu_corrupted_other_test(struct kunit *test)
 	dlu_expect(test, " quarantine:bridge probe:a quarantine:b");
 	dlu_do_finish();
 	dlu_expect(test, " probe:b probe:bridge");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 1);
 	KUNIT_EXPECT_EQ(test, 0, dlu_forget(""));
 	dlu_expect(test, "");
 }
@@ -2140,9 +2124,9 @@ static void dlu_twins_test(struct kunit *test)
 	strscpy_pad(dlu_ser(44)->id, dlu_ser(1)->id);
 	dlu_seal();
 	dlu_boot(test);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_lost, 1);
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_layer.incoming[1].damaged);
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.incoming[2].damaged);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 1);
+	KUNIT_EXPECT_TRUE(test, dlu_incoming.records[1].damaged);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.records[2].damaged);
 
 	c = dlu_make(test, "d01", NULL);
 	dlu_expect(test, " quarantine:d01");
@@ -2155,7 +2139,6 @@ static void dlu_twins_test(struct kunit *test)
 /* Unless one of them is corrupted, and only looks so, whichever comes first. */
 static void dlu_corrupted_twin_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	static const struct {
 		unsigned int intact;
 		unsigned int corrupted;
@@ -2168,11 +2151,12 @@ static void dlu_corrupted_twin_test(struct kunit *test)
 
 		strscpy_pad(ser->id, dlu_ser(twins[i].intact)->id);
 		KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
-		KUNIT_EXPECT_EQ(test, layer->nr_lost, 1);
-		KUNIT_EXPECT_EQ(test, layer->nr_absent, DLU_MANY - 1);
-		KUNIT_EXPECT_TRUE(test, hlist_unhashed(&layer->incoming[twins[i].corrupted].hash));
-		KUNIT_EXPECT_FALSE(test, layer->incoming[twins[i].intact].damaged);
-		KUNIT_EXPECT_EQ(test, layer->incoming[twins[i].intact].data.size,
+		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 1);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, DLU_MANY - 1);
+		KUNIT_EXPECT_TRUE(test,
+				  hlist_unhashed(&dlu_incoming.records[twins[i].corrupted].hash));
+		KUNIT_EXPECT_FALSE(test, dlu_incoming.records[twins[i].intact].damaged);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.records[twins[i].intact].data.size,
 				dlu_ser(twins[i].intact)->size);
 		dlu_unboot();
 		*ser = saved;
@@ -2187,10 +2171,10 @@ static void dlu_adopt_test(struct kunit *test)
 
 	dlu_jump_chain(test);
 	dlu_boot(test);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 3);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
 	chain = dlu_make_chain(test);
 	dlu_expect(test, " probe:bridge probe:a adopt:a probe:b adopt:b");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	KUNIT_EXPECT_EQ(test, chain.a->version, 3);
 	KUNIT_EXPECT_STREQ(test, chain.a->text, "a");
 	KUNIT_EXPECT_EQ(test, chain.b->received.value, DLU_VALUE);
@@ -2201,8 +2185,8 @@ static void dlu_adopt_test(struct kunit *test)
 
 	dlu_do_finish();
 	dlu_expect(test, " finish:b finish:a blob:a");
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.awaiting);
-	KUNIT_EXPECT_PTR_EQ(test, device_liveupdate_layer.incoming, NULL);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.records, NULL);
 	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
 	KUNIT_EXPECT_TRUE(test, dlu_driven_by(chain.a, DLU_ONE));
 
@@ -2634,7 +2618,7 @@ static void dlu_defer_forgets_test(struct kunit *test)
 	a = dlu_new(test, "a", NULL);
 	a->drivers = 0;
 	dlu_add(test, a);
-	device_liveupdate_layer.incoming[0].asked = true;
+	dlu_incoming.records[0].asked = true;
 	a->defer = 1;
 	KUNIT_EXPECT_EQ(test, -EAGAIN, device_driver_attach(&dlu_drivers[DLU_ONE],
 							    &a->dev));
@@ -2705,8 +2689,8 @@ static void dlu_finish_test(struct kunit *test)
 	dlu_expect(test, " quarantine:b finish:a blob:a blob:b probe:b");
 	dlu_expect_released(test, " block0 table");
 	KUNIT_EXPECT_TRUE(test, dlu_driven_by(b, DLU_PLAIN));
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.awaiting);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 1);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
 	/* Nothing is done twice. */
 	dlu_go_down();
 	dlu_do_finish();
@@ -2720,10 +2704,10 @@ static void dlu_finish_test(struct kunit *test)
 	c = dlu_make(test, "c", NULL);
 	dlu_expect(test, " quarantine:c blob:c probe:c");
 	dlu_expect_retained(test, "");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	KUNIT_EXPECT_PTR_EQ(test, c->dev.liveupdate->incoming, NULL);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_claimed, 0);
-	KUNIT_EXPECT_NULL(test, device_liveupdate_layer.incoming);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_claimed, 0);
+	KUNIT_EXPECT_NULL(test, dlu_incoming.records);
 	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), 0);
 	dlu_do_cancel();
 	dlu_del(c);
@@ -2766,7 +2750,7 @@ static void dlu_running_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":a"), 0);
 	dlu_expect(test, " blob:a");
 	dlu_expect_retained(test, "");
-	KUNIT_EXPECT_NULL(test, device_liveupdate_layer.incoming);
+	KUNIT_EXPECT_NULL(test, dlu_incoming.records);
 }
 
 /* FINISH tries again. */
@@ -2806,7 +2790,7 @@ static void dlu_forget_absent_test(struct kunit *test)
 	dlu_expect_retained(test, "devices");
 	KUNIT_EXPECT_EQ(test, dlu_forget(""), -EBUSY);
 	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":c"), -EBUSY);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 1);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 1);
 	dlu_do_finish();
 	dlu_clear_log();
 	dlu_expect_retained(test, "devices:" DLU_BUS ":c");
@@ -2818,8 +2802,8 @@ static void dlu_forget_absent_test(struct kunit *test)
 	dlu_expect_retained(test, "");
 	KUNIT_EXPECT_EQ(test, dlu_forget(DLU_BUS ":c"), -ENOENT);
 	KUNIT_EXPECT_EQ(test, dlu_forget(""), -ENOENT);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
-	KUNIT_EXPECT_NULL(test, device_liveupdate_layer.incoming);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
+	KUNIT_EXPECT_NULL(test, dlu_incoming.records);
 	dlu_make(test, "c", NULL);
 	dlu_expect(test, " probe:c");
 	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), 0);
@@ -2874,7 +2858,7 @@ static void dlu_finish_path_absent_test(struct kunit *test)
 	dlu_do_finish();
 	dlu_expect(test, "");
 	/* Only those that may still run are waited for. */
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 2);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 2);
 	dlu_expect_retained(test, "devices:" DLU_BUS ":a devices:" DLU_BUS ":b");
 	dlu_make_bridge(test, "bridge", NULL);
 	dlu_expect(test, " probe:bridge");
@@ -2889,11 +2873,11 @@ static void dlu_comes_back_test(struct kunit *test)
 	a = dlu_new(test, "a", NULL);
 	a->drivers = 0;
 	dlu_add(test, a);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	dlu_expect_retained(test, "");
 	dlu_del(a);
 	dlu_expect(test, " quarantine:a");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	KUNIT_EXPECT_EQ(test, kref_read(&a->dev.kobj.kref), 1);
 	dlu_expect_fate(test, 0, RELEASED);
 	dlu_expect_retained(test, "");
@@ -3001,7 +2985,7 @@ static void dlu_remove_hook(struct dlu_device *dlu_dev)
 
 static void dlu_expect_broken(struct kunit *test)
 {
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_layer.broken);
+	KUNIT_EXPECT_TRUE(test, dlu_outgoing.broken);
 	dlu_expect_failed(test, "prepare", "b", -ENODEV,
 			  "it was removed or unbound while prepared");
 	KUNIT_EXPECT_EQ(test, dlu_do_freeze(), -ENODEV);
@@ -3045,7 +3029,7 @@ static void dlu_remove_prepared_test(struct kunit *test)
 
 static void dlu_remove_frozen_test(struct kunit *test)
 {
-	struct kho_table *table = &device_liveupdate_layer.table;
+	struct kho_table *table = &dlu_outgoing.table;
 	const struct device_liveupdate_ser *ser;
 	struct dlu_chain chain = dlu_make_chain(test);
 	u64 checksum;
@@ -3270,14 +3254,14 @@ static void dlu_abandon_test(struct kunit *test)
 	kunit_activate_static_stub(test, device_liveupdate_may_free,
 				   dlu_may_not_free);
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_abandon(&dlu_subsystem, &dlu->handed));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_layer.awaiting);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 3);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
 	dlu_expect_retained(test, "devices");
 	chain = dlu_make_chain(test);
 	dlu_expect(test, " probe:bridge quarantine:a probe:a quarantine:b probe:b");
 	dlu_expect_retained(test, "");
 	KUNIT_EXPECT_TRUE(test, dlu_driven_by(chain.a, DLU_ONE));
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
 	dlu_go_down();
 	dlu_expect(test, "");
@@ -3299,7 +3283,7 @@ static void dlu_abandon_damaged_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EBADMSG,
 			device_liveupdate_abandon(&dlu_subsystem, &dlu->handed));
 	dlu_expect_retained(test, "");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_layer.nr_incoming, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
 	dlu_make_chain(test);
 	dlu_expect(test, " probe:bridge probe:a probe:b");
 }
@@ -3499,7 +3483,6 @@ static unsigned int dlu_nr_calls(const char *call)
 
 static void dlu_fault_request_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_fault fault = {};
 	unsigned int failed = 0;
 	struct dlu_counts counts;
@@ -3510,7 +3493,7 @@ static void dlu_fault_request_test(struct kunit *test)
 	a = dlu_make(test, "a", NULL);
 	counts = dlu_counts(a);
 	while (liveupdate_fault_next(test, &fault)) {
-		layer->failed_step = NULL;
+		dlu_last_failure.step = NULL;
 
 		liveupdate_fault_begin(&fault);
 		err = device_liveupdate_request(&a->dev, true);
@@ -3534,7 +3517,6 @@ static void dlu_fault_request_test(struct kunit *test)
 static void dlu_fault_prepare(struct kunit *test, const struct dlu_chain *chain,
 			      unsigned long *seen)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct dlu_device *const all[] = { chain->bridge, chain->a, chain->b };
 	struct liveupdate_fault fault = {};
 	struct dlu_counts counts[ARRAY_SIZE(all)];
@@ -3543,7 +3525,7 @@ static void dlu_fault_prepare(struct kunit *test, const struct dlu_chain *chain,
 	for (int i = 0; i < ARRAY_SIZE(all); i++)
 		counts[i] = dlu_counts(all[i]);
 	while (liveupdate_fault_next(test, &fault)) {
-		layer->failed_step = NULL;
+		dlu_last_failure.step = NULL;
 		dlu_clear_log();
 
 		liveupdate_fault_begin(&fault);
@@ -3554,13 +3536,13 @@ static void dlu_fault_prepare(struct kunit *test, const struct dlu_chain *chain,
 			KUNIT_EXPECT_TRUE(test, fault.hit);
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
 			/* Of the table no device can be blamed. */
-			for (int i = 0; layer->failed_step && i < ARRAY_SIZE(all); i++)
-				if (!strcmp(layer->failed_id, all[i]->id))
+			for (int i = 0; dlu_last_failure.step && i < ARRAY_SIZE(all); i++)
+				if (!strcmp(dlu_last_failure.id, all[i]->id))
 					*seen |= BIT(i);
-			if (layer->failed_step)
-				KUNIT_EXPECT_EQ(test, layer->failed_errno, -ENOMEM);
+			if (dlu_last_failure.step)
+				KUNIT_EXPECT_EQ(test, dlu_last_failure.errno, -ENOMEM);
 		} else {
-			KUNIT_EXPECT_NULL(test, layer->failed_step);
+			KUNIT_EXPECT_NULL(test, dlu_last_failure.step);
 			KUNIT_EXPECT_EQ(test, dlu_nr_calls(" bus-prepare:"), 2);
 			dlu_do_cancel();
 		}
@@ -3633,7 +3615,6 @@ static unsigned int dlu_nr_freed(void)
 
 static void dlu_fault_restore_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_fault fault = {};
 	unsigned int failed = 0;
 	int err;
@@ -3648,20 +3629,20 @@ static void dlu_fault_restore_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, dlu_nr_freed(), 0);
 		if (err) {
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
-			KUNIT_EXPECT_FALSE(test, layer->awaiting);
-			KUNIT_EXPECT_NULL(test, layer->incoming);
-			KUNIT_EXPECT_NULL(test, layer->buckets);
-			KUNIT_EXPECT_NULL(test, layer->harmless);
-			KUNIT_EXPECT_EQ(test, layer->nr_incoming, 0);
-			KUNIT_EXPECT_EQ(test, layer->nr_harmless, 0);
-			KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
-			KUNIT_EXPECT_EQ(test, layer->nr_lost, 0);
+			KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+			KUNIT_EXPECT_NULL(test, dlu_incoming.records);
+			KUNIT_EXPECT_NULL(test, dlu_incoming.buckets);
+			KUNIT_EXPECT_NULL(test, dlu_incoming.harmless);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_harmless, 0);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
 			failed++;
 			KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
 		}
-		KUNIT_EXPECT_EQ(test, layer->nr_incoming, 3);
-		KUNIT_EXPECT_EQ(test, layer->nr_absent, 3);
-		KUNIT_EXPECT_TRUE(test, layer->awaiting);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 3);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
+		KUNIT_EXPECT_TRUE(test, dlu_incoming.awaiting);
 		dlu_unboot();
 	}
 	/* Head and block of the table, records, buckets, and a bit for each record. */
@@ -3671,15 +3652,13 @@ static void dlu_fault_restore_test(struct kunit *test)
 /* Expects that everything that was handed over is freed, and nobody waits for it. */
 static void dlu_expect_disposed(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	KUNIT_EXPECT_EQ(test, dlu_nr_freed(), list_count_nodes(&dlu->memory));
 	KUNIT_EXPECT_EQ(test, dlu->rogue, 0);
-	KUNIT_EXPECT_NULL(test, layer->incoming);
-	KUNIT_EXPECT_NULL(test, layer->buckets);
-	KUNIT_EXPECT_EQ(test, layer->nr_incoming, 0);
-	KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
-	KUNIT_EXPECT_EQ(test, layer->nr_claimed, 0);
+	KUNIT_EXPECT_NULL(test, dlu_incoming.records);
+	KUNIT_EXPECT_NULL(test, dlu_incoming.buckets);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_claimed, 0);
 }
 
 /*
@@ -3690,7 +3669,6 @@ static void dlu_expect_disposed(struct kunit *test)
 static void dlu_fault_appear_test(struct kunit *test)
 {
 	unsigned int absent = 0, reclaimed = 0, quarantined = 0;
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_fault fault = {};
 	struct dlu_device *a;
 	int err;
@@ -3707,15 +3685,15 @@ static void dlu_fault_appear_test(struct kunit *test)
 		if (err) {
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
 			dlu_expect(test, "");
-			KUNIT_EXPECT_EQ(test, layer->nr_absent, 1);
-			KUNIT_EXPECT_EQ(test, layer->nr_claimed, 0);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 1);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_claimed, 0);
 			KUNIT_EXPECT_EQ(test, dlu_nr_freed(), 0);
 			absent++;
 			dlu_add(test, a);
 		}
 		a->gone = false;
 
-		KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 		if (!a->dev.liveupdate) {
 			/* Nothing could be noted of it. */
 			KUNIT_EXPECT_EQ(test, dlu_nr_calls(" quarantine:a blob:a"), 1);
@@ -3746,7 +3724,6 @@ static void dlu_fault_appear_test(struct kunit *test)
 /* No memory to note anything of a device that appears: it is harmless at once. */
 static void dlu_fault_note_test(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_fault fault = {};
 	struct dlu_device *a;
 	int err;
@@ -3764,7 +3741,7 @@ static void dlu_fault_note_test(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, a->dev.liveupdate);
 	KUNIT_EXPECT_EQ(test, dlu_nr_calls(" quarantine:a blob:a"), 1);
 	KUNIT_EXPECT_EQ(test, dlu_nr_calls(" adopt:a"), 0);
-	KUNIT_EXPECT_EQ(test, layer->nr_absent, 0);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 
 	dlu_do_finish();
 	dlu_expect_disposed(test);

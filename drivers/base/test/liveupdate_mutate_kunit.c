@@ -256,12 +256,11 @@ static bool dlm_sane(const struct device_liveupdate_incoming *incoming,
 
 static void dlm_judge(bool sealed)
 {
-	const struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	unsigned int known = 0;
 
-	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
 		const struct device_liveupdate_incoming *incoming =
-			&layer->incoming[i];
+			&dlu_incoming.records[i];
 
 		if (hlist_unhashed(&incoming->hash))
 			continue;
@@ -269,8 +268,8 @@ static void dlm_judge(bool sealed)
 		luo_mutate_wrong(dlm, !dlm_sane(incoming, i, sealed),
 				 "a record that cannot be");
 	}
-	luo_mutate_wrong(dlm, known != layer->nr_absent ||
-			 known + layer->nr_lost != layer->nr_incoming,
+	luo_mutate_wrong(dlm, known != dlu_incoming.nr_absent ||
+			 known + dlu_incoming.nr_lost != dlu_incoming.nr_records,
 			 "records are not counted");
 }
 
@@ -295,19 +294,16 @@ static void dlm_appear(struct kunit *test)
 
 static void dlm_expect_nothing(void)
 {
-	const struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
-	luo_mutate_wrong(dlm, layer->incoming || layer->buckets ||
-			 layer->nr_incoming || layer->nr_lost ||
-			 layer->nr_absent || layer->absent ||
-			 layer->nr_claimed || layer->awaiting ||
-			 layer->finishing, "records are left");
+	luo_mutate_wrong(dlm, dlu_incoming.records || dlu_incoming.buckets ||
+			 dlu_incoming.nr_records || dlu_incoming.nr_lost ||
+			 dlu_incoming.nr_absent || dlu_incoming.absent ||
+			 dlu_incoming.nr_claimed || dlu_incoming.awaiting ||
+			 dlu_incoming.finishing, "records are left");
 }
 
 /* The next kernel boots with the image and finishes. */
 static void dlm_boot(struct kunit *test, bool sealed)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct liveupdate_data data = {
 		.value = luo_mutate_phys(dlm, DLM_TABLE),
 		.size = dlm->areas[DLM_TABLE].used,
@@ -325,13 +321,13 @@ static void dlm_boot(struct kunit *test, bool sealed)
 		return;
 	}
 	dlm_judge(sealed);
-	empty = !layer->nr_incoming;
-	layer->awaiting = true;
+	empty = !dlu_incoming.nr_records;
+	dlu_incoming.awaiting = true;
 	if (dlm->image % DLM_SELDOM)
 		device_liveupdate_finish(&dlm_subsystem, &data);
 	else
 		dlm_appear(test);
-	luo_mutate_wrong(dlm, layer->nr_claimed, "a device still has a record");
+	luo_mutate_wrong(dlm, dlu_incoming.nr_claimed, "a device still has a record");
 	err = device_liveupdate_forget_retained(&dlm_subsystem, "");
 	luo_mutate_wrong(dlm, err && err != -ENOENT, "an operator cannot go on");
 	if (!empty)
@@ -387,7 +383,7 @@ static int dlm_init(struct kunit *test)
 	if (!kho_is_enabled() || !device_liveupdate_may_free())
 		kunit_skip(test, "live update is off, boot with kho=on liveupdate=on");
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
-	    device_liveupdate_layer.nr_incoming)
+	    dlu_incoming.nr_records)
 		kunit_skip(test, "a live update is under way");
 
 	dlm = kunit_kzalloc(test, sizeof(*dlm), GFP_KERNEL);
@@ -400,13 +396,11 @@ static int dlm_init(struct kunit *test)
 
 static void dlm_exit(struct kunit *test)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	if (!test->priv)
 		return;
 
 	device_liveupdate_flush();
-	layer->awaiting = false;
+	dlu_incoming.awaiting = false;
 	device_liveupdate_forget();
 	device_liveupdate_forget_retained(&dlm_subsystem, "records");
 	if (dlm->test)

@@ -65,7 +65,7 @@ struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
  * @bus: name of the bus, terminated
  * @id: identity, terminated
  *
- * Context: &device_liveupdate_layer.lock held, or before others know the records.
+ * Context: dlu_lock held, or before others know the records.
  * Return: the record, or NULL.
  */
 struct device_liveupdate_incoming *
@@ -80,24 +80,6 @@ device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *i
 	}
 
 	return NULL;
-}
-
-/**
- * device_liveupdate_string_valid() - check a string that is to be handed over
- * @string: the string, terminated
- *
- * Context: any.
- * Return: true if @string is not empty, and printable without white space.
- */
-bool device_liveupdate_string_valid(const char *string)
-{
-	const char *end = string;
-
-	/* One comparison a character, as there are thousands of strings. */
-	while ((u8)(*end - '!') <= '~' - '!')
-		end++;
-
-	return end > string && !*end;
 }
 
 /* The same of one that was handed over, and need not be terminated. */
@@ -116,15 +98,14 @@ static bool device_liveupdate_field_valid(const char *field, size_t size)
  */
 int device_liveupdate_alloc_table(struct liveupdate_data *data)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	int err;
 
-	err = kho_table_alloc(&layer->table, &device_liveupdate_format,
-			      layer->nr_set);
+	err = kho_table_alloc(&dlu_outgoing.table, &device_liveupdate_format,
+			      dlu_outgoing.nr_set);
 	if (err)
 		return err;
-	data->value = kho_table_phys(&layer->table);
-	data->size = layer->table.head_size;
+	data->value = kho_table_phys(&dlu_outgoing.table);
+	data->size = dlu_outgoing.table.head_size;
 
 	return 0;
 }
@@ -137,13 +118,13 @@ int device_liveupdate_alloc_table(struct liveupdate_data *data)
  */
 void device_liveupdate_free_table(struct liveupdate_data *data)
 {
-	kho_table_free(&device_liveupdate_layer.table);
+	kho_table_free(&dlu_outgoing.table);
 	*data = (struct liveupdate_data){};
 }
 
 static void device_liveupdate_write(struct device_liveupdate *liveupdate)
 {
-	struct kho_table *table = &device_liveupdate_layer.table;
+	struct kho_table *table = &dlu_outgoing.table;
 	struct device_liveupdate_ser *ser = kho_table_add(table);
 
 	guard(mutex)(&liveupdate->lock);
@@ -180,14 +161,13 @@ static void device_liveupdate_write(struct device_liveupdate *liveupdate)
  */
 void device_liveupdate_write_table(void)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
 	struct device_liveupdate *liveupdate;
 
-	list_for_each_entry(liveupdate, &layer->set, member)
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member)
 		device_liveupdate_write(liveupdate);
 
-	guard(mutex)(&layer->lock);
-	kho_table_seal(&layer->table);
+	guard(mutex)(&dlu_lock);
+	kho_table_seal(&dlu_outgoing.table);
 }
 
 /**
@@ -198,16 +178,14 @@ void device_liveupdate_write_table(void)
  */
 void device_liveupdate_write_lost(struct device_liveupdate *liveupdate)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	lockdep_assert_held(&liveupdate->lock);
 
 	if (!liveupdate->ser)
 		return;
 
-	guard(mutex)(&layer->lock);
+	guard(mutex)(&dlu_lock);
 	liveupdate->ser->flags |= DEVICE_LIVEUPDATE_SER_LOST;
-	kho_table_reseal(&layer->table, liveupdate->index);
+	kho_table_reseal(&dlu_outgoing.table, liveupdate->index);
 }
 
 /* Fields that no checksum can vouch for: those of a kernel with a bug. */
@@ -243,7 +221,7 @@ static bool device_liveupdate_is_first(struct hlist_head *bucket,
 		return false;
 	if (twin->corrupted) {
 		hlist_del_init(&twin->hash);
-		device_liveupdate_layer.nr_absent--;
+		dlu_incoming.nr_absent--;
 		return true;
 	}
 	twin->damaged = true;
@@ -256,8 +234,7 @@ static bool device_liveupdate_is_first(struct hlist_head *bucket,
 static void device_liveupdate_read(const struct device_liveupdate_ser *from,
 				   unsigned int position, bool corrupted)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct device_liveupdate_incoming *incoming = &layer->incoming[position];
+	struct device_liveupdate_incoming *incoming = &dlu_incoming.records[position];
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 	struct hlist_head *bucket;
 
@@ -270,31 +247,59 @@ static void device_liveupdate_read(const struct device_liveupdate_ser *from,
 	incoming->damaged = corrupted ||
 			    ser->flags & DEVICE_LIVEUPDATE_SER_LOST ||
 			    !device_liveupdate_fields_valid(ser, position);
-	bucket = device_liveupdate_bucket(layer->buckets, layer->bucket_bits,
+	bucket = device_liveupdate_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
 					  ser->id);
 	if (!device_liveupdate_is_first(bucket, incoming))
 		return;
 	hlist_add_head(&incoming->hash, bucket);
-	layer->nr_absent++;
+	dlu_incoming.nr_absent++;
 	if (!incoming->damaged) {
 		incoming->data.value = ser->value;
 		incoming->data.size = ser->size;
 	}
 }
 
+/**
+ * device_liveupdate_forget_harmless() - nobody asks any more who is harmless
+ *
+ * Context: May sleep. Not in FINISH.
+ */
+void device_liveupdate_forget_harmless(void)
+{
+	bitmap_free(dlu_incoming.harmless);
+	dlu_incoming.harmless = NULL;
+	dlu_incoming.nr_harmless = 0;
+}
+
+/**
+ * dlu_free_records() - free the copies of records, of which nothing is retained
+ *
+ * Context: May sleep. dlu_lock held, or before others know the records.
+ */
+void dlu_free_records(void)
+{
+	kvfree(dlu_incoming.records);
+	kvfree(dlu_incoming.buckets);
+	dlu_incoming.records = NULL;
+	dlu_incoming.buckets = NULL;
+	dlu_incoming.nr_records = 0;
+	dlu_incoming.nr_lost = 0;
+	dlu_incoming.nr_running = 0;
+	WRITE_ONCE(dlu_incoming.nr_absent, 0);
+}
+
 static int device_liveupdate_alloc_records(unsigned int count)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-
 	/* At least one bit, as hash_32() cannot do with none. */
-	layer->bucket_bits = order_base_2(max(count, 2U));
-	layer->buckets = kvzalloc_objs(*layer->buckets, 1U << layer->bucket_bits);
-	layer->incoming = kvmalloc_objs(*layer->incoming, count);
-	layer->harmless = bitmap_zalloc(count, GFP_KERNEL);
-	if (!layer->buckets || !layer->incoming || !layer->harmless)
+	dlu_incoming.bucket_bits = order_base_2(max(count, 2U));
+	dlu_incoming.buckets = kvzalloc_objs(*dlu_incoming.buckets,
+					     1U << dlu_incoming.bucket_bits);
+	dlu_incoming.records = kvmalloc_objs(*dlu_incoming.records, count);
+	dlu_incoming.harmless = bitmap_zalloc(count, GFP_KERNEL);
+	if (!dlu_incoming.buckets || !dlu_incoming.records || !dlu_incoming.harmless)
 		return -ENOMEM;
-	layer->nr_incoming = count;
-	layer->nr_harmless = count;
+	dlu_incoming.nr_records = count;
+	dlu_incoming.nr_harmless = count;
 
 	return 0;
 }
@@ -303,8 +308,8 @@ static int device_liveupdate_alloc_records(unsigned int count)
  * device_liveupdate_read_table() - validate and copy what the previous kernel left
  * @data: data of the participant: a blob that was handed over
  *
- * On success the records are in &device_liveupdate_layer.incoming and the fields
- * behind it, and &device_liveupdate_layer.handed is open. On failure nothing has
+ * On success the records are in &dlu_incoming.records and the fields
+ * behind it, and &dlu_incoming.handed is open. On failure nothing has
  * changed.
  *
  * Context: May sleep. Nobody else uses those fields yet.
@@ -312,8 +317,7 @@ static int device_liveupdate_alloc_records(unsigned int count)
  */
 int device_liveupdate_read_table(const struct liveupdate_data *data)
 {
-	struct device_liveupdate_layer *layer = &device_liveupdate_layer;
-	struct kho_table_incoming *table = &layer->handed;
+	struct kho_table_incoming *table = &dlu_incoming.handed;
 	const struct device_liveupdate_ser *ser;
 	u32 position, done = 0;
 	bool corrupted;
@@ -329,19 +333,21 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 	device_liveupdate_forget_harmless();
 	err = device_liveupdate_alloc_records(kho_table_nr_records(table));
 	if (err) {
-		device_liveupdate_forget();
+		device_liveupdate_forget_harmless();
+		kho_table_close(table);
+		dlu_free_records();
 		return err;
 	}
 
 	while ((ser = kho_table_next(table, &position, &corrupted))) {
 		/* Those between are missing or invalid. */
 		while (done < position)
-			memset(&layer->incoming[done++], 0, sizeof(*layer->incoming));
+			memset(&dlu_incoming.records[done++], 0, sizeof(*dlu_incoming.records));
 		device_liveupdate_read(ser, done++, corrupted);
 	}
-	memset(layer->incoming + done, 0,
-	       (layer->nr_incoming - done) * sizeof(*layer->incoming));
-	layer->nr_lost = layer->nr_incoming - layer->nr_absent;
+	memset(dlu_incoming.records + done, 0,
+	       (dlu_incoming.nr_records - done) * sizeof(*dlu_incoming.records));
+	dlu_incoming.nr_lost = dlu_incoming.nr_records - dlu_incoming.nr_absent;
 
 	return 0;
 }
@@ -356,6 +362,6 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_read_table);
  */
 void device_liveupdate_release_table(void)
 {
-	kho_table_release(&device_liveupdate_layer.handed);
+	kho_table_release(&dlu_incoming.handed);
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_release_table);

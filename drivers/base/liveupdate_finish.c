@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: The end of an update, as far as devices go
+ *
+ * RESTORE and ABANDON take up the records of the previous kernel, FINISH is done with
+ * them, and the operator gives up what is retained. What happens to a device between
+ * these is in liveupdate_incoming.c.
+ *
+ * Contexts
+ *   RESTORE and ABANDON run at early_initcall, FINISH under the lock of the state
+ *   machine. The probes after FINISH run from a work item, because FINISH is part of
+ *   write(2).
+ */
+
+#define pr_fmt(fmt) "liveupdate: devices: " fmt
+
+#include <kunit/visibility.h>
+#include <linux/cleanup.h>
+#include <linux/liveupdate.h>
+#include <linux/liveupdate/retained.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/workqueue.h>
+
+#include "base.h"
+
+/* What is retained for records that did not arrive; no device is called that. */
+#define DEVICE_LIVEUPDATE_LOST_RECORDS	"records"
+
+/* Devices to be probed after FINISH. */
+static LIST_HEAD(device_liveupdate_attach_list);
+static DEFINE_SPINLOCK(device_liveupdate_attach_lock);
+
+/* The steps of the participant. */
+
+static void device_liveupdate_retain_lost(void)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	if (!dlu_incoming.nr_lost || dlu_incoming.lost)
+		return;
+
+	pr_err("%u records did not arrive, what they lead to is retained\n",
+	       dlu_incoming.nr_lost);
+	dlu_incoming.lost = liveupdate_retain(&device_liveupdate_subsystem,
+					      DEVICE_LIVEUPDATE_LOST_RECORDS, 0,
+					      "records of devices did not arrive");
+}
+
+/**
+ * device_liveupdate_forget_retained() - the operator gives up what is retained
+ * @subsystem: the participant
+ * @name: BUS:ID of a device that has not appeared or could not be stopped; empty for
+ *	all of them
+ *
+ * For an operator who knows that such a device is gone: if it still runs, it does so in
+ * memory that is used for something else from here on.
+ *
+ * Context: May sleep. Takes dlu_lock.
+ * Return: 0; -EBUSY until FINISH is over; -ENOENT if there is nothing of that name.
+ */
+int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
+				      const char *name)
+{
+	char other[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
+	unsigned int found = 0;
+
+	guard(mutex)(&dlu_lock);
+
+	if (!strcmp(name, DEVICE_LIVEUPDATE_LOST_RECORDS)) {
+		if (!dlu_incoming.lost)
+			return -ENOENT;
+		liveupdate_release(dlu_incoming.lost);
+		dlu_incoming.lost = NULL;
+		return 0;
+	}
+	if (dlu_incoming.awaiting || dlu_incoming.finishing)
+		return -EBUSY;
+
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
+		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+		bool absent = device_liveupdate_is_absent(incoming);
+
+		if (!absent && !incoming->running)
+			continue;
+		device_liveupdate_print_name(incoming, other, sizeof(other));
+		if (*name && strcmp(name, other))
+			continue;
+		if (absent) {
+			incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+			WRITE_ONCE(dlu_incoming.nr_absent, dlu_incoming.nr_absent - 1);
+			device_liveupdate_release_record(incoming);
+		}
+		device_liveupdate_set_running(incoming, false);
+		if (device_liveupdate_may_free())
+			device_liveupdate_dispose(incoming);
+		found++;
+	}
+	device_liveupdate_retain_absent();
+	device_liveupdate_put_records();
+
+	return found ? 0 : -ENOENT;
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_retained);
+
+/**
+ * device_liveupdate_restore() - RESTORE of the participant
+ * @subsystem: the participant
+ * @data: its data
+ *
+ * Context: May sleep. At early_initcall.
+ * Return: 0, or the error of device_liveupdate_read_table().
+ */
+int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data)
+{
+	int err;
+
+	/* No device was requested. */
+	if (!data->size)
+		return 0;
+
+	err = device_liveupdate_read_table(data);
+	if (err)
+		return err;
+	pr_info("%u were handed over\n", dlu_incoming.nr_records);
+
+	guard(mutex)(&dlu_lock);
+
+	dlu_incoming.awaiting = true;
+	device_liveupdate_retain_absent();
+	device_liveupdate_retain_lost();
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_restore);
+
+/**
+ * device_liveupdate_abandon() - live update is off, but devices were handed over
+ * @subsystem: the participant
+ * @data: its data
+ *
+ * Context: May sleep. At early_initcall.
+ * Return: 0, or the error of device_liveupdate_read_table().
+ */
+int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+			      const struct liveupdate_data *data)
+{
+	int err;
+
+	if (!data->size)
+		return 0;
+
+	err = device_liveupdate_read_table(data);
+	device_liveupdate_forget_harmless();
+	kho_table_close(&dlu_incoming.handed);
+	if (err) {
+		pr_alert("live update is off, and it is not known which devices run: %pe\n",
+			 ERR_PTR(err));
+		return err;
+	}
+	pr_warn("live update is off: %u that run are quarantined when they appear\n",
+		dlu_incoming.nr_absent);
+
+	guard(mutex)(&dlu_lock);
+
+	device_liveupdate_retain_absent();
+	device_liveupdate_retain_lost();
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_abandon);
+
+static struct device_liveupdate *device_liveupdate_attach_next(void)
+{
+	struct device_liveupdate *liveupdate;
+
+	guard(spinlock)(&device_liveupdate_attach_lock);
+	liveupdate = list_first_entry_or_null(&device_liveupdate_attach_list,
+					      struct device_liveupdate, attach);
+	if (liveupdate)
+		list_del_init(&liveupdate->attach);
+
+	return liveupdate;
+}
+
+static void device_liveupdate_attach_work(struct work_struct *work)
+{
+	struct device_liveupdate *liveupdate;
+
+	while ((liveupdate = device_liveupdate_attach_next())) {
+		struct device *dev = liveupdate->dev;
+		bool lock_parent = dev->parent && dev->type &&
+				   dev->type->need_parent_lock;
+
+		if (lock_parent)
+			device_lock(dev->parent);
+		device_initial_probe(dev);
+		if (lock_parent)
+			device_unlock(dev->parent);
+		put_device(dev);
+	}
+}
+
+static DECLARE_WORK(device_liveupdate_work, device_liveupdate_attach_work);
+
+static void device_liveupdate_attach_later(struct device_liveupdate *liveupdate)
+{
+	guard(spinlock)(&device_liveupdate_attach_lock);
+	if (list_empty(&liveupdate->attach)) {
+		get_device(liveupdate->dev);
+		list_add_tail(&liveupdate->attach, &device_liveupdate_attach_list);
+	}
+}
+
+/**
+ * device_liveupdate_flush() - wait until devices were probed after FINISH
+ *
+ * Context: May sleep.
+ */
+void device_liveupdate_flush(void)
+{
+	flush_work(&device_liveupdate_work);
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_flush);
+
+static struct device *
+device_liveupdate_get_device(struct device_liveupdate_incoming *incoming)
+{
+	guard(mutex)(&dlu_lock);
+
+	return get_device(incoming->dev);
+}
+
+/* The record has served, unless its device may still appear. */
+static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
+{
+	struct device *dev __free(put_device) =
+		device_liveupdate_get_device(incoming);
+
+	/* It is not known whose this is. */
+	if (hlist_unhashed(&incoming->hash))
+		return;
+
+	if (dev) {
+		guard(device)(dev);
+		/* Unless it was removed meanwhile. */
+		if (dev->liveupdate && dev->liveupdate->incoming == incoming) {
+			if (device_liveupdate_ser_path(incoming))
+				device_liveupdate_tell_bus(dev, false);
+			device_liveupdate_dispose(incoming);
+			device_liveupdate_detach(dev, incoming);
+			return;
+		}
+	}
+
+	guard(mutex)(&dlu_lock);
+	if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT) {
+		device_liveupdate_dispose(incoming);
+	} else if (device_liveupdate_ser_path(incoming)) {
+		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+		WRITE_ONCE(dlu_incoming.nr_absent, dlu_incoming.nr_absent - 1);
+		device_liveupdate_retain_absent();
+	}
+}
+
+/*
+ * Does the device not run on what was handed over any more? If the record is corrupted,
+ * it may have been another device that was stopped.
+ */
+static bool
+device_liveupdate_stopped(const struct device_liveupdate_incoming *incoming)
+{
+	guard(mutex)(&dlu_lock);
+
+	return !hlist_unhashed(&incoming->hash) && !incoming->corrupted &&
+	       !incoming->running &&
+	       (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
+		incoming->fate == DEVICE_LIVEUPDATE_RELEASED);
+}
+
+/* Returns true if the device has no driver and may get one. */
+static bool device_liveupdate_finish_one(struct device *dev,
+					 struct device_liveupdate_incoming *incoming)
+{
+	const struct dev_liveupdate_ops *ops;
+
+	guard(device)(dev);
+
+	/* Removed meanwhile. */
+	if (!dev->liveupdate || dev->liveupdate->incoming != incoming)
+		return false;
+
+	switch (incoming->fate) {
+	case DEVICE_LIVEUPDATE_RECLAIMED:
+		ops = dev->driver ? dev->driver->liveupdate : NULL;
+		if (!device_liveupdate_ser_path(incoming) && ops && ops->finish)
+			ops->finish(dev, &incoming->data);
+		break;
+	case DEVICE_LIVEUPDATE_INHERITED:
+		if (!device_liveupdate_ser_path(incoming))
+			device_liveupdate_quarantine(dev, incoming,
+						     "nobody took it over");
+		break;
+	case DEVICE_LIVEUPDATE_QUARANTINED:
+		if (incoming->running)
+			device_liveupdate_stop(dev, incoming);
+		break;
+	default:
+		break;
+	}
+	if (dev->driver)
+		return false;
+
+	device_liveupdate_remove_group(dev);
+
+	return incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED && !dev->p->dead;
+}
+
+/**
+ * device_liveupdate_finish() - FINISH of the participant
+ * @subsystem: the participant
+ * @data: its data
+ *
+ * Context: May sleep. Lock of the state machine held.
+ */
+void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
+			      struct liveupdate_data *data)
+{
+	struct liveupdate_parts *parts = &dlu_incoming.parts;
+
+	/* From here on those that appear are made harmless at once. */
+	scoped_guard(mutex, &dlu_lock) {
+		dlu_incoming.awaiting = false;
+		dlu_incoming.finishing = true;
+	}
+
+	memset(parts, 0, sizeof(*parts));
+	for (unsigned int i = dlu_incoming.nr_records; i--; ) {
+		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+		struct device *dev __free(put_device) =
+			device_liveupdate_get_device(incoming);
+
+		if (!dev)
+			continue;
+		liveupdate_part_begin(parts, dev_name(dev));
+		if (device_liveupdate_finish_one(dev, incoming))
+			device_liveupdate_attach_later(dev->liveupdate);
+		liveupdate_part_end(parts, 0);
+	}
+	liveupdate_parts_record(subsystem, parts);
+
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
+		if (device_liveupdate_stopped(&dlu_incoming.records[i]))
+			__set_bit(i, dlu_incoming.harmless);
+		device_liveupdate_drop(&dlu_incoming.records[i]);
+	}
+	device_liveupdate_release_table();
+	if (dlu_incoming.nr_absent)
+		pr_warn("%u did not appear, what was saved for them is retained\n",
+			dlu_incoming.nr_absent);
+
+	scoped_guard(mutex, &dlu_lock) {
+		dlu_incoming.finishing = false;
+		device_liveupdate_retain_each();
+		device_liveupdate_put_records();
+	}
+
+	schedule_work(&device_liveupdate_work);
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_finish);

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Records of devices that were handed over
+ *
+ * What becomes of a record of the previous kernel, whose device it belongs to, and
+ * what is retained on its account. The lifecycle is in liveupdate_incoming.c.
+ *
+ * A record lives as long as its device may lead to it or may still appear, and as
+ * long as FINISH is to come or under way.
+ *
+ * Locks: dlu_lock protects the records and their counters. What a device leads to is
+ * protected by its device_lock, too.
+ */
+
+#define pr_fmt(fmt) "liveupdate: devices: " fmt
+
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
+#include <linux/cleanup.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/liveupdate.h>
+#include <linux/liveupdate/retained.h>
+#include <linux/pm_runtime.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "base.h"
+
+void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
+				enum device_liveupdate_fate fate)
+{
+	guard(mutex)(&dlu_lock);
+	incoming->fate = fate;
+}
+
+/* Who operators know it by. */
+void
+device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
+			     char *name, size_t size)
+{
+	snprintf(name, size, "%s:%s", incoming->ser.bus, incoming->ser.id);
+}
+
+void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	if (bus->settled)
+		bus->settled(dev, reclaimed);
+}
+
+/* With live update switched off, nothing is freed before the next boot. */
+bool device_liveupdate_may_free(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_free);
+
+	return liveupdate_enabled();
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
+
+/* Has the device of a live record not appeared? dlu_lock held. */
+bool
+device_liveupdate_is_absent(const struct device_liveupdate_incoming *incoming)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	return !hlist_unhashed(&incoming->hash) &&
+	       incoming->fate == DEVICE_LIVEUPDATE_ABSENT;
+}
+
+/* Until FINISH is over, devices that have not appeared are retained together. */
+void device_liveupdate_retain_absent(void)
+{
+	bool together = dlu_incoming.awaiting || dlu_incoming.finishing ||
+			!device_liveupdate_may_free();
+
+	lockdep_assert_held(&dlu_lock);
+
+	if (dlu_incoming.nr_absent && together) {
+		if (!dlu_incoming.absent)
+			dlu_incoming.absent = liveupdate_retain(&device_liveupdate_subsystem,
+								"", 0,
+								"devices have not appeared and may run");
+	} else {
+		liveupdate_release(dlu_incoming.absent);
+		dlu_incoming.absent = NULL;
+	}
+}
+
+void device_liveupdate_release_record(struct device_liveupdate_incoming *incoming)
+{
+	liveupdate_release(incoming->retained);
+	incoming->retained = NULL;
+}
+
+static void device_liveupdate_retain_record(struct device_liveupdate_incoming *incoming,
+					    const char *reason)
+{
+	char name[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
+
+	if (incoming->retained)
+		return;
+
+	device_liveupdate_print_name(incoming, name, sizeof(name));
+	incoming->retained = liveupdate_retain(&device_liveupdate_subsystem, name,
+					       incoming->data.size, reason);
+}
+
+/* FINISH is over: each is retained for itself. */
+void device_liveupdate_retain_each(void)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
+		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+
+		if (device_liveupdate_is_absent(incoming))
+			device_liveupdate_retain_record(incoming,
+							"it has not appeared and may run");
+	}
+	device_liveupdate_retain_absent();
+}
+
+/* Could the device be stopped? */
+void device_liveupdate_set_running(struct device_liveupdate_incoming *incoming,
+				   bool running)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	if (incoming->running == running)
+		return;
+
+	incoming->running = running;
+	if (running) {
+		dlu_incoming.nr_running++;
+		device_liveupdate_retain_record(incoming, "it could not be stopped");
+	} else {
+		dlu_incoming.nr_running--;
+		device_liveupdate_release_record(incoming);
+	}
+}
+
+/* Make a device harmless, once more if that failed. */
+void device_liveupdate_stop(struct device *dev,
+			    struct device_liveupdate_incoming *incoming)
+{
+	int err;
+
+	device_lock_assert(dev);
+
+	err = dev->bus->liveupdate->quarantine(dev);
+	if (err)
+		dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
+			ERR_PTR(err));
+
+	guard(mutex)(&dlu_lock);
+	device_liveupdate_set_running(incoming, err);
+}
+
+/* Make a device harmless that nobody takes over. */
+void device_liveupdate_quarantine(struct device *dev,
+				  struct device_liveupdate_incoming *incoming,
+				  const char *reason)
+{
+	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
+	device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+	device_liveupdate_stop(dev, incoming);
+}
+
+static void device_liveupdate_free_records(void)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++)
+		device_liveupdate_release_record(&dlu_incoming.records[i]);
+	dlu_free_records();
+	device_liveupdate_retain_absent();
+}
+
+/* Free the records when nobody can lead to them any more. */
+void device_liveupdate_put_records(void)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	if (!dlu_incoming.awaiting && !dlu_incoming.finishing && !dlu_incoming.nr_absent &&
+	    !dlu_incoming.nr_claimed && !dlu_incoming.nr_running)
+		device_liveupdate_free_records();
+}
+
+/* The record has no device any more, and may be gone on return. */
+void device_liveupdate_detach(struct device *dev,
+			      struct device_liveupdate_incoming *incoming)
+{
+	device_lock_assert(dev);
+
+	scoped_guard(mutex, &dlu_lock) {
+		if (dev->liveupdate)
+			dev->liveupdate->incoming = NULL;
+		incoming->dev = NULL;
+		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+		dlu_incoming.nr_claimed--;
+		device_liveupdate_put_records();
+	}
+	pm_runtime_put(dev);
+	put_device(dev);
+}
+
+/* Free what the driver saved, unless the device may use it. */
+void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
+{
+	if (incoming->running)
+		return;
+	if (incoming->data.size &&
+	    kho_is_restorable(incoming->data.value, incoming->data.size))
+		kho_restore_free(phys_to_virt(incoming->data.value));
+	incoming->data = (struct liveupdate_data){};
+}
+
+/**
+ * device_liveupdate_forget() - drop all records
+ *
+ * Context: May sleep. No device leads to a record.
+ */
+void device_liveupdate_forget(void)
+{
+	device_liveupdate_forget_harmless();
+	kho_table_close(&dlu_incoming.handed);
+
+	guard(mutex)(&dlu_lock);
+	device_liveupdate_free_records();
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget);

@@ -1,0 +1,479 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: The set of devices that this kernel hands over
+ *
+ * Which devices are requested, and the set that PREPARE closes over what they need and
+ * brings into the order of devices_kset. The idea is in liveupdate.c.
+ *
+ * Contexts
+ *   Requests come from sysfs. The set is changed by the step under way only, which
+ *   holds the lock of the state machine and reads the list of members without
+ *   dlu_lock.
+ */
+
+#define pr_fmt(fmt) "liveupdate: devices: " fmt
+
+#include <kunit/visibility.h>
+#include <linux/cleanup.h>
+#include <linux/liveupdate.h>
+#include <linux/log2.h>
+#include <linux/module.h>
+#include <linux/pm_runtime.h>
+#include <linux/rculist.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "base.h"
+
+static bool device_liveupdate_driver_valid(const struct dev_liveupdate_ops *ops)
+{
+	return ops->compatible &&
+	       strlen(ops->compatible) < DEVICE_LIVEUPDATE_DRIVER_LEN &&
+	       device_liveupdate_string_valid(ops->compatible) &&
+	       ops->oldest && ops->oldest <= ops->version;
+}
+
+static int device_liveupdate_ask_bus(struct device *dev, const char *step)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+	const char *reason = "not supported by its bus";
+	int err;
+
+	err = bus->supported ? bus->supported(dev, &reason) : 0;
+
+	return err ? device_liveupdate_fail(dev, step, err, reason) : 0;
+}
+
+/* Can the device be preserved at all? The driver stays bound meanwhile. */
+static int device_liveupdate_check(struct device *dev, const char *step)
+{
+	const struct device_driver *drv = READ_ONCE(dev->driver);
+
+	if (!drv)
+		return device_liveupdate_fail(dev, step, -EOPNOTSUPP,
+					      "no driver is bound");
+	if (!drv->liveupdate)
+		return device_liveupdate_fail(dev, step, -EOPNOTSUPP,
+					      "its driver has no live update");
+	if (!device_liveupdate_driver_valid(drv->liveupdate))
+		return device_liveupdate_fail(dev, step, -EINVAL,
+					      "its driver describes itself badly");
+
+	return device_liveupdate_ask_bus(dev, step);
+}
+
+/* The caller holds another reference to the device. */
+static void __device_liveupdate_withdraw(struct device_liveupdate *liveupdate)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	if (list_empty(&liveupdate->requested))
+		return;
+	list_del_init(&liveupdate->requested);
+	put_device(liveupdate->dev);
+}
+
+/**
+ * device_liveupdate_request() - request that a device is preserved, or do not
+ * @dev: a device with a bus that has live update, whose driver stays bound
+ * @on: request it
+ *
+ * Context: May sleep. Takes dlu_lock.
+ * Return: 0; -EBUSY unless the state is normal; -EOPNOTSUPP if its driver does not
+ * support live update; -EINVAL if driver or bus describe it badly; -ENOMEM; or why
+ * the bus cannot preserve it.
+ */
+int device_liveupdate_request(struct device *dev, bool on)
+{
+	struct device_liveupdate *liveupdate;
+	struct device_liveupdate_id id;
+	int err;
+
+	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL)
+		return -EBUSY;
+
+	if (on) {
+		/* It is only asked about what it is when it is awake. */
+		guard(pm_runtime_active)(dev);
+		err = device_liveupdate_check(dev, "request");
+		if (err)
+			return err;
+		err = device_liveupdate_identify(dev, &id);
+		if (err)
+			return device_liveupdate_fail(dev, "request", err,
+						      "its bus cannot identify it");
+	}
+
+	if (!on && !READ_ONCE(dev->liveupdate))
+		return 0;
+	liveupdate = device_liveupdate_get(dev);
+	if (!liveupdate)
+		return device_liveupdate_fail(dev, "request", -ENOMEM,
+					      "out of memory");
+
+	guard(mutex)(&dlu_lock);
+	if (dlu_outgoing.closed)
+		return -EBUSY;
+	if (on)
+		liveupdate->id = id;
+	if (!on) {
+		__device_liveupdate_withdraw(liveupdate);
+	} else if (list_empty(&liveupdate->requested)) {
+		get_device(dev);
+		list_add_tail(&liveupdate->requested, &dlu_outgoing.requested);
+	}
+
+	return 0;
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_request);
+
+/**
+ * device_liveupdate_withdraw() - a device is not requested any more
+ * @dev: the device, of which the caller holds a reference
+ *
+ * Context: May sleep. Takes dlu_lock.
+ */
+void device_liveupdate_withdraw(struct device *dev)
+{
+	struct device_liveupdate *liveupdate = dev->liveupdate;
+
+	if (!liveupdate)
+		return;
+
+	guard(mutex)(&dlu_lock);
+	__device_liveupdate_withdraw(liveupdate);
+}
+
+/* Closing the set. */
+
+bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate)
+{
+	return liveupdate && !list_empty(&liveupdate->member);
+}
+
+static void device_liveupdate_add(struct device_liveupdate *liveupdate, bool path)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	if (list_empty(&liveupdate->member)) {
+		get_device(liveupdate->dev);
+		liveupdate->path = true;
+		liveupdate->phase = DEVICE_LIVEUPDATE_IDLE;
+		list_add_tail(&liveupdate->member, &dlu_outgoing.set);
+		dlu_outgoing.nr_set++;
+	}
+	if (!path)
+		liveupdate->path = false;
+}
+
+static int device_liveupdate_enter(struct device *dev, bool path)
+{
+	struct device_liveupdate *liveupdate;
+
+	if (!dev->bus || !dev->bus->liveupdate)
+		return device_liveupdate_fail(dev, "prepare", -EOPNOTSUPP,
+					      "a preserved device needs it, but its bus has no live update");
+
+	liveupdate = device_liveupdate_get(dev);
+	if (!liveupdate)
+		return device_liveupdate_fail(dev, "prepare", -ENOMEM,
+					      "out of memory");
+
+	guard(mutex)(&dlu_lock);
+	device_liveupdate_add(liveupdate, path);
+
+	return 0;
+}
+
+/* A device that one in the set needs: an ancestor, a supplier, or what its bus says. */
+static int device_liveupdate_enter_provider(struct device *dev, void *unused)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus ? dev->bus->liveupdate : NULL;
+
+	return device_liveupdate_enter(dev, bus && bus->is_bridge &&
+					    bus->is_bridge(dev));
+}
+
+static int device_liveupdate_enter_suppliers(struct device *dev)
+{
+	struct device_link *link;
+	int err = 0;
+	int idx;
+
+	idx = device_links_read_lock();
+	dev_for_each_link_to_supplier(link, dev) {
+		if (!(link->flags & DL_FLAG_MANAGED) ||
+		    device_link_flag_is_sync_state_only(link->flags))
+			continue;
+		err = device_liveupdate_enter_provider(link->supplier, NULL);
+		if (err)
+			break;
+	}
+	device_links_read_unlock(idx);
+
+	return err;
+}
+
+struct device *device_liveupdate_ancestor(const struct device *dev)
+{
+	struct device *parent = dev->parent;
+
+	while (parent && !parent->bus && parent->class)
+		parent = parent->parent;
+
+	return parent && parent->bus ? parent : NULL;
+}
+
+static int device_liveupdate_enter_providers(struct device *dev)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+	struct device *parent = device_liveupdate_ancestor(dev);
+	int err;
+
+	if (parent) {
+		err = device_liveupdate_enter_provider(parent, NULL);
+		if (err)
+			return err;
+	}
+	err = device_liveupdate_enter_suppliers(dev);
+	if (err || !bus->dependencies)
+		return err;
+
+	return bus->dependencies(dev, device_liveupdate_enter_provider, NULL);
+}
+
+/*
+ * Would shutting the device down reach a preserved one? That is so if it is not in the
+ * set, but the nearest device above it that has a driver is.
+ */
+bool device_liveupdate_stray(const struct device *dev)
+{
+	const struct device *parent;
+
+	if (device_liveupdate_in_set(READ_ONCE(dev->liveupdate)))
+		return false;
+
+	for (parent = dev->parent; parent; parent = parent->parent) {
+		const struct device_liveupdate *liveupdate =
+			READ_ONCE(parent->liveupdate);
+
+		if (device_liveupdate_in_set(liveupdate))
+			return !liveupdate->path;
+		if (READ_ONCE(parent->driver))
+			return false;
+	}
+
+	return false;
+}
+
+/* Bring the set into the order of devices_kset, and look for strays there. */
+static int device_liveupdate_sort(void)
+{
+	struct device *stray __free(put_device) = NULL;
+	struct kobject *kobj;
+	LIST_HEAD(sorted);
+	bool broken;
+
+	scoped_guard(mutex, &dlu_lock) {
+		spin_lock(&devices_kset->list_lock);
+		list_for_each_entry(kobj, &devices_kset->list, entry) {
+			struct device *dev = kobj_to_dev(kobj);
+			struct device_liveupdate *liveupdate =
+				READ_ONCE(dev->liveupdate);
+
+			if (device_liveupdate_in_set(liveupdate))
+				list_move_tail(&liveupdate->member, &sorted);
+			else if (!stray && READ_ONCE(dev->driver) &&
+				 device_liveupdate_stray(dev))
+				stray = get_device(dev);
+		}
+		spin_unlock(&devices_kset->list_lock);
+
+		/* Who is left is on its way out. */
+		if (!list_empty(&dlu_outgoing.set))
+			dlu_outgoing.broken = true;
+		list_splice(&sorted, &dlu_outgoing.set);
+		broken = dlu_outgoing.broken;
+	}
+	if (stray)
+		return device_liveupdate_fail(stray, "prepare", -EBUSY,
+					      "has a driver, but is not requested although a device above it is preserved");
+
+	return broken ? -ENODEV : 0;
+}
+
+/*
+ * May its bus be asked, and its ancestors be walked? device_lock held. What was removed
+ * since it was requested holds no reference to its parent any more.
+ */
+static int device_liveupdate_still_there(struct device *dev)
+{
+	device_lock_assert(dev);
+
+	return dev->p->dead ? device_liveupdate_fail(dev, "prepare", -ENODEV,
+						     "it was removed meanwhile") : 0;
+}
+
+static struct device_liveupdate *
+device_liveupdate_parent(const struct device_liveupdate *liveupdate)
+{
+	struct device *parent = liveupdate->dev->parent;
+
+	while (parent && !device_liveupdate_in_set(parent->liveupdate))
+		parent = parent->parent;
+
+	return parent ? parent->liveupdate : NULL;
+}
+
+/* Number the set, and make sure that no two devices say they are the same. */
+static int device_liveupdate_number(void)
+{
+	unsigned int bits = order_base_2(max(dlu_outgoing.nr_set, 2U));
+	struct device_liveupdate *liveupdate, *parent, *twin;
+	struct hlist_head *buckets __free(kvfree) = NULL;
+	u32 index = 0;
+
+	buckets = kvzalloc_objs(*buckets, 1U << bits);
+	if (!buckets)
+		return -ENOMEM;
+
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member)
+		liveupdate->index = index++;
+
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
+		struct device *dev = liveupdate->dev;
+		struct hlist_head *bucket;
+		int err;
+
+		guard(device)(dev);
+		err = device_liveupdate_still_there(dev);
+		if (err)
+			return err;
+
+		parent = device_liveupdate_parent(liveupdate);
+		if (parent && parent->index > liveupdate->index)
+			return device_liveupdate_fail(dev, "prepare", -EINVAL,
+						      "it was moved below a device that comes after it");
+		liveupdate->parent = parent ? parent->index + 1 : 0;
+
+		bucket = device_liveupdate_bucket(buckets, bits, liveupdate->id.id);
+		hlist_for_each_entry(twin, bucket, hash) {
+			if (twin->dev->bus == dev->bus &&
+			    !strcmp(twin->id.id, liveupdate->id.id))
+				return device_liveupdate_fail(dev, "prepare", -EEXIST,
+							      "its identity is that of another device");
+		}
+		hlist_add_head(&liveupdate->hash, bucket);
+	}
+
+	return 0;
+}
+
+static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
+{
+	struct device *dev = liveupdate->dev;
+	struct device_liveupdate_id id;
+	int err;
+
+	device_lock_assert(dev);
+
+	/* It must not fall asleep any more. Whether it can is its own matter. */
+	pm_runtime_get_sync(dev);
+	liveupdate->awake = true;
+
+	/* What was found when it was requested holds while the driver is bound. */
+	if (!list_empty(&liveupdate->requested))
+		return device_liveupdate_ask_bus(dev, "prepare");
+
+	err = device_liveupdate_identify(dev, &id);
+	if (err)
+		return device_liveupdate_fail(dev, "prepare", err,
+					      "its bus cannot identify it");
+	scoped_guard(mutex, &dlu_lock)
+		liveupdate->id = id;
+
+	return liveupdate->path ? 0 : device_liveupdate_check(dev, "prepare");
+}
+
+/*
+ * Close the set and bring it into order. Nobody but this step changes the list of
+ * its members, so it is read without dlu_lock.
+ */
+int device_liveupdate_close(void)
+{
+	struct device_liveupdate *liveupdate;
+	int err;
+
+	scoped_guard(mutex, &dlu_lock) {
+		WRITE_ONCE(dlu_outgoing.closed, true);
+		dlu_outgoing.broken = false;
+		list_for_each_entry(liveupdate, &dlu_outgoing.requested, requested)
+			device_liveupdate_add(liveupdate, false);
+	}
+	if (list_empty(&dlu_outgoing.set))
+		return 0;
+
+	/* Those that did not see that the set is closed. */
+	wait_for_device_probe();
+
+	/* Those that are entered here join the end of the list. */
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
+		guard(device)(liveupdate->dev);
+		err = device_liveupdate_still_there(liveupdate->dev) ?:
+		      device_liveupdate_enter_providers(liveupdate->dev);
+		if (err)
+			return err;
+	}
+
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
+		guard(device)(liveupdate->dev);
+		err = device_liveupdate_still_there(liveupdate->dev) ?:
+		      device_liveupdate_examine(liveupdate);
+		if (err)
+			return err;
+	}
+
+	return device_liveupdate_sort() ?: device_liveupdate_number();
+}
+
+void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate)
+{
+	lockdep_assert_held(&liveupdate->lock);
+
+	if (liveupdate->awake)
+		pm_runtime_put(liveupdate->dev);
+	liveupdate->awake = false;
+}
+
+/* Empty the set. Nothing in it is prepared. */
+void device_liveupdate_open(void)
+{
+	struct device_liveupdate *liveupdate, *tmp;
+
+	list_for_each_entry_safe(liveupdate, tmp, &dlu_outgoing.set, member) {
+		struct module *owner;
+
+		scoped_guard(mutex, &liveupdate->lock) {
+			owner = liveupdate->owner;
+			liveupdate->owner = NULL;
+			liveupdate->ser = NULL;
+			device_liveupdate_let_sleep(liveupdate);
+			WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
+			guard(mutex)(&dlu_lock);
+			list_del_init(&liveupdate->member);
+		}
+		put_device(liveupdate->dev);
+		/* The device may be of the same module. */
+		module_put(owner);
+	}
+
+	scoped_guard(mutex, &dlu_lock) {
+		dlu_outgoing.nr_set = 0;
+		dlu_outgoing.broken = false;
+		WRITE_ONCE(dlu_outgoing.closed, false);
+	}
+
+	/* Those that were deferred because of the set. */
+	driver_deferred_probe_trigger();
+}
