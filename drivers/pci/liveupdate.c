@@ -26,7 +26,7 @@
  *   1. pci_setup_device() recognizes the function by its address and fingerprint,
  *      before anything is written to it. pci_liveupdate_inherited() is true then,
  *      and enumeration leaves out what would disturb it. What it still writes, and
- *      why, is listed in Documentation/PCI/liveupdate.rst.
+ *      why, is listed in Documentation/driver-api/liveupdate/pci.rst.
  *   2. It waits for its driver, which finds it as it was left. Setting up MSI-X
  *      unmasks the function, and what was latched arrives. MSI may have been lost:
  *      the driver gets one interrupt on each vector when it has taken over.

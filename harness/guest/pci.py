@@ -2,7 +2,7 @@
 """PCI devices of a guest: how QEMU is told of them, and the two sample drivers.
 
 What the drivers show in sysfs is described in
-Documentation/driver-api/liveupdate-edu.rst.
+Documentation/driver-api/liveupdate/edu.rst.
 """
 
 import hashlib

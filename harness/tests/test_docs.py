@@ -10,6 +10,10 @@ INCLUDE = re.compile(r"^\.\. literalinclude:: (\S+)\n((?:   :.*\n)*)", re.MULTIL
 OPTION = re.compile(r"^   :(start-at|start-after|end-before|end-at): (.*)$", re.MULTILINE)
 DIRECTIVE = re.compile(r"^\.\. kernel-doc:: (\S+)\n((?:   :.*\n)*)", re.MULTILINE)
 DOC = re.compile(r"^   :doc: (.*)$", re.MULTILINE)
+LINK = re.compile(r"\bDocumentation/[\w/.-]*liveupdate[\w/.-]*\.rst\b")
+
+#: Pages of upstream.
+UPSTREAM = ("Documentation/core-api/liveupdate.rst", "Documentation/userspace-api/liveupdate.rst")
 
 
 class Documentation(unittest.TestCase):
@@ -44,6 +48,23 @@ class Documentation(unittest.TestCase):
                     self.assertIn(f" * DOC: {title}\n", text)
                     count += 1
         self.assertGreater(count, 5)
+
+    def test_links(self):
+        """A page that a file of the checkout names by its path is there, and each page is
+        named or in the toctree of an index."""
+        named = {}
+        for path in (*paths.ROOT.glob("*.md"), *(
+                path for folder in ("Documentation", "drivers", "harness", "include", "kernel",
+                                    "samples", "series", "tools")
+                for path in (paths.ROOT / folder).rglob("*")
+                if path.suffix in (".c", ".h", ".rst", ".py", ".patch", "") and path.is_file())):
+            for name in LINK.findall(path.read_text(encoding="utf-8", errors="replace")):
+                named.setdefault(name, path.relative_to(paths.ROOT))
+        self.assertEqual({name: str(path) for name, path in named.items()
+                          if name not in UPSTREAM and not (paths.ROOT / name).is_file()}, {})
+        self.assertEqual([str(page) for page in self.pages
+                          if str(page.relative_to(paths.ROOT)) not in named and
+                          page.name != "index.rst"], [])
 
 
 if __name__ == "__main__":
