@@ -11,6 +11,8 @@
 #include <linux/kho_table.h>
 #include <linux/list.h>
 #include <linux/liveupdate/device.h>
+#include <linux/liveupdate/device_record.h>
+#include <linux/liveupdate/subsystem.h>
 #include <linux/mutex.h>
 
 struct kobject;

@@ -12,6 +12,7 @@
 #include <linux/kho_table.h>
 #include <linux/list.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate/device_record.h>
 #include <linux/liveupdate/retained.h>
 #include <linux/mutex.h>
 

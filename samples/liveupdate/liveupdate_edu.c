@@ -25,6 +25,7 @@
  *   4. In the next kernel probe() asks for what was saved. If there is something, it
  *      is checked against the device, which is only read. If not, the device is set
  *      up from nothing.
+ *
  *   There is no finish(): nothing is kept that only the hand-over needed.
  *
  * Interrupts

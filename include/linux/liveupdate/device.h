@@ -47,13 +47,54 @@
 #ifndef _LINUX_LIVEUPDATE_DEVICE_H
 #define _LINUX_LIVEUPDATE_DEVICE_H
 
-#include <linux/errno.h>
 #include <linux/kho/abi/device.h>
-#include <linux/liveupdate/subsystem.h>
+#include <linux/liveupdate/data.h>
 #include <linux/types.h>
 
 struct bus_type;
 struct device;
+
+/**
+ * struct dev_liveupdate_ops - what a driver does for live update
+ * @compatible: Required. What the saved data is compatible with, shorter than
+ *	%DEVICE_LIVEUPDATE_DRIVER_LEN, printable without white space. Only a driver
+ *	with the same string is allowed to take the device over. Not the name of
+ *	the driver, which may change.
+ * @version: version of the data that @prepare and @freeze write, 1 or more.
+ * @oldest: oldest version that probe() can take over, 1 to @version.
+ * @prepare: Optional. Save what can be saved while the device works, and leave in
+ *	@data what the next kernel needs: a blob (liveupdate_data_alloc()) or a
+ *	plain value. On failure @cancel is not called; what was left in @data is
+ *	freed.
+ * @freeze: Optional. Stop to submit work and bring the blob up to date. Neither it
+ *	nor a plain value can be replaced. The blob may still be written to after
+ *	that, until the jump. @thaw is not called for a device that
+ *	failed.
+ * @thaw: Optional. Undo @freeze. Cannot fail.
+ * @cancel: Optional. Undo @prepare. Cannot fail. The blob is freed afterwards.
+ * @finish: Optional. In the next kernel, for a device that probe() took over: the
+ *	operator declared the update complete, the data is freed afterwards.
+ *
+ * There is no callback to take a device over: probe() does that, with
+ * device_liveupdate_adopt().
+ *
+ * Context: All may sleep. @freeze and @thaw run in the blackout, without
+ * device_lock; they must not take it, nor a lock that is held while a device is
+ * removed. @prepare, @cancel and @finish run with device_lock held, except when a
+ * device is removed: then @thaw and @cancel run without it, while nothing else can
+ * happen to the device. No callback may remove a device. From @prepare to @cancel
+ * the device is kept awake as far as runtime power management goes.
+ */
+struct dev_liveupdate_ops {
+	const char *compatible;
+	u32 version;
+	u32 oldest;
+	int (*prepare)(struct device *dev, struct liveupdate_data *data);
+	int (*freeze)(struct device *dev, const struct liveupdate_data *data);
+	void (*thaw)(struct device *dev, const struct liveupdate_data *data);
+	void (*cancel)(struct device *dev, const struct liveupdate_data *data);
+	void (*finish)(struct device *dev, const struct liveupdate_data *data);
+};
 
 /**
  * struct device_liveupdate_id - which device this is
@@ -109,14 +150,9 @@ struct device_liveupdate_id {
  *	finds out with device_liveupdate_on_path(), and leaves alive what the
  *	devices below it need. If not set, such a device is not shut down.
  *
- * Context: All may sleep. @freeze and @thaw run in the blackout, without
- * device_lock; they must not take it, nor a lock that is held while a device is
- * removed. @identify, @supported, @is_bridge and @dependencies run with it or
- * without; a driver that is bound stays so meanwhile. @prepare, @cancel, @keep_path,
- * @quarantine and @settled run with device_lock held, except when a device is removed: then
- * @thaw and @cancel run without it, while nothing else can happen to the device. No
- * callback may remove a device. From @prepare to @cancel the device is kept awake
- * as far as runtime power management goes.
+ * Context: as &struct dev_liveupdate_ops. @identify, @supported, @is_bridge and
+ * @dependencies run with device_lock held or without; a driver that is bound stays
+ * so meanwhile. @keep_path, @quarantine and @settled run with it held.
  */
 struct bus_liveupdate_ops {
 	int (*identify)(struct device *dev, struct device_liveupdate_id *id);
@@ -137,43 +173,6 @@ struct bus_liveupdate_ops {
 	bool shutdown_path;
 };
 
-/**
- * struct dev_liveupdate_ops - what a driver does for live update
- * @compatible: Required. What the saved data is compatible with, shorter than
- *	%DEVICE_LIVEUPDATE_DRIVER_LEN, printable without white space. Only a driver
- *	with the same string is allowed to take the device over. Not the name of
- *	the driver, which may change.
- * @version: version of the data that @prepare and @freeze write, 1 or more.
- * @oldest: oldest version that probe() can take over, 1 to @version.
- * @prepare: Optional. Save what can be saved while the device works, and leave in
- *	@data what the next kernel needs: a blob (liveupdate_data_alloc()) or a
- *	plain value. On failure @cancel is not called; what was left in @data is
- *	freed.
- * @freeze: Optional. Stop to submit work and bring the blob up to date. Neither it
- *	nor a plain value can be replaced. The blob may still be written to after
- *	that, until the jump. @thaw is not called for a device that
- *	failed.
- * @thaw: Optional. Undo @freeze. Cannot fail.
- * @cancel: Optional. Undo @prepare. Cannot fail. The blob is freed afterwards.
- * @finish: Optional. In the next kernel, for a device that probe() took over: the
- *	operator declared the update complete, the data is freed afterwards.
- *
- * There is no callback to take a device over: probe() does that, with
- * device_liveupdate_adopt().
- *
- * Context: as &struct bus_liveupdate_ops; @finish runs with device_lock held.
- */
-struct dev_liveupdate_ops {
-	const char *compatible;
-	u32 version;
-	u32 oldest;
-	int (*prepare)(struct device *dev, struct liveupdate_data *data);
-	int (*freeze)(struct device *dev, const struct liveupdate_data *data);
-	void (*thaw)(struct device *dev, const struct liveupdate_data *data);
-	void (*cancel)(struct device *dev, const struct liveupdate_data *data);
-	void (*finish)(struct device *dev, const struct liveupdate_data *data);
-};
-
 #ifdef CONFIG_DEV_LIVEUPDATE
 
 int device_liveupdate_may_change(struct device *dev);
@@ -184,11 +183,6 @@ bool device_liveupdate_awaited(const struct bus_type *bus,
 bool device_liveupdate_inherited(struct device *dev);
 const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 						      u32 *version);
-int device_liveupdate_outgoing_index(struct device *dev, u32 *index);
-int device_liveupdate_incoming_index(struct device *dev, u32 *index);
-bool device_liveupdate_harmless(u32 index);
-bool device_liveupdate_absent(u32 index);
-bool device_liveupdate_running(u32 index);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
@@ -222,31 +216,6 @@ static inline const struct liveupdate_data *
 device_liveupdate_adopt(struct device *dev, u32 *version)
 {
 	return NULL;
-}
-
-static inline int device_liveupdate_outgoing_index(struct device *dev, u32 *index)
-{
-	return -ENOENT;
-}
-
-static inline int device_liveupdate_incoming_index(struct device *dev, u32 *index)
-{
-	return -ENOENT;
-}
-
-static inline bool device_liveupdate_harmless(u32 index)
-{
-	return false;
-}
-
-static inline bool device_liveupdate_absent(u32 index)
-{
-	return false;
-}
-
-static inline bool device_liveupdate_running(u32 index)
-{
-	return false;
 }
 
 #endif /* CONFIG_DEV_LIVEUPDATE */

@@ -54,6 +54,7 @@
 #include <linux/kho/abi/kexec_handover.h>
 #include <linux/kho/abi/subsystem.h>
 #include <linux/list.h>
+#include <linux/liveupdate/data.h>
 #include <linux/stringify.h>
 #include <linux/types.h>
 
@@ -181,21 +182,6 @@ static_assert(sizeof(struct liveupdate_note) == 128);
 			.class = _class,				\
 		},							\
 	}
-
-/**
- * struct liveupdate_data - what a participant hands to the next kernel
- * @value: physical address of a blob if @size is not 0, else a plain value.
- * @size: bytes of the blob.
- *
- * The core keeps one for each participant from prepare to cancel, and in the
- * next kernel from boot to finish. liveupdate_data_alloc() and its siblings
- * are the way to fill it; a participant with nothing but a number sets @value
- * and leaves @size 0.
- */
-struct liveupdate_data {
-	u64 value;
-	u64 size;
-};
 
 /**
  * struct liveupdate_subsystem_ops - callbacks of a participant
@@ -361,11 +347,6 @@ void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
 
 int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem);
 void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem);
-
-void *liveupdate_data_alloc(struct liveupdate_data *data, size_t size);
-void liveupdate_data_free(struct liveupdate_data *data);
-void *liveupdate_data_blob(const struct liveupdate_data *data);
-void *liveupdate_data_claim(const struct liveupdate_data *data);
 
 #else /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
 
