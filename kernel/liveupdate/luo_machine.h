@@ -245,24 +245,43 @@ void luo_parts_record(struct luo_machine *machine,
 extern struct liveupdate_subsystem *__start_liveupdate_subsystems[];
 extern struct liveupdate_subsystem *__stop_liveupdate_subsystems[];
 
-int luo_subsystem_add(struct luo_machine *machine,
-		      struct liveupdate_subsystem *subsystem);
-void luo_subsystem_remove(struct luo_machine *machine,
-			  struct liveupdate_subsystem *subsystem);
+u32 luo_name_hash(const char *name);
+struct liveupdate_subsystem *luo_subsystem_find(struct luo_machine *machine,
+						const char *name);
+int luo_subsystem_check(const struct liveupdate_subsystem *subsystem);
+struct liveupdate_subsystem *__init luo_subsystem_builtin(const char *name);
+int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
+		       struct liveupdate_subsystem *subsystem);
+void luo_subsystem_retire(struct liveupdate_subsystem *subsystem);
+
+/* luo_outgoing.c */
 int luo_subsystems_prepare(struct luo_machine *machine);
 void luo_subsystems_cancel(struct luo_machine *machine);
 int luo_sessions_freeze(struct luo_machine *machine);
 void luo_sessions_thaw(struct luo_machine *machine);
 int luo_subsystems_freeze(struct luo_machine *machine, bool sessions);
 void luo_subsystems_thaw(struct luo_machine *machine);
+void luo_outgoing_drop(struct luo_machine *machine,
+		       struct liveupdate_subsystem *subsystem);
+
+/* luo_incoming.c */
 int luo_subsystems_accept(struct luo_machine *machine,
 			  struct luo_incoming *incoming, unsigned int count);
 void luo_subsystems_restore(struct luo_machine *machine);
 void luo_subsystems_finish(struct luo_machine *machine);
-ssize_t luo_subsystems_show(struct luo_machine *machine, char **text);
+void luo_incoming_late(struct luo_machine *machine);
 void luo_subsystems_late(struct work_struct *work);
+void luo_incoming_drop(struct luo_machine *machine,
+		       struct liveupdate_subsystem *subsystem);
 void luo_subsystems_retain_table(struct luo_machine *machine);
 void __init luo_subsystems_abandon(struct luo_machine *machine);
+
+/* luo_register.c */
+int luo_subsystem_add(struct luo_machine *machine,
+		      struct liveupdate_subsystem *subsystem);
+void luo_subsystem_remove(struct luo_machine *machine,
+			  struct liveupdate_subsystem *subsystem);
+ssize_t luo_subsystems_show(struct luo_machine *machine, char **text);
 void __init luo_subsystems_add_builtin(struct luo_machine *machine);
 
 /* luo_system.c */
@@ -302,6 +321,7 @@ void luo_timeline_end(struct luo_machine *machine);
 void __init luo_timeline_early_init(struct luo_machine *machine);
 void __init luo_timeline_arrive(void);
 void __init luo_timeline_arrived(bool updated);
+int __init luo_timeline_add_file(struct kobject *kobj);
 #else
 static inline u64 luo_timeline_now(void)
 {
@@ -323,6 +343,10 @@ static inline void luo_timeline_end(struct luo_machine *machine) { }
 static inline void luo_timeline_early_init(struct luo_machine *machine) { }
 static inline void luo_timeline_arrive(void) { }
 static inline void luo_timeline_arrived(bool updated) { }
+static inline int luo_timeline_add_file(struct kobject *kobj)
+{
+	return 0;
+}
 #endif
 
 /* luo_handover.c */
@@ -337,5 +361,13 @@ int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 
 /* luo_shutdown_log.c */
 int luo_shutdown_log_check(const void *mem, size_t size);
+#ifdef CONFIG_LIVEUPDATE_SHUTDOWN_LOG
+int __init luo_shutdown_log_add_file(struct kobject *kobj);
+#else
+static inline int luo_shutdown_log_add_file(struct kobject *kobj)
+{
+	return 0;
+}
+#endif
 
 #endif /* _LINUX_LUO_MACHINE_H */

@@ -11,7 +11,7 @@
  * last_failed_* name the first cause. A reboot through the firmware stays possible.
  *
  * Lifecycle of a cause
- *   1. Retained, by luo_subsystem.c for data that nobody restored, or by a
+ *   1. Retained, by luo_incoming.c for data that nobody restored, or by a
  *      participant with liveupdate_retain() for a part of its own.
  *   2. In sysfs, as retained/ID, once there is a directory for it. ID is the name of
  *      the participant, and behind a colon that of the part.

@@ -242,18 +242,20 @@ static ssize_t shutdown_log_read(struct file *file, struct kobject *kobj,
 
 static const BIN_ATTR_ADMIN_RO(shutdown_log, 0);
 
+/**
+ * luo_shutdown_log_add_file() - show the log of the previous kernel
+ * @kobj: /sys/kernel/liveupdate
+ *
+ * Context: May sleep. Once.
+ * Return: 0 or the error of sysfs_create_bin_file().
+ */
+int __init luo_shutdown_log_add_file(struct kobject *kobj)
+{
+	return sysfs_create_bin_file(kobj, &bin_attr_shutdown_log);
+}
+
 static int __init luo_shutdown_log_init(void)
 {
-	struct kobject *kobj = liveupdate_kobject();
-	int err;
-
-	if (!kobj)
-		return 0;
-
-	err = sysfs_create_bin_file(kobj, &bin_attr_shutdown_log);
-	if (err)
-		return err;
-
-	return kmsg_dump_register(&luo_shutdown_log.dumper);
+	return liveupdate_enabled() ? kmsg_dump_register(&luo_shutdown_log.dumper) : 0;
 }
 late_initcall_sync(luo_shutdown_log_init);

@@ -48,14 +48,15 @@
  *   (luo_retained.c): then there is no prepare, and no kexec in any state.
  *
  * Which file has what, where none calls one behind it: luo_handover.c,
- * luo_progress.c, luo_retained.c, luo_timeline.c, luo_parts.c, luo_subsystem.c, this one,
- * luo_system.c, luo_pm.c, luo_sysfs.c.
+ * luo_progress.c, luo_retained.c, luo_timeline.c, luo_parts.c, luo_subsystem.c,
+ * luo_outgoing.c, luo_incoming.c, luo_register.c, this one, luo_system.c, luo_pm.c,
+ * luo_shutdown_log.c, luo_sysfs.c.
  *
  * Lock order
  *   system_transition_mutex -> the chain of PM notifiers -> luo_session_serialize_rwsem
  *   of sessions, in reboot(2) -> &luo_machine.lock -> what luo_subsystem.c documents.
- *   No participant takes a lock of sessions in FREEZE. Those who start a transition only ever try
- *   for &luo_machine.lock. Those who wait for it are the end of a suspend, which
+ *   No participant takes a lock of sessions in FREEZE. Those who start a transition
+ *   only ever try for &luo_machine.lock. Those who wait for it are the end of a suspend, which
  *   cannot meet a transition, the thaw in reboot(2), the work items that cancel
  *   what has become void and restore what a module came late for, and participants
  *   that unregister; they must not hold a lock that a callback takes.

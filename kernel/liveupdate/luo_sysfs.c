@@ -5,8 +5,9 @@
  *
  * What is in /sys/kernel/liveupdate, described in
  * Documentation/ABI/testing/sysfs-kernel-liveupdate, apart from what participants
- * add. Changes of the state are announced from here. The files are there unless live
- * update is switched off; of those in "retained" some are, if something is.
+ * outside of kernel/liveupdate add. Changes of the state are announced from here. The
+ * files are there unless live update is switched off; of those in "retained" some are,
+ * if something is.
  */
 
 #include <linux/capability.h>
@@ -234,6 +235,12 @@ static int __init luo_sysfs_init(void)
 		return 0;
 
 	err = sysfs_create_group(kobj, &luo_group);
+	if (err)
+		goto err_put;
+	err = luo_shutdown_log_add_file(kobj);
+	if (err)
+		goto err_put;
+	err = luo_timeline_add_file(kobj);
 	if (err)
 		goto err_put;
 	err = luo_reboot_register();

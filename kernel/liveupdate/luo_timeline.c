@@ -11,9 +11,9 @@
  * include/uapi/linux/liveupdate_timeline.h, and is a trace event, too.
  *
  * What is recorded
- *   Every callback and every step, by luo_subsystem.c; how long the parts of a
- *   participant took, and which were slowest, by luo_parts.c. In the old kernel,
- *   once it is frozen: that nothing can fail any more (luo_core.c), the reboot
+ *   Every callback and every step, where participants are called and walked; how long
+ *   the parts of a participant took, and which were slowest, by luo_parts.c. In the old
+ *   kernel, once it is frozen: that nothing can fail any more (luo_core.c), the reboot
  *   notifiers ran (a notifier of the lowest priority), the devices are shut down
  *   (one of the last syscore operations), and the jump (a kmsg dumper, called
  *   right before machine_kexec(); those that registered later come behind it). In
@@ -543,20 +543,28 @@ static ssize_t timeline_read(struct file *file, struct kobject *kobj,
 
 static const BIN_ATTR_RO(timeline, 0);
 
+/**
+ * luo_timeline_add_file() - show the timeline
+ * @kobj: /sys/kernel/liveupdate
+ *
+ * Context: May sleep. Once.
+ * Return: 0 or the error of sysfs_create_bin_file().
+ */
+int __init luo_timeline_add_file(struct kobject *kobj)
+{
+	return sysfs_create_bin_file(kobj, &bin_attr_timeline);
+}
+
 static int __init luo_timeline_late_init(void)
 {
-	struct kobject *kobj = liveupdate_kobject();
 	int err;
 
 	luo_timeline_level_ended();
 	luo_timeline_mark("initcalls-done");
 	luo_timeline_levels_unregister();
-	if (!kobj)
+	if (!liveupdate_enabled())
 		return 0;
 
-	err = sysfs_create_bin_file(kobj, &bin_attr_timeline);
-	if (err)
-		return err;
 	err = register_reboot_notifier(&luo_timeline_notifier);
 	if (err)
 		return err;

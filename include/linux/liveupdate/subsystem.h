@@ -253,7 +253,7 @@ struct liveupdate_subsystem {
 	const struct liveupdate_subsystem_desc *desc;
 	const struct liveupdate_subsystem_ops *ops;
 
-	/* private: owned by kernel/liveupdate/luo_subsystem.c */
+	/* private: owned by kernel/liveupdate */
 	struct list_head registered;
 	struct list_head enlisted;
 	struct hlist_node name;

@@ -3,7 +3,7 @@
 /**
  * DOC: Tests of the live update state machine
  *
- * What luo_state.c and luo_subsystem.c promise: which request is granted in
+ * What luo_state.c and the walks of participants promise: which request is granted in
  * which state, in which order participants are called, what is undone when one
  * of them fails, is late, or has to withdraw what it prepared, what is said of
  * their parts (luo_parts.c), who takes part when it comes and goes at an odd

@@ -1,0 +1,452 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Records of the previous kernel
+ *
+ * What becomes of each record (&struct luo_incoming) that was handed over: a
+ * participant restores it, at boot or when its module registers; it is finished; or
+ * nobody has it, and it is freed or retained (luo_retained.c). Where live update is
+ * switched off, it is abandoned.
+ *
+ * Lifecycle of a record: accepted -> restored -> finished, or
+ * accepted -> unclaimed -> freed at FINISH if it is optional; mandatory ones are
+ * retained from RESTORE on, until somebody restores them or the operator gives them
+ * up. The array of records lives until FINISH, or as long as one is retained.
+ *
+ * Context: everything may sleep and runs under &luo_machine.lock, unless it says
+ * otherwise. luo_forget_record() and luo_forget_table() only try for that lock.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cleanup.h>
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/liveupdate.h>
+#include <linux/lockdep.h>
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "luo_machine.h"
+
+static struct luo_incoming *luo_find_incoming(struct luo_machine *machine,
+					      const char *name)
+{
+	struct luo_incoming *incoming;
+
+	lockdep_assert_held(&machine->lock);
+
+	hash_for_each_possible(machine->incoming_names, incoming, hash,
+			       luo_name_hash(name)) {
+		if (!strcmp(incoming->ser.name, name))
+			return incoming;
+	}
+
+	return NULL;
+}
+
+/**
+ * luo_subsystems_accept() - enter the records of the previous kernel
+ * @machine: the machine, without records
+ * @incoming: the records, owned by the machine on success
+ * @count: their number
+ *
+ * Context: Any context that holds &luo_machine.lock.
+ * Return: 0; -EINVAL if two records have the same name.
+ */
+int luo_subsystems_accept(struct luo_machine *machine,
+			  struct luo_incoming *incoming, unsigned int count)
+{
+	lockdep_assert_held(&machine->lock);
+
+	for (unsigned int i = 0; i < count; i++) {
+		const char *name = incoming[i].ser.name;
+
+		if (luo_find_incoming(machine, name)) {
+			hash_init(machine->incoming_names);
+			return -EINVAL;
+		}
+		hash_add(machine->incoming_names, &incoming[i].hash,
+			 luo_name_hash(name));
+	}
+	machine->incoming = incoming;
+	machine->nr_incoming = count;
+
+	return 0;
+}
+
+/* After FINISH records are kept as long as one of them is retained. */
+static void luo_put_incoming(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (!hash_empty(machine->incoming_names))
+		return;
+
+	kvfree(machine->incoming);
+	machine->incoming = NULL;
+	machine->nr_incoming = 0;
+}
+
+static void luo_free_blob(const struct luo_subsystem_ser *ser)
+{
+	if (ser->size && kho_is_restorable(ser->value, ser->size))
+		kho_restore_free(phys_to_virt(ser->value));
+}
+
+/* The operator says that the blob of @name is not used by anything. */
+static int luo_forget_record(void *context, const char *name, const char *unused)
+{
+	struct luo_machine *machine = context;
+	struct luo_incoming *incoming;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+
+	incoming = luo_find_incoming(machine, name);
+	if (!incoming || !incoming->retained)
+		return -ENOENT;
+
+	incoming->tried = true;
+	luo_retained_release(incoming->retained);
+	incoming->retained = NULL;
+	luo_free_blob(&incoming->ser);
+	if (machine->state != LIVEUPDATE_STATE_UPDATED) {
+		hash_del(&incoming->hash);
+		luo_put_incoming(machine);
+	}
+
+	return 0;
+}
+
+/* Nobody has the blob of a record. If it is mandatory it may be in use. */
+static void luo_retain_record(struct luo_machine *machine,
+			      struct luo_incoming *incoming, const char *reason)
+{
+	const struct luo_subsystem_ser *ser = &incoming->ser;
+
+	lockdep_assert_held(&machine->lock);
+
+	if (incoming->retained || !ser->size ||
+	    !(ser->flags & LUO_SUBSYSTEM_SER_MANDATORY))
+		return;
+
+	pr_warn("%s: %llu bytes of mandatory data are retained: %s\n", ser->name,
+		ser->size, reason);
+	incoming->retained = luo_retain(&machine->retained, ser->name, "",
+					ser->size, reason, luo_forget_record,
+					machine);
+}
+
+static int luo_forget_table(void *context, const char *owner, const char *name)
+{
+	struct luo_machine *machine = context;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+	if (!machine->unreadable)
+		return -ENOENT;
+
+	luo_retained_release(machine->unreadable);
+	machine->unreadable = NULL;
+
+	return 0;
+}
+
+/**
+ * luo_subsystems_retain_table() - it is not known what the previous kernel left
+ * @machine: the machine
+ *
+ * Context: May sleep. Takes &luo_machine.lock.
+ */
+void luo_subsystems_retain_table(struct luo_machine *machine)
+{
+	guard(mutex)(&machine->lock);
+
+	machine->unreadable = luo_retain(&machine->retained, "liveupdate", "table", 0,
+					 "the table of participants cannot be used",
+					 luo_forget_table, machine);
+}
+
+/* Let @subsystem take over the record of its name, if it can. */
+static void luo_restore_one(struct luo_machine *machine,
+			    struct luo_incoming *incoming,
+			    struct liveupdate_subsystem *subsystem)
+{
+	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
+	int err = 0;
+
+	lockdep_assert_held(&machine->lock);
+
+	if (incoming->tried)
+		return;
+
+	/* Ask now: the address may be that of the table, freed by now. */
+	if (incoming->ser.size &&
+	    !kho_is_restorable(incoming->ser.value, incoming->ser.size))
+		err = -EINVAL;
+	else if (incoming->ser.version < desc->oldest ||
+		 incoming->ser.version > desc->version)
+		err = -EPROTONOSUPPORT;
+	else if (!try_module_get(subsystem->ops->owner))
+		err = -ENODEV;
+	if (err) {
+		pr_warn("%s: cannot restore version %u with [%u, %u]: %pe\n",
+			desc->name, incoming->ser.version, desc->oldest,
+			desc->version, ERR_PTR(err));
+		luo_fail(machine, LUO_STEP_RESTORE, desc->name, err);
+		return;
+	}
+
+	incoming->tried = true;
+	subsystem->data.value = incoming->ser.value;
+	subsystem->data.size = incoming->ser.size;
+	if (luo_subsystem_call(machine, LUO_STEP_RESTORE, subsystem)) {
+		luo_subsystem_retire(subsystem);
+		return;
+	}
+	subsystem->phase = LUO_PHASE_RESTORED;
+	incoming->subsystem = subsystem;
+	luo_retained_release(incoming->retained);
+	incoming->retained = NULL;
+}
+
+/**
+ * luo_subsystems_restore() - RESTORE every participant that has a record
+ * @machine: the machine, with &luo_machine.incoming filled
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_subsystems_restore(struct luo_machine *machine)
+{
+	struct luo_incoming *incoming = machine->incoming;
+	unsigned int count = machine->nr_incoming;
+	u64 start = luo_timeline_now();
+
+	lockdep_assert_held(&machine->lock);
+
+	/* Nothing is allocated here: nobody is asked twice, and all have to be asked. */
+	scoped_guard(mutex, &machine->registered_lock) {
+		for (unsigned int i = 0; i < count; i++)
+			incoming[i].found =
+				luo_subsystem_find(machine, incoming[i].ser.name);
+	}
+
+	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
+		for (unsigned int i = count; i--; ) {
+			struct liveupdate_subsystem *found = incoming[i].found;
+
+			if (found && found->desc->level == level)
+				luo_restore_one(machine, &incoming[i], found);
+		}
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		if (!incoming[i].subsystem)
+			luo_retain_record(machine, &incoming[i],
+					  "nobody has restored it");
+	}
+	luo_timeline_step(machine, LUO_STEP_RESTORE, start, 0);
+}
+
+/* Free the blob if nobody claimed it and it was optional. */
+static void luo_dispose(struct luo_machine *machine,
+			struct luo_incoming *incoming)
+{
+	const struct luo_subsystem_ser *ser = &incoming->ser;
+
+	if (incoming->retained || !ser->size ||
+	    !kho_is_restorable(ser->value, ser->size))
+		return;
+
+	if (ser->flags & LUO_SUBSYSTEM_SER_MANDATORY) {
+		luo_retain_record(machine, incoming, "nobody has claimed it");
+		return;
+	}
+
+	pr_notice("%s: nobody claimed %llu bytes of optional data, freed\n",
+		  ser->name, ser->size);
+	kho_restore_free(phys_to_virt(ser->value));
+}
+
+/**
+ * luo_subsystems_finish() - FINISH everybody who restored, drop the rest
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_subsystems_finish(struct luo_machine *machine)
+{
+	unsigned int count = machine->nr_incoming, kept = 0;
+	u64 start = luo_timeline_now();
+	u64 bytes = 0;
+
+	lockdep_assert_held(&machine->lock);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		for (unsigned int i = 0; i < count; i++) {
+			struct liveupdate_subsystem *subsystem =
+				machine->incoming[i].subsystem;
+
+			if (!subsystem || subsystem->desc->level != level)
+				continue;
+			luo_subsystem_call(machine, LUO_STEP_FINISH, subsystem);
+		}
+	}
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct luo_incoming *incoming = &machine->incoming[i];
+
+		luo_dispose(machine, incoming);
+		if (incoming->subsystem)
+			luo_subsystem_retire(incoming->subsystem);
+		incoming->subsystem = NULL;
+		if (incoming->retained) {
+			bytes += incoming->ser.size;
+			kept++;
+		} else {
+			hash_del(&incoming->hash);
+		}
+	}
+	if (kept)
+		pr_warn("%llu bytes of %u mandatory participants stay retained, and there is no other update while they are\n",
+			bytes, kept);
+
+	luo_put_incoming(machine);
+	luo_timeline_step(machine, LUO_STEP_FINISH, start, 0);
+}
+
+/**
+ * luo_incoming_late() - let those take over their records who came since RESTORE
+ * @machine: the machine
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_incoming_late(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	if (machine->state != LIVEUPDATE_STATE_UPDATED)
+		return;
+
+	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+		struct luo_incoming *incoming = &machine->incoming[i];
+		struct liveupdate_subsystem *found;
+
+		if (incoming->subsystem || incoming->tried)
+			continue;
+		/* It cannot go away before the lock of the machine is released. */
+		scoped_guard(mutex, &machine->registered_lock)
+			found = luo_subsystem_find(machine, incoming->ser.name);
+		if (!found || found == incoming->found)
+			continue;
+		incoming->found = found;
+		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
+		luo_restore_one(machine, incoming, found);
+		luo_transition_end(machine);
+	}
+}
+
+/**
+ * luo_subsystems_late() - the same, once no transition is under way any more
+ * @work: &luo_machine.late
+ *
+ * Context: May sleep. Takes &luo_machine.lock.
+ */
+void luo_subsystems_late(struct work_struct *work)
+{
+	struct luo_machine *machine = container_of(work, struct luo_machine, late);
+
+	guard(mutex)(&machine->lock);
+	luo_incoming_late(machine);
+}
+
+/**
+ * luo_incoming_drop() - a participant leaves that may have restored a record
+ * @machine: the machine
+ * @subsystem: the participant
+ *
+ * What it restored counts as unclaimed.
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_incoming_drop(struct luo_machine *machine,
+		       struct liveupdate_subsystem *subsystem)
+{
+	struct luo_incoming *incoming;
+
+	incoming = luo_find_incoming(machine, subsystem->desc->name);
+	if (!incoming)
+		return;
+
+	/* The next one of that name may be at the same address. */
+	incoming->found = NULL;
+	if (subsystem->phase != LUO_PHASE_RESTORED)
+		return;
+
+	incoming->subsystem = NULL;
+	luo_retain_record(machine, incoming, "its participant is gone");
+	luo_subsystem_retire(subsystem);
+}
+
+/* Returns 0 if nothing of the record is in use that is not retained by its owner. */
+static int __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
+				  const struct luo_subsystem_ser *ser)
+{
+	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
+	struct liveupdate_data data = {
+		.value = ser->value,
+		.size = ser->size,
+	};
+
+	if (!subsystem->ops->abandon)
+		return -EOPNOTSUPP;
+	if (ser->version < desc->oldest || ser->version > desc->version ||
+	    (ser->size && !kho_is_restorable(ser->value, ser->size))) {
+		pr_warn("%s: cannot abandon version %u with [%u, %u]\n",
+			desc->name, ser->version, desc->oldest, desc->version);
+		return -EPROTONOSUPPORT;
+	}
+
+	return subsystem->ops->abandon(subsystem, &data);
+}
+
+/**
+ * luo_subsystems_abandon() - let built-in participants abandon their records
+ * @machine: the machine, with &luo_machine.incoming filled
+ *
+ * In the order in which they would have been restored. What cannot be abandoned is
+ * retained.
+ *
+ * Context: May sleep. Takes &luo_machine.lock. At early_initcall, if live update is
+ * off.
+ */
+void __init luo_subsystems_abandon(struct luo_machine *machine)
+{
+	guard(mutex)(&machine->lock);
+
+	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
+		for (unsigned int i = machine->nr_incoming; i--; ) {
+			struct luo_incoming *incoming = &machine->incoming[i];
+			struct liveupdate_subsystem *subsystem =
+				luo_subsystem_builtin(incoming->ser.name);
+
+			if (subsystem && subsystem->desc->level == level)
+				incoming->tried = !luo_abandon_one(subsystem,
+								   &incoming->ser);
+		}
+	}
+
+	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+		struct luo_incoming *incoming = &machine->incoming[i];
+
+		if (!incoming->tried)
+			luo_retain_record(machine, incoming, "live update is off");
+		if (!incoming->retained)
+			hash_del(&incoming->hash);
+	}
+	luo_put_incoming(machine);
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Registration of participants
+ *
+ * Who takes part: built-in participants from early_initcall on, modules when they ask
+ * for it. Registering waits for no transition. If there is a record for who registers,
+ * it is restored at once, or by a work item when the transition is over. Who leaves
+ * is taken out of what is under way.
+ *
+ * Contexts and lock order: luo_subsystem.c.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cleanup.h>
+#include <linux/init.h>
+#include <linux/liveupdate.h>
+#include <linux/seq_buf.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "luo_machine.h"
+
+static const char *const luo_level_names[LIVEUPDATE_NR_LEVELS] = {
+	[LIVEUPDATE_LEVEL_WORKLOAD]	= "workload",
+	[LIVEUPDATE_LEVEL_DEVICES]	= "devices",
+	[LIVEUPDATE_LEVEL_IRQ]		= "irq",
+	[LIVEUPDATE_LEVEL_IOMMU]	= "iommu",
+	[LIVEUPDATE_LEVEL_MEMORY]	= "memory",
+};
+
+/**
+ * luo_subsystem_add() - register a participant with a machine
+ * @machine: the machine
+ * @subsystem: the participant
+ *
+ * If the machine holds a record for it, the participant restores it now, or when the
+ * transition under way is over.
+ *
+ * Context: May sleep. Waits for no transition: the caller may hold what that takes.
+ * Return: 0; -EINVAL if the description is malformed; -EEXIST if the name is
+ * taken. That restoring failed is not an error of registering.
+ */
+int luo_subsystem_add(struct luo_machine *machine,
+		      struct liveupdate_subsystem *subsystem)
+{
+	int err;
+
+	err = luo_subsystem_check(subsystem);
+	if (err)
+		return err;
+
+	scoped_guard(mutex, &machine->registered_lock) {
+		const char *name = subsystem->desc->name;
+
+		if (luo_subsystem_find(machine, name))
+			return -EEXIST;
+		INIT_LIST_HEAD(&subsystem->enlisted);
+		subsystem->data = (struct liveupdate_data){};
+		subsystem->phase = LUO_PHASE_IDLE;
+		hash_add(machine->names, &subsystem->name, luo_name_hash(name));
+		list_add_tail(&subsystem->registered,
+			      &machine->registered[subsystem->desc->level]);
+	}
+
+	if (READ_ONCE(machine->state) != LIVEUPDATE_STATE_UPDATED)
+		return 0;
+
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		queue_work(system_dfl_wq, &machine->late);
+	else
+		luo_incoming_late(machine);
+
+	return 0;
+}
+
+/**
+ * luo_subsystem_remove() - unregister a participant from a machine
+ * @machine: the machine
+ * @subsystem: the participant
+ *
+ * A participant that is prepared is cancelled and leaves the table; what it
+ * restored counts as unclaimed. Neither happens to a module that is unloaded,
+ * because it is pinned, but both can to one whose init function fails late.
+ * Nothing happens to one that is not registered.
+ *
+ * Context: May sleep. Waits for a transition to end.
+ */
+void luo_subsystem_remove(struct luo_machine *machine,
+			  struct liveupdate_subsystem *subsystem)
+{
+	guard(mutex)(&machine->lock);
+
+	scoped_guard(mutex, &machine->registered_lock) {
+		if (!hash_hashed(&subsystem->name))
+			return;
+		hash_del(&subsystem->name);
+		list_del(&subsystem->registered);
+	}
+	luo_incoming_drop(machine, subsystem);
+	luo_outgoing_drop(machine, subsystem);
+}
+
+/**
+ * luo_subsystems_show() - list the participants
+ * @machine: the machine
+ * @text: on success the list, to be freed with kvfree()
+ *
+ * A line has the same length in every state, because a reader may need several
+ * calls, and each makes the list anew.
+ *
+ * Context: May sleep. Takes &luo_machine.registered_lock, and so does not wait
+ * for a transition.
+ * Return: length of the list in bytes, or -ENOMEM.
+ */
+ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
+{
+	struct liveupdate_subsystem *subsystem;
+	unsigned int count = 0;
+	struct seq_buf list;
+	char *buf;
+	size_t size;
+
+	guard(mutex)(&machine->registered_lock);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
+		count += list_count_nodes(&machine->registered[level]);
+
+	/* Name, two u32, level, class and a u64, each with a separator. */
+	size = (count + 1) * (LIVEUPDATE_SUBSYSTEM_NAME_LEN + 2 * 11 + 9 + 10 + 21);
+	buf = kvzalloc(size, GFP_KERNEL);
+	if (!buf)
+		return -ENOMEM;
+	seq_buf_init(&list, buf, size);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		list_for_each_entry(subsystem, &machine->registered[level],
+				    registered) {
+			const struct liveupdate_subsystem_desc *desc =
+				subsystem->desc;
+
+			seq_buf_printf(&list, "%s %u %u %s %s %20llu\n",
+				       desc->name, desc->version, desc->oldest,
+				       luo_level_names[level],
+				       desc->class == LIVEUPDATE_MANDATORY ?
+				       "mandatory" : "optional",
+				       READ_ONCE(subsystem->data.size));
+		}
+	}
+	*text = buf;
+
+	return seq_buf_used(&list);
+}
+
+/**
+ * luo_subsystems_add_builtin() - register all built-in participants
+ * @machine: the machine
+ *
+ * Context: early_initcall.
+ */
+void __init luo_subsystems_add_builtin(struct luo_machine *machine)
+{
+	struct liveupdate_subsystem **entry;
+	int err;
+
+	for (entry = __start_liveupdate_subsystems;
+	     entry < __stop_liveupdate_subsystems; entry++) {
+		err = luo_subsystem_add(machine, *entry);
+		if (err)
+			pr_err("%.*s: not registered: %pe\n",
+			       LIVEUPDATE_SUBSYSTEM_NAME_LEN,
+			       (*entry)->desc->name, ERR_PTR(err));
+	}
+}
