@@ -7,6 +7,7 @@
 #ifndef _LINUX_LIVEUPDATE_MUTATE_H
 #define _LINUX_LIVEUPDATE_MUTATE_H
 
+#include <linux/crc32.h>
 #include <linux/kho/abi/table.h>
 #include <linux/prandom.h>
 #include <linux/types.h>
@@ -97,6 +98,20 @@ struct luo_mutate_table {
 	u32 record_size;
 };
 
+/**
+ * luo_mutate_crc() - a checksum as formats that have a field for it use it
+ * @crc: checksum of what comes before, 0 at the start
+ * @data: what to add
+ * @size: bytes of it
+ *
+ * Context: any.
+ * Return: the checksum.
+ */
+static inline u32 luo_mutate_crc(u32 crc, const void *data, size_t size)
+{
+	return ~crc32_le(~crc, data, size);
+}
+
 void luo_mutate_begin(struct luo_mutate *mutate, struct kunit *test,
 		      unsigned int share);
 unsigned int luo_mutate_area(struct luo_mutate *mutate, unsigned int order);
@@ -117,5 +132,7 @@ bool luo_mutate_reserved(const struct luo_mutate *mutate, unsigned int area);
 unsigned int luo_mutate_nr_reserved(const struct luo_mutate *mutate);
 bool luo_mutate_wrong(struct luo_mutate *mutate, bool wrong, const char *what);
 void luo_mutate_end(struct luo_mutate *mutate);
+int luo_mutate_kunit_init(struct kunit *test);
+void luo_mutate_kunit_exit(struct kunit *test);
 
 #endif /* _LINUX_LIVEUPDATE_MUTATE_H */

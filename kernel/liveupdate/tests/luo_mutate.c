@@ -596,3 +596,33 @@ void luo_mutate_end(struct luo_mutate *mutate)
 		   mutate->image, lost);
 }
 EXPORT_SYMBOL_IF_KUNIT(luo_mutate_end);
+
+/**
+ * luo_mutate_kunit_init() - begin a test that needs nothing but images
+ * @test: the test, whose priv becomes a &struct luo_mutate
+ *
+ * Context: May sleep.
+ * Return: 0 or -ENOMEM.
+ */
+int luo_mutate_kunit_init(struct kunit *test)
+{
+	test->priv = kunit_kzalloc(test, sizeof(struct luo_mutate), GFP_KERNEL);
+
+	return test->priv ? 0 : -ENOMEM;
+}
+EXPORT_SYMBOL_IF_KUNIT(luo_mutate_kunit_init);
+
+/**
+ * luo_mutate_kunit_exit() - end such a test
+ * @test: the test
+ *
+ * Context: May sleep.
+ */
+void luo_mutate_kunit_exit(struct kunit *test)
+{
+	struct luo_mutate *mutate = test->priv;
+
+	if (mutate && mutate->test)
+		luo_mutate_end(mutate);
+}
+EXPORT_SYMBOL_IF_KUNIT(luo_mutate_kunit_exit);
