@@ -37,23 +37,6 @@ enum device_liveupdate_phase {
 };
 
 /**
- * enum device_liveupdate_fate - what becomes of a device that was handed over
- * @DEVICE_LIVEUPDATE_ABSENT: it has not appeared.
- * @DEVICE_LIVEUPDATE_INHERITED: it is there and waits for its driver.
- * @DEVICE_LIVEUPDATE_RECLAIMED: its driver took it over.
- * @DEVICE_LIVEUPDATE_QUARANTINED: it was made harmless.
- * @DEVICE_LIVEUPDATE_RELEASED: it is an ordinary device again: its driver did not
- *	ask for what was handed over, or was unbound since.
- */
-enum device_liveupdate_fate {
-	DEVICE_LIVEUPDATE_ABSENT,
-	DEVICE_LIVEUPDATE_INHERITED,
-	DEVICE_LIVEUPDATE_RECLAIMED,
-	DEVICE_LIVEUPDATE_QUARANTINED,
-	DEVICE_LIVEUPDATE_RELEASED,
-};
-
-/**
  * struct device_liveupdate_incoming - a record the previous kernel left
  * @ser: the record.
  * @hash: entry in &dlu_incoming.buckets.
@@ -64,8 +47,8 @@ enum device_liveupdate_fate {
  * @damaged: nothing but bus, identity and fingerprint says what it is, and these
  *	may be unverified.
  * @corrupted: these are unverified.
- * @running: it could not be stopped.
- * @retained: this is so, or FINISH is over, and the device has not appeared; or NULL.
+ * @retained: the device could not be stopped, or FINISH is over, and it has not
+ *	appeared; or NULL.
  *
  * @dev and @fate change under dlu_lock. While there is a @dev,
  * everything but @hash changes under its device_lock only.
@@ -79,7 +62,6 @@ struct device_liveupdate_incoming {
 	bool asked;
 	bool damaged;
 	bool corrupted;
-	bool running;
 	struct liveupdate_retained *retained;
 };
 
@@ -173,10 +155,10 @@ struct dlu_outgoing {
  * @nr_running: those in @records whose device could not be stopped.
  * @buckets: the same by identity.
  * @bucket_bits: binary logarithm of the number of @buckets.
- * @harmless: bit for each record: its device was stopped or released. Filled by FINISH
- *	and kept until PREPARE, for participants that come after this one. Used only
- *	by the step under way.
- * @nr_harmless: number of bits.
+ * @fates: for each record what became of its device, &enum device_liveupdate_fate.
+ *	Filled by FINISH and kept until PREPARE, for participants that come after this
+ *	one. Used only by the step under way.
+ * @nr_fates: number of them.
  * @awaiting: FINISH is still to come.
  * @finishing: FINISH is under way.
  * @parts: how long devices took in FINISH. Used only by it.
@@ -195,8 +177,8 @@ struct dlu_incoming {
 	unsigned int nr_running;
 	struct hlist_head *buckets;
 	unsigned int bucket_bits;
-	unsigned long *harmless;
-	unsigned int nr_harmless;
+	u8 *fates;
+	unsigned int nr_fates;
 	bool awaiting;
 	bool finishing;
 	struct liveupdate_parts parts;
@@ -273,7 +255,7 @@ struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
 					    unsigned int bits, const char *id);
 struct device_liveupdate_incoming *
 device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id);
-void device_liveupdate_forget_harmless(void);
+void dlu_forget_fates(void);
 void dlu_free_records(void);
 
 /* liveupdate_set.c: which devices are handed over */
@@ -300,6 +282,8 @@ void device_liveupdate_lost(struct device *dev);
 bool device_liveupdate_frozen(const struct device *dev);
 
 /* liveupdate_record.c: what becomes of a record */
+void __device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
+				  enum device_liveupdate_fate fate);
 void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
 				enum device_liveupdate_fate fate);
 void device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
@@ -309,8 +293,6 @@ bool device_liveupdate_is_absent(const struct device_liveupdate_incoming *incomi
 void device_liveupdate_retain_absent(void);
 void device_liveupdate_retain_each(void);
 void device_liveupdate_release_record(struct device_liveupdate_incoming *incoming);
-void device_liveupdate_set_running(struct device_liveupdate_incoming *incoming,
-				   bool running);
 void device_liveupdate_stop(struct device *dev,
 			    struct device_liveupdate_incoming *incoming);
 void device_liveupdate_quarantine(struct device *dev,

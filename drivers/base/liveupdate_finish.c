@@ -82,17 +82,18 @@ int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
 		bool absent = device_liveupdate_is_absent(incoming);
 
-		if (!absent && !incoming->running)
+		if (!absent && incoming->fate != DEVICE_LIVEUPDATE_RUNNING)
 			continue;
 		device_liveupdate_print_name(incoming, other, sizeof(other));
 		if (*name && strcmp(name, other))
 			continue;
 		if (absent) {
-			incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
 			WRITE_ONCE(dlu_incoming.nr_absent, dlu_incoming.nr_absent - 1);
 			device_liveupdate_release_record(incoming);
 		}
-		device_liveupdate_set_running(incoming, false);
+		__device_liveupdate_set_fate(incoming, incoming->dev ?
+					     DEVICE_LIVEUPDATE_QUARANTINED :
+					     DEVICE_LIVEUPDATE_RELEASED);
 		if (device_liveupdate_may_free())
 			device_liveupdate_dispose(incoming);
 		found++;
@@ -153,7 +154,7 @@ int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 		return 0;
 
 	err = device_liveupdate_read_table(data);
-	device_liveupdate_forget_harmless();
+	dlu_forget_fates();
 	kho_table_close(&dlu_incoming.handed);
 	if (err) {
 		pr_alert("live update is off, and it is not known which devices run: %pe\n",
@@ -266,18 +267,22 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 }
 
 /*
- * Does the device not run on what was handed over any more? If the record is corrupted,
- * it may have been another device that was stopped.
+ * What others are told of a record, whose fate is final. If it is corrupted, it may have
+ * been another device that was stopped; absent ones are retained all the same.
  */
-static bool
-device_liveupdate_stopped(const struct device_liveupdate_incoming *incoming)
+static enum device_liveupdate_fate
+dlu_final_fate(const struct device_liveupdate_incoming *incoming)
 {
 	guard(mutex)(&dlu_lock);
 
-	return !hlist_unhashed(&incoming->hash) && !incoming->corrupted &&
-	       !incoming->running &&
-	       (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
-		incoming->fate == DEVICE_LIVEUPDATE_RELEASED);
+	if (incoming->corrupted && incoming->fate != DEVICE_LIVEUPDATE_ABSENT)
+		return DEVICE_LIVEUPDATE_UNKNOWN;
+	/* Nothing is retained for those on the path. */
+	if (device_liveupdate_ser_path(incoming) &&
+	    incoming->fate == DEVICE_LIVEUPDATE_ABSENT)
+		return DEVICE_LIVEUPDATE_UNKNOWN;
+
+	return incoming->fate;
 }
 
 /* Returns true if the device has no driver and may get one. */
@@ -303,9 +308,8 @@ static bool device_liveupdate_finish_one(struct device *dev,
 			device_liveupdate_quarantine(dev, incoming,
 						     "nobody took it over");
 		break;
-	case DEVICE_LIVEUPDATE_QUARANTINED:
-		if (incoming->running)
-			device_liveupdate_stop(dev, incoming);
+	case DEVICE_LIVEUPDATE_RUNNING:
+		device_liveupdate_stop(dev, incoming);
 		break;
 	default:
 		break;
@@ -315,7 +319,8 @@ static bool device_liveupdate_finish_one(struct device *dev,
 
 	device_liveupdate_remove_group(dev);
 
-	return incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED && !dev->p->dead;
+	return (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
+		incoming->fate == DEVICE_LIVEUPDATE_RUNNING) && !dev->p->dead;
 }
 
 /**
@@ -352,8 +357,7 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 	liveupdate_parts_record(subsystem, parts);
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		if (device_liveupdate_stopped(&dlu_incoming.records[i]))
-			__set_bit(i, dlu_incoming.harmless);
+		dlu_incoming.fates[i] = dlu_final_fate(&dlu_incoming.records[i]);
 		device_liveupdate_drop(&dlu_incoming.records[i]);
 	}
 	device_liveupdate_release_table();

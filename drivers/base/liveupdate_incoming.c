@@ -18,8 +18,8 @@
  *   4. Quarantined: the bus made the device harmless, once: at once if it is other
  *      hardware, if the record is damaged, or if probe() failed for good; at FINISH
  *      if nobody took it over; when it is removed before; and in device_shutdown().
- *      It has no driver until FINISH. If the bus could not do it, it tries again at
- *      FINISH, and otherwise the memory of the device is retained.
+ *      It has no driver until FINISH. If the bus could not do it, the device counts as
+ *      running: its memory is retained, and the bus tries again at FINISH.
  *   5. Released: it is an ordinary device again. Its driver did not ask for the data,
  *      or was unbound.
  *
@@ -54,7 +54,6 @@
 
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
-#include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/io.h>
@@ -307,7 +306,8 @@ int device_liveupdate_may_adopt(struct device *dev,
 
 	if (device_liveupdate_ser_path(incoming))
 		return 0;
-	if (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED)
+	if (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
+	    incoming->fate == DEVICE_LIVEUPDATE_RUNNING)
 		return -ENODEV;
 	if (incoming->fate != DEVICE_LIVEUPDATE_INHERITED)
 		return 0;
@@ -409,62 +409,25 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_incoming_index, "LIVEUPDATE");
 
 /**
- * device_liveupdate_harmless() - may what belonged to a device be freed?
- * @index: its position in the table of devices that was handed over
+ * device_liveupdate_get_fate() - what became of a device that was handed over?
+ * @index: position of its record
  *
- * For the finish of participants on a later level than devices.
+ * For the FINISH of participants whose memory belongs to devices and that come after
+ * the participant "devices". What a device that is absent or running may access is
+ * retained with the device; what one may access that is quarantined or released can be
+ * freed.
  *
  * Context: any, in FINISH.
- * Return: true if the device was made harmless, or is an ordinary device again. False
- * if it has not appeared, if it is not known which one it is, or if it was taken over:
- * its driver knows what it runs on.
+ * Return: what became of it; %DEVICE_LIVEUPDATE_UNKNOWN if there is no such record.
  */
-bool device_liveupdate_harmless(u32 index)
+enum device_liveupdate_fate device_liveupdate_get_fate(u32 index)
 {
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_harmless, index);
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_get_fate, index);
 
-	return index < dlu_incoming.nr_harmless && test_bit(index, dlu_incoming.harmless);
+	return index < dlu_incoming.nr_fates ? dlu_incoming.fates[index] :
+					       DEVICE_LIVEUPDATE_UNKNOWN;
 }
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_harmless, "LIVEUPDATE");
-
-/**
- * device_liveupdate_running() - could a device not be stopped?
- * @index: position of its record
- *
- * Context: May sleep. In FINISH of a participant behind this one.
- * Return: true if the bus tried, and could not. What the device may access is retained
- * by whoever has it.
- */
-bool device_liveupdate_running(u32 index)
-{
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_running, index);
-
-	guard(mutex)(&dlu_lock);
-
-	return index < dlu_incoming.nr_records && dlu_incoming.records[index].running;
-}
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_running, "LIVEUPDATE");
-
-/**
- * device_liveupdate_absent() - was a device handed over that has not appeared?
- * @index: position of its record
- *
- * For a participant whose memory belongs to devices: as long as this is so, the device
- * is retained.
- *
- * Context: May sleep. In FINISH of a participant behind this one.
- * Return: true if it was, and has not.
- */
-bool device_liveupdate_absent(u32 index)
-{
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_absent, index);
-
-	guard(mutex)(&dlu_lock);
-
-	return index < dlu_incoming.nr_records &&
-	       device_liveupdate_is_absent(&dlu_incoming.records[index]);
-}
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_absent, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_get_fate, "LIVEUPDATE");
 
 /**
  * device_liveupdate_settle() - what became of a device that was probed?

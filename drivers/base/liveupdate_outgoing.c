@@ -295,7 +295,7 @@ int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 {
 	int err;
 
-	device_liveupdate_forget_harmless();
+	dlu_forget_fates();
 	err = device_liveupdate_close();
 	if (!err && dlu_outgoing.nr_set)
 		err = device_liveupdate_alloc_table(data);

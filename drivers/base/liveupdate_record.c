@@ -28,13 +28,6 @@
 
 #include "base.h"
 
-void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
-				enum device_liveupdate_fate fate)
-{
-	guard(mutex)(&dlu_lock);
-	incoming->fate = fate;
-}
-
 /* Who operators know it by. */
 void
 device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
@@ -123,26 +116,48 @@ void device_liveupdate_retain_each(void)
 	device_liveupdate_retain_absent();
 }
 
-/* Could the device be stopped? */
-void device_liveupdate_set_running(struct device_liveupdate_incoming *incoming,
-				   bool running)
+/**
+ * __device_liveupdate_set_fate() - what becomes of a device that was handed over
+ * @incoming: its record
+ * @fate: what becomes of it
+ *
+ * What could not be stopped is retained for as long as that is so.
+ *
+ * Context: May sleep. dlu_lock held.
+ */
+void __device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
+				  enum device_liveupdate_fate fate)
 {
+	bool was_running = incoming->fate == DEVICE_LIVEUPDATE_RUNNING;
+	bool running = fate == DEVICE_LIVEUPDATE_RUNNING;
+
 	lockdep_assert_held(&dlu_lock);
 
-	if (incoming->running == running)
-		return;
-
-	incoming->running = running;
-	if (running) {
+	incoming->fate = fate;
+	if (running && !was_running) {
 		dlu_incoming.nr_running++;
 		device_liveupdate_retain_record(incoming, "it could not be stopped");
-	} else {
+	} else if (was_running && !running) {
 		dlu_incoming.nr_running--;
 		device_liveupdate_release_record(incoming);
 	}
 }
 
-/* Make a device harmless, once more if that failed. */
+/**
+ * device_liveupdate_set_fate() - the same, for those that do not hold the lock
+ * @incoming: its record
+ * @fate: what becomes of it
+ *
+ * Context: May sleep. Takes dlu_lock.
+ */
+void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
+				enum device_liveupdate_fate fate)
+{
+	guard(mutex)(&dlu_lock);
+	__device_liveupdate_set_fate(incoming, fate);
+}
+
+/* Stop a device, or try once more. */
 void device_liveupdate_stop(struct device *dev,
 			    struct device_liveupdate_incoming *incoming)
 {
@@ -154,12 +169,11 @@ void device_liveupdate_stop(struct device *dev,
 	if (err)
 		dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
 			ERR_PTR(err));
-
-	guard(mutex)(&dlu_lock);
-	device_liveupdate_set_running(incoming, err);
+	device_liveupdate_set_fate(incoming, err ? DEVICE_LIVEUPDATE_RUNNING :
+						   DEVICE_LIVEUPDATE_QUARANTINED);
 }
 
-/* Make a device harmless that nobody takes over. */
+/* Stop a device that nobody takes over. */
 void device_liveupdate_quarantine(struct device *dev,
 				  struct device_liveupdate_incoming *incoming,
 				  const char *reason)
@@ -199,7 +213,9 @@ void device_liveupdate_detach(struct device *dev,
 		if (dev->liveupdate)
 			dev->liveupdate->incoming = NULL;
 		incoming->dev = NULL;
-		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+		/* Who drives it next does not change what it may access. */
+		if (incoming->fate != DEVICE_LIVEUPDATE_RUNNING)
+			incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
 		dlu_incoming.nr_claimed--;
 		device_liveupdate_put_records();
 	}
@@ -210,7 +226,7 @@ void device_liveupdate_detach(struct device *dev,
 /* Free what the driver saved, unless the device may use it. */
 void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
 {
-	if (incoming->running)
+	if (incoming->fate == DEVICE_LIVEUPDATE_RUNNING)
 		return;
 	if (incoming->data.size &&
 	    kho_is_restorable(incoming->data.value, incoming->data.size))
@@ -225,7 +241,7 @@ void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
  */
 void device_liveupdate_forget(void)
 {
-	device_liveupdate_forget_harmless();
+	dlu_forget_fates();
 	kho_table_close(&dlu_incoming.handed);
 
 	guard(mutex)(&dlu_lock);

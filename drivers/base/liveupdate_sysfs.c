@@ -209,7 +209,8 @@ static void device_liveupdate_list_unreclaimed(struct device_liveupdate_list *li
 {
 	device_liveupdate_list_incoming(list, BIT(DEVICE_LIVEUPDATE_ABSENT) |
 					BIT(DEVICE_LIVEUPDATE_INHERITED) |
-					BIT(DEVICE_LIVEUPDATE_QUARANTINED));
+					BIT(DEVICE_LIVEUPDATE_QUARANTINED) |
+					BIT(DEVICE_LIVEUPDATE_RUNNING));
 }
 
 typedef void (*device_liveupdate_list_fn)(struct device_liveupdate_list *list);

@@ -30,7 +30,6 @@
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
 
 #include <kunit/visibility.h>
-#include <linux/bitmap.h>
 #include <linux/cleanup.h>
 #include <linux/hash.h>
 #include <linux/kho_table.h>
@@ -221,6 +220,7 @@ static bool device_liveupdate_is_first(struct hlist_head *bucket,
 		return false;
 	if (twin->corrupted) {
 		hlist_del_init(&twin->hash);
+		twin->fate = DEVICE_LIVEUPDATE_UNKNOWN;
 		dlu_incoming.nr_absent--;
 		return true;
 	}
@@ -252,6 +252,7 @@ static void device_liveupdate_read(const struct device_liveupdate_ser *from,
 	if (!device_liveupdate_is_first(bucket, incoming))
 		return;
 	hlist_add_head(&incoming->hash, bucket);
+	incoming->fate = DEVICE_LIVEUPDATE_ABSENT;
 	dlu_incoming.nr_absent++;
 	if (!incoming->damaged) {
 		incoming->data.value = ser->value;
@@ -260,15 +261,15 @@ static void device_liveupdate_read(const struct device_liveupdate_ser *from,
 }
 
 /**
- * device_liveupdate_forget_harmless() - nobody asks any more who is harmless
+ * dlu_forget_fates() - nobody asks any more what became of devices
  *
  * Context: May sleep. Not in FINISH.
  */
-void device_liveupdate_forget_harmless(void)
+void dlu_forget_fates(void)
 {
-	bitmap_free(dlu_incoming.harmless);
-	dlu_incoming.harmless = NULL;
-	dlu_incoming.nr_harmless = 0;
+	kvfree(dlu_incoming.fates);
+	dlu_incoming.fates = NULL;
+	dlu_incoming.nr_fates = 0;
 }
 
 /**
@@ -295,11 +296,11 @@ static int device_liveupdate_alloc_records(unsigned int count)
 	dlu_incoming.buckets = kvzalloc_objs(*dlu_incoming.buckets,
 					     1U << dlu_incoming.bucket_bits);
 	dlu_incoming.records = kvmalloc_objs(*dlu_incoming.records, count);
-	dlu_incoming.harmless = bitmap_zalloc(count, GFP_KERNEL);
-	if (!dlu_incoming.buckets || !dlu_incoming.records || !dlu_incoming.harmless)
+	dlu_incoming.fates = kvzalloc(count, GFP_KERNEL);
+	if (!dlu_incoming.buckets || !dlu_incoming.records || !dlu_incoming.fates)
 		return -ENOMEM;
 	dlu_incoming.nr_records = count;
-	dlu_incoming.nr_harmless = count;
+	dlu_incoming.nr_fates = count;
 
 	return 0;
 }
@@ -330,10 +331,10 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 	if (!kho_table_nr_records(table))
 		return 0;
 
-	device_liveupdate_forget_harmless();
+	dlu_forget_fates();
 	err = device_liveupdate_alloc_records(kho_table_nr_records(table));
 	if (err) {
-		device_liveupdate_forget_harmless();
+		dlu_forget_fates();
 		kho_table_close(table);
 		dlu_free_records();
 		return err;

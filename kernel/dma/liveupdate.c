@@ -758,26 +758,37 @@ static bool dma_liveupdate_free_incoming(struct dma_liveupdate_incoming *incomin
 	return true;
 }
 
-/* Dispose of a record. False if its memory stays reserved. */
-static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming)
+/* May the memory of a record be freed, as far as its device goes? */
+static bool dma_liveupdate_may_free(const struct dma_liveupdate_incoming *incoming,
+				    enum device_liveupdate_fate fate)
 {
-	u32 device = incoming->ser.device;
+	switch (fate) {
+	case DEVICE_LIVEUPDATE_QUARANTINED:
+	case DEVICE_LIVEUPDATE_RELEASED:
+		return true;
+	case DEVICE_LIVEUPDATE_RECLAIMED:
+		/*
+		 * A driver that took the device over may not know of all its buffers.
+		 * What it gave back is not used any more.
+		 */
+		return incoming->returned;
+	default:
+		return false;
+	}
+}
 
+/* Dispose of a record. False if its memory stays reserved. */
+static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming,
+				  enum device_liveupdate_fate fate)
+{
 	if (incoming->buffer) {
 		/* From here on it is a buffer like any other. */
 		incoming->buffer->incoming = NULL;
 		return true;
 	}
-	/*
-	 * A driver that took the device over may not know of all its buffers. What it
-	 * gave back is not used any more, unless it did so because it did not take the
-	 * device over after all.
-	 */
-	if (!device_liveupdate_harmless(device) &&
-	    (!incoming->returned || device_liveupdate_running(device)))
-		return false;
 
-	return dma_liveupdate_free_incoming(incoming);
+	return dma_liveupdate_may_free(incoming, fate) &&
+	       dma_liveupdate_free_incoming(incoming);
 }
 
 /**
@@ -791,6 +802,7 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
 {
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
+	enum device_liveupdate_fate fate;
 	unsigned int kept, retained;
 	u64 bytes = 0;
 
@@ -803,10 +815,11 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 
 		if (hlist_unhashed(&incoming->hash) || incoming->damaged)
 			continue;
-		if (!dma_liveupdate_settle(incoming)) {
+		fate = device_liveupdate_get_fate(incoming->ser.device);
+		if (!dma_liveupdate_settle(incoming, fate)) {
 			kept++;
 			/* An absent device is retained, and that is enough. */
-			if (!device_liveupdate_absent(incoming->ser.device)) {
+			if (fate != DEVICE_LIVEUPDATE_ABSENT) {
 				retained++;
 				bytes += PAGE_SIZE << incoming->ser.order;
 				continue;

@@ -18,7 +18,7 @@
  *
  * The incoming kernel
  *   RESTORE reads the copies, buffers are adopted, and FINISH is called. The test says
- *   which device is inherited and which is harmless. It has a reference to all memory, so
+ *   which device is inherited and what became of each. It has a reference to all memory, so
  *   that the number of references tells what became of it: one if it was freed, two
  *   if it is used or reserved.
  *
@@ -61,9 +61,7 @@
  * @index: its position in the tables of both kernels.
  * @in_set: it is prepared.
  * @inherited: it was handed over.
- * @harmless: it was dealt with.
- * @absent: it has not appeared.
- * @running: it could not be stopped.
+ * @fate: what became of it when dma finishes.
  */
 struct dmt_device {
 	struct device *dev;
@@ -71,9 +69,7 @@ struct dmt_device {
 	u32 index;
 	bool in_set;
 	bool inherited;
-	bool harmless;
-	bool absent;
-	bool running;
+	enum device_liveupdate_fate fate;
 };
 
 /**
@@ -166,22 +162,12 @@ static int dmt_incoming_index(struct device *dev, u32 *index)
 	return 0;
 }
 
-static bool dmt_harmless(u32 index)
+static enum device_liveupdate_fate dmt_get_fate(u32 index)
 {
-	return (index == dmt->a.index && dmt->a.harmless) ||
-	       (index == dmt->b.index && dmt->b.harmless);
-}
+	if (index == dmt->a.index)
+		return dmt->a.fate;
 
-static bool dmt_absent(u32 index)
-{
-	return (index == dmt->a.index && dmt->a.absent) ||
-	       (index == dmt->b.index && dmt->b.absent);
-}
-
-static bool dmt_running(u32 index)
-{
-	return (index == dmt->a.index && dmt->a.running) ||
-	       (index == dmt->b.index && dmt->b.running);
+	return index == dmt->b.index ? dmt->b.fate : DEVICE_LIVEUPDATE_UNKNOWN;
 }
 
 /* KHO and dma-debug. */
@@ -545,6 +531,8 @@ static int dmt_init(struct kunit *test)
 	INIT_LIST_HEAD(&dmt->memory);
 	INIT_LIST_HEAD(&dmt->folios);
 	dmt->mapped = -EOPNOTSUPP;
+	dmt->a.fate = DEVICE_LIVEUPDATE_RECLAIMED;
+	dmt->b.fate = DEVICE_LIVEUPDATE_RECLAIMED;
 	dmt->tainted = test_taint(TAINT_WARN);
 	test->priv = dmt;
 
@@ -560,9 +548,7 @@ static int dmt_init(struct kunit *test)
 				   dmt_outgoing_index);
 	kunit_activate_static_stub(test, device_liveupdate_incoming_index,
 				   dmt_incoming_index);
-	kunit_activate_static_stub(test, device_liveupdate_harmless, dmt_harmless);
-	kunit_activate_static_stub(test, device_liveupdate_absent, dmt_absent);
-	kunit_activate_static_stub(test, device_liveupdate_running, dmt_running);
+	kunit_activate_static_stub(test, device_liveupdate_get_fate, dmt_get_fate);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmt_in_scratch);
 	kunit_activate_static_stub(test, dma_liveupdate_keep_folio, dmt_keep_folio);
@@ -589,8 +575,8 @@ static void dmt_exit(struct kunit *test)
 	if (layer->closed)
 		dmt_cancel();
 	/* What nobody adopted by now stays where it is. */
-	dmt->a.harmless = false;
-	dmt->b.harmless = false;
+	dmt->a.fate = DEVICE_LIVEUPDATE_RECLAIMED;
+	dmt->b.fate = DEVICE_LIVEUPDATE_RECLAIMED;
 	if (layer->incoming && !layer->retained)
 		dmt_finish();
 	dmt_unboot();
@@ -1087,8 +1073,8 @@ static void dmt_void_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 0);
 	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->b.dev, 1, 2));
 	dmt_adopt(test, &dmt->b, 1, 3);
-	dmt->a.harmless = true;
-	dmt->b.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->b.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 }
 
@@ -1141,7 +1127,7 @@ static void dmt_generations_test(struct kunit *test)
 
 		dmt_cross(test);
 		buffer = dmt_adopt(test, &dmt->a, 2 * PAGE_SIZE, 5);
-		dmt->a.harmless = true;
+		dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 		dmt_finish();
 		dmt_expect_freed(test, 0, false);
 
@@ -1190,8 +1176,8 @@ static void dmt_many_test(struct kunit *test)
 			dmt_expect_error(test, -ENOENT,
 					 dma_liveupdate_adopt(dmt_dev->dev, 1, i));
 	}
-	dmt->a.harmless = true;
-	dmt->b.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->b.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	/* The others, and the head. */
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 3);
@@ -1215,7 +1201,7 @@ static void dmt_corrupted_test(struct kunit *test)
 		dmt_expect_error(test, -ENOENT,
 				 dma_liveupdate_adopt(dmt->a.dev, 1, i));
 	dmt_adopt(test, &dmt->a, 1, nr - 1);
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 3);
 	for (unsigned int i = 0; i < DMT_PER_BLOCK; i++)
@@ -1255,7 +1241,7 @@ static void dmt_flip_record_test(struct kunit *test)
 				 dma_liveupdate_adopt(dmt->a.dev, 1, 2));
 		*byte ^= BIT(bit % 8);
 	}
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, false);
@@ -1278,7 +1264,7 @@ static void dmt_flip_table_test(struct kunit *test)
 	}
 	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
 	/* Nothing was read: nothing is freed. */
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 
@@ -1368,7 +1354,7 @@ static void dmt_field_test(struct kunit *test)
 	dmt_expect_error(test, -ENOENT,
 			 dma_liveupdate_adopt(dmt->a.dev, 2 * PAGE_SIZE, 2));
 	dmt_adopt(test, &dmt->a, 2 * PAGE_SIZE, 1);
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(1)->restored);
 }
@@ -1396,7 +1382,7 @@ static void dmt_twins_test(struct kunit *test)
 	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 0));
 	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 2));
 	dmt_adopt(test, &dmt->a, 1, 3);
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	for (unsigned int i = 0; i < 3; i++)
 		KUNIT_EXPECT_FALSE(test, dmt_folio_of(i)->restored);
@@ -1415,7 +1401,7 @@ static void dmt_same_memory_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	dmt_adopt(test, &dmt->a, 1, 1);
 	dmt_expect_error(test, -EBADMSG, dma_liveupdate_adopt(dmt->a.dev, 1, 2));
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(1)->restored);
@@ -1531,7 +1517,7 @@ static void dmt_adopt_address_test(struct kunit *test)
 	dmt_seal();
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	dmt_expect_error(test, -EBADMSG, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 }
@@ -1556,7 +1542,7 @@ static void dmt_defer_test(struct kunit *test)
 	dma_liveupdate_free(buffer);
 	dmt_expect_freed(test, 0, false);
 
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, true);
 }
@@ -1569,7 +1555,7 @@ static void dmt_free_adopted_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 4 * PAGE_SIZE, 1);
 	dmt_cross(test);
 	buffer = dmt_adopt(test, &dmt->a, 4 * PAGE_SIZE, 1);
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dma_liveupdate_free(buffer);
@@ -1595,7 +1581,7 @@ static void dmt_finish_test(struct kunit *test)
 	dmt_adopt(test, &dmt->b, 1, 3);
 	dma_liveupdate_free(dmt_adopt(test, &dmt->b, 1, 4));
 
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	/* Adopted; freed; never adopted. */
 	dmt_expect_freed(test, 0, false);
@@ -1629,8 +1615,8 @@ static void dmt_finish_absent_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 0);
 	dmt_make(test, &dmt->b, 1, 1);
 	dmt_cross(test);
-	dmt->a.absent = true;
-	dmt->b.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_ABSENT;
+	dmt->b.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, true);
@@ -1646,7 +1632,7 @@ static void dmt_finish_running_test(struct kunit *test)
 	dmt_cross(test);
 	dma_liveupdate_free(dmt_adopt(test, &dmt->a, 1, 0));
 	dma_liveupdate_free(dmt_adopt(test, &dmt->b, 1, 1));
-	dmt->a.running = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_RUNNING;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, true);
@@ -1661,7 +1647,7 @@ static void dmt_finish_lost_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 1);
 	dmt_cross(test);
 	dmt_folio_of(0)->lost = true;
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(0)->restored);
@@ -1781,7 +1767,7 @@ static void dmt_check_debug_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_nr_mapped(dmt->a.dev), 1);
 	dma_liveupdate_free(buffer);
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_nr_mapped(dmt->a.dev), 0);
-	dmt->a.harmless = true;
+	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 }
 
@@ -1928,13 +1914,13 @@ static void dmt_fault_finish_test(struct kunit *test)
 		dmt_make(test, &dmt->a, 1, 1);
 		dmt_make(test, &dmt->b, 1, 1);
 		dmt_cross(test);
-		dmt->a.harmless = true;
+		dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
 
 		liveupdate_fault_begin(&fault);
 		dmt_finish();
 		liveupdate_fault_end(&fault);
 
-		dmt->a.harmless = false;
+		dmt->a.fate = DEVICE_LIVEUPDATE_RECLAIMED;
 		/* Retaining does not fail. */
 		dmt_expect_retained(test, "dma");
 		KUNIT_EXPECT_EQ(test, dmt_nr_freed(), list_count_nodes(&dmt->memory));

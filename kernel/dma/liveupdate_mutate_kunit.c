@@ -74,9 +74,10 @@ static int dmm_incoming_index(struct device *dev, u32 *index)
 	return 0;
 }
 
-static bool dmm_harmless(u32 index)
+static enum device_liveupdate_fate dmm_get_fate(u32 index)
 {
-	return index < 32 && dmm_stopped & BIT(index);
+	return index < 32 && dmm_stopped & BIT(index) ? DEVICE_LIVEUPDATE_QUARANTINED :
+							DEVICE_LIVEUPDATE_UNKNOWN;
 }
 
 static bool dmm_in_scratch(phys_addr_t phys, size_t size)
@@ -272,7 +273,7 @@ static int dmm_init(struct kunit *test)
 	test->priv = dmm;
 	kunit_activate_static_stub(test, device_liveupdate_incoming_index,
 				   dmm_incoming_index);
-	kunit_activate_static_stub(test, device_liveupdate_harmless, dmm_harmless);
+	kunit_activate_static_stub(test, device_liveupdate_get_fate, dmm_get_fate);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmm_in_scratch);
 

@@ -2661,6 +2661,20 @@ static void dlu_silent_test(struct kunit *test)
 
 /* 7. The end of the update. */
 
+/* What others are told at FINISH of the first records, and of none that is not there. */
+static void dlu_expect_fates(struct kunit *test, const char *fates)
+{
+	static const char letters[] = "UAIRQNO";
+
+	for (u32 i = 0; fates[i]; i++)
+		KUNIT_EXPECT_EQ_MSG(test, letters[device_liveupdate_get_fate(i)],
+				    fates[i], "record %u", i);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(strlen(fates)),
+			DEVICE_LIVEUPDATE_UNKNOWN);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(U32_MAX),
+			DEVICE_LIVEUPDATE_UNKNOWN);
+}
+
 /* "a" is taken over, "b" is not, "c" does not appear. */
 static struct dlu_device *dlu_boot_three(struct kunit *test)
 {
@@ -2727,7 +2741,7 @@ static struct dlu_device *dlu_boot_running(struct kunit *test)
 	a->fingerprint[0]++;
 	dlu_add(test, a);
 	dlu_expect(test, " quarantine:a");
-	dlu_expect_fate(test, 0, QUARANTINED);
+	dlu_expect_fate(test, 0, RUNNING);
 	dlu_expect_retained(test, "devices:" DLU_BUS ":a");
 
 	return a;
@@ -2741,7 +2755,7 @@ static void dlu_running_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dlu_forget(""), -EBUSY);
 	dlu_do_finish();
 	dlu_expect(test, " quarantine:a probe:a");
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_harmless(0));
+	dlu_expect_fates(test, "N");
 	dlu_expect_retained(test, "devices:" DLU_BUS ":a");
 	dlu_del(a);
 	dlu_expect(test, " remove:a");
@@ -2761,7 +2775,7 @@ static void dlu_running_stopped_test(struct kunit *test)
 	a->fail = NULL;
 	dlu_do_finish();
 	dlu_expect(test, " quarantine:a blob:a probe:a");
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_harmless(0));
+	dlu_expect_fates(test, "Q");
 	dlu_expect_retained(test, "");
 }
 
@@ -3398,15 +3412,7 @@ static void dlu_incoming_index_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, dlu_incoming_index(a, &index));
 }
 
-static void dlu_expect_harmless(struct kunit *test, unsigned long harmless)
-{
-	for (u32 i = 0; i < 4; i++)
-		KUNIT_EXPECT_EQ_MSG(test, device_liveupdate_harmless(i),
-				    !!(harmless & BIT(i)), "record %u", i);
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_harmless(U32_MAX));
-}
-
-static void dlu_harmless_test(struct kunit *test)
+static void dlu_fates_test(struct kunit *test)
 {
 	struct dlu_device *bridge, *a;
 
@@ -3414,19 +3420,19 @@ static void dlu_harmless_test(struct kunit *test)
 	dlu_boot(test);
 	bridge = dlu_make_bridge(test, "bridge", NULL);
 	a = dlu_make(test, "a", bridge);
-	dlu_expect_harmless(test, 0);
+	dlu_expect_fates(test, "UUU");
 	/* They run, with drivers that know what on. */
 	dlu_do_finish();
-	dlu_expect_harmless(test, 0);
+	dlu_expect_fates(test, "RRA");
+	/* Whatever comes later. */
 	dlu_del(a);
-	dlu_expect_harmless(test, 0);
 	KUNIT_EXPECT_EQ(test, 0, dlu_forget(""));
-	dlu_expect_harmless(test, 0);
+	dlu_expect_fates(test, "RRA");
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
-	dlu_expect_harmless(test, 0);
+	dlu_expect_fates(test, "UUU");
 }
 
-static void dlu_harmless_quarantined_test(struct kunit *test)
+static void dlu_fates_quarantined_test(struct kunit *test)
 {
 	dlu_jump_chain(test);
 	/* It is known whose the one is, but not the other. */
@@ -3437,7 +3443,19 @@ static void dlu_harmless_quarantined_test(struct kunit *test)
 	dlu_make_chain(test);
 	dlu_expect(test, " probe:bridge quarantine:a probe:b");
 	dlu_do_finish();
-	dlu_expect_harmless(test, BIT(1));
+	dlu_expect_fates(test, "RQU");
+}
+
+/* A record that is corrupted may be of another device than the one that was stopped. */
+static void dlu_fates_corrupted_test(struct kunit *test)
+{
+	dlu_jump_one(test, DLU_ONE);
+	dlu_ser(0)->version++;
+	dlu_boot(test);
+	dlu_make(test, "a", NULL);
+	dlu_expect(test, " quarantine:a");
+	dlu_do_finish();
+	dlu_expect_fates(test, "U");
 }
 
 /* 13. Without memory: each allocation fails once. */
@@ -3632,9 +3650,9 @@ static void dlu_fault_restore_test(struct kunit *test)
 			KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
 			KUNIT_EXPECT_NULL(test, dlu_incoming.records);
 			KUNIT_EXPECT_NULL(test, dlu_incoming.buckets);
-			KUNIT_EXPECT_NULL(test, dlu_incoming.harmless);
+			KUNIT_EXPECT_NULL(test, dlu_incoming.fates);
 			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
-			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_harmless, 0);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_fates, 0);
 			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
 			failed++;
@@ -3886,8 +3904,9 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_adopt_null_test),
 	KUNIT_CASE(dlu_outgoing_index_test),
 	KUNIT_CASE(dlu_incoming_index_test),
-	KUNIT_CASE(dlu_harmless_test),
-	KUNIT_CASE(dlu_harmless_quarantined_test),
+	KUNIT_CASE(dlu_fates_test),
+	KUNIT_CASE(dlu_fates_quarantined_test),
+	KUNIT_CASE(dlu_fates_corrupted_test),
 	{}
 };
 

@@ -18,10 +18,30 @@
 
 struct device;
 
+/**
+ * enum device_liveupdate_fate - what becomes of a device that was handed over
+ * @DEVICE_LIVEUPDATE_UNKNOWN: its record did not arrive, or it cannot be told which
+ *	device it is.
+ * @DEVICE_LIVEUPDATE_ABSENT: it has not appeared, and is retained.
+ * @DEVICE_LIVEUPDATE_INHERITED: it is there and waits for its driver.
+ * @DEVICE_LIVEUPDATE_RECLAIMED: its driver took it over and knows what it runs on.
+ * @DEVICE_LIVEUPDATE_QUARANTINED: it was stopped.
+ * @DEVICE_LIVEUPDATE_RUNNING: the same, but it could not be stopped, and is retained.
+ * @DEVICE_LIVEUPDATE_RELEASED: it is an ordinary device again: its driver did not
+ *	ask for what was handed over, or was unbound since.
+ */
+enum device_liveupdate_fate {
+	DEVICE_LIVEUPDATE_UNKNOWN,
+	DEVICE_LIVEUPDATE_ABSENT,
+	DEVICE_LIVEUPDATE_INHERITED,
+	DEVICE_LIVEUPDATE_RECLAIMED,
+	DEVICE_LIVEUPDATE_QUARANTINED,
+	DEVICE_LIVEUPDATE_RUNNING,
+	DEVICE_LIVEUPDATE_RELEASED,
+};
+
 int device_liveupdate_outgoing_index(struct device *dev, u32 *index);
 int device_liveupdate_incoming_index(struct device *dev, u32 *index);
-bool device_liveupdate_harmless(u32 index);
-bool device_liveupdate_absent(u32 index);
-bool device_liveupdate_running(u32 index);
+enum device_liveupdate_fate device_liveupdate_get_fate(u32 index);
 
 #endif /* _LINUX_LIVEUPDATE_DEVICE_RECORD_H */
