@@ -66,6 +66,18 @@ class Documentation(unittest.TestCase):
                           if str(page.relative_to(paths.ROOT)) not in named and
                           page.name != "index.rst"], [])
 
+    def test_cover_letter(self):
+        """The table of what was asked of such a series has forty rows, and each names files
+        that are there, or says what is not there yet."""
+        text = (paths.ROOT / "series/cover-letter.txt").read_text(encoding="utf-8")
+        rows = re.split(r"^ ?(\d+)\. ", text, flags=re.MULTILINE)[1:]
+        self.assertEqual([int(number) for number in rows[::2]], list(range(1, 41)))
+        for number, row in zip(rows[::2], rows[1::2]):
+            files = re.findall(r"\b[\w-]+(?:/[\w.-]+)+\b", re.sub(r"/(?:sys|dev)/\S+", "", row))
+            self.assertTrue(files or "Not yet:" in row or "Namespace" in row, number)
+            self.assertEqual([name for name in files if not (paths.ROOT / name).exists()], [],
+                             f"row {number}")
+
 
 if __name__ == "__main__":
     unittest.main()
