@@ -39,7 +39,7 @@ CLANG = "clang"                         # the newest one, see newest_clang()
 ARM64 = ("arm64", "aarch64-linux-gnu-")
 
 
-def _compile(source, objects, targets, label, *extra,
+def run_make(source, objects, targets, label, *extra,
              toolchain=kernel.NATIVE):
     """Compile targets; the whole log, and whether make succeeded."""
     log = paths.LOG / f"static-{label}.log"
@@ -92,7 +92,7 @@ def base_complaints(subject, names, label, *extra):
         write_if_changed(UNPATCHED / ".config", config)
         for name in names:
             (UNPATCHED / object_of(name)).unlink(missing_ok=True)
-        _, log = _compile(source, UNPATCHED, [object_of(n) for n in names],
+        _, log = run_make(source, UNPATCHED, [object_of(n) for n in names],
                           f"base-{label}", "-k", *extra)
     return moved(complaints(log), source)
 
@@ -133,7 +133,7 @@ def _w1(subject, add):
     kernel.configure(paths.TREE, CHECKED, subject.series_symbols(), "w1")
     for name in names:
         (CHECKED / object_of(name)).unlink(missing_ok=True)
-    good, log = _compile(paths.TREE, CHECKED, [object_of(n) for n in names],
+    good, log = run_make(paths.TREE, CHECKED, [object_of(n) for n in names],
                          "w1", "-k", "W=1", NO_ERROR)
     judged = Judged(subject, log)
     noisy = [n for n in subject.touched_c if judged.of[n]]
@@ -169,7 +169,7 @@ def _sparse(subject, add):
     # An unchanged file of the same folder shows whether this version of
     # sparse can read this kernel's headers at all.
     probe = "kernel/liveupdate/kho_block.o"
-    _, log = _compile(paths.TREE, CHECKED, [probe], "sparse-probe", "C=2",
+    _, log = run_make(paths.TREE, CHECKED, [probe], "sparse-probe", "C=2",
                       "W=1", NO_ERROR)
     if "not available or not up to date" in log:
         add(None, "sparse", f"the kernel does not accept version {version}")
@@ -183,7 +183,7 @@ def _sparse(subject, add):
             f"{probe[:-2]}.c, the first: {first}")
         return
     names = subject.kernel_c + subject.touched_c
-    good, log = _compile(paths.TREE, CHECKED, [object_of(n) for n in names],
+    good, log = run_make(paths.TREE, CHECKED, [object_of(n) for n in names],
                          "sparse", "-k", "C=2", "W=1", NO_ERROR)
     judged = Judged(subject, log)
     noisy = [n for n in subject.touched_c if judged.of[n]]
@@ -334,7 +334,7 @@ def _other(subject, name, toolchain, add):
              or n.startswith(f"arch/{toolchain.arch.replace('x86_64', 'x86')}/"))]
     for file in names:
         (objects / object_of(file)).unlink(missing_ok=True)
-    good, log = _compile(paths.TREE, objects, [object_of(n) for n in names],
+    good, log = run_make(paths.TREE, objects, [object_of(n) for n in names],
                          name, "-k", toolchain=toolchain)
     found = complaints(log)
     lacking = [n for n in names if not (objects / object_of(n)).is_file()]
@@ -473,7 +473,7 @@ def _off(symbol, config, linked, add, of_base):
     lists = [SWITCHED / folder / "modules.order" for folder in linked.places.folders]
     for path in (*lists, *(path.with_name("built-in.a") for path in lists)):
         path.unlink(missing_ok=True)
-    good, log = _compile(paths.TREE, SWITCHED, targets, f"off-{symbol}")
+    good, log = run_make(paths.TREE, SWITCHED, targets, f"off-{symbol}")
     found = complaints(log)
     lacking = set()
     if good and whole:

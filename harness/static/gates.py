@@ -18,6 +18,7 @@ from ..source import tree
 from .base import Results, Subject
 from .cocci import coccinelle
 from .compile import ARM64, CLANG, other, sparse, switched_off, w1
+from .docs import examples
 from .text import abi, checkpatch, kernel_doc, licences, maintainers
 
 GATES = {
@@ -26,6 +27,7 @@ GATES = {
     "checkpatch": checkpatch,
     "kernel-doc": kernel_doc,
     "abi": abi,
+    "examples": examples,
     "w1": w1,
     "sparse": sparse,
     "arm64": other("arm64", "gcc", *ARM64),
@@ -38,7 +40,7 @@ GATES = {
 NEEDS = 10
 
 #: Those that need the objects of kernel a.
-COMPILE = {"w1", "sparse", "off"}
+COMPILE = {"examples", "w1", "sparse", "off"}
 
 
 def main(names=()):

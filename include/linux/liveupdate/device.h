@@ -14,13 +14,16 @@
  * what it does: what of its state the next kernel's driver needs. drivers/base/
  * does the rest; its part is described in drivers/base/liveupdate.c.
  *
- * A driver in full::
+ * What a driver adds:
+ *
+ * .. code-block:: c
  *
  *	static int frob_liveupdate_prepare(struct device *dev,
  *					   struct liveupdate_data *data)
  *	{
  *		struct frob_state *state = liveupdate_data_alloc(data, sizeof(*state));
- *		...
+ *
+ *		return IS_ERR(state) ? PTR_ERR(state) : frob_fill_in(dev, state);
  *	}
  *
  *	static const struct dev_liveupdate_ops frob_liveupdate_ops = {
@@ -29,18 +32,22 @@
  *		.oldest		= 1,
  *		.prepare	= frob_liveupdate_prepare,
  *		.freeze		= frob_liveupdate_freeze,
- *		...
+ *		.thaw		= frob_liveupdate_thaw,
  *	};
  *
  *	static int frob_probe(struct device *dev)
  *	{
+ *		struct frob *frob = frob_alloc(dev);
  *		const struct liveupdate_data *data;
  *		u32 version;
  *
+ *		if (IS_ERR(frob))
+ *			return PTR_ERR(frob);
  *		data = device_liveupdate_adopt(dev, &version);
  *		if (data)
- *			return frob_take_over(dev, liveupdate_data_blob(data), version);
- *		...
+ *			return frob_take_over(frob, data, version);
+ *
+ *		return frob_reset_and_set_up(frob);
  *	}
  */
 

@@ -22,14 +22,16 @@
  * also what it gets where %CONFIG_DMA_LIVEUPDATE is off. There is no such way out
  * of dma_liveupdate_adopt(): the device goes on to use what it has.
  *
- * A driver in full::
+ * What a driver adds:
+ *
+ * .. code-block:: c
  *
  *	#define FROB_RING_TAG	1
  *
  *	static int frob_prepare(struct device *dev, struct liveupdate_data *data)
  *	{
  *		struct frob *frob = dev_get_drvdata(dev);
- *		...
+ *
  *		return dma_liveupdate_preserve(frob->ring);
  *	}
  *
@@ -42,9 +44,13 @@
  *
  *	static int frob_probe(struct device *dev)
  *	{
+ *		struct frob *frob = frob_alloc(dev);
  *		const struct liveupdate_data *data;
  *		u32 version;
- *		...
+ *		int err;
+ *
+ *		if (IS_ERR(frob))
+ *			return PTR_ERR(frob);
  *		data = device_liveupdate_adopt(dev, &version);
  *		if (data)
  *			frob->ring = dma_liveupdate_adopt(dev, FROB_RING_SIZE,
@@ -56,13 +62,14 @@
  *			return PTR_ERR(frob->ring);
  *
  *		if (data) {
- *			err = frob_take_over(frob, data);
+ *			err = frob_take_over(frob, data, version);
  *			if (err)
  *				dma_liveupdate_free(frob->ring);
  *			return err;
  *		}
  *		frob_write(frob, FROB_RING_BASE, frob->ring->dma);
- *		...
+ *
+ *		return 0;
  *	}
  *
  *	static void frob_remove(struct device *dev)

@@ -12,21 +12,32 @@
 /**
  * DOC: Allocations that fail in KUnit tests of live update
  *
- * Each allocation that something makes shall fail once, and what it left be looked
- * at::
+ * Each allocation that frob_open() makes shall fail once, and what it left be looked
+ * at:
  *
- *	struct liveupdate_fault fault = {};
+ * .. code-block:: c
  *
- *	liveupdate_fault_require(test);
- *	while (liveupdate_fault_next(test, &fault)) {
- *		liveupdate_fault_begin(&fault);
- *		err = something();
- *		liveupdate_fault_end(&fault);
- *		look, and bring back to where it was
+ *	int frob_open(void);
+ *	void frob_close(void);
+ *
+ *	static void frob_open_fault_test(struct kunit *test)
+ *	{
+ *		struct liveupdate_fault fault = {};
+ *		int err;
+ *
+ *		liveupdate_fault_require(test);
+ *		while (liveupdate_fault_next(test, &fault)) {
+ *			liveupdate_fault_begin(&fault);
+ *			err = frob_open();
+ *			liveupdate_fault_end(&fault);
+ *			KUNIT_EXPECT_TRUE(test, !err || err == -ENOMEM);
+ *			if (!err)
+ *				frob_close();
+ *		}
  *	}
  *
  * The last turn is the one in which there was no such allocation. In others
- * something() may have succeeded all the same, for it can do without, or what failed
+ * frob_open() may have succeeded all the same, for it can do without, or what failed
  * was an allocation of the debugging aids of the kernel. Allocations of other tasks
  * and of interrupts are not counted. Between begin and end nothing may be expected
  * or asserted, because KUnit allocates memory for what it has to say.

@@ -14,11 +14,18 @@
  * callbacks, names the participant to the operator, and lets a tool read from
  * an image which data that kernel would understand, before it is booted.
  *
- * A participant in full::
+ * A participant in full, apart from what its other callbacks do:
+ *
+ * .. code-block:: c
  *
  *	static int frob_prepare(struct liveupdate_subsystem *subsystem,
- *				struct liveupdate_data *data);
- *	...
+ *				struct liveupdate_data *data)
+ *	{
+ *		struct frob_state *state = liveupdate_data_alloc(data, sizeof(*state));
+ *
+ *		return IS_ERR(state) ? PTR_ERR(state) : frob_fill_in(state);
+ *	}
+ *
  *	static const struct liveupdate_subsystem_ops frob_ops = {
  *		.prepare	= frob_prepare,
  *		.freeze		= frob_freeze,
