@@ -28,7 +28,8 @@
  *      &dlu_outgoing.requested.
  *   2. In the set, from PREPARE to CANCEL: its driver's module is pinned, its driver
  *      cannot be changed through sysfs, nothing below it can be bound.
- *   3. Frozen: device_shutdown() leaves it alone.
+ *   3. Frozen: device_shutdown() leaves it alone. Once it was passed, nothing is
+ *      undone any more (liveupdate_outgoing.c).
  *
  *   A device that goes away nevertheless is cancelled at once. The set is broken
  *   then: freezing it fails, and the whole update is cancelled.
@@ -113,6 +114,7 @@ void device_liveupdate_probed(struct device *dev, int ret)
  *
  * For buses: the device failed, or is about to be reset. One of the set is cancelled
  * before this returns, the whole update when those who hold what locks are gone. One
+ * that device_shutdown() has passed is stopped, and left to the next kernel. One
  * that was handed over and runs counts as quarantined from here on, and the caller
  * sees to it that it is harmless.
  *
@@ -126,6 +128,12 @@ void device_liveupdate_lose(struct device *dev, const char *reason)
 	device_liveupdate_lose_outgoing(dev, reason);
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_lose, "LIVEUPDATE");
+
+/* Unless it is on the path and its bus keeps it alive while shutting it down. */
+static bool dlu_is_left_alone(const struct device *dev)
+{
+	return !dev->liveupdate->path || !dev->bus->liveupdate->shutdown_path;
+}
 
 /**
  * device_liveupdate_shutdown() - a device is about to be shut down
@@ -146,12 +154,12 @@ bool device_liveupdate_shutdown(struct device *dev)
 	if (likely(!READ_ONCE(dlu_outgoing.closed)))
 		return false;
 
-	if (!dev->bus)
+	if (!dev->bus) {
 		dev = device_liveupdate_ancestor(dev);
-	if (!dev || !device_liveupdate_frozen(dev))
-		return false;
+		return dev && device_liveupdate_frozen(dev) && dlu_is_left_alone(dev);
+	}
 
-	return !dev->liveupdate->path || !dev->bus->liveupdate->shutdown_path;
+	return device_liveupdate_frozen(dev) && dlu_pass(dev) && dlu_is_left_alone(dev);
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown);
 

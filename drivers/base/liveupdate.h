@@ -82,6 +82,7 @@ device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
  * @hash: entry in the buckets that find double identities.
  * @path: in the set only as part of the path of others.
  * @phase: how far it is. Written under @lock.
+ * @passed: device_shutdown() went past it and left it as it is. Written under @lock.
  * @awake: it must not fall asleep. Nobody else looks while it is in the set.
  * @id: its identity, valid while it is in the set.
  * @index: position in the set.
@@ -106,6 +107,7 @@ struct device_liveupdate {
 	struct hlist_node hash;
 	bool path;
 	enum device_liveupdate_phase phase;
+	bool passed;
 	bool awake;
 	struct device_liveupdate_id id;
 	u32 index;
@@ -279,6 +281,7 @@ void device_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
 			      struct liveupdate_data *data);
 void device_liveupdate_lose_outgoing(struct device *dev, const char *reason);
 void device_liveupdate_lost(struct device *dev);
+bool dlu_pass(struct device *dev);
 bool device_liveupdate_frozen(const struct device *dev);
 
 /* liveupdate_record.c: what becomes of a record */

@@ -7,6 +7,15 @@
  * happens if one of them is lost meanwhile. The idea is in liveupdate.c, the set in
  * liveupdate_set.c.
  *
+ * Point of no return
+ *   Until device_shutdown() comes to a device, what is lost is thawed and cancelled: its
+ *   driver gets it back, and shuts it down. Once that has passed a frozen device, nobody
+ *   would stop it any more, while it goes on to access the memory that was preserved
+ *   for it. Giving that memory up would let it write to memory of the next kernel. So
+ *   neither the steps nor a loss thaw or cancel it from there on. A device that is lost
+ *   then is stopped by its bus, and all that was handed over for it stays so: its record
+ *   says that it was lost, and the next kernel quarantines it before anything is freed.
+ *
  * Contexts
  *   The steps run one at a time, under the lock of the state machine. Losses come from
  *   buses and from those who unbind or remove a device, at any time.
@@ -113,7 +122,7 @@ static void device_liveupdate_cancel_one(struct device_liveupdate *liveupdate)
 	guard(device)(liveupdate->dev);
 	guard(mutex)(&liveupdate->lock);
 
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED)
+	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED || liveupdate->passed)
 		return;
 	__device_liveupdate_cancel(liveupdate);
 	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
@@ -168,10 +177,48 @@ static void device_liveupdate_thaw_one(struct device_liveupdate *liveupdate)
 {
 	guard(mutex)(&liveupdate->lock);
 
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_FROZEN)
+	if (liveupdate->phase != DEVICE_LIVEUPDATE_FROZEN || liveupdate->passed)
 		return;
 	__device_liveupdate_thaw(liveupdate);
 	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_PREPARED);
+}
+
+/**
+ * dlu_pass() - device_shutdown() leaves a device as it is
+ * @dev: the device, in the set
+ *
+ * Context: May sleep. device_lock held. Takes &device_liveupdate.lock.
+ * Return: true if the device is frozen: from here on it stays so. False if it was lost
+ * meanwhile.
+ */
+bool dlu_pass(struct device *dev)
+{
+	guard(mutex)(&dev->liveupdate->lock);
+
+	if (dev->liveupdate->phase != DEVICE_LIVEUPDATE_FROZEN)
+		return false;
+	dev->liveupdate->passed = true;
+
+	return true;
+}
+
+/*
+ * It is too late to give the device back to its driver. All that was prepared for it is
+ * left to the next kernel.
+ */
+static void dlu_lose_passed(struct device_liveupdate *liveupdate, const char *reason)
+{
+	struct device *dev = liveupdate->dev;
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	lockdep_assert_held(&liveupdate->lock);
+
+	if (!liveupdate->path && bus->stop)
+		bus->stop(dev);
+	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_LOST);
+	device_liveupdate_write_lost(liveupdate);
+	dev_err(dev, "liveupdate: lost after it was passed by the shutdown, the next kernel quarantines it: %s\n",
+		reason);
 }
 
 /*
@@ -193,6 +240,10 @@ void device_liveupdate_lose_outgoing(struct device *dev, const char *reason)
 		    liveupdate->phase == DEVICE_LIVEUPDATE_LOST)
 			return;
 		dlu_outgoing.broken = true;
+	}
+	if (liveupdate->passed) {
+		dlu_lose_passed(liveupdate, reason);
+		return;
 	}
 	if (liveupdate->phase == DEVICE_LIVEUPDATE_FROZEN)
 		__device_liveupdate_thaw(liveupdate);

@@ -460,6 +460,7 @@ void device_liveupdate_open(void)
 			liveupdate->ser = NULL;
 			device_liveupdate_let_sleep(liveupdate);
 			WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
+			liveupdate->passed = false;
 			guard(mutex)(&dlu_lock);
 			list_del_init(&liveupdate->member);
 		}

@@ -308,6 +308,11 @@ static int dlu_quarantine(struct device *dev)
 	return dlu_call(dev, "quarantine");
 }
 
+static void dlu_stop(struct device *dev)
+{
+	dlu_call(dev, "stop");
+}
+
 static const struct bus_liveupdate_ops dlu_bus_ops_default = {
 	.identify	= dlu_identify,
 	.supported	= dlu_supported,
@@ -319,6 +324,7 @@ static const struct bus_liveupdate_ops dlu_bus_ops_default = {
 	.cancel		= dlu_bus_cancel,
 	.keep_path	= dlu_keep_path,
 	.quarantine	= dlu_quarantine,
+	.stop		= dlu_stop,
 };
 
 /* Tests may change it until they end. */
@@ -999,6 +1005,21 @@ static int dlu_init(struct kunit *test)
 	return dlu_register_all();
 }
 
+/* As if device_shutdown() had not come to the devices yet. */
+static void dlu_come_back(void)
+{
+	struct dlu_device *dlu_dev;
+
+	list_for_each_entry(dlu_dev, &dlu->devices, list) {
+		struct device_liveupdate *liveupdate = dlu_dev->dev.liveupdate;
+
+		if (!liveupdate || !liveupdate->passed)
+			continue;
+		liveupdate->passed = false;
+		liveupdate->phase = DEVICE_LIVEUPDATE_FROZEN;
+	}
+}
+
 /* Leaves the layer as it was, wherever the test ended. */
 static void dlu_exit(struct kunit *test)
 {
@@ -1008,6 +1029,7 @@ static void dlu_exit(struct kunit *test)
 		return;
 
 	if (dlu_outgoing.closed) {
+		dlu_come_back();
 		dlu_do_thaw();
 		dlu_do_cancel();
 	}
@@ -3249,8 +3271,99 @@ static void dlu_shutdown_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.bridge->dev));
 	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&chain.a->dev));
 
+	dlu_come_back();
 	dlu_do_thaw();
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.a->dev));
+}
+
+static void dlu_pass_all(struct kunit *test, const struct dlu_chain *chain)
+{
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	KUNIT_ASSERT_TRUE(test, device_liveupdate_shutdown(&chain->b->dev));
+	dlu_clear_log();
+}
+
+static const struct device_liveupdate_ser *dlu_outgoing_ser(struct dlu_device *dlu_dev)
+{
+	return dlu_dev->dev.liveupdate->ser;
+}
+
+/* What is lost before the shutdown has come to it is given back to its driver. */
+static void dlu_lose_before_pass_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	dlu_pass_all(test, &chain);
+	scoped_guard(device, &chain.a->dev)
+		device_liveupdate_lose(&chain.a->dev, "it failed");
+	dlu_expect(test, " bus-thaw:a thaw:a bus-cancel:a cancel:a");
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.a->dev));
+}
+
+/* Afterwards it is stopped, and all that was handed over stays so. */
+static void dlu_lose_passed_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+	size_t size;
+
+	chain.b->blob = true;
+	dlu_request(test, chain.b);
+	dlu_pass_all(test, &chain);
+	size = chain.b->dev.liveupdate->data.size;
+	KUNIT_ASSERT_NE(test, 0, size);
+	for (int again = 0; again < 2; again++) {
+		scoped_guard(device, &chain.b->dev)
+			device_liveupdate_lose(&chain.b->dev, "it failed");
+		dlu_expect(test, again ? "" : " stop:b");
+	}
+	KUNIT_EXPECT_TRUE(test, dlu_outgoing_ser(chain.b)->flags &
+				DEVICE_LIVEUPDATE_SER_LOST);
+	KUNIT_EXPECT_FALSE(test, dlu_outgoing_ser(chain.a)->flags &
+				 DEVICE_LIVEUPDATE_SER_LOST);
+	KUNIT_EXPECT_EQ(test, chain.b->dev.liveupdate->data.size, size);
+
+	/* Whatever is called, this one is not. */
+	dlu_do_thaw();
+	dlu_expect(test, " bus-thaw:a thaw:a");
+	device_release_driver(&chain.b->dev);
+	dlu_expect(test, " remove:b");
+}
+
+/* The same if somebody takes it away, whatever becomes of the rest. */
+static void dlu_remove_passed_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	dlu_pass_all(test, &chain);
+	dlu_do_thaw();
+	dlu_expect(test, " bus-thaw:a thaw:a");
+	dlu_del(chain.b);
+	dlu_expect(test, " stop:b remove:b");
+	KUNIT_EXPECT_TRUE(test, dlu_outgoing_ser(chain.b)->flags &
+				DEVICE_LIVEUPDATE_SER_LOST);
+}
+
+/* A bus that has nothing to stop; and what is only on the path accesses nothing. */
+static void dlu_lose_passed_bare_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	dlu_pass_all(test, &chain);
+	KUNIT_ASSERT_TRUE(test, device_liveupdate_shutdown(&chain.bridge->dev));
+	scoped_guard(device, &chain.bridge->dev)
+		device_liveupdate_lose(&chain.bridge->dev, "it failed");
+	dlu_bus_ops.stop = NULL;
+	scoped_guard(device, &chain.b->dev)
+		device_liveupdate_lose(&chain.b->dev, "it failed");
+	dlu_expect(test, "");
+	KUNIT_EXPECT_TRUE(test, dlu_outgoing_ser(chain.b)->flags &
+				DEVICE_LIVEUPDATE_SER_LOST);
+	KUNIT_EXPECT_TRUE(test, dlu_outgoing_ser(chain.bridge)->flags &
+				DEVICE_LIVEUPDATE_SER_LOST);
 }
 
 /* 10. Live update is off in the next kernel. */
@@ -3899,6 +4012,10 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_may_change_test),
 	KUNIT_CASE(dlu_late_child_test),
 	KUNIT_CASE(dlu_shutdown_test),
+	KUNIT_CASE(dlu_lose_before_pass_test),
+	KUNIT_CASE(dlu_lose_passed_test),
+	KUNIT_CASE(dlu_remove_passed_test),
+	KUNIT_CASE(dlu_lose_passed_bare_test),
 	KUNIT_CASE(dlu_abandon_test),
 	KUNIT_CASE(dlu_abandon_damaged_test),
 	KUNIT_CASE(dlu_adopt_null_test),

@@ -21,6 +21,7 @@
  *	add NAME [KEY=VALUE,...]	a device appears
  *	set NAME KEY=VALUE,...		it is told something else
  *	remove NAME			it disappears, those below it before
+ *	lose NAME			the bus finds that it failed
  *	link CONSUMER SUPPLIER [stateless=1]
  *					device_link_add(), managed or stateless
  *	depend DEVICE DEPENDENCY	the bus says that it depends on it, too
@@ -63,13 +64,13 @@
  *
  * Steps of the driver are probe, adopt, prepare, freeze, thaw, cancel, finish,
  * shutdown and remove; those of the bus are identify, bus-prepare, bus-freeze,
- * bus-thaw, bus-cancel, path-on, path-off, shutdown-path and quarantine.
+ * bus-thaw, bus-cancel, path-on, path-off, shutdown-path, stop and quarantine.
  *
  * Further files in debugfs: "calls" lists the latest callbacks but identify, one
  * "STEP NAME ERRNO" a line, as they begin; "release", by a write of any text, lets
  * all go on that wait now, whatever "config" is busy with; "received" what probe was
  * handed over, one "NAME VERSION TEXT" a line. What happens to a device when there
- * is nobody left to ask - shutdown, shutdown-path and quarantine - is in the log of
+ * is nobody left to ask - shutdown, shutdown-path, stop and quarantine - is in the log of
  * the kernel, too. Devices in bulk do not log until they are told something with
  * "set".
  *
@@ -135,6 +136,7 @@ enum test_bus_step {
 	TEST_BUS_QUARANTINE,
 	TEST_BUS_SHUTDOWN,
 	TEST_BUS_SHUTDOWN_PATH,
+	TEST_BUS_STOP,
 	TEST_BUS_REMOVE,
 };
 
@@ -157,6 +159,7 @@ static const char *const test_bus_steps[] = {
 	[TEST_BUS_QUARANTINE]	= "quarantine",
 	[TEST_BUS_SHUTDOWN]	= "shutdown",
 	[TEST_BUS_SHUTDOWN_PATH] = "shutdown-path",
+	[TEST_BUS_STOP]		= "stop",
 	[TEST_BUS_REMOVE]	= "remove",
 };
 
@@ -168,7 +171,7 @@ static const u32 test_bus_can_fail =
 
 static const u32 test_bus_in_kernel_log =
 	BIT(TEST_BUS_QUARANTINE) | BIT(TEST_BUS_SHUTDOWN) |
-	BIT(TEST_BUS_SHUTDOWN_PATH);
+	BIT(TEST_BUS_SHUTDOWN_PATH) | BIT(TEST_BUS_STOP);
 
 /* How far driver and bus are with a device. */
 enum test_bus_phase {
@@ -623,6 +626,16 @@ static int test_bus_quarantine(struct device *dev)
 	return err;
 }
 
+static void test_bus_stop(struct device *dev)
+{
+	struct test_bus_device *tdev = to_test_bus_device(dev);
+
+	test_bus_call(dev, TEST_BUS_STOP);
+	test_bus_expect(dev, TEST_BUS_STOP,
+			tdev->driver_phase == TEST_BUS_FROZEN &&
+			tdev->bus_phase == TEST_BUS_FROZEN);
+}
+
 static struct bus_liveupdate_ops test_bus_liveupdate_ops = {
 	.identify	= test_bus_identify,
 	.supported	= test_bus_supported,
@@ -634,6 +647,7 @@ static struct bus_liveupdate_ops test_bus_liveupdate_ops = {
 	.cancel		= test_bus_bus_cancel,
 	.keep_path	= test_bus_keep_path,
 	.quarantine	= test_bus_quarantine,
+	.stop		= test_bus_stop,
 	.shutdown_path	= true,
 };
 
@@ -1334,6 +1348,11 @@ static int test_bus_configure_device(const char *verb, struct test_bus_device *t
 		return test_bus_link(tdev, rest);
 	if (!strcmp(verb, "depend"))
 		return test_bus_depend(tdev, rest);
+	if (!strcmp(verb, "lose") && !rest) {
+		guard(device)(&tdev->dev);
+		device_liveupdate_lose(&tdev->dev, "the test says so");
+		return 0;
+	}
 	if (strcmp(verb, "remove") || rest)
 		return -EINVAL;
 	test_bus_unregister_tree(tdev);

@@ -497,6 +497,40 @@ def dev_rehearse_poweroff(run):
     devices.in_turn()
 
 
+@scenario("dev-lost-late")
+def dev_lost_late(run):
+    """nic1 fails after the shutdown has passed it, disk1 before the shutdown has come to it:
+    disk1 is given back to its driver and shut down, nic1 is stopped and nothing is undone;
+    the next kernel quarantines both. Fails if nic1 is thawed and cancelled."""
+    guest, devices = boot_with(run, "add first1;add disk1;add second1;add nic1",
+                               "nic1", "disk1")
+    run.prepare(guest)
+    run.load(guest)
+    devices.tell("clear;set second1 hold=shutdown;set first1 hold=shutdown")
+    run.step("jump, with a shutdown that waits")
+    guest.start("guestctl reboot kexec")
+    devices.await_call("shutdown", "second1")
+    devices.tell("lose nic1;lose disk1")
+    devices.check_calls("a loss while devices are shut down", [
+        ("stop", "nic1", "0"), *((call, "disk1", "0") for call in
+                                 ("bus-thaw", "thaw", "bus-cancel", "cancel"))],
+        "stop", "bus-thaw", "thaw", "bus-cancel", "cancel")
+    guest.do(f"echo 1 >{CONTROL}/release")
+    devices.await_call("shutdown", "first1")
+    guest.send(f"echo 1 >{CONTROL}/release")
+    run.equal("kernels that came up", guest.wait_boot().number, 2)
+    log = guest.console(1)
+    run.contains("console of kernel A", log, "liveupdate_test_bus: disk1 shutdown\n")
+    run.lacks("console of kernel A", log, "liveupdate_test_bus: nic1 shutdown")
+    devices.load("b", "add first1;add disk1;add second1;add nic1")
+    for name in ("nic1", "disk1"):
+        run.contains("console of kernel B", guest.console(2),
+                     f"{name}: liveupdate: quarantined: it was lost before the jump")
+    run.equal("what was received", devices.received(), {})
+    run.finish(guest)
+    devices.in_turn()
+
+
 @scenario("dev-scale")
 def dev_scale(run):
     """A thousand devices are requested, handed over, and taken over."""

@@ -149,6 +149,11 @@ struct device_liveupdate_id {
  *	it was reset, or that it cannot access memory even if its next driver lets it,
  *	for that memory is freed next. After an error its memory is retained, and it
  *	is called again at FINISH.
+ * @stop: Required if devices access memory. In the old kernel: the device, which is
+ *	frozen, was lost after device_shutdown() had passed it. Make it access no memory
+ *	until the jump and after it. Nothing else is called for it in this kernel, in the
+ *	next one @quarantine is; so it need not be reset, and turning off what lets it
+ *	access memory is enough.
  * @settled: Optional. In the next kernel: a driver was bound to the device and took
  *	it over (@reclaimed), or set it up as ever. Of a device on the path, that
  *	nothing below needs it any more: FINISH is over, or it is not the one that
@@ -159,7 +164,8 @@ struct device_liveupdate_id {
  *
  * Context: as &struct dev_liveupdate_ops. @identify, @supported, @is_bridge and
  * @dependencies run with device_lock held or without; a driver that is bound stays
- * so meanwhile. @keep_path, @quarantine and @settled run with it held.
+ * so meanwhile. @keep_path, @quarantine and @settled run with it held, and so does
+ * @stop, except when a device is removed.
  */
 struct bus_liveupdate_ops {
 	int (*identify)(struct device *dev, struct device_liveupdate_id *id);
@@ -176,6 +182,7 @@ struct bus_liveupdate_ops {
 	void (*cancel)(struct device *dev);
 	int (*keep_path)(struct device *dev, bool on);
 	int (*quarantine)(struct device *dev);
+	void (*stop)(struct device *dev);
 	void (*settled)(struct device *dev, bool reclaimed);
 	bool shutdown_path;
 };
