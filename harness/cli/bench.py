@@ -64,7 +64,7 @@ LIMIT = 600
 MEMORY = "1G"
 LARGE_MEMORY = "4G"             # for what preserves much of it
 
-PARTICIPANTS = (10, 100, 1000)
+PARTICIPANTS = (10, 50, 100)
 MEBIBYTES = (256, 1024)
 FILES = (100, 1000)
 #: Number of devices -> of how many one is requested.

@@ -32,7 +32,6 @@
 #include <linux/lockdep.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/xarray.h>
 
 #include "luo_machine.h"
 
@@ -153,23 +152,26 @@ static bool luo_record_valid(const struct luo_subsystem_ser *ser)
 }
 
 /* One blob has one owner, or freeing it for one would take it from another. */
-static int luo_check_records(const struct luo_subsystem_ser *records,
-			     unsigned int count)
+static bool luo_records_collide(const struct luo_subsystem_ser *a,
+				const struct luo_subsystem_ser *b)
 {
-	struct xarray blobs;
-	int err = 0;
+	return !strcmp(a->name, b->name) ||
+	       (a->size && b->size && PHYS_PFN(a->value) == PHYS_PFN(b->value));
+}
 
-	xa_init(&blobs);
-	for (unsigned int i = 0; i < count && !err; i++) {
+static bool luo_records_valid(const struct luo_subsystem_ser *records,
+			      unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
 		if (!luo_record_valid(&records[i]))
-			err = -EINVAL;
-		else if (records[i].size)
-			err = xa_insert(&blobs, PHYS_PFN(records[i].value),
-					xa_mk_value(i), GFP_KERNEL);
+			return false;
+		for (unsigned int j = 0; j < i; j++) {
+			if (luo_records_collide(&records[i], &records[j]))
+				return false;
+		}
 	}
-	xa_destroy(&blobs);
 
-	return err == -EBUSY ? -EINVAL : err;
+	return true;
 }
 
 /**
@@ -182,7 +184,7 @@ static int luo_check_records(const struct luo_subsystem_ser *records,
  *
  * Context: May sleep, takes no lock.
  * Return: 0; the error of kho_table_open(); -EBADMSG if a record is corrupted;
- * -EINVAL if one is missing or not valid, or if two share a blob; -ENOMEM.
+ * -EINVAL if one is missing or not valid, or if two share a name or a blob; -ENOMEM.
  */
 int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 		      size_t size, struct luo_subsystem_ser **records,
@@ -208,8 +210,8 @@ int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 	}
 	if (!err && nr != kho_table_nr_records(table))
 		err = -EINVAL;
-	if (!err)
-		err = luo_check_records(copy, nr);
+	if (!err && !luo_records_valid(copy, nr))
+		err = -EINVAL;
 	if (err) {
 		kho_table_close(table);
 		return err;

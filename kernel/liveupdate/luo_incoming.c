@@ -38,56 +38,63 @@ static struct luo_incoming *luo_find_incoming(struct luo_machine *machine,
 
 	lockdep_assert_held(&machine->lock);
 
-	hash_for_each_possible(machine->incoming_names, incoming, hash,
-			       luo_name_hash(name)) {
-		if (!strcmp(incoming->ser.name, name))
+	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+		incoming = &machine->incoming[i];
+		if (incoming->status != -ENOENT &&
+		    !strcmp(incoming->ser.name, name))
 			return incoming;
 	}
 
 	return NULL;
 }
 
-/**
- * luo_subsystems_accept() - enter the records of the previous kernel
- * @machine: the machine, without records
- * @incoming: the records, owned by the machine on success
- * @count: their number
- *
- * Context: Any context that holds &luo_machine.lock.
- * Return: 0; -EINVAL if two records have the same name.
- */
-int luo_subsystems_accept(struct luo_machine *machine,
-			  struct luo_incoming *incoming, unsigned int count)
+/* What luo_peek_incoming() says of a record. */
+static void luo_set_status(struct luo_machine *machine,
+			   struct luo_incoming *incoming, int status)
 {
 	lockdep_assert_held(&machine->lock);
 
-	for (unsigned int i = 0; i < count; i++) {
-		const char *name = incoming[i].ser.name;
+	guard(spinlock_irqsave)(&machine->incoming_lock);
+	incoming->status = status;
+}
 
-		if (luo_find_incoming(machine, name)) {
-			hash_init(machine->incoming_names);
-			return -EINVAL;
-		}
-		hash_add(machine->incoming_names, &incoming[i].hash,
-			 luo_name_hash(name));
+/**
+ * luo_subsystems_accept() - enter the records of the previous kernel
+ * @machine: the machine, without records
+ * @incoming: the records, owned by the machine from here on
+ * @count: their number
+ *
+ * Context: Any context that holds &luo_machine.lock.
+ */
+void luo_subsystems_accept(struct luo_machine *machine,
+			   struct luo_incoming *incoming, unsigned int count)
+{
+	lockdep_assert_held(&machine->lock);
+
+	scoped_guard(spinlock_irqsave, &machine->incoming_lock) {
+		machine->incoming = incoming;
+		machine->nr_incoming = count;
 	}
-	machine->incoming = incoming;
-	machine->nr_incoming = count;
-
-	return 0;
+	WRITE_ONCE(machine->arrived, true);
 }
 
 /* After FINISH records are kept as long as one of them is retained. */
 static void luo_put_incoming(struct luo_machine *machine)
 {
+	struct luo_incoming *incoming = machine->incoming;
+
 	lockdep_assert_held(&machine->lock);
 
-	if (!hash_empty(machine->incoming_names))
-		return;
+	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+		if (incoming[i].status != -ENOENT)
+			return;
+	}
 
-	kvfree(machine->incoming);
-	machine->incoming = NULL;
-	machine->nr_incoming = 0;
+	scoped_guard(spinlock_irqsave, &machine->incoming_lock) {
+		machine->incoming = NULL;
+		machine->nr_incoming = 0;
+	}
+	kvfree(incoming);
 }
 
 static void luo_free_blob(const struct luo_subsystem_ser *ser)
@@ -113,11 +120,10 @@ static int luo_forget_record(void *context, const char *name, const char *unused
 	incoming->tried = true;
 	luo_retained_release(incoming->retained);
 	incoming->retained = NULL;
+	luo_set_status(machine, incoming, -ENOENT);
 	luo_free_blob(&incoming->ser);
-	if (machine->state != LIVEUPDATE_STATE_UPDATED) {
-		hash_del(&incoming->hash);
+	if (machine->state != LIVEUPDATE_STATE_UPDATED)
 		luo_put_incoming(machine);
-	}
 
 	return 0;
 }
@@ -203,9 +209,11 @@ static void luo_restore_one(struct luo_machine *machine,
 	}
 
 	incoming->tried = true;
+	luo_set_status(machine, incoming, -EALREADY);
 	subsystem->data.value = incoming->ser.value;
 	subsystem->data.size = incoming->ser.size;
 	if (luo_subsystem_call(machine, LUO_STEP_RESTORE, subsystem)) {
+		luo_set_status(machine, incoming, -ENOTRECOVERABLE);
 		luo_subsystem_retire(subsystem);
 		return;
 	}
@@ -305,10 +313,11 @@ void luo_subsystems_finish(struct luo_machine *machine)
 			luo_subsystem_retire(incoming->subsystem);
 		incoming->subsystem = NULL;
 		if (incoming->retained) {
+			luo_set_status(machine, incoming, -ENOTRECOVERABLE);
 			bytes += incoming->ser.size;
 			kept++;
 		} else {
-			hash_del(&incoming->hash);
+			luo_set_status(machine, incoming, -ENOENT);
 		}
 	}
 	if (kept)
@@ -388,6 +397,7 @@ void luo_incoming_drop(struct luo_machine *machine,
 		return;
 
 	incoming->subsystem = NULL;
+	luo_set_status(machine, incoming, -ENOTRECOVERABLE);
 	luo_retain_record(machine, incoming, "its participant is gone");
 	luo_subsystem_retire(subsystem);
 }
@@ -434,9 +444,10 @@ void __init luo_subsystems_abandon(struct luo_machine *machine)
 			struct liveupdate_subsystem *subsystem =
 				luo_subsystem_builtin(incoming->ser.name);
 
-			if (subsystem && subsystem->desc->level == level)
-				incoming->tried = !luo_abandon_one(subsystem,
-								   &incoming->ser);
+			if (!subsystem || subsystem->desc->level != level)
+				continue;
+			incoming->tried = !luo_abandon_one(subsystem,
+							   &incoming->ser);
 		}
 	}
 
@@ -445,8 +456,8 @@ void __init luo_subsystems_abandon(struct luo_machine *machine)
 
 		if (!incoming->tried)
 			luo_retain_record(machine, incoming, "live update is off");
-		if (!incoming->retained)
-			hash_del(&incoming->hash);
+		luo_set_status(machine, incoming,
+			       incoming->retained ? -ENOTRECOVERABLE : -ENOENT);
 	}
 	luo_put_incoming(machine);
 }

@@ -3,7 +3,6 @@
 #ifndef _LINUX_LUO_MACHINE_H
 #define _LINUX_LUO_MACHINE_H
 
-#include <linux/hashtable.h>
 #include <linux/kho_table.h>
 #include <linux/liveupdate/subsystem.h>
 #include <linux/mutex.h>
@@ -18,8 +17,11 @@ struct task_struct;
 /* What "transition" and the timeline call the files of sessions. */
 #define LUO_SESSIONS	"sessions"
 
-/* Most participants that one table can carry, in either direction. */
-#define LUO_SUBSYSTEMS_MAX	16384
+/*
+ * Most participants that one table can carry, in either direction. What there are many
+ * of are instances (luo_instances.c), not participants.
+ */
+#define LUO_SUBSYSTEMS_MAX	128
 
 /**
  * enum luo_step - kinds of callback, and what can be in progress
@@ -73,7 +75,9 @@ struct luo_retained_list {
 /**
  * struct luo_incoming - a record the previous kernel left
  * @ser: the record, validated.
- * @hash: entry in &luo_machine.incoming_names.
+ * @status: 0 if nobody has restored it; -EALREADY if its participant has it;
+ *	-ENOTRECOVERABLE if restore failed; -ENOENT once it is gone. Written under
+ *	&luo_machine.incoming_lock, too.
  * @found: the participant of that name that was asked last, or is to be asked.
  * @subsystem: the participant that restored it, or NULL.
  * @retained: it is mandatory, and nobody has it; or NULL.
@@ -81,7 +85,7 @@ struct luo_retained_list {
  */
 struct luo_incoming {
 	struct luo_subsystem_ser ser;
-	struct hlist_node hash;
+	int status;
 	struct liveupdate_subsystem *found;
 	struct liveupdate_subsystem *subsystem;
 	struct liveupdate_retained *retained;
@@ -110,14 +114,14 @@ struct luo_incoming {
  * @retained: what must outlive this kernel. Has a lock of its own.
  * @unreadable: the table of the previous kernel could not be read, or NULL.
  * @incoming: records of the previous kernel, in table order; after FINISH those that
- *	are retained are still in @incoming_names.
- * @nr_incoming: number of them.
- * @incoming_names: the same by name.
+ *	are retained are not gone. Changed under @incoming_lock, too.
+ * @nr_incoming: number of them. As @incoming.
+ * @arrived: this kernel has looked for them, and has them if there are any.
+ * @incoming_lock: for those who peek without @lock. Innermost, taken with interrupts
+ *	off.
  * @late: restores those who registered during a transition.
- * @registered_lock: protects @registered and @names. Inside @lock. Never held
- *	over a callback.
+ * @registered_lock: protects @registered. Inside @lock. Never held over a callback.
  * @registered: all participants by level, in order of registration.
- * @names: the same by name.
  * @progress_lock: protects @step, @name, @part, @task and @failed_*. Innermost.
  * @step: step in progress.
  * @name: participant whose callback runs, empty if none does.
@@ -158,12 +162,12 @@ struct luo_machine {
 	struct liveupdate_retained *unreadable;
 	struct luo_incoming *incoming;
 	unsigned int nr_incoming;
-	DECLARE_HASHTABLE(incoming_names, 8);
+	bool arrived;
+	spinlock_t incoming_lock;	/* @incoming, read without @lock */
 	struct work_struct late;
 
 	struct mutex registered_lock;	/* the list of participants */
 	struct list_head registered[LIVEUPDATE_NR_LEVELS];
-	DECLARE_HASHTABLE(names, 8);
 
 	spinlock_t progress_lock;	/* what follows */
 	enum luo_step step;
@@ -245,7 +249,6 @@ void luo_parts_record(struct luo_machine *machine,
 extern struct liveupdate_subsystem *__start_liveupdate_subsystems[];
 extern struct liveupdate_subsystem *__stop_liveupdate_subsystems[];
 
-u32 luo_name_hash(const char *name);
 struct liveupdate_subsystem *luo_subsystem_find(struct luo_machine *machine,
 						const char *name);
 int luo_subsystem_check(const struct liveupdate_subsystem *subsystem);
@@ -265,8 +268,8 @@ void luo_outgoing_drop(struct luo_machine *machine,
 		       struct liveupdate_subsystem *subsystem);
 
 /* luo_incoming.c */
-int luo_subsystems_accept(struct luo_machine *machine,
-			  struct luo_incoming *incoming, unsigned int count);
+void luo_subsystems_accept(struct luo_machine *machine,
+			   struct luo_incoming *incoming, unsigned int count);
 void luo_subsystems_restore(struct luo_machine *machine);
 void luo_subsystems_finish(struct luo_machine *machine);
 void luo_incoming_late(struct luo_machine *machine);
@@ -358,6 +361,14 @@ void luo_handover_clear(struct luo_machine *machine);
 int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 		      size_t size, struct luo_subsystem_ser **records,
 		      unsigned int *count);
+
+/* luo_peek.c */
+int luo_peek_table(phys_addr_t phys, size_t size,
+		   const struct liveupdate_subsystem_desc *desc,
+		   struct liveupdate_data *data);
+int luo_peek_incoming(struct luo_machine *machine,
+		      const struct liveupdate_subsystem_desc *desc,
+		      struct liveupdate_data *data);
 
 /* luo_shutdown_log.c */
 int luo_shutdown_log_check(const void *mem, size_t size);

@@ -100,7 +100,7 @@ static int luo_walk(struct luo_machine *machine, enum luo_step step,
  * Context: May sleep. &luo_machine.lock held.
  * Return: 0; the error of the participant that failed, after all others were
  * cancelled; -ETIMEDOUT if the deadline passed; -ESHUTDOWN if the system goes down;
- * -E2BIG if there are more than LUO_SUBSYSTEMS_MAX participants; -ENOMEM.
+ * -ENOMEM.
  */
 int luo_subsystems_prepare(struct luo_machine *machine)
 {

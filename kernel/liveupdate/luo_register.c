@@ -16,6 +16,7 @@
 #include <linux/cleanup.h>
 #include <linux/init.h>
 #include <linux/liveupdate.h>
+#include <linux/lockdep.h>
 #include <linux/seq_buf.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -30,6 +31,18 @@ static const char *const luo_level_names[LIVEUPDATE_NR_LEVELS] = {
 	[LIVEUPDATE_LEVEL_MEMORY]	= "memory",
 };
 
+static unsigned int luo_nr_registered(struct luo_machine *machine)
+{
+	unsigned int count = 0;
+
+	lockdep_assert_held(&machine->registered_lock);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
+		count += list_count_nodes(&machine->registered[level]);
+
+	return count;
+}
+
 /**
  * luo_subsystem_add() - register a participant with a machine
  * @machine: the machine
@@ -40,7 +53,8 @@ static const char *const luo_level_names[LIVEUPDATE_NR_LEVELS] = {
  *
  * Context: May sleep. Waits for no transition: the caller may hold what that takes.
  * Return: 0; -EINVAL if the description is malformed; -EEXIST if the name is
- * taken. That restoring failed is not an error of registering.
+ * taken; -ENOSPC if there are %LUO_SUBSYSTEMS_MAX participants. That restoring failed is
+ * not an error of registering.
  */
 int luo_subsystem_add(struct luo_machine *machine,
 		      struct liveupdate_subsystem *subsystem)
@@ -56,10 +70,11 @@ int luo_subsystem_add(struct luo_machine *machine,
 
 		if (luo_subsystem_find(machine, name))
 			return -EEXIST;
+		if (luo_nr_registered(machine) == LUO_SUBSYSTEMS_MAX)
+			return -ENOSPC;
 		INIT_LIST_HEAD(&subsystem->enlisted);
 		subsystem->data = (struct liveupdate_data){};
 		subsystem->phase = LUO_PHASE_IDLE;
-		hash_add(machine->names, &subsystem->name, luo_name_hash(name));
 		list_add_tail(&subsystem->registered,
 			      &machine->registered[subsystem->desc->level]);
 	}
@@ -94,9 +109,8 @@ void luo_subsystem_remove(struct luo_machine *machine,
 	guard(mutex)(&machine->lock);
 
 	scoped_guard(mutex, &machine->registered_lock) {
-		if (!hash_hashed(&subsystem->name))
+		if (luo_subsystem_find(machine, subsystem->desc->name) != subsystem)
 			return;
-		hash_del(&subsystem->name);
 		list_del(&subsystem->registered);
 	}
 	luo_incoming_drop(machine, subsystem);
@@ -118,18 +132,15 @@ void luo_subsystem_remove(struct luo_machine *machine,
 ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
 {
 	struct liveupdate_subsystem *subsystem;
-	unsigned int count = 0;
 	struct seq_buf list;
 	char *buf;
 	size_t size;
 
 	guard(mutex)(&machine->registered_lock);
 
-	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
-		count += list_count_nodes(&machine->registered[level]);
-
 	/* Name, two u32, level, class and a u64, each with a separator. */
-	size = (count + 1) * (LIVEUPDATE_SUBSYSTEM_NAME_LEN + 2 * 11 + 9 + 10 + 21);
+	size = (luo_nr_registered(machine) + 1) *
+		(LIVEUPDATE_SUBSYSTEM_NAME_LEN + 2 * 11 + 9 + 10 + 21);
 	buf = kvzalloc(size, GFP_KERNEL);
 	if (!buf)
 		return -ENOMEM;

@@ -132,12 +132,11 @@ void luo_machine_init(struct luo_machine *machine)
 {
 	mutex_init(&machine->lock);
 	INIT_LIST_HEAD(&machine->enlisted);
-	hash_init(machine->incoming_names);
+	spin_lock_init(&machine->incoming_lock);
 	luo_retained_init(&machine->retained);
 	mutex_init(&machine->registered_lock);
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
 		INIT_LIST_HEAD(&machine->registered[level]);
-	hash_init(machine->names);
 	luo_progress_init(machine);
 	spin_lock_init(&machine->invalid_lock);
 	INIT_DELAYED_WORK(&machine->invalidate, luo_invalidated);
@@ -490,9 +489,8 @@ void luo_machine_thaw(struct luo_machine *machine)
  * @size: size of the head, as KHO gave it
  *
  * Context: May sleep. Takes &luo_machine.lock. Once, at early_initcall.
- * Return: 0 and @machine has the records; otherwise the error of luo_handover_read()
- * or luo_subsystems_accept(), or -ENOMEM, and everything that was handed over stays
- * reserved.
+ * Return: 0 and @machine has the records; otherwise the error of luo_handover_read(), or
+ * -ENOMEM, and everything that was handed over stays reserved.
  */
 int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
 		       size_t size)
@@ -517,12 +515,7 @@ int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
 
 	guard(mutex)(&machine->lock);
 
-	err = luo_subsystems_accept(machine, incoming, count);
-	if (err) {
-		kho_table_close(&table);
-		return err;
-	}
-	retain_and_null_ptr(incoming);
+	luo_subsystems_accept(machine, no_free_ptr(incoming), count);
 	kho_table_release(&table);
 
 	return 0;

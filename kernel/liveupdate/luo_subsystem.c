@@ -54,25 +54,11 @@
 #include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/string.h>
-#include <linux/stringhash.h>
 
 #include "luo_machine.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/liveupdate.h>
-
-/**
- * luo_name_hash() - hash the name of a participant
- * @name: the name, terminated unless it has LIVEUPDATE_SUBSYSTEM_NAME_LEN bytes
- *
- * Context: any.
- * Return: the hash.
- */
-u32 luo_name_hash(const char *name)
-{
-	return full_name_hash(NULL, name,
-			      strnlen(name, LIVEUPDATE_SUBSYSTEM_NAME_LEN));
-}
 
 /**
  * luo_subsystem_find() - find a registered participant
@@ -89,10 +75,12 @@ struct liveupdate_subsystem *luo_subsystem_find(struct luo_machine *machine,
 
 	lockdep_assert_held(&machine->registered_lock);
 
-	hash_for_each_possible(machine->names, subsystem, name,
-			       luo_name_hash(name)) {
-		if (!strcmp(subsystem->desc->name, name))
-			return subsystem;
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		list_for_each_entry(subsystem, &machine->registered[level],
+				    registered) {
+			if (!strcmp(subsystem->desc->name, name))
+				return subsystem;
+		}
 	}
 
 	return NULL;

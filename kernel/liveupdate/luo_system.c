@@ -25,6 +25,7 @@
 #include <linux/liveupdate/retained.h>
 #include <linux/notifier.h>
 #include <linux/reboot.h>
+#include <linux/slab.h>
 
 #include "luo_internal.h"
 #include "luo_machine.h"
@@ -52,6 +53,42 @@ enum liveupdate_state liveupdate_get_state(void)
 	return READ_ONCE(luo_system.state);
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_get_state, "LIVEUPDATE");
+
+/**
+ * liveupdate_peek() - look at handed-over data without taking it over
+ * @desc: the participant; it need not be registered
+ * @data: on success the data: bytes of a blob, which liveupdate_data_blob() finds, or a
+ *	plain value. Not to be claimed or changed, and valid until restore is called.
+ *
+ * See kernel/liveupdate/luo_peek.c for what becomes of the answer over time.
+ *
+ * Context: From mm_core_init() on, also with interrupts off while the system boots; until
+ * early_initcall it allocates memory. Afterwards any.
+ * Return: 0; -ENOENT if nothing was handed over under this name, or it is not there any
+ * more; -EALREADY if the participant has it; and, upon which the caller has to fail
+ * closed: -ENOTRECOVERABLE if restore failed, -EPROTONOSUPPORT if @desc does not include
+ * the version, -EBADMSG if the blob or what names it cannot be used, -ENOMEM, -EAGAIN if
+ * it is too early.
+ */
+int liveupdate_peek(const struct liveupdate_subsystem_desc *desc,
+		    struct liveupdate_data *data)
+{
+	phys_addr_t phys;
+	size_t size;
+	int err;
+
+	if (READ_ONCE(luo_system.arrived))
+		return luo_peek_incoming(&luo_system, desc, data);
+	if (!slab_is_available())
+		return -EAGAIN;
+
+	err = kho_retrieve_subtree(LUO_SUBSYSTEMS_KHO_NAME, &phys, &size);
+	if (err)
+		return err == -ENOENT ? err : -EBADMSG;
+
+	return luo_peek_table(phys, size, desc, data);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_peek, "LIVEUPDATE");
 
 /**
  * liveupdate_invalidate() - what a participant prepared has become void
@@ -178,8 +215,8 @@ EXPORT_SYMBOL_IF_KUNIT(liveupdate_retained_ids);
  *
  * Context: May sleep. Waits for no transition. Not from a callback of a participant.
  * Return: 0; -EOPNOTSUPP if live update is off; -EINVAL if the description is
- * malformed or has another level; -EEXIST if the name is taken. That restoring
- * failed is not an error of registering.
+ * malformed or has another level; -EEXIST if the name is taken; -ENOSPC if there are
+ * too many. That restoring failed is not an error of registering.
  */
 int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem)
 {
@@ -369,8 +406,10 @@ void __init luo_state_early_init(void)
 	}
 
 	err = kho_retrieve_subtree(LUO_SUBSYSTEMS_KHO_NAME, &phys, &size);
-	if (err == -ENOENT)
+	if (err == -ENOENT) {
+		WRITE_ONCE(luo_system.arrived, true);
 		return;
+	}
 
 	if (!err && liveupdate_enabled()) {
 		luo_timeline_arrive();
@@ -383,5 +422,6 @@ void __init luo_state_early_init(void)
 		luo_fail(&luo_system, LUO_STEP_RESTORE, "", err);
 		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it is retained\n");
 		luo_subsystems_retain_table(&luo_system);
+		WRITE_ONCE(luo_system.arrived, true);
 	}
 }

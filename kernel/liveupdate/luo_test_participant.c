@@ -41,7 +41,7 @@
  * a line; "file" can be preserved in a session of /dev/liveupdate. What is done with
  * such a file is controlled, and logged in "calls", under the name "test-file": its
  * steps are preserve, unpreserve, freeze and unfreeze, of which preserve and freeze
- * can fail.
+ * can fail. Other interfaces are in luo_test_interfaces.c.
  *
  * Locking: &luo_test_lock protects the list, the settings, the log of calls and
  * the count of releases. It is not held while a callback sleeps. A callback is in
@@ -78,7 +78,7 @@
 #define LUO_TEST_CALLS		1024
 #define LUO_TEST_PLAIN_VALUE	0x70617274ULL
 #define LUO_TEST_CONFIG_LEN	1024
-#define LUO_TEST_BULK_MAX	10000
+#define LUO_TEST_BULK_MAX	100
 #define LUO_TEST_FILE_COMPATIBLE "liveupdate-test-file-v1"
 
 static DEFINE_MUTEX(luo_test_lock);
@@ -726,6 +726,7 @@ static int __init luo_test_late_init(void)
 			    &luo_test_received_fops);
 	debugfs_create_file("file", 0400, dir, &luo_test_file_mark,
 			    &luo_test_file_fops);
+	luo_test_interfaces_init(dir);
 
 	return liveupdate_register_file_handler(&luo_test_file_handler);
 }

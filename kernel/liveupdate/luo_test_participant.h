@@ -57,4 +57,9 @@ int luo_test_restore(struct liveupdate_subsystem *subsystem,
 void luo_test_finish(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data);
 
+/* luo_test_interfaces.c */
+struct dentry;
+
+void luo_test_interfaces_init(struct dentry *dir);
+
 #endif /* _LINUX_LUO_TEST_PARTICIPANT_H */

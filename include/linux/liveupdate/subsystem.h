@@ -263,7 +263,6 @@ struct liveupdate_subsystem {
 	/* private: owned by kernel/liveupdate */
 	struct list_head registered;
 	struct list_head enlisted;
-	struct hlist_node name;
 	struct liveupdate_data data;
 	u8 phase;
 };
@@ -346,6 +345,8 @@ static inline int liveupdate_parse_bool(const char *buf, size_t count)
 
 enum liveupdate_state liveupdate_get_state(void);
 struct kobject *liveupdate_kobject(void);
+int liveupdate_peek(const struct liveupdate_subsystem_desc *desc,
+		    struct liveupdate_data *data);
 void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error);
 void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name);
 int liveupdate_part_end(struct liveupdate_parts *parts, int error);
@@ -361,6 +362,12 @@ void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem);
 static inline enum liveupdate_state liveupdate_get_state(void)
 {
 	return LIVEUPDATE_STATE_NORMAL;
+}
+
+static inline int liveupdate_peek(const struct liveupdate_subsystem_desc *desc,
+				  struct liveupdate_data *data)
+{
+	return -ENOENT;
 }
 
 #endif /* CONFIG_LIVEUPDATE_SUBSYSTEMS */

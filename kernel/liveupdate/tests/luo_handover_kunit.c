@@ -82,7 +82,8 @@ static void luo_handover_expect(struct kunit *test, int error, unsigned int want
 /* Round trip. */
 
 static const unsigned int luo_handover_counts[] = {
-	0, 1, LUO_PER_BLOCK - 1, LUO_PER_BLOCK, LUO_PER_BLOCK + 1, 1000,
+	0, 1, LUO_PER_BLOCK - 1, LUO_PER_BLOCK, LUO_PER_BLOCK + 1,
+	LUO_SUBSYSTEMS_MAX,
 };
 
 static void luo_handover_count_desc(const unsigned int *count, char *desc)
@@ -452,7 +453,6 @@ static void luo_handover_duplicate_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), reserved);
 	KUNIT_EXPECT_PTR_EQ(test, fixture->next.incoming, NULL);
-	KUNIT_EXPECT_TRUE(test, hash_empty(fixture->next.incoming_names));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(&fixture->next));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(&fixture->next));
 }

@@ -2277,7 +2277,6 @@ static void luo_state_unclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, totalram_pages(), total);
 	KUNIT_EXPECT_PTR_EQ(test, fixture->next.incoming, NULL);
 	KUNIT_EXPECT_EQ(test, fixture->next.nr_incoming, 0);
-	KUNIT_EXPECT_TRUE(test, hash_empty(fixture->next.incoming_names));
 }
 
 /* Leave a blob of @size bytes, mandatory, that @next may have a participant for. */
@@ -2462,13 +2461,16 @@ static void luo_state_list_test(struct kunit *test)
 	}
 }
 
-/* Longer than a page, and every line as long as a line can be. */
+/*
+ * As many as there can be, and one more. The list is longer than a page, and every line as
+ * long as a line can be.
+ */
 static void luo_state_long_list_test(struct kunit *test)
 {
 	static const char tail[] =
 		" 4294967295 4294967295 workload mandatory 18446744073709551615\n";
 	const size_t line = LIVEUPDATE_SUBSYSTEM_NAME_LEN - 1 + strlen(tail);
-	const unsigned int count = 1000;
+	const unsigned int count = LUO_SUBSYSTEMS_MAX;
 	struct luo_kunit *fixture = test->priv;
 	struct luo_machine *machine = &fixture->machine;
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
@@ -2486,6 +2488,8 @@ static void luo_state_long_list_test(struct kunit *test)
 				luo_subsystem_add(machine, &it->subsystem));
 		it->subsystem.data.size = U64_MAX;
 	}
+	it = luo_kunit_new(test, "one-more", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_EXPECT_EQ(test, -ENOSPC, luo_subsystem_add(machine, &it->subsystem));
 
 	KUNIT_ASSERT_EQ(test, count * line, luo_subsystems_show(machine, &text));
 	KUNIT_EXPECT_GT(test, count * line, PAGE_SIZE);

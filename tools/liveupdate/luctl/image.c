@@ -51,7 +51,7 @@
 #define DESC_LEVEL		96
 #define DESC_CLASS		100
 
-/* As many as the kernel can hand over, LUO_SUBSYSTEMS_MAX, would take a while here. */
+/* Far more than a kernel can hand over, LUO_SUBSYSTEMS_MAX. */
 #define NOTES_LIMIT		4096
 
 /* Parts of an ELF with notes. */
