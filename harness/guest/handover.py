@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The handed-over table as it lies in guest memory, seen from outside.
 
-Knows the layout of include/linux/kho/abi/{kexec_handover,subsystem}.h, so
+Knows the layout of include/linux/kho/abi/{kexec_handover,subsystem,instance}.h, so
 that a scenario can say which pages are handed over, or damage the table of participants
 (see table.py) while the guest stands at the jump.
 """
@@ -20,6 +20,10 @@ LUO, FLBS = "LUO", struct.Struct("<8sQQQ")  # struct luo_ser; the last is flbs_p
 COMPATIBLE = "luo-subsystems-v1"
 RECORD = struct.Struct("<48sIIQQ")          # struct luo_subsystem_ser
 HAS_BLOB = 2                                # a flag of that
+
+INSTANCES = {"optional": "luo-instances-opt", "mandatory": "luo-instances-mand"}
+INSTANCES_COMPATIBLE = "luo-instances-v1"
+INSTANCE = struct.Struct("<48sQIIQQ")       # struct luo_instance_ser
 
 
 PAGE_SHIFT = 12
@@ -150,6 +154,11 @@ class Handover:
             if record.name == name:
                 return record
         raise HarnessError(f"no record of {name} in the handed-over table")
+
+    def instances(self, kind):
+        """The table of the instances of a class, optional or mandatory."""
+        head = self._tree()[INSTANCES[kind]]["preserved-data"]
+        return Table(self._ram, struct.unpack("<Q", head)[0], INSTANCES_COMPATIBLE, INSTANCE)
 
     def owners(self):
         """Number of a page -> what is there: data of a participant, by its name, their

@@ -7,12 +7,14 @@ from .participants import TEST_ORDER, hand_over_data
 HARM = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}
 
 
-def jump_with(run, harm):
-    """Prepares, stops at machine_kexec(), lets `harm(handover)` work, goes on."""
+def jump_with(run, harm, prepared=lambda guest: None):
+    """Prepares, lets `prepared(guest)` work, stops at machine_kexec(), lets
+    `harm(guest, handover)` work, goes on."""
     guest = run.boot("a")
     guest.do("guestctl session create vm 8")
     hand_over_data(guest)
     run.prepare(guest)
+    prepared(guest)
     run.load(guest)
     run.step("stop at the jump")
     gdb = guest.stop_at_jump()

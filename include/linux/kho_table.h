@@ -87,6 +87,9 @@ struct kho_table_incoming {
 
 int kho_table_alloc(struct kho_table *table,
 		    const struct kho_table_format *format, u32 nr_records);
+int kho_table_alloc_growing(struct kho_table *table,
+			    const struct kho_table_format *format);
+int kho_table_grow(struct kho_table *table, u32 nr_records);
 void *kho_table_add(struct kho_table *table);
 void *kho_table_record(struct kho_table *table, u32 position);
 void kho_table_reseal(struct kho_table *table, u32 position);

@@ -15,8 +15,9 @@
  *   update, another one quarantines one device.
  *
  * Writing
- *   kho_table_alloc() is the only function that can fail, so it belongs into
- *   PREPARE. kho_table_add() gives out records, zeroed, and kho_table_seal()
+ *   kho_table_alloc() is the only function that can fail, so it belongs into PREPARE, or
+ *   for a table that grows kho_table_alloc_growing() and kho_table_grow(), before FREEZE.
+ *   kho_table_add() gives out records, zeroed, and kho_table_seal()
  *   computes the checksums. Until then, and again after any change, the next
  *   kernel refuses the table. A record may still be changed, with kho_table_reseal()
  *   after it, or be taken out by kho_table_invalidate(). kho_table_clear() begins
@@ -89,6 +90,60 @@ static u32 kho_table_nr_entries(const struct kho_table_format *format,
 
 /* Writing. */
 
+/* Enter the blocks into the head that are not there yet. */
+static void kho_table_list_blocks(struct kho_table *table)
+{
+	struct kho_table_ser *head = table->head;
+	struct kho_block *block;
+	u32 index = 0;
+
+	list_for_each_entry(block, &table->blocks.blocks, list) {
+		if (index++ == head->nr_blocks)
+			head->blocks[head->nr_blocks++].phys =
+				virt_to_phys(block->ser);
+	}
+}
+
+static void kho_table_unseal(struct kho_table *table)
+{
+	table->head->flags &= ~KHO_TABLE_SEALED;
+	table->head->checksum = 0;
+}
+
+static int kho_table_alloc_room(struct kho_table *table,
+				const struct kho_table_format *format,
+				u32 nr_records, u32 room)
+{
+	struct kho_table_ser *head;
+	int err;
+
+	if (nr_records > format->max)
+		return -E2BIG;
+
+	table->head_size = struct_size(head, blocks,
+				       kho_table_nr_blocks(format, room));
+	head = kho_alloc_preserve(table->head_size);
+	if (IS_ERR(head))
+		return PTR_ERR(head);
+
+	kho_block_set_init(&table->blocks, kho_table_entry_size(format));
+	err = kho_block_set_grow(&table->blocks, nr_records);
+	if (err) {
+		kho_unpreserve_free(head);
+		return err;
+	}
+
+	strscpy_pad(head->compatible, format->compatible);
+	head->version = KHO_TABLE_VERSION;
+	head->record_size = format->record_size;
+	table->format = format;
+	table->head = head;
+	table->nr_records = 0;
+	kho_table_list_blocks(table);
+
+	return 0;
+}
+
 /**
  * kho_table_alloc() - allocate a table for the next kernel
  * @table: the table; no other one is allocated in it
@@ -106,38 +161,56 @@ static u32 kho_table_nr_entries(const struct kho_table_format *format,
 int kho_table_alloc(struct kho_table *table,
 		    const struct kho_table_format *format, u32 nr_records)
 {
-	u32 nr_blocks = kho_table_nr_blocks(format, nr_records);
-	struct kho_table_ser *head;
-	struct kho_block *block;
+	return kho_table_alloc_room(table, format, nr_records, nr_records);
+}
+EXPORT_SYMBOL_NS_GPL(kho_table_alloc, "LIVEUPDATE");
+
+/**
+ * kho_table_alloc_growing() - allocate a table that will grow
+ * @table: the table; no other one is allocated in it
+ * @format: what it holds
+ *
+ * There is no room for records before kho_table_grow(). The head is as large as that of a
+ * table with &kho_table_format.max records, and stays where it is.
+ *
+ * Context: May sleep.
+ * Return: as kho_table_alloc().
+ */
+int kho_table_alloc_growing(struct kho_table *table,
+			    const struct kho_table_format *format)
+{
+	return kho_table_alloc_room(table, format, 0, format->max);
+}
+EXPORT_SYMBOL_NS_GPL(kho_table_alloc_growing, "LIVEUPDATE");
+
+/**
+ * kho_table_grow() - make room for more records
+ * @table: a table of kho_table_alloc_growing(); if it grows it is not sealed any more
+ * @nr_records: number of records that there shall be room for
+ *
+ * Context: May sleep.
+ * Return: 0; -E2BIG if @nr_records exceeds &kho_table_format.max; -ENOMEM; or the error of
+ * kho_alloc_preserve(). After an error the table is as it was.
+ */
+int kho_table_grow(struct kho_table *table, u32 nr_records)
+{
 	int err;
 
-	if (nr_records > format->max)
+	if (nr_records > table->format->max)
 		return -E2BIG;
+	if (kho_table_nr_blocks(table->format, nr_records) <= table->head->nr_blocks)
+		return 0;
 
-	table->head_size = struct_size(head, blocks, nr_blocks);
-	head = kho_alloc_preserve(table->head_size);
-	if (IS_ERR(head))
-		return PTR_ERR(head);
-
-	kho_block_set_init(&table->blocks, kho_table_entry_size(format));
 	err = kho_block_set_grow(&table->blocks, nr_records);
-	if (err) {
-		kho_unpreserve_free(head);
+	if (err)
 		return err;
-	}
 
-	strscpy_pad(head->compatible, format->compatible);
-	head->version = KHO_TABLE_VERSION;
-	head->record_size = format->record_size;
-	list_for_each_entry(block, &table->blocks.blocks, list)
-		head->blocks[head->nr_blocks++].phys = virt_to_phys(block->ser);
-	table->format = format;
-	table->head = head;
-	table->nr_records = 0;
+	kho_table_unseal(table);
+	kho_table_list_blocks(table);
 
 	return 0;
 }
-EXPORT_SYMBOL_NS_GPL(kho_table_alloc, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(kho_table_grow, "LIVEUPDATE");
 
 static struct kho_block_header_ser *kho_table_block(const struct kho_table *table,
 						    u32 position)
@@ -154,12 +227,6 @@ static struct kho_table_entry_ser *kho_table_entry(const struct kho_table *table
 	void *entries = kho_table_block(table, position) + 1;
 
 	return entries + index * kho_table_entry_size(table->format);
-}
-
-static void kho_table_unseal(struct kho_table *table)
-{
-	table->head->flags &= ~KHO_TABLE_SEALED;
-	table->head->checksum = 0;
 }
 
 /**

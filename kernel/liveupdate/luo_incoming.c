@@ -237,6 +237,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
 
 	lockdep_assert_held(&machine->lock);
 
+	luo_instances_arrived(machine);
 	/* Nothing is allocated here: nobody is asked twice, and all have to be asked. */
 	scoped_guard(mutex, &machine->registered_lock) {
 		for (unsigned int i = 0; i < count; i++)
@@ -257,6 +258,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
 			luo_retain_record(machine, &incoming[i],
 					  "nobody has restored it");
 	}
+	luo_instances_restored(machine);
 	luo_timeline_step(machine, LUO_STEP_RESTORE, start, 0);
 }
 
@@ -325,6 +327,7 @@ void luo_subsystems_finish(struct luo_machine *machine)
 			bytes, kept);
 
 	luo_put_incoming(machine);
+	luo_instances_finish(machine);
 	luo_timeline_step(machine, LUO_STEP_FINISH, start, 0);
 }
 
@@ -438,6 +441,7 @@ void __init luo_subsystems_abandon(struct luo_machine *machine)
 {
 	guard(mutex)(&machine->lock);
 
+	luo_instances_arrived(machine);
 	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
 		for (unsigned int i = machine->nr_incoming; i--; ) {
 			struct luo_incoming *incoming = &machine->incoming[i];
@@ -460,4 +464,5 @@ void __init luo_subsystems_abandon(struct luo_machine *machine)
 			       incoming->retained ? -ENOTRECOVERABLE : -ENOENT);
 	}
 	luo_put_incoming(machine);
+	luo_instances_restored(machine);
 }

@@ -3,7 +3,9 @@
 #ifndef _LINUX_LUO_MACHINE_H
 #define _LINUX_LUO_MACHINE_H
 
+#include <linux/kho/abi/instance.h>
 #include <linux/kho_table.h>
+#include <linux/liveupdate/instance.h>
 #include <linux/liveupdate/subsystem.h>
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
@@ -92,6 +94,61 @@ struct luo_incoming {
 	bool tried;
 };
 
+/* Classes of participants and instances. */
+#define LUO_NR_CLASSES		(LIVEUPDATE_MANDATORY + 1)
+
+/* Most instances of one class, of all participants together. */
+#define LUO_INSTANCES_MAX	4096
+
+/**
+ * struct luo_instances_out - instances of one class for the next kernel
+ * @list: the instances.
+ * @count: number of them.
+ * @table: table with room for them, allocated with the first one.
+ */
+struct luo_instances_out {
+	struct list_head list;
+	unsigned int count;
+	struct kho_table table;
+};
+
+/**
+ * struct luo_instance_in - an instance the previous kernel left
+ * @ser: the record, validated.
+ * @class: its class.
+ * @status: 0 if nobody has claimed it; -EALREADY if its participant has it; -ENODATA if
+ *	it was lost, -EBADMSG if its data cannot be used; -ENOENT once it is gone.
+ * @retained: it is mandatory, and nobody has it; or NULL. Several may share one.
+ */
+struct luo_instance_in {
+	struct luo_instance_ser ser;
+	u32 class;
+	int status;
+	struct liveupdate_retained *retained;
+};
+
+/**
+ * struct luo_instances - instances of participants (luo_instance_out.c, luo_instance_in.c)
+ * @lock: protects all of it. Inside &luo_machine.lock.
+ * @open: instances can be added.
+ * @sealed: the tables are final.
+ * @out: instances for the next kernel, by class.
+ * @in: instances of the previous kernel, by participant and key; or NULL.
+ * @nr_in: number of them.
+ * @nr_unreadable: number of those that could not be read, by class, at least.
+ * @unreadable: some of those were mandatory; or NULL.
+ */
+struct luo_instances {
+	struct mutex lock;		/* all of it */
+	bool open;
+	bool sealed;
+	struct luo_instances_out out[LUO_NR_CLASSES];
+	struct luo_instance_in *in;
+	unsigned int nr_in;
+	u32 nr_unreadable[LUO_NR_CLASSES];
+	struct liveupdate_retained *unreadable;
+};
+
 /**
  * struct luo_machine - the state machine and its participants
  * @lock: serialises transitions; protects every field up to @registered_lock,
@@ -111,6 +168,7 @@ struct luo_incoming {
  * @sessions_frozen: that has to be undone if there is no jump.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @table: outgoing table, from prepare until cancel.
+ * @instances: instances of participants, in both directions. Has a lock of its own.
  * @retained: what must outlive this kernel. Has a lock of its own.
  * @unreadable: the table of the previous kernel could not be read, or NULL.
  * @incoming: records of the previous kernel, in table order; after FINISH those that
@@ -158,6 +216,7 @@ struct luo_machine {
 	struct list_head enlisted;
 	struct kho_table table;
 
+	struct luo_instances instances;
 	struct luo_retained_list retained;
 	struct liveupdate_retained *unreadable;
 	struct luo_incoming *incoming;
@@ -361,6 +420,41 @@ void luo_handover_clear(struct luo_machine *machine);
 int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 		      size_t size, struct luo_subsystem_ser **records,
 		      unsigned int *count);
+
+/* luo_instance_out.c */
+const struct kho_table_format *luo_instances_format(void);
+const char *luo_instances_name(u32 class);
+void luo_instances_init(struct luo_instances *instances);
+void luo_instances_open(struct luo_machine *machine);
+void luo_instances_close(struct luo_machine *machine);
+void luo_instances_leave(struct luo_machine *machine,
+			 struct liveupdate_subsystem *subsystem);
+int luo_instance_add(struct luo_machine *machine,
+		     struct liveupdate_subsystem *subsystem,
+		     struct liveupdate_instance *instance);
+int luo_instance_drop(struct luo_machine *machine,
+		      struct liveupdate_instance *instance);
+struct liveupdate_subsystem *luo_instance_lose(struct luo_machine *machine,
+					       struct liveupdate_instance *instance,
+					       int error);
+int luo_instances_seal(struct luo_machine *machine);
+void luo_instances_unseal(struct luo_machine *machine);
+
+/* luo_instance_in.c */
+void luo_instances_accept(struct luo_machine *machine, u32 class, phys_addr_t phys,
+			  size_t size);
+void luo_instances_arrived(struct luo_machine *machine);
+void luo_instances_restored(struct luo_machine *machine);
+void luo_instances_discard(struct luo_machine *machine);
+void luo_instances_finish(struct luo_machine *machine);
+int luo_instance_find(struct luo_machine *machine,
+		      const struct liveupdate_subsystem_desc *desc, u64 key,
+		      struct liveupdate_instance_info *info);
+int luo_instance_next(struct luo_machine *machine,
+		      const struct liveupdate_subsystem_desc *desc,
+		      unsigned int *position, struct liveupdate_instance_info *info);
+int luo_instance_claim(struct luo_machine *machine,
+		       const struct liveupdate_subsystem_desc *desc, u64 key);
 
 /* luo_peek.c */
 int luo_peek_table(phys_addr_t phys, size_t size,

@@ -115,6 +115,7 @@ int luo_subsystems_prepare(struct luo_machine *machine)
 		return err;
 	}
 
+	luo_instances_open(machine);
 	err = luo_walk(machine, LUO_STEP_PREPARE, LUO_PHASE_PREPARED);
 	luo_timeline_step(machine, LUO_STEP_PREPARE, start, err);
 	if (err)
@@ -134,6 +135,7 @@ void luo_subsystems_cancel(struct luo_machine *machine)
 	u64 start = luo_timeline_now();
 
 	luo_undo(machine, LUO_STEP_CANCEL, LUO_PHASE_PREPARED, LUO_PHASE_IDLE);
+	luo_instances_close(machine);
 	luo_handover_free(machine);
 	luo_retire_all(machine);
 	luo_timeline_step(machine, LUO_STEP_CANCEL, start, 0);
@@ -193,9 +195,9 @@ void luo_sessions_thaw(struct luo_machine *machine)
  * @sessions: the files of sessions before them, which may stand on what they have
  *
  * Context: May sleep. &luo_machine.lock held.
- * Return: 0 and the data is final; the error of the participant that failed,
- * after all others were thawed; -ETIMEDOUT if the deadline passed; -ESHUTDOWN if the
- * system goes down otherwise.
+ * Return: 0 and the data is final; the error of the participant that failed, or that has
+ * lost a mandatory instance, after all others were thawed; -ETIMEDOUT if the deadline
+ * passed; -ESHUTDOWN if the system goes down otherwise.
  */
 int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 {
@@ -205,6 +207,8 @@ int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 	err = sessions ? luo_sessions_freeze(machine) : 0;
 	if (!err)
 		err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);
+	if (!err)
+		err = luo_instances_seal(machine);
 	if (!err)
 		luo_handover_write(machine);
 	luo_timeline_step(machine, LUO_STEP_FREEZE, start, err);
@@ -224,6 +228,7 @@ void luo_subsystems_thaw(struct luo_machine *machine)
 {
 	u64 start = luo_timeline_now();
 
+	luo_instances_unseal(machine);
 	luo_undo(machine, LUO_STEP_THAW, LUO_PHASE_FROZEN, LUO_PHASE_PREPARED);
 	luo_handover_clear(machine);
 	luo_sessions_thaw(machine);
@@ -253,6 +258,7 @@ void luo_outgoing_drop(struct luo_machine *machine,
 		luo_subsystem_call(machine, LUO_STEP_THAW, subsystem);
 	luo_subsystem_call(machine, LUO_STEP_CANCEL, subsystem);
 	luo_transition_end(machine);
+	luo_instances_leave(machine, subsystem);
 	luo_subsystem_retire(subsystem);
 	if (machine->state == LIVEUPDATE_STATE_FROZEN)
 		luo_handover_write(machine);

@@ -48,9 +48,9 @@
  *   (luo_retained.c): then there is no prepare, and no kexec in any state.
  *
  * Which file has what, where none calls one behind it: luo_handover.c,
- * luo_progress.c, luo_retained.c, luo_timeline.c, luo_parts.c, luo_subsystem.c,
- * luo_outgoing.c, luo_incoming.c, luo_register.c, this one, luo_system.c, luo_pm.c,
- * luo_shutdown_log.c, luo_sysfs.c.
+ * luo_peek.c, luo_progress.c, luo_retained.c, luo_timeline.c, luo_parts.c, luo_instance_in.c,
+ * luo_instance_out.c, luo_subsystem.c, luo_outgoing.c, luo_incoming.c, luo_register.c, this
+ * one, luo_system.c, luo_pm.c, luo_shutdown_log.c, luo_sysfs.c.
  *
  * Lock order
  *   system_transition_mutex -> the chain of PM notifiers -> luo_session_serialize_rwsem
@@ -133,6 +133,7 @@ void luo_machine_init(struct luo_machine *machine)
 	mutex_init(&machine->lock);
 	INIT_LIST_HEAD(&machine->enlisted);
 	spin_lock_init(&machine->incoming_lock);
+	luo_instances_init(&machine->instances);
 	luo_retained_init(&machine->retained);
 	mutex_init(&machine->registered_lock);
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)

@@ -241,6 +241,120 @@ void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_unregister_subsystem, "LIVEUPDATE");
 
+/**
+ * liveupdate_instance_add() - hand over one more instance of a participant
+ * @subsystem: the participant
+ * @instance: the instance, zeroed but for what it says; it stays with the caller
+ *
+ * From the participant's prepare callback on, until the instance is dropped or cancel
+ * returns. While the table is sealed, which is from the end of FREEZE until THAW, nothing
+ * can be added.
+ *
+ * Context: May sleep. Also from callbacks of the participant. Locks that are held may be
+ * those that its freeze takes.
+ * Return: 0; -EINVAL if the version or the class cannot be; -ENODEV if the participant is
+ * not prepared; -EBUSY if the table is sealed; -EEXIST if the key is taken; -E2BIG if
+ * there are too many of the class; -ENOMEM; or another error of Kexec HandOver.
+ */
+int liveupdate_instance_add(struct liveupdate_subsystem *subsystem,
+			    struct liveupdate_instance *instance)
+{
+	return luo_instance_add(&luo_system, subsystem, instance);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_instance_add, "LIVEUPDATE");
+
+/**
+ * liveupdate_instance_drop() - hand an instance over no more
+ * @instance: the instance; nothing happens unless it is added
+ *
+ * Its data belongs to the caller.
+ *
+ * Context: as liveupdate_instance_add().
+ * Return: 0; -EBUSY if the table is sealed, when only liveupdate_instance_lose() is left.
+ */
+int liveupdate_instance_drop(struct liveupdate_instance *instance)
+{
+	return luo_instance_drop(&luo_system, instance);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_instance_drop, "LIVEUPDATE");
+
+/**
+ * liveupdate_instance_lose() - an instance cannot be handed over any more
+ * @instance: the instance; nothing happens unless it is added. It stays added.
+ * @error: why, negative
+ *
+ * The next kernel is told that there was one. If it is mandatory, the preparation has
+ * become void, as after liveupdate_invalidate(). What wrote to its data has been stopped.
+ *
+ * Context: as liveupdate_instance_add(), and while the table is sealed.
+ */
+void liveupdate_instance_lose(struct liveupdate_instance *instance, int error)
+{
+	struct liveupdate_subsystem *subsystem =
+		luo_instance_lose(&luo_system, instance, error);
+
+	if (subsystem)
+		luo_machine_invalidate(&luo_system, subsystem, error);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_instance_lose, "LIVEUPDATE");
+
+/**
+ * liveupdate_instance_find() - find an instance that was handed over
+ * @subsystem: the participant
+ * @key: number of the instance
+ * @info: the instance, if there is one
+ *
+ * From restore to finish, also if restore failed.
+ *
+ * Context: May sleep. Also from callbacks of the participant.
+ * Return: 0 if it can be claimed; -ENOENT if there is none; -EBADMSG if that is not known,
+ * because records could not be read, or if its data is not there; otherwise
+ * &liveupdate_instance_info.error.
+ */
+int liveupdate_instance_find(struct liveupdate_subsystem *subsystem, u64 key,
+			     struct liveupdate_instance_info *info)
+{
+	return luo_instance_find(&luo_system, subsystem->desc, key, info);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_instance_find, "LIVEUPDATE");
+
+/**
+ * liveupdate_instance_next() - find one instance after the other
+ * @subsystem: the participant
+ * @position: 0 at first; where to go on
+ * @info: if there is one more, the instance; look at its error first
+ *
+ * In the order of keys. Those that were claimed are skipped.
+ *
+ * Context: as liveupdate_instance_find().
+ * Return: 0; -ENOENT if there are no more; -EBADMSG if there are no more but records could
+ * not be read.
+ */
+int liveupdate_instance_next(struct liveupdate_subsystem *subsystem,
+			     unsigned int *position,
+			     struct liveupdate_instance_info *info)
+{
+	return luo_instance_next(&luo_system, subsystem->desc, position, info);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_instance_next, "LIVEUPDATE");
+
+/**
+ * liveupdate_instance_claim() - take an instance over
+ * @subsystem: the participant
+ * @key: number of the instance
+ *
+ * The core frees or retains it no more. Its blob is the caller's with
+ * liveupdate_data_claim(). As the last step that can fail.
+ *
+ * Context: as liveupdate_instance_find().
+ * Return: as liveupdate_instance_find().
+ */
+int liveupdate_instance_claim(struct liveupdate_subsystem *subsystem, u64 key)
+{
+	return luo_instance_claim(&luo_system, subsystem->desc, key);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_instance_claim, "LIVEUPDATE");
+
 /* A kernel that jumps back freezes nothing, and must find nothing to freeze. */
 static int luo_refuse_jump_back(struct luo_machine *machine)
 {
@@ -387,6 +501,21 @@ static int __init luo_abandon(phys_addr_t phys, size_t size)
 	return 0;
 }
 
+static void __init luo_instances_receive(struct luo_machine *machine)
+{
+	phys_addr_t phys;
+	size_t size;
+
+	for (u32 class = 0; class < LUO_NR_CLASSES; class++) {
+		int err = kho_retrieve_subtree(luo_instances_name(class), &phys, &size);
+
+		if (err == -ENOENT)
+			continue;
+		/* Nothing can be read at 0, and that counts. */
+		luo_instances_accept(machine, class, err ? 0 : phys, err ? 0 : size);
+	}
+}
+
 /**
  * luo_state_early_init() - look for what the previous kernel left
  *
@@ -411,6 +540,7 @@ void __init luo_state_early_init(void)
 		return;
 	}
 
+	luo_instances_receive(&luo_system);
 	if (!err && liveupdate_enabled()) {
 		luo_timeline_arrive();
 		err = luo_machine_restore(&luo_system, phys, size);
@@ -421,6 +551,7 @@ void __init luo_state_early_init(void)
 	if (err) {
 		luo_fail(&luo_system, LUO_STEP_RESTORE, "", err);
 		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it is retained\n");
+		luo_instances_discard(&luo_system);
 		luo_subsystems_retain_table(&luo_system);
 		WRITE_ONCE(luo_system.arrived, true);
 	}

@@ -225,6 +225,7 @@ void luo_test_cancel(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data)
 {
 	luo_test_call(subsystem, "cancel", false);
+	luo_test_instances_cancel(subsystem);
 	liveupdate_data_free(data);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_cancel, "LIVEUPDATE");
@@ -359,6 +360,43 @@ void luo_test_exit(struct luo_test_participant *participant)
 	list_del(&participant->list);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_exit, "LIVEUPDATE");
+
+/**
+ * luo_test_find() - find a test participant
+ * @name: its name
+ *
+ * Context: May sleep. It stays there as long as nobody unloads its module.
+ * Return: the participant, or NULL.
+ */
+struct luo_test_participant *luo_test_find(const char *name)
+{
+	struct luo_test_participant *participant;
+
+	guard(mutex)(&luo_test_lock);
+	list_for_each_entry(participant, &luo_test_participants, list) {
+		if (!strcmp(participant->desc.name, name))
+			return participant;
+	}
+
+	return NULL;
+}
+
+/**
+ * luo_test_for_each() - do something for all test participants
+ * @work: does it, with the list locked
+ * @context: for @work
+ *
+ * Context: May sleep.
+ */
+void luo_test_for_each(void (*work)(struct luo_test_participant *participant,
+				    void *context), void *context)
+{
+	struct luo_test_participant *participant;
+
+	guard(mutex)(&luo_test_lock);
+	list_for_each_entry(participant, &luo_test_participants, list)
+		work(participant, context);
+}
 
 static int luo_test_set_text(char *to, size_t size, const char *value)
 {

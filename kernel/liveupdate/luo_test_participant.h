@@ -57,9 +57,14 @@ int luo_test_restore(struct liveupdate_subsystem *subsystem,
 void luo_test_finish(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data);
 
+struct luo_test_participant *luo_test_find(const char *name);
+void luo_test_for_each(void (*work)(struct luo_test_participant *participant,
+				    void *context), void *context);
+
 /* luo_test_interfaces.c */
 struct dentry;
 
+void luo_test_instances_cancel(struct liveupdate_subsystem *subsystem);
 void luo_test_interfaces_init(struct dentry *dir);
 
 #endif /* _LINUX_LUO_TEST_PARTICIPANT_H */

@@ -66,3 +66,174 @@ def peek_damaged(run):
               {name: (UNKNOWN, UNKNOWN) for name in TEST_ORDER})
     run.forget(guest, "liveupdate:table")
     run.equal("after it is given up", {now for _, now in peeked(guest).values()}, {GONE})
+
+
+# -- instances ----------------------------------------------------------------
+
+WORKLOAD, IOMMU = "test-workload", "test-iommu"
+
+
+def command(guest, text):
+    """A command of the file "instances"; "" or the errno's name."""
+    return guest.write(f"{TEST}/instances", text)
+
+
+def add(run, guest, *instances):
+    """Adds instances (name, key, class, text)."""
+    for instance in instances:
+        words = " ".join(str(word) for word in instance)
+        run.equal(f"add {words}", command(guest, f"add {words}"), "")
+
+
+def found(guest):
+    """What was handed over and is not claimed, as (name, key, class, text or error)."""
+    return [(name, int(key), kind, text) for name, key, kind, text in
+            (line.split() for line in guest.read(f"{TEST}/instances").splitlines())]
+
+
+@scenario("instances")
+def instances(run):
+    """Instances that come and go while the machine is prepared: those that are there in the
+    end are found in the next kernel, are claimed one by one, and an optional one that nobody
+    claims is freed. Fails if one is missing, or one that was dropped is there."""
+    guest = run.boot("a")
+    run.equal("add in normal", command(guest, f"add {WORKLOAD} 1 optional early"), "ENODEV")
+    run.prepare(guest)
+    add(run, guest, (WORKLOAD, 1, "optional", "first"), (WORKLOAD, 2, "mandatory", "second"),
+        (IOMMU, 1, "mandatory", "domain"), (WORKLOAD, 18446744073709551615, "optional", "last"))
+    run.equal("the same key", command(guest, f"add {WORKLOAD} 1 mandatory x"), "EEXIST")
+    run.equal("drop", command(guest, f"drop {WORKLOAD} 1"), "")
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    run.cancel(guest)
+    run.equal("add after cancel", command(guest, f"add {WORKLOAD} 1 optional x"), "ENODEV")
+
+    run.prepare(guest)
+    add(run, guest, (WORKLOAD, 1, "optional", "first"), (WORKLOAD, 2, "mandatory", "second"),
+        (IOMMU, 1, "mandatory", "domain"), (WORKLOAD, 3, "optional", "third"))
+    run.equal("drop", command(guest, f"drop {WORKLOAD} 1"), "")
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    add(run, guest, (WORKLOAD, 4, "optional", "fourth"))
+    run.load(guest)
+    run.jump(guest)
+    run.equal("what was handed over", found(guest),
+              [(WORKLOAD, 2, "mandatory", "second"), (WORKLOAD, 3, "optional", "third"),
+               (WORKLOAD, 4, "optional", "fourth"), (IOMMU, 1, "mandatory", "domain")])
+    run.retained(guest, f"{WORKLOAD}:instances", f"{IOMMU}:instances")
+    for name, key in ((WORKLOAD, 2), (IOMMU, 1), (WORKLOAD, 4)):
+        run.equal(f"claim {name} {key}", command(guest, f"claim {name} {key}"), "")
+    run.equal("claim again", command(guest, f"claim {WORKLOAD} 2"), "EALREADY")
+    run.equal("claim what was dropped", command(guest, f"claim {WORKLOAD} 1"), "ENOENT")
+    run.retained(guest)
+    run.equal("left", found(guest), [(WORKLOAD, 3, "optional", "third")])
+    run.finish(guest)
+    run.equal("after finish", found(guest), [])
+    run.contains("console", guest.console(2), "nobody claimed 1 optional instances, freed")
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("instances-unclaimed")
+def instances_unclaimed(run):
+    """Mandatory instances that nobody claims are retained: for each participant as one cause
+    in updated, and one by one after finish, until they are given up."""
+    guest = run.boot("a")
+    run.prepare(guest)
+    add(run, guest, *((WORKLOAD, key, "mandatory", f"vm{key}") for key in (1, 2, 3)))
+    run.load(guest)
+    run.jump(guest)
+    run.retained(guest, f"{WORKLOAD}:instances")
+    run.equal("claim", command(guest, f"claim {WORKLOAD} 2"), "")
+    run.retained(guest, f"{WORKLOAD}:instances")
+    run.finish(guest)
+    run.retained(guest, f"{WORKLOAD}:instance-1", f"{WORKLOAD}:instance-3")
+    run.forget(guest, f"{WORKLOAD}:instance-1")
+    run.equal("claim one late", command(guest, f"claim {WORKLOAD} 3"), "")
+    run.retained(guest)
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("instances-lost")
+def instances_lost(run):
+    """One that is lost before the jump: the next kernel is told of an optional one, a
+    mandatory one ends the preparation."""
+    guest = run.boot("a")
+    run.prepare(guest)
+    add(run, guest, (WORKLOAD, 1, "optional", "first"), (WORKLOAD, 2, "mandatory", "second"))
+    run.equal("lose the optional one", command(guest, f"lose {WORKLOAD} 1"), "")
+    run.state(guest, "prepared")
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    run.equal("lose the mandatory one", command(guest, f"lose {WORKLOAD} 2"), "")
+    guest.until("[ $(cat /sys/kernel/liveupdate/state) = normal ]")
+    run.last_failed(guest, "prepare", WORKLOAD, -5)
+
+    run.prepare(guest)
+    add(run, guest, (WORKLOAD, 1, "optional", "first"), (WORKLOAD, 2, "optional", "second"))
+    run.equal("lose one", command(guest, f"lose {WORKLOAD} 1"), "")
+    run.load(guest)
+    run.jump(guest)
+    run.equal("what was handed over", found(guest),
+              [(WORKLOAD, 1, "optional", "-61"), (WORKLOAD, 2, "optional", "second")])
+    run.contains("console", guest.console(2),
+                 f"{WORKLOAD}: instance 1 cannot be restored")
+    run.finish(guest)
+    run.retained(guest)
+
+
+@scenario("instances-damaged", **HARM)
+def instances_damaged(run):
+    """One bit of a record flipped in memory, in a table with room for many: what is in the
+    same block cannot be read, nobody is told that it was never there, and the others
+    arrive. Mandatory ones are retained as a whole."""
+    many = 50
+
+    def fill(guest):
+        for kind, first in (("optional", 1), ("mandatory", 1001)):
+            for key in range(first, first + many):
+                guest.do(f"echo add {WORKLOAD} {key} {kind} vm{key} > {TEST}/instances")
+
+    def harm(guest, handover):
+        for kind in ("optional", "mandatory"):
+            table = handover.instances(kind)
+            run.check(f"checksums of {kind} instances", table.intact())
+            run.equal(f"number of {kind} instances", table.count, many)
+            handover.flip(next(iter(table.entries()))[0] + 48)
+    guest = jump_with(run, harm, fill)
+    run.state(guest, "updated")
+    block = 46
+    arrived = found(guest)
+    run.equal("those of other blocks", arrived,
+              [(WORKLOAD, first + key, kind, f"vm{first + key}")
+               for first, kind in ((1, "optional"), (1001, "mandatory"))
+               for key in range(block, many)])
+    run.equal("one that cannot be read", command(guest, f"claim {WORKLOAD} 1"), "EBADMSG")
+    run.last_failed(guest, "restore", "", -74)
+    run.retained(guest, "liveupdate:instances", f"{WORKLOAD}:instances")
+    for _, key, kind, _ in arrived:
+        if kind == "mandatory":
+            run.equal(f"claim {key}", command(guest, f"claim {WORKLOAD} {key}"), "")
+    run.retained(guest, "liveupdate:instances")
+    run.finish(guest)
+    run.retained(guest, "liveupdate:instances")
+    run.forget(guest, "liveupdate:instances")
+    run.prepare(guest)
+    run.cancel(guest)
+
+
+@scenario("instances-module")
+def instances_module(run):
+    """A module that is loaded in the next kernel peeks, restores and claims 1000 instances."""
+    module = "liveupdate_test_workload"
+    guest = run.boot("a")
+    guest.do(f"insmod {run.module('a', module)} instances=1000")
+    run.prepare(guest)
+    run.cancel(guest)
+    run.prepare(guest)
+    run.load(guest)
+    run.jump(guest)
+    guest.do(f"insmod {run.module('b', module)}")
+    text = guest.console(2)
+    run.contains("console", text, "test-module: peeked 0, 12 bytes")
+    run.contains("console", text, "test-module: claimed 1000 instances")
+    run.finish(guest)
+    run.lacks("console", guest.console(2), "nobody claimed")

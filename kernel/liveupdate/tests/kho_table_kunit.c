@@ -691,6 +691,41 @@ static void ktt_limit_test(struct kunit *test)
 	kho_table_free(&ktt->table);
 }
 
+/* A table that grows record by record, and can be read at each length. */
+static void ktt_grow_test(struct kunit *test)
+{
+	struct ktt *ktt = test->priv;
+	struct kho_table_ser *head;
+
+	KUNIT_ASSERT_EQ(test, 0, kho_table_alloc_growing(&ktt->table, &ktt_format));
+	head = ktt->table.head;
+	KUNIT_EXPECT_NULL(test, kho_table_add(&ktt->table));
+	for (u32 i = 0; i < KTT_MAX; i++) {
+		KUNIT_ASSERT_EQ(test, 0, kho_table_grow(&ktt->table, i + 1));
+		KUNIT_EXPECT_EQ(test, head->nr_blocks, i / KTT_PER_BLOCK + 1);
+		ktt_fill(kho_table_add(&ktt->table), i);
+		ktt_view(test);
+		ktt_expect(test, -EINVAL, 0, 0, 0);
+		kho_table_seal(&ktt->table);
+		ktt_expect(test, 0, i + 1, 0, 0);
+	}
+	/* What is there already changes nothing. */
+	KUNIT_EXPECT_EQ(test, 0, kho_table_grow(&ktt->table, 1));
+	KUNIT_EXPECT_EQ(test, -E2BIG, kho_table_grow(&ktt->table, KTT_MAX + 1));
+	KUNIT_EXPECT_EQ(test, -E2BIG, kho_table_grow(&ktt->table, U32_MAX));
+	ktt_expect(test, 0, KTT_MAX, 0, 0);
+	KUNIT_EXPECT_PTR_EQ(test, head, ktt->table.head);
+	/* More room means that nobody vouches for it. */
+	kho_table_clear(&ktt->table);
+	kho_table_free(&ktt->table);
+	KUNIT_ASSERT_EQ(test, 0, kho_table_alloc_growing(&ktt->table, &ktt_format));
+	kho_table_seal(&ktt->table);
+	ktt_view(test);
+	ktt_expect(test, 0, 0, 0, 0);
+	KUNIT_ASSERT_EQ(test, 0, kho_table_grow(&ktt->table, 1));
+	ktt_expect(test, -EINVAL, 0, 0, 0);
+}
+
 /* What somebody else has restored is not freed with the table. */
 static void ktt_claimed_test(struct kunit *test)
 {
@@ -744,6 +779,7 @@ static struct kunit_case ktt_cases[] = {
 	KUNIT_CASE(ktt_seal_test),
 	KUNIT_CASE(ktt_invalidate_test),
 	KUNIT_CASE(ktt_limit_test),
+	KUNIT_CASE(ktt_grow_test),
 	KUNIT_CASE(ktt_claimed_test),
 	{}
 };

@@ -357,6 +357,38 @@ void luo_kunit_view_table(struct kunit *test)
 	fixture->size = machine->table.head_size;
 }
 
+static void luo_kunit_view_instances(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+
+	for (int class = 0; class < LUO_NR_CLASSES; class++) {
+		struct luo_instances_out *out =
+			&fixture->machine.instances.out[class];
+		struct liveupdate_instance *instance;
+
+		if (!out->table.head)
+			continue;
+		kho_kunit_view_table(&fixture->kho, &out->table);
+		list_for_each_entry(instance, &out->list, entry) {
+			if (instance->data.size && !instance->lost)
+				kho_kunit_view(&fixture->kho,
+					       phys_to_virt(instance->data.value));
+		}
+		fixture->instances[class].phys = kho_table_phys(&out->table);
+		fixture->instances[class].size = out->table.head_size;
+	}
+}
+
+static void luo_kunit_leave_instances(struct luo_instances *instances)
+{
+	for (int class = 0; class < LUO_NR_CLASSES; class++) {
+		if (instances->out[class].table.head)
+			kho_kunit_leave_table(&instances->out[class].table);
+	}
+	*instances = (struct luo_instances){};
+	luo_instances_init(instances);
+}
+
 /**
  * luo_kunit_jump() - freeze the outgoing machine and leave it behind
  * @test: the test; the machine is prepared
@@ -373,8 +405,10 @@ void luo_kunit_jump(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
 
 	luo_kunit_view_table(test);
+	luo_kunit_view_instances(test);
 	kho_kunit_jump(&fixture->kho);
 	kho_kunit_leave_table(&machine->table);
+	luo_kunit_leave_instances(&machine->instances);
 
 	list_for_each_entry_safe(subsystem, next, &machine->enlisted, enlisted) {
 		list_del_init(&subsystem->enlisted);
@@ -393,6 +427,13 @@ void luo_kunit_jump(struct kunit *test)
 int luo_kunit_boot(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
+
+	for (int class = 0; class < LUO_NR_CLASSES; class++) {
+		if (fixture->instances[class].phys)
+			luo_instances_accept(&fixture->next, class,
+					     fixture->instances[class].phys,
+					     fixture->instances[class].size);
+	}
 
 	return luo_machine_restore(&fixture->next, fixture->phys, fixture->size);
 }

@@ -24,6 +24,7 @@
  * @kho: memory that is handed over.
  * @phys: physical address of the head of the table, from luo_kunit_jump() on.
  * @size: size of the head, from luo_kunit_jump() on.
+ * @instances: the same of the tables of instances, by class; 0 if there is none.
  * @log: callbacks that ran: " step:name" for each.
  * @want: callbacks that should have run.
  * @log_text: buffer of @log.
@@ -37,6 +38,10 @@ struct luo_kunit {
 	struct kho_kunit kho;
 	phys_addr_t phys;
 	size_t size;
+	struct {
+		phys_addr_t phys;
+		size_t size;
+	} instances[LUO_NR_CLASSES];
 	struct seq_buf log;
 	struct seq_buf want;
 	char log_text[LUO_KUNIT_LOG_LEN];
