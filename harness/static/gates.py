@@ -20,10 +20,12 @@ from .cocci import coccinelle
 from .compile import ARM64, CLANG, other, sparse, switched_off, w1
 from .docs import examples
 from .text import abi, checkpatch, kernel_doc, licences, maintainers
+from .words import words
 
 GATES = {
     "licence": licences,
     "maintainers": maintainers,
+    "words": words,
     "checkpatch": checkpatch,
     "kernel-doc": kernel_doc,
     "abi": abi,

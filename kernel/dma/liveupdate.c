@@ -28,7 +28,7 @@
  *   A recorded buffer that is unpreserved leaves a void record, and the whole update
  *   is void: freezing fails. That happens when a device is pulled out and cancelled
  *   alone; the device layer cancels the rest. A buffer that is freed is unpreserved
- *   first. If that was left to be done the driver broke its word, and the update is
+ *   first. If that was left to be done, the driver did not keep its part, and the update is
  *   cancelled.
  *
  * Lifecycle in the next kernel

@@ -19,7 +19,7 @@
  * whatever happens, some slots are left for steps and for what comes only once. A
  * record for which there is no room is counted.
  *
- * Reading what the previous kernel left believes nothing: luo_timeline_check()
+ * What the previous kernel left is validated before it is read: luo_timeline_check()
  * refuses a head that is not as it was written, before anything is claimed;
  * luo_timeline_adopt() keeps the records that are right, and removes and counts
  * those that are not.

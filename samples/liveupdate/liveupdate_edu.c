@@ -31,7 +31,7 @@
  * Interrupts
  *   MSI is off during the jump, so the interrupt of a transfer that ends there is
  *   lost. The PCI core makes up for it: it calls the handler once after the device
- *   was taken over. So the handler believes the device and not the interrupt, and one
+ *   was taken over. So the handler looks at the device and not at the interrupt: one
  *   too many does no harm.
  *
  * Locking
@@ -416,7 +416,7 @@ static const struct dev_liveupdate_ops edu_liveupdate_ops = {
 
 /* The driver */
 
-/* The device runs. Believe nothing that was saved before it is checked. */
+/* The device runs. Use nothing that was saved before it is checked. */
 static int edu_take_over(struct edu *edu, const struct liveupdate_data *data)
 {
 	const struct edu_saved *saved = liveupdate_data_blob(data);

@@ -176,7 +176,7 @@ static const struct dev_liveupdate_ops ivshmem_liveupdate_ops = {
 
 /* The driver */
 
-/* Believe nothing that was saved before it is checked. */
+/* Use nothing that was saved before it is checked. */
 static int ivshmem_take_over(struct ivshmem *ivshmem,
 			     const struct liveupdate_data *data)
 {

@@ -3,7 +3,7 @@
 /**
  * DOC: Damaged images of what the previous kernel left, in bulk
  *
- * For KUnit tests of those who read what is handed over: they must believe nothing,
+ * For KUnit tests of those who read what is handed over: they must validate it all,
  * so they are given a great many images of it that are wrong somewhere.
  *
  * An image

@@ -13,7 +13,7 @@
  * preserved.
  *
  * Parameters. memtest= overwrites all memory that is not reserved, which at that time
- * is all that is preserved. With elfcorehdr= the kernel believes that it dumps a
+ * is all that is preserved. With elfcorehdr= the kernel works as if it dumped a
  * crashed one, and takes nothing over; neither does it without kho= and liveupdate=.
  *
  * Scratch. Until the next kernel has read the list of what is preserved, it allocates

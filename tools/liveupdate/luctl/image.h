@@ -30,7 +30,7 @@ struct luctl_note {
 	uint32_t class;
 };
 
-/* A note that is not believed. */
+/* A note that is not valid. */
 struct luctl_odd_note {
 	uint32_t type;
 	uint32_t size;
@@ -44,7 +44,7 @@ struct luctl_odd_note {
  * struct luctl_notes - participants as ELF notes describe them
  * @list: descriptions; no two are the same, but two may have the same name.
  * @count: their number.
- * @odd: notes that are not believed.
+ * @odd: notes that are not valid.
  * @odd_count: their number.
  */
 struct luctl_notes {
