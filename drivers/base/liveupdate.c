@@ -102,9 +102,8 @@ void device_liveupdate_probed(struct device *dev, int ret)
 		return;
 	scoped_guard(mutex, &dlu_lock)
 		dlu_outgoing.broken = true;
-	device_liveupdate_fail(dev, "prepare", -EBUSY,
-			       "was bound, but is not requested although a device above it is preserved");
-	liveupdate_invalidate(&device_liveupdate_subsystem, -EBUSY);
+	device_liveupdate_invalidate(dev, -EBUSY,
+				     "was bound, but is not requested although a device above it is preserved");
 }
 
 /**

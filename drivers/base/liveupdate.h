@@ -20,8 +20,6 @@ struct module;
 
 #ifdef CONFIG_DEV_LIVEUPDATE
 
-#define DEVICE_LIVEUPDATE_REASON_LEN	96
-
 /**
  * enum device_liveupdate_phase - how far a device of the set is
  * @DEVICE_LIVEUPDATE_IDLE: not prepared.
@@ -186,24 +184,6 @@ struct dlu_incoming {
 	struct liveupdate_parts parts;
 };
 
-/**
- * struct dlu_last_failure - the last failure of a device
- * @step: what failed, or NULL if nothing did.
- * @bus: bus of the device.
- * @id: its identity, or its name if that is not known.
- * @errno: the error.
- * @reason: why, cut if it is too long.
- *
- * Protected by dlu_lock.
- */
-struct dlu_last_failure {
-	const char *step;
-	char bus[DEVICE_LIVEUPDATE_BUS_LEN];
-	char id[DEVICE_LIVEUPDATE_ID_LEN];
-	int errno;
-	char reason[DEVICE_LIVEUPDATE_REASON_LEN];
-};
-
 /*
  * Protects requests, the set, records, and which device they lead to. Never held over
  * a callback or while a device_lock is taken. Inside it are only locks of what is
@@ -212,7 +192,6 @@ struct dlu_last_failure {
 extern struct mutex dlu_lock;
 extern struct dlu_outgoing dlu_outgoing;
 extern struct dlu_incoming dlu_incoming;
-extern struct dlu_last_failure dlu_last_failure;
 extern struct liveupdate_subsystem device_liveupdate_subsystem;
 
 /* liveupdate.c: what the driver core calls */
@@ -245,6 +224,7 @@ int device_liveupdate_identify(struct device *dev,
 			       struct device_liveupdate_id *id);
 int device_liveupdate_fail(struct device *dev, const char *step, int error,
 			   const char *reason);
+void device_liveupdate_invalidate(struct device *dev, int error, const char *reason);
 
 /* liveupdate_table.c: the format */
 int device_liveupdate_alloc_table(struct liveupdate_data *data);

@@ -6,7 +6,7 @@
  * &struct device_liveupdate hangs on a device that is requested, in the set or handed
  * over. It is allocated when the first of this becomes so and freed with the device.
  * Beside it are here the state of both roles of this kernel, &struct dlu_outgoing and
- * &struct dlu_incoming, the lock of all that, and the last failure of a device.
+ * &struct dlu_incoming, the lock of all that, and how a device fails.
  *
  * The files of drivers/base/liveupdate*.c are ordered, and each calls only those
  * before it: liveupdate_device.c, liveupdate_table.c, then liveupdate_set.c and
@@ -38,9 +38,6 @@ EXPORT_SYMBOL_IF_KUNIT(dlu_outgoing);
 
 struct dlu_incoming dlu_incoming;
 EXPORT_SYMBOL_IF_KUNIT(dlu_incoming);
-
-struct dlu_last_failure dlu_last_failure;
-EXPORT_SYMBOL_IF_KUNIT(dlu_last_failure);
 
 /**
  * device_liveupdate_get() - what live update knows of a device
@@ -129,8 +126,19 @@ int device_liveupdate_identify(struct device *dev,
 	return 0;
 }
 
+/* "BUS:ID", with the name of a device that has no identity. */
+static void dlu_name(struct device *dev, char *name, size_t size)
+{
+	const struct device_liveupdate *liveupdate = dev->liveupdate;
+
+	guard(mutex)(&dlu_lock);
+	snprintf(name, size, "%s:%s", dev->bus ? dev->bus->name : "-",
+		 liveupdate && liveupdate->id.id[0] ? liveupdate->id.id :
+						      dev_name(dev));
+}
+
 /**
- * device_liveupdate_fail() - remember and report that a device failed
+ * device_liveupdate_fail() - report that a device failed
  * @dev: the device
  * @step: what failed
  * @error: the error, negative
@@ -142,20 +150,31 @@ int device_liveupdate_identify(struct device *dev,
 int device_liveupdate_fail(struct device *dev, const char *step, int error,
 			   const char *reason)
 {
-	const struct device_liveupdate *liveupdate = dev->liveupdate;
+	char name[LIVEUPDATE_DEVICE_LEN];
 
 	dev_err(dev, "liveupdate: %s failed: %pe, %s\n", step, ERR_PTR(error),
 		reason);
 
-	guard(mutex)(&dlu_lock);
-	dlu_last_failure.step = step;
-	dlu_last_failure.errno = error;
-	strscpy(dlu_last_failure.reason, reason);
-	strscpy(dlu_last_failure.bus, dev->bus ? dev->bus->name : "-");
-	if (liveupdate && liveupdate->id.id[0])
-		strscpy(dlu_last_failure.id, liveupdate->id.id);
-	else
-		strscpy(dlu_last_failure.id, dev_name(dev));
+	dlu_name(dev, name, sizeof(name));
+	liveupdate_report_failure(&device_liveupdate_subsystem, error, name, reason);
 
 	return error;
+}
+
+/**
+ * device_liveupdate_invalidate() - a device has made void what is prepared
+ * @dev: the device
+ * @error: the error, negative
+ * @reason: why
+ *
+ * Context: May sleep. Takes dlu_lock.
+ */
+void device_liveupdate_invalidate(struct device *dev, int error, const char *reason)
+{
+	char name[LIVEUPDATE_DEVICE_LEN];
+
+	dev_err(dev, "liveupdate: prepare failed: %pe, %s\n", ERR_PTR(error), reason);
+
+	dlu_name(dev, name, sizeof(name));
+	liveupdate_invalidate(&device_liveupdate_subsystem, error, name, reason);
 }

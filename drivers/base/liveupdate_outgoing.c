@@ -254,8 +254,7 @@ void device_liveupdate_lose_outgoing(struct device *dev, const char *reason)
 	/* If it is too late to stop the jump, nobody must take it over. */
 	device_liveupdate_write_lost(liveupdate);
 
-	device_liveupdate_fail(dev, "prepare", -ENODEV, reason);
-	liveupdate_invalidate(&device_liveupdate_subsystem, -ENODEV);
+	device_liveupdate_invalidate(dev, -ENODEV, reason);
 }
 
 /**

@@ -280,24 +280,10 @@ static ssize_t table_bytes_show(struct kobject *kobj, struct kobj_attribute *att
 			  kho_table_bytes(&dlu_outgoing.table));
 }
 
-static ssize_t last_failed_show(struct kobject *kobj, struct kobj_attribute *attr,
-				char *buf)
-{
-	guard(mutex)(&dlu_lock);
-	if (!dlu_last_failure.step)
-		return sysfs_emit(buf, "none\n");
-
-	return sysfs_emit(buf, "%s %s %s %d %s\n", dlu_last_failure.step,
-			  dlu_last_failure.bus, dlu_last_failure.id,
-			  dlu_last_failure.errno, dlu_last_failure.reason);
-}
-
 static struct kobj_attribute table_bytes_attr = __ATTR_RO(table_bytes);
-static struct kobj_attribute last_failed_attr = __ATTR_RO(last_failed);
 
 static struct attribute *device_liveupdate_layer_attrs[] = {
 	&table_bytes_attr.attr,
-	&last_failed_attr.attr,
 	NULL
 };
 

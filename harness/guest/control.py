@@ -277,10 +277,15 @@ class Guest:
         """Waits until the step that runs, with participant and part, is this."""
         self.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = '{transition}' ]", timeout=10)
 
+    def last_failure(self):
+        """What failed last: step, participant, device, errno, reason and count."""
+        return {name: self.attribute(f"last_failure/{name}")
+                for name in ("step", "participant", "device", "errno", "reason", "count")}
+
     def last_failed(self):
-        """step, name and errno of what failed last."""
-        return tuple(self.attribute(f"last_failed_{part}")
-                     for part in ("step", "name", "errno"))
+        """step, participant and errno of what failed last."""
+        failure = self.last_failure()
+        return tuple(failure[name] for name in ("step", "participant", "errno"))
 
     def retained(self):
         """ID -> (owner, reason, bytes) of what must outlive this kernel."""
@@ -313,10 +318,11 @@ class Guest:
         """Waits until a callback of a test participant has begun."""
         self.until(f"grep -q '^{step} {name} ' {TEST}/calls")
 
-    def await_late(self, text=""):
-        """Waits until the kernel complains that a step is late; nothing that is held goes
-        on before."""
-        self.vm.wait_serial(f"{text} exceeds prepare_timeout_ms", BOOT_TIMEOUT * self._slow)
+    def await_late(self, text):
+        """Waits until the kernel complains that a step is late, with participant, part
+        and step before it; nothing that is held goes on before."""
+        step = text.split()[-1]
+        self.vm.wait_serial(f"{text} exceeds {step}_timeout_ms", BOOT_TIMEOUT * self._slow)
 
     def release(self):
         """Lets all callbacks of test participants go on that are held."""

@@ -135,7 +135,9 @@ class Devices:
 
     def last_failed(self):
         """step, bus, identity, errno and reason of the device that failed last."""
-        return tuple(self._guest.read(f"{LISTS}/last_failed").split(" ", 4))
+        failure = self._guest.last_failure()
+        bus, _, identity = failure["device"].partition(":")
+        return failure["step"], bus, identity, failure["errno"], failure["reason"]
 
     # -- statements ---------------------------------------------------------
 

@@ -386,4 +386,6 @@ def listed(guest, which):
 
 def last_failed(guest):
     """step, bus, identity, errno and reason of the device that failed last."""
-    return tuple(guest.read(f"{LIVEUPDATE}/devices/last_failed").split(" ", 4))
+    failure = guest.last_failure()
+    bus, _, identity = failure["device"].partition(":")
+    return failure["step"], bus, identity, failure["errno"], failure["reason"]

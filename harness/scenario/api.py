@@ -261,7 +261,7 @@ class Run:
 
     def last_failed(self, guest, step, name, errno):
         """What the kernel says failed last."""
-        self.equal("last_failed_step, _name, _errno", guest.last_failed(),
+        self.equal("last failure", guest.last_failed(),
                    (step, name, str(errno)))
 
     def retained(self, guest, *ids):
@@ -277,7 +277,10 @@ class Run:
         state = guest.state()
         if state == "normal":
             self.equal("prepare while something is retained", guest.set("prepare", 1), "EBUSY")
-            self.equal("last_failed_errno", guest.attribute("last_failed_errno"), "-16")
+            failure = guest.last_failure()
+            self.equal("errno of that failure", failure["errno"], "-16")
+            self.check("it says what is retained", failure["participant"] + (
+                failure["device"] and ":" + failure["device"]) in causes, str(failure))
         self.load(guest)
         self.equal("kexec while something is retained", guest.refused_jump(), "EBUSY")
         guest.vm.wait_serial("would be lost, see retained", 10)

@@ -116,9 +116,9 @@ class LuctlTest(unittest.TestCase):
         for name, text in {
                 "state": state, "transition": "idle", "prepare": "",
                 "rehearse": "", "finish": "", "prepare_timeout_ms": "0",
-                "last_failed_step": "none", "last_failed_name": "",
-                "last_failed_errno": "0"}.items():
+                "freeze_timeout_ms": "0"}.items():
             self.sysfs(name, text + "\n")
+        self.failed("none", "", 0, count=0)
         self.sysfs("participants", PARTICIPANTS)
         self.put("sys/kernel/kexec_loaded", "0\n")
         self.put("proc/1/comm", "sh\n")
@@ -190,13 +190,18 @@ class LuctlTest(unittest.TestCase):
                     ).read_text().rstrip("\n")
         return self.put(f"sys/kernel/liveupdate/{name}", text)
 
+    def failed(self, step, name, number, device="", reason="", count=1):
+        """What failed last."""
+        for field, text in {"step": step, "participant": name, "errno": -number,
+                            "device": device, "reason": reason, "count": count}.items():
+            self.sysfs(f"last_failure/{field}", f"{text}\n")
+
     def devices(self, **lists):
         """Live update of devices, with these lists of lines."""
         for name in ("requested", "preserved", "reclaimed", "unreclaimed"):
             lines = lists.get(name, ())
             self.sysfs(f"devices/{name}", "".join(
                 f"{line}\n" for line in (len(lines), *lines)))
-        self.sysfs("devices/last_failed", lists.get("last", "none") + "\n")
 
     def retain(self, **causes):
         """What is retained: ID=(bytes, reason)."""
@@ -287,5 +292,6 @@ class LuctlTest(unittest.TestCase):
         """The machine is as it was in the beginning."""
         self.assertEqual(self.sysfs("state"), "normal")
         self.assertEqual(self.sysfs("prepare_timeout_ms"), "0")
+        self.assertEqual(self.sysfs("freeze_timeout_ms"), "0")
         self.assertEqual((self.top / "sys/kernel/kexec_loaded").read_text(),
                          "0\n")

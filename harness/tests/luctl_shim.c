@@ -199,10 +199,13 @@ static int failed(const struct script *script, const char *step, int err)
 	char text[32];
 
 	if (script->named) {
-		put(FOLDER "last_failed_step", O_TRUNC, step);
-		put(FOLDER "last_failed_name", O_TRUNC, script->name);
+		get(FOLDER "last_failure/count", text, sizeof(text));
+		snprintf(text, sizeof(text), "%d\n", atoi(text) + 1);
+		put(FOLDER "last_failure/count", O_TRUNC, text);
+		put(FOLDER "last_failure/step", O_TRUNC, step);
+		put(FOLDER "last_failure/participant", O_TRUNC, script->name);
 		snprintf(text, sizeof(text), "%d\n", -err);
-		put(FOLDER "last_failed_errno", O_TRUNC, text);
+		put(FOLDER "last_failure/errno", O_TRUNC, text);
 		record();
 	}
 	if (*script->then)
@@ -217,7 +220,8 @@ static int walk(const struct script *script, const char *step)
 	char text[128];
 	int limit;
 
-	get(FOLDER "prepare_timeout_ms", text, sizeof(text));
+	get(strcmp(step, "freeze") ? FOLDER "prepare_timeout_ms" : FOLDER "freeze_timeout_ms",
+	    text, sizeof(text));
 	limit = atoi(text);
 	snprintf(text, sizeof(text), "%s %s\n", step, script->name);
 	put(FOLDER "transition", O_TRUNC, text);
@@ -248,14 +252,14 @@ static int request(const char *call, const char *step, const char *needs, const 
 	return 0;
 }
 
-static int set_timeout(const char *text)
+static int set_timeout(const char *call, const char *file, const char *text)
 {
-	struct script script = load_script("timeout");
+	struct script script = load_script(call);
 
-	called("timeout", text);
+	called(call, text);
 	if (script.err)
 		return failed(&script, "none", script.err);
-	put(FOLDER "prepare_timeout_ms", O_TRUNC, text);
+	put(file, O_TRUNC, text);
 	return 0;
 }
 
@@ -264,7 +268,9 @@ static int store(const char *name, const char *text)
 	int value = strcmp(text, "1") ? strcmp(text, "0") ? -1 : 0 : 1;
 
 	if (!strcmp(name, "prepare_timeout_ms"))
-		return set_timeout(text);
+		return set_timeout("timeout", FOLDER "prepare_timeout_ms", text);
+	if (!strcmp(name, "freeze_timeout_ms"))
+		return set_timeout("freeze-timeout", FOLDER "freeze_timeout_ms", text);
 	if (!strcmp(name, "prepare") && value == 1)
 		return request("prepare", "prepare", "normal", "prepared\n");
 	if (!strcmp(name, "prepare") && value == 0)

@@ -251,10 +251,8 @@ class Refusals(UpdateTest):
             self.refused(STATE, f"{state}, not normal", word, state=state)
 
     def test_no_live_update(self):
-        self.refused(UNAVAILABLE, "kho=on", prepare=lambda: [
-            path.unlink() for path in
-            (self.top / "sys/kernel/liveupdate").iterdir()] and
-            (self.top / "sys/kernel/liveupdate").rmdir())
+        self.refused(UNAVAILABLE, "kho=on", prepare=lambda:
+                     self.drop("sys/kernel/liveupdate"))
 
     def test_an_image_is_loaded(self):
         self.refused(STATE, "loaded already", "kexec -u", prepare=lambda:
@@ -364,9 +362,9 @@ class Undoing(UpdateTest):
     def undone(self, status, call, after, *words, **script):
         """An update in which a call fails."""
         text, machine = self.update(
-            status, "--timeout=80",
+            status, "--timeout=80", "--freeze-timeout=81",
             prepare=lambda: self.script(call, **script))
-        way = ["open", LOAD, "timeout 80", *WAY[2:]]
+        way = ["open", LOAD, "timeout 80", "freeze-timeout 81", *WAY[2:]]
         names = [line.split()[0] for line in way]
         made = way[:names.index(call) + 1]
         self.assertEqual(text.calls, made + after)
@@ -417,9 +415,11 @@ class Undoing(UpdateTest):
     def test_timeout(self):
         self.undone(STATE, "timeout", ["unload"], "transition",
                     errno=errno.EBUSY)
+        self.undone(STATE, "freeze-timeout", ["timeout 0", "unload"], "transition",
+                    errno=errno.EBUSY)
 
     def test_prepare(self):
-        after = ["timeout 0", "unload"]
+        after = ["timeout 0", "freeze-timeout 0", "unload"]
         for name in ("EIO", "ENOMEM", "EBUSY", "ENOENT"):
             self.undone(FAILED, "prepare", after, "luctl: pci: prepare",
                         name, "undone", errno=getattr(errno, name),
@@ -429,7 +429,7 @@ class Undoing(UpdateTest):
                     name="pci")
 
     def test_rehearse(self):
-        after = ["cancel", "timeout 0", "unload"]
+        after = ["cancel", "timeout 0", "freeze-timeout 0", "unload"]
         machine = self.undone(FAILED, "rehearse", after, "luctl: pci: freeze",
                               "EIO", "undone", errno=errno.EIO, name="pci")
         self.assertNotIn("still prepared", str(machine.objects()))
@@ -455,7 +455,7 @@ class Undoing(UpdateTest):
             self.assert_undone()
         text, _ = self.update(STATE, prepare=fails(errno=errno.EBUSY))
         self.assert_undone()
-        text, _ = self.update(TIMEOUT, "--timeout=100", "--no-rehearse",
+        text, _ = self.update(TIMEOUT, "--freeze-timeout=100", "--no-rehearse",
                               prepare=fails(ms=150, name="pci"))
         self.assertIn("luctl: pci: freeze", text.err)
         self.assert_undone()

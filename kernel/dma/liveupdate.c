@@ -465,7 +465,8 @@ VISIBLE_IF_KUNIT void dma_liveupdate_invalidate(void)
 {
 	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_invalidate);
 
-	liveupdate_invalidate(&dma_liveupdate_subsystem, -ENODEV);
+	liveupdate_invalidate(&dma_liveupdate_subsystem, -ENODEV, "",
+			      "memory of a preserved device was freed");
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_invalidate);
 

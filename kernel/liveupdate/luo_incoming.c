@@ -204,7 +204,10 @@ static void luo_restore_one(struct luo_machine *machine,
 		pr_warn("%s: cannot restore version %u with [%u, %u]: %pe\n",
 			desc->name, incoming->ser.version, desc->oldest,
 			desc->version, ERR_PTR(err));
-		luo_fail(machine, LUO_STEP_RESTORE, desc->name, err);
+		luo_record_failure(machine, LUO_STEP_RESTORE, desc->name, err, "",
+				   err == -EINVAL ? "its data was not handed over" :
+				   err == -ENODEV ? "its module is being unloaded" :
+				   "the version cannot be read");
 		return;
 	}
 

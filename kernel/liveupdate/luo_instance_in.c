@@ -350,6 +350,7 @@ static void luo_instances_report(struct luo_machine *machine)
 {
 	struct luo_instances *instances = &machine->instances;
 	u32 *nr_unreadable = instances->nr_unreadable;
+	char name[LIVEUPDATE_DEVICE_LEN];
 
 	for (unsigned int i = 0; i < instances->nr_in; i++) {
 		const struct luo_instance_in *in = &instances->in[i];
@@ -358,9 +359,11 @@ static void luo_instances_report(struct luo_machine *machine)
 			continue;
 		pr_warn("%s: instance %llu cannot be restored: %pe\n",
 			in->ser.participant, in->ser.key, ERR_PTR(in->status));
-		if (in->class == LIVEUPDATE_MANDATORY)
-			luo_fail(machine, LUO_STEP_RESTORE, in->ser.participant,
-				 in->status);
+		if (in->class != LIVEUPDATE_MANDATORY)
+			continue;
+		snprintf(name, sizeof(name), "instance %llu", in->ser.key);
+		luo_record_failure(machine, LUO_STEP_RESTORE, in->ser.participant,
+				   in->status, name, "it cannot be restored");
 	}
 	if (nr_unreadable[LIVEUPDATE_OPTIONAL])
 		pr_warn("optional instances cannot be read, of whomever\n");
@@ -368,7 +371,8 @@ static void luo_instances_report(struct luo_machine *machine)
 		return;
 
 	pr_err("mandatory instances cannot be read, of whomever: retained\n");
-	luo_fail(machine, LUO_STEP_RESTORE, "", -EBADMSG);
+	luo_record_failure(machine, LUO_STEP_RESTORE, "", -EBADMSG, "",
+			   "mandatory instances cannot be read");
 	instances->unreadable = luo_retain(&machine->retained, "liveupdate",
 					   LUO_INSTANCES_PART, 0,
 					   "mandatory instances cannot be read",

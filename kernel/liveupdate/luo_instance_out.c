@@ -340,12 +340,15 @@ static int luo_instances_check(struct luo_machine *machine)
 {
 	struct list_head *list = &machine->instances.out[LIVEUPDATE_MANDATORY].list;
 	struct liveupdate_instance *instance;
+	char name[LIVEUPDATE_DEVICE_LEN];
 
 	list_for_each_entry(instance, list, entry) {
 		if (!instance->lost)
 			continue;
-		luo_fail(machine, LUO_STEP_FREEZE, instance->subsystem->desc->name,
-			 instance->lost);
+		snprintf(name, sizeof(name), "instance %llu", instance->key);
+		luo_record_failure(machine, LUO_STEP_FREEZE,
+				   instance->subsystem->desc->name, instance->lost,
+				   name, "it was lost");
 		return instance->lost;
 	}
 

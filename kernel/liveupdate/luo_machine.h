@@ -34,6 +34,7 @@ struct task_struct;
  * @LUO_STEP_THAW: frozen -> prepared, or undo of a failed freeze.
  * @LUO_STEP_RESTORE: a participant takes over its data in the next kernel.
  * @LUO_STEP_FINISH: updated -> normal.
+ * @LUO_STEP_REQUEST: not in a transition: something is asked of a participant.
  */
 enum luo_step {
 	LUO_STEP_NONE,
@@ -43,6 +44,7 @@ enum luo_step {
 	LUO_STEP_THAW,
 	LUO_STEP_RESTORE,
 	LUO_STEP_FINISH,
+	LUO_STEP_REQUEST,
 };
 
 /**
@@ -57,6 +59,24 @@ enum luo_phase {
 	LUO_PHASE_PREPARED,
 	LUO_PHASE_FROZEN,
 	LUO_PHASE_RESTORED,
+};
+
+/**
+ * struct luo_failure - what failed, and why
+ * @count: failures since boot, this one included.
+ * @step: the step.
+ * @error: the error, negative; 0 if nothing failed.
+ * @participant: who, may be empty.
+ * @device: which of its devices or other parts, may be empty.
+ * @reason: why, for people, may be empty.
+ */
+struct luo_failure {
+	u64 count;
+	enum luo_step step;
+	int error;
+	char participant[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	char device[LIVEUPDATE_DEVICE_LEN];
+	char reason[LIVEUPDATE_REASON_LEN];
 };
 
 /* Gives up what is retained; -ENOENT if it is not any more, -EBUSY if not now. */
@@ -180,23 +200,24 @@ struct luo_instances {
  * @late: restores those who registered during a transition.
  * @registered_lock: protects @registered. Inside @lock. Never held over a callback.
  * @registered: all participants by level, in order of registration.
- * @progress_lock: protects @step, @name, @part, @task and @failed_*. Innermost.
+ * @progress_lock: protects @step, @name, @part, @task, @reported and @failure.
+ *	Innermost. Process context.
  * @step: step in progress.
  * @name: participant whose callback runs, empty if none does.
  * @part: part of it that is worked on, or NULL.
  * @task: task that runs it.
  * @deadline: jiffies by which the walk must be through, valid if @watched.
  * @watched: the walk has a deadline.
- * @timeout_ms: time allowed for all of PREPARE and for all of FREEZE, 0 is no
- *	limit. Written under @lock, read without.
+ * @prepare_timeout_ms: time allowed for all of PREPARE, 0 is no limit. Written under
+ *	@lock, read without.
+ * @freeze_timeout_ms: likewise for all of FREEZE.
  * @watchdog: names the participant that is late.
- * @failed_step: step of the last failure.
- * @failed_name: participant of the last failure, may be empty.
- * @failed_errno: its error, 0 if nothing failed yet.
- * @invalid_lock: protects @invalid_*. Innermost, taken with interrupts off.
- * @invalid_name: participant whose data has become void.
- * @invalid_errno: why; 0 if nothing that is prepared is void.
- * @invalidate: cancels, once the machine is prepared and has @invalid_errno.
+ * @reported: what the callback under way said of its failure.
+ * @failure: the last failure.
+ * @invalid_lock: protects @invalid. Innermost, taken with interrupts off.
+ * @invalid: what made void what a participant prepared; without error if nothing
+ *	that is prepared is void.
+ * @invalidate: cancels, once the machine is prepared and has @invalid.
  *
  * There is one machine for the system; tests make their own.
  */
@@ -235,15 +256,14 @@ struct luo_machine {
 	struct task_struct *task;
 	unsigned long deadline;
 	bool watched;
-	u32 timeout_ms;
+	u32 prepare_timeout_ms;
+	u32 freeze_timeout_ms;
 	struct delayed_work watchdog;
-	enum luo_step failed_step;
-	char failed_name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
-	int failed_errno;
+	struct luo_failure reported;
+	struct luo_failure failure;
 
 	spinlock_t invalid_lock;	/* what follows */
-	char invalid_name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
-	int invalid_errno;
+	struct luo_failure invalid;
 	struct delayed_work invalidate;
 };
 
@@ -257,7 +277,8 @@ int luo_machine_finish(struct luo_machine *machine);
 int luo_machine_freeze(struct luo_machine *machine, bool receives);
 void luo_machine_thaw(struct luo_machine *machine);
 void luo_machine_invalidate(struct luo_machine *machine,
-			    struct liveupdate_subsystem *subsystem, int error);
+			    struct liveupdate_subsystem *subsystem, int error,
+			    const char *device, const char *reason);
 int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
 		       size_t size);
 int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
@@ -275,8 +296,17 @@ bool luo_progress_late(struct luo_machine *machine);
 void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 			  bool watched);
 void luo_transition_end(struct luo_machine *machine);
-void luo_fail(struct luo_machine *machine, enum luo_step step,
-	      const char *name, int error);
+
+/* luo_failure.c */
+void luo_record_failure(struct luo_machine *machine, enum luo_step step,
+			const char *name, int error, const char *device,
+			const char *reason);
+void luo_callback_begins(struct luo_machine *machine);
+void luo_callback_failed(struct luo_machine *machine, enum luo_step step,
+			 const char *name, int error);
+void luo_report_failure(struct luo_machine *machine, const char *name, int error,
+			const char *device, const char *reason);
+void luo_last_failure(struct luo_machine *machine, struct luo_failure *failure);
 
 /* luo_retained.c */
 void luo_retained_init(struct luo_retained_list *retained);

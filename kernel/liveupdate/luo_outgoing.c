@@ -80,12 +80,13 @@ static int luo_walk(struct luo_machine *machine, enum luo_step step,
 		subsystem->phase = to;
 
 		if (luo_progress_late(machine)) {
-			luo_fail(machine, step, subsystem->desc->name,
-				 -ETIMEDOUT);
+			luo_record_failure(machine, step, subsystem->desc->name,
+					   -ETIMEDOUT, "", "time is up");
 			return -ETIMEDOUT;
 		}
 		if (READ_ONCE(machine->going_down)) {
-			luo_fail(machine, step, "", -ESHUTDOWN);
+			luo_record_failure(machine, step, "", -ESHUTDOWN, "",
+					   "the system goes down");
 			return -ESHUTDOWN;
 		}
 	}
@@ -109,7 +110,8 @@ int luo_subsystems_prepare(struct luo_machine *machine)
 
 	err = luo_handover_alloc(machine, luo_enlist_all(machine));
 	if (err) {
-		luo_fail(machine, LUO_STEP_PREPARE, "", err);
+		luo_record_failure(machine, LUO_STEP_PREPARE, "", err, "",
+				   "there is no room for the table of participants");
 		luo_timeline_step(machine, LUO_STEP_PREPARE, start, err);
 		luo_retire_all(machine);
 		return err;
@@ -169,7 +171,9 @@ int luo_sessions_freeze(struct luo_machine *machine)
 	if (!err && luo_progress_late(machine))
 		err = -ETIMEDOUT;
 	if (err)
-		luo_fail(machine, LUO_STEP_FREEZE, "", err);
+		luo_record_failure(machine, LUO_STEP_FREEZE, LUO_SESSIONS, err, "",
+				   err == -ETIMEDOUT ? "time is up" :
+				   "a file of a session cannot be frozen");
 
 	return err;
 }

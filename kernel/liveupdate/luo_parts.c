@@ -39,7 +39,7 @@
  * @parts: the account, zeroed before the first part
  * @name: name of the part, valid until luo_part_end()
  *
- * Context: any in which a spinlock can be taken, except interrupts.
+ * Context: Process context.
  */
 void luo_part_begin(struct luo_machine *machine, struct liveupdate_parts *parts,
 		    const char *name)
@@ -108,7 +108,7 @@ void luo_part_account(struct liveupdate_parts *parts, u64 end, int error)
  * @parts: the account, after luo_part_begin()
  * @error: what it ended with
  *
- * Context: any in which a spinlock can be taken, except interrupts.
+ * Context: Process context.
  * Return: @error if it is not 0; -ETIMEDOUT if the caller is in a callback of
  * PREPARE or FREEZE whose deadline has passed; otherwise 0.
  */
@@ -134,7 +134,7 @@ int luo_part_end(struct luo_machine *machine, struct liveupdate_parts *parts,
  * @subsystem: the participant
  * @parts: the account, after all parts
  *
- * Context: any in which a spinlock can be taken, except interrupts.
+ * Context: Process context.
  */
 void luo_parts_record(struct luo_machine *machine,
 		      struct liveupdate_subsystem *subsystem,

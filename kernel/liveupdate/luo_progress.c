@@ -3,11 +3,11 @@
 /**
  * DOC: Progress of a transition
  *
- * Who runs, since when, until when, and what failed last: what "transition" and
- * last_failed_* show, and what the log says of those who are late.
+ * Who runs, since when, and until when: what "transition" shows, and what the log says
+ * of those who are late.
  *
  * Deadlines
- *   prepare_timeout_ms bounds all of PREPARE and, separately, all of FREEZE. A
+ *   prepare_timeout_ms bounds all of PREPARE, freeze_timeout_ms all of FREEZE. A
  *   callback cannot be interrupted. When time is up, the participant that runs
  *   is named with its stack in the log; once it returns the step is undone and
  *   fails with -ETIMEDOUT. One that never returns keeps the machine busy, and
@@ -39,6 +39,7 @@ static const char *const luo_step_names[] = {
 	[LUO_STEP_THAW]		= "thaw",
 	[LUO_STEP_RESTORE]	= "restore",
 	[LUO_STEP_FINISH]	= "finish",
+	[LUO_STEP_REQUEST]	= "request",
 };
 
 /**
@@ -73,9 +74,9 @@ static void luo_watchdog(struct work_struct *work)
 
 	/* What is undone already cannot be hurried. */
 	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE) {
-		pr_err("%s%s%s%s%s exceeds prepare_timeout_ms, to be undone when it returns\n",
+		pr_err("%s%s%s%s%s exceeds %s_timeout_ms, to be undone when it returns\n",
 		       name, name[0] ? ": " : "", part, part[0] ? ": " : "",
-		       luo_step_name(step));
+		       luo_step_name(step), luo_step_name(step));
 		sched_show_task(task);
 	}
 	put_task_struct(task);
@@ -87,7 +88,7 @@ static void luo_watchdog(struct work_struct *work)
  * @step: the step
  * @name: name of the participant
  *
- * Context: any. Takes &luo_machine.progress_lock.
+ * Context: Process context. Takes &luo_machine.progress_lock.
  */
 void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
 			const char *name)
@@ -103,7 +104,7 @@ void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
  * luo_progress_leave() - the participant returned
  * @machine: the machine
  *
- * Context: any. Takes &luo_machine.progress_lock.
+ * Context: Process context. Takes &luo_machine.progress_lock.
  */
 void luo_progress_leave(struct luo_machine *machine)
 {
@@ -117,7 +118,7 @@ void luo_progress_leave(struct luo_machine *machine)
  * @machine: the machine
  * @name: name of the part, valid until the next call, or NULL for none
  *
- * Context: any. Takes &luo_machine.progress_lock.
+ * Context: Process context. Takes &luo_machine.progress_lock.
  * Return: the step in progress; LUO_STEP_NONE, and nothing happened, if the
  * caller is not in a callback of this machine.
  */
@@ -138,7 +139,7 @@ enum luo_step luo_progress_part(struct luo_machine *machine, const char *name)
  * @machine: the machine
  * @buf: a page
  *
- * Context: any. Takes &luo_machine.progress_lock.
+ * Context: Process context. Takes &luo_machine.progress_lock.
  * Return: bytes written.
  */
 ssize_t luo_progress_show(struct luo_machine *machine, char *buf)
@@ -180,14 +181,15 @@ static void luo_unwatch(struct luo_machine *machine)
  * luo_transition_begin() - participants are about to be called
  * @machine: the machine
  * @step: the step
- * @watched: the step has a deadline
+ * @watched: the step has a deadline; PREPARE and FREEZE
  *
  * Context: May sleep. &luo_machine.lock held.
  */
 void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 			  bool watched)
 {
-	u32 timeout_ms = READ_ONCE(machine->timeout_ms);
+	u32 timeout_ms = step == LUO_STEP_PREPARE ? machine->prepare_timeout_ms :
+						    machine->freeze_timeout_ms;
 	unsigned long delay = msecs_to_jiffies(timeout_ms);
 
 	luo_unwatch(machine);
@@ -218,28 +220,7 @@ void luo_transition_end(struct luo_machine *machine)
 }
 
 /**
- * luo_fail() - remember a failure for last_failed_*
- * @machine: the machine
- * @step: step that failed
- * @name: participant that failed, may be empty
- * @error: its error, negative
- *
- * Context: any. Takes &luo_machine.progress_lock.
- */
-void luo_fail(struct luo_machine *machine, enum luo_step step,
-	      const char *name, int error)
-{
-	pr_err("%s%s%s failed: %pe\n", name, *name ? ": " : "",
-	       luo_step_name(step), ERR_PTR(error));
-
-	guard(spinlock)(&machine->progress_lock);
-	machine->failed_step = step;
-	machine->failed_errno = error;
-	strscpy(machine->failed_name, name);
-}
-
-/**
- * luo_progress_init() - nothing is in progress, and nothing has failed
+ * luo_progress_init() - nothing is in progress
  * @machine: zeroed memory
  *
  * Context: any.

@@ -8,7 +8,7 @@
  * before the machine is reset. This kernel keeps it reserved, but the next one would
  * not know of it. So there is a list of causes: who, what, how much, why. As long as
  * it is not empty, prepare and every kexec are refused with -EBUSY, and the log and
- * last_failed_* name the first cause. A reboot through the firmware stays possible.
+ * last_failure/ name the first cause. A reboot through the firmware stays possible.
  *
  * Lifecycle of a cause
  *   1. Retained, by luo_incoming.c for data that nobody restored, or by a
@@ -300,7 +300,8 @@ int luo_retained_refuse(struct luo_machine *machine, enum luo_step step)
 
 	pr_err("%zu would be lost, see retained: %s: %s\n",
 	       list_count_nodes(&retained->causes), cause->id, cause->reason);
-	luo_fail(machine, step, cause->owner, -EBUSY);
+	luo_record_failure(machine, step, cause->owner, -EBUSY, cause->name,
+			   cause->reason);
 
 	return -EBUSY;
 }

@@ -48,9 +48,9 @@
  *   (luo_retained.c): then there is no prepare, and no kexec in any state.
  *
  * Which file has what, where none calls one behind it: luo_handover.c,
- * luo_peek.c, luo_progress.c, luo_retained.c, luo_timeline.c, luo_parts.c, luo_instance_in.c,
- * luo_instance_out.c, luo_subsystem.c, luo_outgoing.c, luo_incoming.c, luo_register.c, this
- * one, luo_system.c, luo_pm.c, luo_shutdown_log.c, luo_sysfs.c.
+ * luo_peek.c, luo_progress.c, luo_failure.c, luo_retained.c, luo_timeline.c, luo_parts.c,
+ * luo_instance_in.c, luo_instance_out.c, luo_subsystem.c, luo_outgoing.c, luo_incoming.c,
+ * luo_register.c, this one, luo_system.c, luo_pm.c, luo_shutdown_log.c, luo_sysfs.c.
  *
  * Lock order
  *   system_transition_mutex -> the chain of PM notifiers -> luo_session_serialize_rwsem
@@ -178,7 +178,7 @@ static void luo_forget_invalid(struct luo_machine *machine)
 	lockdep_assert_held(&machine->lock);
 
 	guard(spinlock_irqsave)(&machine->invalid_lock);
-	machine->invalid_errno = 0;
+	machine->invalid.error = 0;
 }
 
 static int luo_prepare(struct luo_machine *machine)
@@ -284,7 +284,7 @@ static bool luo_is_invalid(struct luo_machine *machine)
 {
 	guard(spinlock_irqsave)(&machine->invalid_lock);
 
-	return machine->invalid_errno;
+	return machine->invalid.error;
 }
 
 /* Cancel what has become void. */
@@ -293,8 +293,7 @@ static void luo_invalidated(struct work_struct *work)
 	struct luo_machine *machine = container_of(to_delayed_work(work),
 						   struct luo_machine,
 						   invalidate);
-	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
-	int error;
+	struct luo_failure invalid;
 
 	/*
 	 * Without the lock, as in luo_may_start(). A PREPARE that begins now
@@ -308,11 +307,9 @@ static void luo_invalidated(struct work_struct *work)
 		if (machine->state != LIVEUPDATE_STATE_PREPARED)
 			return;
 
-		scoped_guard(spinlock_irqsave, &machine->invalid_lock) {
-			error = machine->invalid_errno;
-			strscpy(name, machine->invalid_name);
-		}
-		if (!error)
+		scoped_guard(spinlock_irqsave, &machine->invalid_lock)
+			invalid = machine->invalid;
+		if (!invalid.error)
 			return;
 
 		/* Not while devices are shut down, unless that fails. */
@@ -321,7 +318,8 @@ static void luo_invalidated(struct work_struct *work)
 			return;
 		}
 
-		luo_fail(machine, LUO_STEP_PREPARE, name, error);
+		luo_record_failure(machine, LUO_STEP_PREPARE, invalid.participant,
+				   invalid.error, invalid.device, invalid.reason);
 		luo_return(machine, LUO_STEP_CANCEL, luo_subsystems_cancel);
 	}
 	luo_announce_state(machine, LIVEUPDATE_STATE_NORMAL);
@@ -332,6 +330,8 @@ static void luo_invalidated(struct work_struct *work)
  * @machine: the machine
  * @subsystem: the participant
  * @error: why, negative
+ * @device: device or other part of it that is the cause, may be empty
+ * @reason: why, in words
  *
  * The machine goes back to normal as soon as it is prepared and nothing is in
  * progress. Of several reasons the first is remembered. Nothing happens if
@@ -340,12 +340,17 @@ static void luo_invalidated(struct work_struct *work)
  * Context: any. Takes &luo_machine.invalid_lock.
  */
 void luo_machine_invalidate(struct luo_machine *machine,
-			    struct liveupdate_subsystem *subsystem, int error)
+			    struct liveupdate_subsystem *subsystem, int error,
+			    const char *device, const char *reason)
 {
+	struct luo_failure *invalid = &machine->invalid;
+
 	scoped_guard(spinlock_irqsave, &machine->invalid_lock) {
-		if (!machine->invalid_errno) {
-			machine->invalid_errno = error;
-			strscpy(machine->invalid_name, subsystem->desc->name);
+		if (!invalid->error) {
+			invalid->error = error;
+			strscpy(invalid->participant, subsystem->desc->name);
+			strscpy(invalid->device, device);
+			strscpy(invalid->reason, reason);
 		}
 	}
 	luo_queue_invalid(machine, 0);

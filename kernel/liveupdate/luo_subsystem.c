@@ -111,6 +111,7 @@ int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 	lockdep_assert_held(&machine->lock);
 
 	luo_progress_enter(machine, step, name);
+	luo_callback_begins(machine);
 	trace_liveupdate_callback_start(luo_step_name(step), name);
 	start = luo_timeline_now();
 
@@ -139,6 +140,7 @@ int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 			ops->finish(subsystem, data);
 		break;
 	case LUO_STEP_NONE:
+	case LUO_STEP_REQUEST:
 		break;
 	}
 	if (err > 0 || err <= -ERESTARTSYS)
@@ -148,7 +150,7 @@ int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 	trace_liveupdate_callback_end(luo_step_name(step), name, err);
 	luo_progress_leave(machine);
 	if (err)
-		luo_fail(machine, step, name, err);
+		luo_callback_failed(machine, step, name, err);
 
 	return err;
 }
@@ -178,7 +180,8 @@ int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
 {
 	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
 
-	if (!subsystem->ops || !luo_name_valid(desc->name) || !desc->oldest ||
+	if (!subsystem->ops || !luo_name_valid(desc->name) ||
+	    !strcmp(desc->name, LUO_SESSIONS) || !desc->oldest ||
 	    desc->oldest > desc->version || desc->level >= LIVEUPDATE_NR_LEVELS ||
 	    desc->class > LIVEUPDATE_MANDATORY)
 		return -EINVAL;

@@ -110,51 +110,49 @@ static ssize_t rehearse_store(struct kobject *kobj,
 	return luo_request(buf, count, luo_machine_rehearse);
 }
 
+/* Milliseconds for a step; they do not change under it. */
+static ssize_t luo_store_timeout(const char *buf, size_t count, u32 *timeout_ms)
+{
+	u32 value;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	if (strlen(buf) != count || !isdigit(*buf) || kstrtou32(buf, 10, &value) ||
+	    value > INT_MAX)
+		return -EINVAL;
+
+	ACQUIRE(mutex_try, lock)(&luo_system.lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
+	WRITE_ONCE(*timeout_ms, value);
+
+	return count;
+}
+
 static ssize_t prepare_timeout_ms_show(struct kobject *kobj,
 				       struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", READ_ONCE(luo_system.timeout_ms));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(luo_system.prepare_timeout_ms));
 }
 
 static ssize_t prepare_timeout_ms_store(struct kobject *kobj,
 					struct kobj_attribute *attr,
 					const char *buf, size_t count)
 {
-	u32 timeout_ms;
-
-	if (!capable(CAP_SYS_BOOT))
-		return -EPERM;
-	if (strlen(buf) != count || !isdigit(*buf) ||
-	    kstrtou32(buf, 10, &timeout_ms) || timeout_ms > INT_MAX)
-		return -EINVAL;
-
-	ACQUIRE(mutex_try, lock)(&luo_system.lock);
-	if (ACQUIRE_ERR(mutex_try, &lock))
-		return -EBUSY;
-	WRITE_ONCE(luo_system.timeout_ms, timeout_ms);
-
-	return count;
+	return luo_store_timeout(buf, count, &luo_system.prepare_timeout_ms);
 }
 
-static ssize_t last_failed_step_show(struct kobject *kobj,
-				     struct kobj_attribute *attr, char *buf)
-{
-	return sysfs_emit(buf, "%s\n",
-			  luo_step_name(READ_ONCE(luo_system.failed_step)));
-}
-
-static ssize_t last_failed_name_show(struct kobject *kobj,
-				     struct kobj_attribute *attr, char *buf)
-{
-	guard(spinlock)(&luo_system.progress_lock);
-
-	return sysfs_emit(buf, "%s\n", luo_system.failed_name);
-}
-
-static ssize_t last_failed_errno_show(struct kobject *kobj,
+static ssize_t freeze_timeout_ms_show(struct kobject *kobj,
 				      struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%d\n", READ_ONCE(luo_system.failed_errno));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(luo_system.freeze_timeout_ms));
+}
+
+static ssize_t freeze_timeout_ms_store(struct kobject *kobj,
+				       struct kobj_attribute *attr,
+				       const char *buf, size_t count)
+{
+	return luo_store_timeout(buf, count, &luo_system.freeze_timeout_ms);
 }
 
 static ssize_t memory_map_show(struct kobject *kobj,
@@ -184,10 +182,8 @@ static struct kobj_attribute transition_attr = __ATTR_RO(transition);
 static struct kobj_attribute prepare_attr = __ATTR_WO(prepare);
 static struct kobj_attribute finish_attr = __ATTR_WO(finish);
 static struct kobj_attribute rehearse_attr = __ATTR_WO(rehearse);
-static struct kobj_attribute timeout_attr = __ATTR_RW(prepare_timeout_ms);
-static struct kobj_attribute failed_step_attr = __ATTR_RO(last_failed_step);
-static struct kobj_attribute failed_name_attr = __ATTR_RO(last_failed_name);
-static struct kobj_attribute failed_errno_attr = __ATTR_RO(last_failed_errno);
+static struct kobj_attribute prepare_timeout_attr = __ATTR_RW(prepare_timeout_ms);
+static struct kobj_attribute freeze_timeout_attr = __ATTR_RW(freeze_timeout_ms);
 static struct kobj_attribute memory_map_attr = __ATTR_RO(memory_map);
 
 static struct attribute *luo_attrs[] = {
@@ -196,10 +192,8 @@ static struct attribute *luo_attrs[] = {
 	&prepare_attr.attr,
 	&finish_attr.attr,
 	&rehearse_attr.attr,
-	&timeout_attr.attr,
-	&failed_step_attr.attr,
-	&failed_name_attr.attr,
-	&failed_errno_attr.attr,
+	&prepare_timeout_attr.attr,
+	&freeze_timeout_attr.attr,
 	&memory_map_attr.attr,
 	NULL
 };
@@ -214,6 +208,45 @@ static const struct bin_attribute *const luo_bin_attrs[] = {
 static const struct attribute_group luo_group = {
 	.attrs = luo_attrs,
 	.bin_attrs = luo_bin_attrs,
+};
+
+/* The last failure. Each file shows a field of a copy that fits together. */
+
+#define LUO_FAILURE_ATTR(_name, _format, ...)				\
+	static ssize_t failure_##_name##_show(struct kobject *kobj,	\
+					      struct kobj_attribute *attr, \
+					      char *buf)		\
+	{								\
+		struct luo_failure failure;				\
+									\
+		luo_last_failure(&luo_system, &failure);		\
+									\
+		return sysfs_emit(buf, _format "\n", __VA_ARGS__);	\
+	}								\
+									\
+	static struct kobj_attribute failure_##_name##_attr =		\
+		__ATTR(_name, 0444, failure_##_name##_show, NULL)
+
+LUO_FAILURE_ATTR(count, "%llu", failure.count);
+LUO_FAILURE_ATTR(step, "%s", luo_step_name(failure.step));
+LUO_FAILURE_ATTR(participant, "%s", failure.participant);
+LUO_FAILURE_ATTR(device, "%s", failure.device);
+LUO_FAILURE_ATTR(errno, "%d", failure.error);
+LUO_FAILURE_ATTR(reason, "%s", failure.reason);
+
+static struct attribute *luo_failure_attrs[] = {
+	&failure_count_attr.attr,
+	&failure_step_attr.attr,
+	&failure_participant_attr.attr,
+	&failure_device_attr.attr,
+	&failure_errno_attr.attr,
+	&failure_reason_attr.attr,
+	NULL
+};
+
+static const struct attribute_group luo_failure_group = {
+	.name = "last_failure",
+	.attrs = luo_failure_attrs,
 };
 
 static int __init luo_sysfs_init(void)
@@ -235,6 +268,9 @@ static int __init luo_sysfs_init(void)
 		return 0;
 
 	err = sysfs_create_group(kobj, &luo_group);
+	if (err)
+		goto err_put;
+	err = sysfs_create_group(kobj, &luo_failure_group);
 	if (err)
 		goto err_put;
 	err = luo_shutdown_log_add_file(kobj);

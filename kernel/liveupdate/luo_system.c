@@ -15,6 +15,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
 #include <linux/delay.h>
@@ -94,7 +95,10 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_peek, "LIVEUPDATE");
  * liveupdate_invalidate() - what a participant prepared has become void
  * @subsystem: the participant; its prepare has succeeded, its cancel was not
  *	called
- * @error: why, negative, for last_failed_errno
+ * @error: why, negative
+ * @device: device or other part of it that is the cause, as in
+ *	liveupdate_report_failure(); may be empty
+ * @reason: why, in words
  *
  * All of the preparation is cancelled, once no transition is in progress any
  * more; @subsystem is told by its cancel callback, as everybody is. Until then
@@ -102,17 +106,46 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_peek, "LIVEUPDATE");
  *
  * Context: any.
  */
-void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error)
+void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error,
+			   const char *device, const char *reason)
 {
-	luo_machine_invalidate(&luo_system, subsystem, error);
+	KUNIT_STATIC_STUB_REDIRECT(liveupdate_invalidate, subsystem, error, device,
+				   reason);
+
+	luo_machine_invalidate(&luo_system, subsystem, error, device, reason);
 }
+EXPORT_SYMBOL_IF_KUNIT(liveupdate_invalidate);
+
+/**
+ * liveupdate_report_failure() - say what of a participant fails, and why
+ * @subsystem: the participant
+ * @error: the error, negative
+ * @device: device or other part of it, such as "pci:0000:00:04.0"; may be empty
+ * @reason: why, in words; both are cut if they are too long
+ *
+ * From a callback of the participant, which then fails: last_failure/ has it together
+ * with the step and the error that the callback returns. If there are several, the last
+ * counts; if the callback succeeds, none. Outside of callbacks, when the participant
+ * refuses what it is asked for: it is a failure by itself, of the step "request".
+ *
+ * Context: Process context; spinlocks may be held.
+ */
+void liveupdate_report_failure(struct liveupdate_subsystem *subsystem, int error,
+			       const char *device, const char *reason)
+{
+	KUNIT_STATIC_STUB_REDIRECT(liveupdate_report_failure, subsystem, error,
+				   device, reason);
+
+	luo_report_failure(&luo_system, subsystem->desc->name, error, device, reason);
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_report_failure, "LIVEUPDATE");
 
 /**
  * liveupdate_part_begin() - a part of a participant is about to be worked on
  * @parts: the account, zeroed before the first part
  * @name: name of the part, valid until liveupdate_part_end()
  *
- * Context: any in which a spinlock can be taken, except interrupts. Anywhere but
+ * Context: Process context; spinlocks may be held. Anywhere but
  * in a callback of the participant only the account is kept.
  */
 void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name)
@@ -292,9 +325,12 @@ void liveupdate_instance_lose(struct liveupdate_instance *instance, int error)
 {
 	struct liveupdate_subsystem *subsystem =
 		luo_instance_lose(&luo_system, instance, error);
+	char name[LIVEUPDATE_DEVICE_LEN];
 
-	if (subsystem)
-		luo_machine_invalidate(&luo_system, subsystem, error);
+	if (!subsystem)
+		return;
+	snprintf(name, sizeof(name), "instance %llu", instance->key);
+	luo_machine_invalidate(&luo_system, subsystem, error, name, "it was lost");
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_instance_lose, "LIVEUPDATE");
 
@@ -392,7 +428,7 @@ int luo_state_check(void)
 /**
  * luo_state_hold() - let nobody change a session from here on
  *
- * Waits for those who do, up to prepare_timeout_ms; luo_session_unhold() undoes it.
+ * Waits for those who do, up to freeze_timeout_ms; luo_session_unhold() undoes it.
  *
  * Context: reboot(2), with system_transition_mutex and the kexec lock held.
  * Return: 0; -EBUSY during a transition; -ETIMEDOUT.
@@ -404,11 +440,12 @@ int luo_state_hold(void)
 	/* Whoever waits for the machine may hold up who changes a session. */
 	scoped_cond_guard(mutex_try, return -EBUSY, &luo_system.lock)
 		luo_progress_enter(&luo_system, LUO_STEP_FREEZE, LUO_SESSIONS);
-	err = luo_session_hold(READ_ONCE(luo_system.timeout_ms));
+	err = luo_session_hold(READ_ONCE(luo_system.freeze_timeout_ms));
 	scoped_guard(mutex, &luo_system.lock)
 		luo_transition_end(&luo_system);
 	if (err)
-		luo_fail(&luo_system, LUO_STEP_FREEZE, "", err);
+		luo_record_failure(&luo_system, LUO_STEP_FREEZE, LUO_SESSIONS, err, "",
+				   "a session is being changed");
 
 	return err;
 }
@@ -435,7 +472,8 @@ int luo_state_freeze(void)
  */
 void luo_state_thaw(int err)
 {
-	luo_fail(&luo_system, LUO_STEP_FREEZE, "", err);
+	luo_record_failure(&luo_system, LUO_STEP_FREEZE, "", err, "",
+			   "the image cannot be used with what is preserved now");
 	luo_machine_thaw(&luo_system);
 }
 
@@ -549,7 +587,8 @@ void __init luo_state_early_init(void)
 		err = luo_abandon(phys, size);
 	}
 	if (err) {
-		luo_fail(&luo_system, LUO_STEP_RESTORE, "", err);
+		luo_record_failure(&luo_system, LUO_STEP_RESTORE, "", err, "",
+				   "the table of participants cannot be used");
 		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it is retained\n");
 		luo_instances_discard(&luo_system);
 		luo_subsystems_retain_table(&luo_system);

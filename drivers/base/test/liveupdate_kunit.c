@@ -715,16 +715,38 @@ static void dlu_expect_set(struct kunit *test, const char *want)
 	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_set, nr_set);
 }
 
-/* Expects that the last failure is this one. */
-static void dlu_expect_failed(struct kunit *test, const char *step,
-			      const char *name, int error, const char *reason)
+/* What was said of the last failure of a device. */
+static struct {
+	char device[LIVEUPDATE_DEVICE_LEN];
+	char reason[LIVEUPDATE_REASON_LEN];
+	int error;
+} dlu_failure;
+
+/* In place of liveupdate_report_failure() and liveupdate_invalidate(). */
+static void dlu_report(struct liveupdate_subsystem *subsystem, int error,
+		       const char *device, const char *reason)
 {
-	KUNIT_ASSERT_NOT_NULL(test, dlu_last_failure.step);
-	KUNIT_EXPECT_STREQ(test, dlu_last_failure.step, step);
-	KUNIT_EXPECT_STREQ(test, dlu_last_failure.id, name);
-	KUNIT_EXPECT_EQ(test, dlu_last_failure.errno, error);
+	strscpy(dlu_failure.device, device);
+	strscpy(dlu_failure.reason, reason);
+	dlu_failure.error = error;
+}
+
+/* Which device it was, without its bus. */
+static const char *dlu_failed(void)
+{
+	char *colon = strchr(dlu_failure.device, ':');
+
+	return colon ? colon + 1 : "";
+}
+
+/* Expects that the last failure is this one. */
+static void dlu_expect_failed(struct kunit *test, const char *name, int error,
+			      const char *reason)
+{
+	KUNIT_EXPECT_STREQ(test, dlu_failed(), name);
+	KUNIT_EXPECT_EQ(test, dlu_failure.error, error);
 	if (reason)
-		KUNIT_EXPECT_STREQ(test, dlu_last_failure.reason, reason);
+		KUNIT_EXPECT_STREQ(test, dlu_failure.reason, reason);
 }
 
 /* Expects that prepare fails and leaves nothing behind. */
@@ -732,7 +754,7 @@ static void dlu_expect_refused(struct kunit *test, const char *name, int error,
 			       const char *reason)
 {
 	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), error);
-	dlu_expect_failed(test, "prepare", name, error, reason);
+	dlu_expect_failed(test, name, error, reason);
 	dlu_expect(test, "");
 	dlu_expect_idle(test);
 }
@@ -1001,6 +1023,8 @@ static int dlu_init(struct kunit *test)
 
 	kunit_activate_static_stub(test, kho_is_restorable, dlu_handed_over);
 	kunit_activate_static_stub(test, kho_restore_free, dlu_free);
+	kunit_activate_static_stub(test, liveupdate_report_failure, dlu_report);
+	kunit_activate_static_stub(test, liveupdate_invalidate, dlu_report);
 
 	return dlu_register_all();
 }
@@ -1163,7 +1187,7 @@ static void dlu_request_refused_test(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, device_liveupdate_request(&a->dev, true),
 			refusal->error);
-	dlu_expect_failed(test, "request", "a", refusal->error, refusal->reason);
+	dlu_expect_failed(test, "a", refusal->error, refusal->reason);
 	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
 }
@@ -1181,8 +1205,7 @@ static void dlu_needed_refused_test(struct kunit *test)
 	dlu_clear_log();
 	/* What is not an identity is no name for the report. */
 	KUNIT_EXPECT_EQ(test, dlu_do_prepare(), refusal->error);
-	KUNIT_EXPECT_STREQ(test, dlu_last_failure.reason,
-			   refusal->reason);
+	KUNIT_EXPECT_STREQ(test, dlu_failure.reason, refusal->reason);
 	dlu_expect(test, "");
 	dlu_expect_idle(test);
 }
@@ -1437,7 +1460,7 @@ static void dlu_set_removed_test(struct kunit *test)
 	dlu_clear_log();
 	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_prepare());
 	dlu_expect(test, " remove:b");
-	dlu_expect_failed(test, "prepare", "b", -ENODEV, "it was removed meanwhile");
+	dlu_expect_failed(test, "b", -ENODEV, "it was removed meanwhile");
 	dlu_expect_idle(test);
 	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
 	dlu_expect_set(test, " a");
@@ -1711,7 +1734,7 @@ static void dlu_failure_test(struct kunit *test)
 		dlu_clear_log();
 		KUNIT_EXPECT_EQ(test, -EIO, dlu_do_freeze());
 		dlu_expect(test, seq_buf_str(&want));
-		dlu_expect_failed(test, "freeze", dlu_failing[failure->index], -EIO,
+		dlu_expect_failed(test, dlu_failing[failure->index], -EIO,
 				  NULL);
 		/* Everything is still prepared, and can be frozen. */
 		failing->fail = NULL;
@@ -1722,7 +1745,7 @@ static void dlu_failure_test(struct kunit *test)
 		dlu_clear_log();
 		KUNIT_EXPECT_EQ(test, -EIO, dlu_do_prepare());
 		dlu_expect(test, seq_buf_str(&want));
-		dlu_expect_failed(test, "prepare", dlu_failing[failure->index], -EIO,
+		dlu_expect_failed(test, dlu_failing[failure->index], -EIO,
 				  NULL);
 	}
 	dlu_expect_idle(test);
@@ -2984,6 +3007,8 @@ static int dlu_elsewhere_thread(void *context)
 {
 	struct dlu_elsewhere *elsewhere = context;
 
+	/* What it reports is for the test, too. */
+	current->kunit_test = dlu->test;
 	if (elsewhere->remove)
 		dlu_del(elsewhere->dlu_dev);
 	else
@@ -3022,7 +3047,7 @@ static void dlu_remove_hook(struct dlu_device *dlu_dev)
 static void dlu_expect_broken(struct kunit *test)
 {
 	KUNIT_EXPECT_TRUE(test, dlu_outgoing.broken);
-	dlu_expect_failed(test, "prepare", "b", -ENODEV,
+	dlu_expect_failed(test, "b", -ENODEV,
 			  "it was removed or unbound while prepared");
 	KUNIT_EXPECT_EQ(test, dlu_do_freeze(), -ENODEV);
 	dlu_expect(test, "");
@@ -3624,7 +3649,7 @@ static void dlu_fault_request_test(struct kunit *test)
 	a = dlu_make(test, "a", NULL);
 	counts = dlu_counts(a);
 	while (liveupdate_fault_next(test, &fault)) {
-		dlu_last_failure.step = NULL;
+		dlu_failure.error = 0;
 
 		liveupdate_fault_begin(&fault);
 		err = device_liveupdate_request(&a->dev, true);
@@ -3632,7 +3657,7 @@ static void dlu_fault_request_test(struct kunit *test)
 
 		if (err) {
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
-			dlu_expect_failed(test, "request", "a", -ENOMEM, NULL);
+			dlu_expect_failed(test, "a", -ENOMEM, NULL);
 			failed++;
 		} else {
 			KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
@@ -3656,7 +3681,7 @@ static void dlu_fault_prepare(struct kunit *test, const struct dlu_chain *chain,
 	for (int i = 0; i < ARRAY_SIZE(all); i++)
 		counts[i] = dlu_counts(all[i]);
 	while (liveupdate_fault_next(test, &fault)) {
-		dlu_last_failure.step = NULL;
+		dlu_failure.error = 0;
 		dlu_clear_log();
 
 		liveupdate_fault_begin(&fault);
@@ -3667,13 +3692,13 @@ static void dlu_fault_prepare(struct kunit *test, const struct dlu_chain *chain,
 			KUNIT_EXPECT_TRUE(test, fault.hit);
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
 			/* Of the table no device can be blamed. */
-			for (int i = 0; dlu_last_failure.step && i < ARRAY_SIZE(all); i++)
-				if (!strcmp(dlu_last_failure.id, all[i]->id))
+			for (int i = 0; dlu_failure.error && i < ARRAY_SIZE(all); i++)
+				if (!strcmp(dlu_failed(), all[i]->id))
 					*seen |= BIT(i);
-			if (dlu_last_failure.step)
-				KUNIT_EXPECT_EQ(test, dlu_last_failure.errno, -ENOMEM);
+			if (dlu_failure.error)
+				KUNIT_EXPECT_EQ(test, dlu_failure.error, -ENOMEM);
 		} else {
-			KUNIT_EXPECT_NULL(test, dlu_last_failure.step);
+			KUNIT_EXPECT_EQ(test, dlu_failure.error, 0);
 			KUNIT_EXPECT_EQ(test, dlu_nr_calls(" bus-prepare:"), 2);
 			dlu_do_cancel();
 		}

@@ -26,8 +26,9 @@ NEEDY = {"", "devices", "dma", "shutdown-log", "test-workload", "test-devices",
 
 PREPARE, REHEARSE = f"{LIVEUPDATE}/prepare", f"{LIVEUPDATE}/rehearse"
 LOOK = tuple(f"{LIVEUPDATE}/{name}" for name in (
-    "state", "transition", "last_failed_step", "last_failed_name", "last_failed_errno")) + (
-    f"{LISTS}/requested", f"{LISTS}/preserved", f"{LISTS}/last_failed")
+    "state", "transition", "last_failure/step", "last_failure/participant",
+    "last_failure/errno")) + (
+    f"{LISTS}/requested", f"{LISTS}/preserved", f"{LIVEUPDATE}/last_failure/device")
 
 
 def _check_requests(run, faults, paths):
@@ -35,7 +36,9 @@ def _check_requests(run, faults, paths):
     faults.only("requested_store")
     for name, path in paths.items():
         attempts = faults.each(f"{path}/liveupdate/requested", "1",
-                               f"{path}/liveupdate/requested", f"{LISTS}/last_failed",
+                               f"{path}/liveupdate/requested",
+                               *(f"{LIVEUPDATE}/last_failure/{field}"
+                                 for field in ("step", "device", "errno")),
                                undo=(f"{path}/liveupdate/requested", "0"))
         faults.report(f"request of {name}", attempts)
         for attempt in attempts:
@@ -44,8 +47,8 @@ def _check_requests(run, faults, paths):
                 run.equal(what, attempt.seen[0], "1")
                 continue
             run.equal(what, (attempt.error, attempt.seen[0]), ("ENOMEM", "0"))
-            step, _, identity, errno, _ = attempt.seen[1].split(" ", 4)
-            run.equal(f"{what}: who failed", (step, identity, errno),
+            step, device, errno = attempt.seen[1:]
+            run.equal(f"{what}: who failed", (step, device.split(":", 1)[1], errno),
                       ("request", path.rsplit("/", 1)[-1], "-12"))
 
 
@@ -66,8 +69,8 @@ def _check_prepare(run, faults, requested):
         run.equal(what, (attempt.error, state, step, errno, preserved),
                   ("ENOMEM", "normal", "prepare", "-12", "0"))
         culprits.add(name)
-        if name == "devices" and device.startswith("prepare "):
-            devices.add(device.split()[2])
+        if name == "devices" and device:
+            devices.add(device.split(":", 1)[1])
     run.equal("who failed for want of memory, but should not", culprits - NEEDY, set())
     run.equal("who never failed for want of memory", NEEDY - culprits, set())
     return devices

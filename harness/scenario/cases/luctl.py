@@ -180,9 +180,9 @@ def luctl_undone(run):
          ("freeze", "test-irq", -5)),
         ("test-irq slow=prepare,ms=800", "--timeout 300", TIMEOUT, undone,
          ("prepare", "test-irq", -110)),
-        ("test-irq slow=freeze,ms=800", "--timeout 300", TIMEOUT, frozen,
+        ("test-irq slow=freeze,ms=800", "--freeze-timeout 300", TIMEOUT, frozen,
          ("freeze", "test-irq", -110)),
-        ("test-irq slow=freeze,ms=800", "--timeout 300 --no-rehearse", TIMEOUT, frozen,
+        ("test-irq slow=freeze,ms=800", "--freeze-timeout 300 --no-rehearse", TIMEOUT, frozen,
          ("freeze", "test-irq", -110)),
     )
     for config, options, status, called, failed in cases:
@@ -192,7 +192,8 @@ def luctl_undone(run):
         run.contains("luctl names the participant", out, "test-irq")
         check_untouched(run, guest, called)
         run.last_failed(guest, *failed)
-        run.equal("prepare_timeout_ms", guest.attribute("prepare_timeout_ms"), "0")
+        for step in ("prepare", "freeze"):
+            run.equal("limit", guest.attribute(f"{step}_timeout_ms"), "0")
         for step, name, error in guest.calls():
             run.check(f"{step} of {name} ended as told",
                       error == "0" or (step, name) == failed[:2], error)

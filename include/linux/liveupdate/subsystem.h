@@ -287,6 +287,10 @@ struct liveupdate_subsystem {
 	__UNIQUE_ID(liveupdate_subsystem)				\
 	__used __section("__liveupdate_subsystems") = &(_subsystem)
 
+/* Bytes of the name of a device, and of a reason, in a failure; longer ones are cut. */
+#define LIVEUPDATE_DEVICE_LEN	96
+#define LIVEUPDATE_REASON_LEN	96
+
 /* How many of the slowest parts of a step are known by name. */
 #define LIVEUPDATE_PARTS_SLOWEST	16
 
@@ -347,7 +351,10 @@ enum liveupdate_state liveupdate_get_state(void);
 struct kobject *liveupdate_kobject(void);
 int liveupdate_peek(const struct liveupdate_subsystem_desc *desc,
 		    struct liveupdate_data *data);
-void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error);
+void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error,
+			   const char *device, const char *reason);
+void liveupdate_report_failure(struct liveupdate_subsystem *subsystem, int error,
+			       const char *device, const char *reason);
 void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name);
 int liveupdate_part_end(struct liveupdate_parts *parts, int error);
 void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,

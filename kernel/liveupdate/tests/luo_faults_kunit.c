@@ -59,16 +59,16 @@ static struct luo_faults luo_faults_add(struct kunit *test,
 
 static void luo_faults_forget_failed(struct luo_machine *machine)
 {
-	machine->failed_step = LUO_STEP_NONE;
-	machine->failed_name[0] = '\0';
-	machine->failed_errno = 0;
+	machine->failure.step = LUO_STEP_NONE;
+	machine->failure.participant[0] = '\0';
+	machine->failure.error = 0;
 }
 
 /* Whose fault was it? */
 static unsigned int luo_faults_culprit(const struct luo_machine *machine)
 {
-	return machine->failed_name[0] ?
-	       LUO_FAULTS_A << (machine->failed_name[0] - 'a') :
+	return machine->failure.participant[0] ?
+	       LUO_FAULTS_A << (machine->failure.participant[0] - 'a') :
 	       LUO_FAULTS_MACHINE;
 }
 
@@ -128,7 +128,8 @@ static void luo_faults_prepare_test(struct kunit *test)
 	liveupdate_fault_require(test);
 	them = luo_faults_add(test, machine);
 	/* The watchdog runs, too. */
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	machine->prepare_timeout_ms = 60 * MSEC_PER_SEC;
+	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
 	while (liveupdate_fault_next(test, &fault)) {
 		luo_faults_forget_failed(machine);
 
@@ -139,13 +140,13 @@ static void luo_faults_prepare_test(struct kunit *test)
 		if (err) {
 			KUNIT_EXPECT_TRUE(test, fault.hit);
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
-			KUNIT_EXPECT_EQ(test, machine->failed_step,
+			KUNIT_EXPECT_EQ(test, machine->failure.step,
 					LUO_STEP_PREPARE);
-			KUNIT_EXPECT_EQ(test, machine->failed_errno, -ENOMEM);
+			KUNIT_EXPECT_EQ(test, machine->failure.error, -ENOMEM);
 			seen |= luo_faults_culprit(machine);
-			luo_faults_want_undone(test, machine->failed_name);
+			luo_faults_want_undone(test, machine->failure.participant);
 		} else {
-			KUNIT_EXPECT_EQ(test, machine->failed_errno, 0);
+			KUNIT_EXPECT_EQ(test, machine->failure.error, 0);
 			KUNIT_EXPECT_EQ(test, machine->state,
 					LIVEUPDATE_STATE_PREPARED);
 			luo_faults_want_all(test, LUO_STEP_PREPARE);
@@ -173,7 +174,8 @@ static void luo_faults_freeze_test(struct kunit *test)
 
 	liveupdate_fault_require(test);
 	them = luo_faults_add(test, machine);
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	machine->prepare_timeout_ms = 60 * MSEC_PER_SEC;
+	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
 	while (liveupdate_fault_next(test, &fault)) {
 		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 
@@ -190,7 +192,7 @@ static void luo_faults_freeze_test(struct kunit *test)
 		luo_faults_expect_idle(test, &them);
 		seq_buf_clear(&fixture->log);
 	}
-	KUNIT_EXPECT_EQ(test, machine->failed_errno, 0);
+	KUNIT_EXPECT_EQ(test, machine->failure.error, 0);
 }
 
 /* c needs memory in its restore. */
@@ -284,7 +286,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 		luo_kunit_expect_log(test, " restore:c restore:b restore:a");
 		KUNIT_EXPECT_EQ(test, next->state, LIVEUPDATE_STATE_UPDATED);
 		KUNIT_EXPECT_NOT_NULL(test, them->a->claimed);
-		if (next->failed_errno) {
+		if (next->failure.error) {
 			outcome->seen |= luo_faults_culprit(next);
 			luo_kunit_expect_failed(test, next, LUO_STEP_RESTORE,
 						"c", -ENOMEM);
@@ -296,13 +298,13 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 		}
 
 		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
-		luo_kunit_expect_log(test, next->failed_errno ?
+		luo_kunit_expect_log(test, next->failure.error ?
 				     " finish:a finish:b" :
 				     " finish:a finish:b finish:c");
 		luo_faults_put(them->a);
 		luo_faults_put(them->c);
 		KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho),
-				next->failed_errno ? LUO_FAULTS_C_PAGES : 0);
+				next->failure.error ? LUO_FAULTS_C_PAGES : 0);
 		KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(next));
 		KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
 	}
@@ -353,7 +355,7 @@ static void luo_faults_finish_test(struct kunit *test)
 		luo_faults_put(them.c);
 		luo_faults_expect_untouched(test, 0);
 	}
-	KUNIT_EXPECT_EQ(test, fixture->next.failed_errno, 0);
+	KUNIT_EXPECT_EQ(test, fixture->next.failure.error, 0);
 }
 
 static void luo_faults_list_test(struct kunit *test)

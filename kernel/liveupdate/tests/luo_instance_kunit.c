@@ -387,7 +387,7 @@ static void luo_ik_lost_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODATA, luo_ik_claim(test, 2));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 3, &info));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 4));
-	KUNIT_EXPECT_EQ(test, fixture->next.failed_errno, 0);
+	KUNIT_EXPECT_EQ(test, fixture->next.failure.error, 0);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
 	luo_kunit_expect_retained(test, &fixture->next, "");
 }
@@ -563,9 +563,9 @@ static void luo_ik_damage(struct kunit *test, u32 class)
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 102));
 	luo_kunit_expect_retained(test, &fixture->next, retained);
 	if (class == LIVEUPDATE_MANDATORY)
-		KUNIT_EXPECT_EQ(test, fixture->next.failed_errno, -EBADMSG);
+		KUNIT_EXPECT_EQ(test, fixture->next.failure.error, -EBADMSG);
 	else
-		KUNIT_EXPECT_EQ(test, fixture->next.failed_errno, 0);
+		KUNIT_EXPECT_EQ(test, fixture->next.failure.error, 0);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
 	/* A blob that cannot be trusted is not freed. */
 	KUNIT_EXPECT_GE(test, kho_kunit_reserved_pages(&fixture->kho), 1);

@@ -294,10 +294,10 @@ void luo_kunit_expect_log(struct kunit *test, const char *log)
 void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
 			     enum luo_step step, const char *name, int error)
 {
-	KUNIT_EXPECT_STREQ(test, luo_step_name(machine->failed_step),
+	KUNIT_EXPECT_STREQ(test, luo_step_name(machine->failure.step),
 			   luo_step_name(step));
-	KUNIT_EXPECT_STREQ(test, machine->failed_name, name);
-	KUNIT_EXPECT_EQ(test, machine->failed_errno, error);
+	KUNIT_EXPECT_STREQ(test, machine->failure.participant, name);
+	KUNIT_EXPECT_EQ(test, machine->failure.error, error);
 }
 
 /**

@@ -786,18 +786,20 @@ static void luo_state_sessions_fail_test(struct kunit *test)
 	luo_kunit_expect_log(test, " prepare:it");
 	KUNIT_EXPECT_EQ(test, -ENOSPC, luo_machine_freeze(machine, true));
 	luo_kunit_expect_log(test, " sessions");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "", -ENOSPC);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, LUO_SESSIONS,
+				-ENOSPC);
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
 
 	/* They take too long. */
 	luo_state_sessions_error = 0;
-	machine->timeout_ms = 1;
+	machine->freeze_timeout_ms = 1;
 	machine->freeze_sessions = luo_state_slow_sessions;
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_freeze(machine, true));
 	luo_kunit_expect_log(test, " sessions no-sessions");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "", -ETIMEDOUT);
-	machine->timeout_ms = 0;
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, LUO_SESSIONS,
+				-ETIMEDOUT);
+	machine->freeze_timeout_ms = 0;
 }
 
 static void luo_state_freeze_fails_test(struct kunit *test)
@@ -969,6 +971,88 @@ static void luo_state_last_failed_test(struct kunit *test)
 	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -EBUSY);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
 	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -EBUSY);
+	/* What was refused before it began is no failure. */
+	KUNIT_EXPECT_EQ(test, machine->failure.count, 2);
+}
+
+static void luo_state_expect_details(struct kunit *test,
+				     struct luo_machine *machine, u64 count,
+				     const char *device, const char *reason)
+{
+	struct luo_failure failure;
+
+	luo_last_failure(machine, &failure);
+	KUNIT_EXPECT_EQ(test, failure.count, count);
+	KUNIT_EXPECT_STREQ(test, failure.device, device);
+	KUNIT_EXPECT_STREQ(test, failure.reason, reason);
+}
+
+/* Twice, in the step that the test names. */
+static void luo_state_report_hook(struct luo_kunit_participant *participant,
+				  enum luo_step step)
+{
+	struct luo_machine *machine = &participant->fixture->machine;
+	const char *name = participant->desc.name;
+
+	if (step == (unsigned long)participant->context) {
+		luo_report_failure(machine, name, -EPERM, "first", "of two");
+		luo_report_failure(machine, name, -EIO, "second", "of two, too");
+	}
+}
+
+/* A participant says which of its devices failed; of another callback nothing is said. */
+static void luo_state_failure_details_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_DEVICES);
+	struct luo_kunit_participant *other =
+		luo_kunit_add(test, machine, "other", LIVEUPDATE_LEVEL_IRQ);
+	char longer[2 * LIVEUPDATE_REASON_LEN] = {};
+
+	it->hook = luo_state_report_hook;
+	it->context = (void *)LUO_STEP_PREPARE;
+	it->error[LUO_STEP_PREPARE] = -ENODEV;
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_prepare(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENODEV);
+	luo_state_expect_details(test, machine, 1, "second", "of two, too");
+
+	/* It reports, but succeeds; another one fails. */
+	it->error[LUO_STEP_PREPARE] = 0;
+	other->error[LUO_STEP_PREPARE] = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_prepare(machine));
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "other", -EIO);
+	luo_state_expect_details(test, machine, 2, "", "");
+
+	/* Its own next failure is not that either. */
+	other->error[LUO_STEP_PREPARE] = 0;
+	it->error[LUO_STEP_FREEZE] = -EIO;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_rehearse(machine));
+	luo_state_expect_details(test, machine, 3, "", "");
+
+	/* What made it void is why it fails, and what is undone then. */
+	mutex_lock(&machine->lock);
+	luo_machine_invalidate(machine, &it->subsystem, -ENODEV, "gone", "pulled out");
+	luo_callback_failed(machine, LUO_STEP_FREEZE, "it", -ENODEV);
+	luo_state_expect_details(test, machine, 4, "gone", "pulled out");
+	luo_callback_failed(machine, LUO_STEP_FREEZE, "other", -EIO);
+	luo_state_expect_details(test, machine, 5, "", "");
+	mutex_unlock(&machine->lock);
+	flush_delayed_work(&machine->invalidate);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENODEV);
+	luo_state_expect_details(test, machine, 6, "gone", "pulled out");
+
+	/* Outside of callbacks, and longer than there is room for. */
+	memset(longer, 'x', sizeof(longer) - 1);
+	luo_report_failure(machine, "it", -EOPNOTSUPP, longer, longer);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_REQUEST, "it", -EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, machine->failure.count, 7);
+	KUNIT_EXPECT_EQ(test, strlen(machine->failure.device),
+			LIVEUPDATE_DEVICE_LEN - 1);
+	KUNIT_EXPECT_EQ(test, strlen(machine->failure.reason),
+			LIVEUPDATE_REASON_LEN - 1);
 }
 
 /* Deadlines. */
@@ -982,6 +1066,12 @@ static void luo_state_sleep_hook(struct luo_kunit_participant *participant,
 		msleep(2 * LUO_STATE_TIMEOUT_MS);
 }
 
+static void luo_state_limit(struct luo_machine *machine, u32 timeout_ms)
+{
+	machine->prepare_timeout_ms = timeout_ms;
+	machine->freeze_timeout_ms = timeout_ms;
+}
+
 /* For real: the clock ticks, and the watchdog barks. */
 static void luo_state_timeout_test(struct kunit *test)
 {
@@ -993,7 +1083,7 @@ static void luo_state_timeout_test(struct kunit *test)
 	slow = luo_kunit_add(test, machine, "slow", LIVEUPDATE_LEVEL_IRQ);
 	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
 	slow->hook = luo_state_sleep_hook;
-	machine->timeout_ms = LUO_STATE_TIMEOUT_MS;
+	luo_state_limit(machine, LUO_STATE_TIMEOUT_MS);
 
 	slow->context = (void *)LUO_STEP_PREPARE;
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_prepare(machine));
@@ -1011,7 +1101,7 @@ static void luo_state_timeout_test(struct kunit *test)
 				-ETIMEDOUT);
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
 
-	machine->timeout_ms = 0;
+	luo_state_limit(machine, 0);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
 }
@@ -1035,7 +1125,7 @@ static void luo_state_timeout_index_test(struct kunit *test)
 	luo_state_scramble(test, machine, &set, failure->count);
 	culprit = set.walk[failure->index];
 	culprit->hook = luo_state_late_hook;
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	luo_state_limit(machine, 60 * MSEC_PER_SEC);
 
 	culprit->context = (void *)LUO_STEP_PREPARE;
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_prepare(machine));
@@ -1058,6 +1148,28 @@ static void luo_state_timeout_index_test(struct kunit *test)
 				culprit->desc.name, -ETIMEDOUT);
 }
 
+/* The limit of one step is none of the other. */
+static void luo_state_limits_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+
+	it->hook = luo_state_late_hook;
+	it->context = (void *)LUO_STEP_PREPARE;
+	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+
+	it->context = (void *)LUO_STEP_FREEZE;
+	machine->freeze_timeout_ms = 0;
+	machine->prepare_timeout_ms = 60 * MSEC_PER_SEC;
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+
+	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_rehearse(machine));
+}
+
 /* Who fails late has failed, and is not undone. */
 static void luo_state_late_failure_test(struct kunit *test)
 {
@@ -1068,7 +1180,7 @@ static void luo_state_late_failure_test(struct kunit *test)
 	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
 	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
 	it->hook = luo_state_late_hook;
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	luo_state_limit(machine, 60 * MSEC_PER_SEC);
 
 	it->context = (void *)LUO_STEP_PREPARE;
 	it->error[LUO_STEP_PREPARE] = -ENXIO;
@@ -1127,7 +1239,7 @@ static void luo_state_deadline_test(struct kunit *test)
 		set.walk[i]->context = &watch;
 	}
 
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	luo_state_limit(machine, 60 * MSEC_PER_SEC);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
 	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&machine->watchdog));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
@@ -1140,7 +1252,7 @@ static void luo_state_deadline_test(struct kunit *test)
 					   watch.deadline[LUO_STEP_PREPARE]));
 
 	watch.pending = 0;
-	machine->timeout_ms = 0;
+	luo_state_limit(machine, 0);
 	machine->deadline = jiffies - 1;
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
@@ -1276,7 +1388,7 @@ static void luo_state_part_late_test(struct kunit *test)
 	struct luo_state_parts *state = luo_state_add_parts(test, machine);
 	bool prepare = late == LUO_STEP_PREPARE, freeze = late == LUO_STEP_FREEZE;
 
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	luo_state_limit(machine, 60 * MSEC_PER_SEC);
 	state->late = late;
 	KUNIT_EXPECT_EQ(test, prepare ? -ETIMEDOUT : 0,
 			luo_machine_prepare(machine));
@@ -1305,7 +1417,7 @@ static void luo_state_part_undo_test(struct kunit *test)
 	struct luo_kunit_participant *late =
 		luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_MEMORY);
 
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	luo_state_limit(machine, 60 * MSEC_PER_SEC);
 	late->hook = luo_state_late_hook;
 	late->context = (void *)LUO_STEP_PREPARE;
 	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_prepare(machine));
@@ -1320,7 +1432,7 @@ static void luo_state_part_error_test(struct kunit *test)
 	struct luo_machine *machine = &fixture->machine;
 	struct luo_state_parts *state = luo_state_add_parts(test, machine);
 
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	luo_state_limit(machine, 60 * MSEC_PER_SEC);
 	state->late = LUO_STEP_PREPARE;
 	state->error = -EIO;
 	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_prepare(machine));
@@ -1387,7 +1499,7 @@ static void luo_state_part_outside_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, parts->count, 2);
 	machine->watched = false;
 
-	machine->timeout_ms = 60 * MSEC_PER_SEC;
+	luo_state_limit(machine, 60 * MSEC_PER_SEC);
 	INIT_WORK(&stranger->work, luo_state_part_stranger);
 	stranger->machine = machine;
 	it->hook = luo_state_part_stranger_hook;
@@ -1493,7 +1605,7 @@ static void luo_state_expect_void(struct kunit *test,
 	flush_delayed_work(&machine->invalidate);
 	luo_kunit_expect_log(test, log);
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
-	KUNIT_EXPECT_EQ(test, machine->invalid_errno, 0);
+	KUNIT_EXPECT_EQ(test, machine->invalid.error, 0);
 	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENODEV);
 
 	/* And is not the next time. */
@@ -1514,20 +1626,20 @@ static void luo_state_void_test(struct kunit *test)
 	unsigned long flags;
 
 	/* Nothing is prepared: nothing is void. */
-	luo_machine_invalidate(machine, &it->subsystem, -EIO);
+	luo_machine_invalidate(machine, &it->subsystem, -EIO, "part", "why");
 	flush_delayed_work(&machine->invalidate);
 	luo_kunit_expect_log(test, "");
-	luo_machine_invalidate(machine, &it->subsystem, -EIO);
+	luo_machine_invalidate(machine, &it->subsystem, -EIO, "part", "why");
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 	flush_delayed_work(&machine->invalidate);
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
 	luo_kunit_expect_log(test, " prepare:it prepare:other");
-	KUNIT_EXPECT_EQ(test, machine->failed_errno, 0);
+	KUNIT_EXPECT_EQ(test, machine->failure.error, 0);
 
 	machine->announce = luo_state_log_announce;
 	local_irq_save(flags);
-	luo_machine_invalidate(machine, &it->subsystem, -ENODEV);
-	luo_machine_invalidate(machine, &other->subsystem, -EIO);
+	luo_machine_invalidate(machine, &it->subsystem, -ENODEV, "part", "why");
+	luo_machine_invalidate(machine, &other->subsystem, -EIO, "part", "why");
 	local_irq_restore(flags);
 	luo_state_expect_void(test, machine,
 			      " cancel:other cancel:it =normal");
@@ -1544,7 +1656,7 @@ static void luo_state_void_frozen_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
-	luo_machine_invalidate(machine, &it->subsystem, -ENODEV);
+	luo_machine_invalidate(machine, &it->subsystem, -ENODEV, "part", "why");
 	flush_delayed_work(&machine->invalidate);
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_FROZEN);
 	luo_kunit_expect_log(test, " prepare:it freeze:it");
@@ -1559,7 +1671,7 @@ static void luo_state_void_hook(struct luo_kunit_participant *participant,
 
 	if (it && (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE))
 		luo_machine_invalidate(&participant->fixture->machine,
-				       &it->subsystem, -ENODEV);
+				       &it->subsystem, -ENODEV, "part", "why");
 }
 
 /* While others are being prepared, or frozen, it waits for the end of that. */
@@ -1608,11 +1720,11 @@ static void luo_state_void_reboot_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 	mutex_lock(&system_transition_mutex);
-	luo_machine_invalidate(machine, &it->subsystem, -ENODEV);
+	luo_machine_invalidate(machine, &it->subsystem, -ENODEV, "part", "why");
 	flush_delayed_work(&machine->invalidate);
 	luo_kunit_expect_log(test, " prepare:it");
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
-	KUNIT_EXPECT_EQ(test, machine->failed_errno, 0);
+	KUNIT_EXPECT_EQ(test, machine->failure.error, 0);
 	mutex_unlock(&system_transition_mutex);
 	luo_state_expect_void(test, machine, " cancel:it");
 }
@@ -1644,7 +1756,7 @@ static void luo_state_void_idle_test(struct kunit *test)
 	luo_kunit_expect_log(test, " prepare:it freeze:it thaw:it");
 
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
-	luo_machine_invalidate(machine, &it->subsystem, -ENODEV);
+	luo_machine_invalidate(machine, &it->subsystem, -ENODEV, "part", "why");
 	flush_delayed_work(&machine->invalidate);
 	luo_kunit_expect_log(test, " freeze:it void");
 	luo_machine_thaw(machine);
@@ -2528,6 +2640,8 @@ static struct kunit_case luo_state_test_cases[] = {
 			 luo_state_failure_gen_params),
 	KUNIT_CASE_PARAM(luo_state_return_test, luo_state_return_gen_params),
 	KUNIT_CASE(luo_state_last_failed_test),
+	KUNIT_CASE(luo_state_failure_details_test),
+	KUNIT_CASE(luo_state_limits_test),
 	KUNIT_CASE_SLOW(luo_state_timeout_test),
 	KUNIT_CASE_PARAM(luo_state_timeout_index_test,
 			 luo_state_failure_gen_params),

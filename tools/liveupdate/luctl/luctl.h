@@ -321,16 +321,6 @@ void luctl_drop_sessions(struct luctl_sessions *sessions);
 
 /* timeline.c, for others; nothing is reported. */
 
-/* How much is recorded. @known is false if there is no timeline. */
-struct luctl_recorded {
-	bool known;
-	uint32_t generation;
-	uint32_t count;
-	uint32_t dropped;
-};
-
-void luctl_timeline_recorded(struct luctl_recorded *recorded);
-
 enum luctl_attempt {
 	LUCTL_ATTEMPT_UNKNOWN,
 	LUCTL_ATTEMPT_LAST,
@@ -344,13 +334,15 @@ enum luctl_attempt luctl_timeline_attempt(const char *step, int err);
 
 /**
  * struct luctl_failure - the last failure since boot
+ * @count: failures since boot, this one included
  * @step: the step that failed
  * @name: the participant; empty if it was the hand-over itself
  * @err: the error, positive; 0 if there was none
- * @device: bus and identity of the device that failed, or NULL
- * @reason: why it did, in words
+ * @device: device or other part that failed, may be empty
+ * @reason: why it did, in words, may be empty
  */
 struct luctl_failure {
+	unsigned long long count;
 	char *step;
 	char *name;
 	int err;
@@ -361,6 +353,9 @@ struct luctl_failure {
 /* Errors are reported. */
 enum luctl_status luctl_read_failure(struct luctl_failure *failure);
 void luctl_drop_failure(struct luctl_failure *failure);
+
+/* Device and reason, as far as they are known, to be freed. */
+char *luctl_failure_details(const struct luctl_failure *failure);
 
 /* What to do about a failure, whatever became of the machine; to be freed. */
 char *luctl_failure_advice(const char *step, const char *name, int err);
@@ -381,7 +376,7 @@ int luctl_unload(void);
  * @command: name for people
  * @file: file that takes it, NULL for reboot(2)
  * @text: what to write there
- * @step: what last_failed_step says if it fails
+ * @step: what last_failure/step says if it fails
  * @state: the state that it needs
  * @undone: a signal, or output that cannot be written, leads to undoing it
  */
@@ -412,21 +407,46 @@ extern const struct luctl_request luctl_jump;
  */
 enum luctl_status luctl_attempt(const struct luctl_request *request, bool undone);
 
+/* The steps that have a limit, and the files where it is. */
+#define LUCTL_LIMITS		2
+#define LUCTL_PREPARE_TIMEOUT	"prepare_timeout_ms"
+#define LUCTL_FREEZE_TIMEOUT	"freeze_timeout_ms"
+
 /**
- * luctl_set_timeout() - write prepare_timeout_ms
- * @milliseconds: the limit
+ * struct luctl_limit - a limit that the operator wants
+ * @wanted: whether
+ * @milliseconds: the limit, 0 is none
+ * @set: it was set
  * @before: what it was before
- *
- * Return: LUCTL_OK, or the status of an error that was reported.
  */
-enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *before);
+struct luctl_limit {
+	bool wanted;
+	unsigned int milliseconds;
+	bool set;
+	unsigned int before;
+};
+
+#define LUCTL_KEY_TIMEOUT		0x3100
+#define LUCTL_KEY_FREEZE_TIMEOUT	0x3101
+
+/* For parsers of argp: 0, or ARGP_ERR_UNKNOWN if @key is none of these. */
+error_t luctl_parse_limit(struct luctl_limit *limits, int key, const struct argp_state *state,
+			  const char *text);
+
+/**
+ * luctl_set_limits() - write the limits that are wanted
+ * @limits: those of prepare and of freeze
+ *
+ * Return: LUCTL_OK, or the status of an error that was reported; some may be set then.
+ */
+enum luctl_status luctl_set_limits(struct luctl_limit *limits);
 
 /*
- * Undo luctl_prepare and luctl_set_timeout(): LUCTL_OK, or LUCTL_FAILED after it
+ * Undo luctl_prepare and luctl_set_limits(): LUCTL_OK, or LUCTL_FAILED after it
  * was reported.
  */
 enum luctl_status luctl_undo_prepare(void);
-enum luctl_status luctl_undo_timeout(unsigned int before);
+enum luctl_status luctl_undo_limits(struct luctl_limit *limits);
 
 /* What may be done in a state. */
 const char *luctl_next_command(const char *state);

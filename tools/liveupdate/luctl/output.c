@@ -29,7 +29,7 @@ const struct luctl_status_text luctl_statuses[] = {
 	[LUCTL_LOSS]		= { "loss", "go with loss; update needs --allow-loss" },
 	[LUCTL_NO_GO]		= { "no-go", "no go" },
 	[LUCTL_STATE]		= { "state", "wrong state, or another transition runs" },
-	[LUCTL_TIMEOUT]		= { "timeout", "prepare_timeout_ms passed, undone" },
+	[LUCTL_TIMEOUT]		= { "timeout", "a limit of time passed, undone" },
 	[LUCTL_INTERRUPTED]	= { "interrupted", "a signal came; nothing is changed" },
 	[LUCTL_UNAVAILABLE]	= { "unavailable",
 		"this kernel has no /sys/kernel/liveupdate" },

@@ -5,14 +5,13 @@
  *
  * prepare, cancel, rehearse and finish are one write(2) each, the jump is one
  * reboot(2). The kernel decides, and what it refused is explained afterwards from
- * state, transition and last_failed_*.
+ * state, transition and last_failure.
  *
- * Those tell of the last failure since boot, whoever caused it, and a request that
- * is refused before it begins leaves them as they were. So they are read before
- * and after: what is new belongs to the request. If they are the same, the timeline
- * tells whether anything ran at all; without one that may remain open, and is said
- * to be. With several operators at once the explanation may be that of another
- * failure; the exit status never is.
+ * That tells of the last failure since boot, whoever caused it, and how many there
+ * were; a request that is refused before it begins is none. So the number is read
+ * before and after: a failure that came meanwhile belongs to the request. With several
+ * operators at once the explanation may be that of another failure; the exit status
+ * never is.
  *
  * The one thing that luctl itself refuses is to finish while devices wait for
  * their drivers, which would cost them what they have.
@@ -53,60 +52,83 @@ const struct luctl_request luctl_finish = {
 	.state = "updated",
 };
 
+static const char *const luctl_limit_files[LUCTL_LIMITS] = {
+	LUCTL_PREPARE_TIMEOUT,
+	LUCTL_FREEZE_TIMEOUT,
+};
+
 const struct luctl_request luctl_jump = {
 	.command = "reboot", .step = "freeze", .state = "prepared",
 };
 
 /* Failures */
 
-/* The participant of devices, which tells more. */
+/* The participant of devices. */
 #define DEVICES	"devices"
 
-/* "STEP BUS IDENTITY ERRNO REASON" of the device that failed last, if that is it. */
-static void read_device_failure(struct luctl_failure *failure)
-{
-	char *path = luctl_path(DEVICES "/last_failed");
-	char step[16], bus[32], identity[128];
-	int err, reason = 0;
-	size_t size;
-	void *data;
+/* How often to read a failure while others come. */
+#define READ_ATTEMPTS	10
 
-	if (strcmp(failure->name, DEVICES) || luctl_read_file(path, 4096, &data, &size))
-		goto out_free;
-	if (sscanf(data, "%15s %31s %127s %d %n", step, bus, identity, &err, &reason) == 4 &&
-	    reason && err == -failure->err && !strcmp(step, failure->step)) {
-		char *text = (char *)data + reason;
-
-		text[strcspn(text, "\n")] = '\0';
-		failure->device = luctl_format("%s %s", bus, identity);
-		failure->reason = luctl_format("%s", text);
-	}
-	free(data);
-
-out_free:
-	free(path);
-}
-
-enum luctl_status luctl_read_failure(struct luctl_failure *failure)
+static enum luctl_status read_count(unsigned long long *count)
 {
 	enum luctl_status status;
 	char *text;
 
-	*failure = (struct luctl_failure){ 0 };
-	status = luctl_read("last_failed_step", &failure->step);
-	if (!status)
-		status = luctl_read("last_failed_name", &failure->name);
-	if (!status)
-		status = luctl_read("last_failed_errno", &text);
-	if (status) {
-		luctl_drop_failure(failure);
+	status = luctl_read("last_failure/count", &text);
+	if (status)
 		return status;
-	}
-	failure->err = -atoi(text);
+	*count = strtoull(text, NULL, 10);
 	free(text);
-	read_device_failure(failure);
 
 	return LUCTL_OK;
+}
+
+static enum luctl_status read_fields(struct luctl_failure *failure)
+{
+	const struct {
+		const char *file;
+		char **text;
+	} fields[] = {
+		{ "last_failure/step", &failure->step },
+		{ "last_failure/participant", &failure->name },
+		{ "last_failure/device", &failure->device },
+		{ "last_failure/reason", &failure->reason },
+	};
+	enum luctl_status status = LUCTL_OK;
+	char *text;
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields) && !status; i++)
+		status = luctl_read(fields[i].file, fields[i].text);
+	if (!status)
+		status = luctl_read("last_failure/errno", &text);
+	if (status)
+		return status;
+	failure->err = -atoi(text);
+	free(text);
+
+	return LUCTL_OK;
+}
+
+enum luctl_status luctl_read_failure(struct luctl_failure *failure)
+{
+	unsigned long long count = 0;
+	enum luctl_status status;
+
+	*failure = (struct luctl_failure){ 0 };
+	status = read_count(&count);
+	for (int i = 0; i < READ_ATTEMPTS && !status; i++) {
+		luctl_drop_failure(failure);
+		failure->count = count;
+		status = read_fields(failure);
+		if (!status)
+			status = read_count(&count);
+		if (count == failure->count)
+			break;
+	}
+	if (status)
+		luctl_drop_failure(failure);
+
+	return status;
 }
 
 void luctl_drop_failure(struct luctl_failure *failure)
@@ -118,20 +140,15 @@ void luctl_drop_failure(struct luctl_failure *failure)
 	*failure = (struct luctl_failure){ 0 };
 }
 
-static bool same_text(const char *a, const char *b)
+char *luctl_failure_details(const struct luctl_failure *failure)
 {
-	return a && b ? !strcmp(a, b) : a == b;
+	return luctl_format("%s%s%s", failure->device,
+			    *failure->device && *failure->reason ? ": " : "", failure->reason);
 }
 
-static bool same_failure(const struct luctl_failure *a, const struct luctl_failure *b)
+static bool timeout_is_set(const char *file)
 {
-	return a->err == b->err && same_text(a->step, b->step) && same_text(a->name, b->name) &&
-	       same_text(a->device, b->device) && same_text(a->reason, b->reason);
-}
-
-static bool timeout_is_set(void)
-{
-	char *path = luctl_path("prepare_timeout_ms");
+	char *path = luctl_path(file);
 	bool set = false;
 	void *text;
 	size_t size;
@@ -148,8 +165,11 @@ static bool timeout_is_set(void)
 /* Only they have a deadline. */
 static bool timed_out(const char *step, int err)
 {
-	return err == ETIMEDOUT && (!strcmp(step, "prepare") || !strcmp(step, "freeze")) &&
-	       timeout_is_set();
+	if (err != ETIMEDOUT)
+		return false;
+
+	return (!strcmp(step, "prepare") && timeout_is_set(LUCTL_PREPARE_TIMEOUT)) ||
+	       (!strcmp(step, "freeze") && timeout_is_set(LUCTL_FREEZE_TIMEOUT));
 }
 
 static char *restore_advice(const char *name, int err)
@@ -188,8 +208,9 @@ char *luctl_failure_advice(const char *step, const char *name, int err)
 	switch (err) {
 	case ETIMEDOUT:
 		if (timed_out(step, err))
-			return luctl_format("%s",
-					    "the kernel log has the stack of who was late: raise --timeout, or see what it waits for");
+			return luctl_format("the kernel log has the stack of who was late: raise "
+					    "--%stimeout, or see what it waits for",
+					    strcmp(step, "freeze") ? "" : "freeze-");
 		return luctl_format("%s",
 				    "no limit is set, it gave up by itself: see the kernel log and its documentation");
 	case ENOMEM:
@@ -280,44 +301,23 @@ const char *luctl_stuck_advice(const char *transition)
 
 /* Requests */
 
-/* Whose failure last_failed_* tells of. */
-enum blame {
-	BLAME_NEW,
-	BLAME_OLD,
-	BLAME_UNSURE,
-};
-
 struct attempt {
 	const struct luctl_request *request;
 	bool undone;
 	int err;
 
-	/* Before the request, and after it. */
-	struct luctl_recorded recorded;
-	struct luctl_failure before, now;
+	/* Failures before the request, and what failed last after it. */
+	unsigned long long before;
+	struct luctl_failure now;
 };
 
-/* Errors of a request that has not begun; any other comes from a step. */
-static bool may_refuse(const struct luctl_request *request, int err)
-{
-	return !request->file || err == EBUSY || err == EPERM || err == EINVAL;
-}
-
-static enum blame whose_failure(const struct attempt *attempt)
+/* Did the step fail, or was the request refused before that? */
+static bool has_failed(const struct attempt *attempt)
 {
 	const struct luctl_failure *now = &attempt->now;
-	struct luctl_recorded recorded;
 
-	if (now->err != attempt->err || strcmp(now->step, attempt->request->step))
-		return BLAME_OLD;
-	if (!may_refuse(attempt->request, attempt->err) || !same_failure(&attempt->before, now))
-		return BLAME_NEW;
-
-	luctl_timeline_recorded(&recorded);
-	if (!recorded.known || !attempt->recorded.known)
-		return BLAME_UNSURE;
-
-	return memcmp(&recorded, &attempt->recorded, sizeof(recorded)) ? BLAME_NEW : BLAME_OLD;
+	return now->count != attempt->before && now->err == attempt->err &&
+	       !strcmp(now->step, attempt->request->step);
 }
 
 static enum luctl_status report_failure(const struct attempt *attempt)
@@ -327,10 +327,11 @@ static enum luctl_status report_failure(const struct attempt *attempt)
 	enum luctl_status status = timed_out(step, attempt->err) ? LUCTL_TIMEOUT : LUCTL_FAILED;
 	char *advice = luctl_failure_advice(step, now->name, attempt->err);
 	char *full = luctl_format("%s%s", advice, outcome(attempt->undone));
+	char *details = luctl_failure_details(now);
 
 	luctl_fail_errno(status, attempt->err, *now->name ? now->name : attempt->request->command,
-			 full, "%s%s%s%s%s failed with ", now->device ?: "",
-			 now->device ? ": " : "", now->reason ?: "", now->device ? "; " : "", step);
+			 full, "%s%s%s failed with ", details, *details ? "; " : "", step);
+	free(details);
 	free(full);
 	free(advice);
 
@@ -376,11 +377,10 @@ static enum luctl_status report_retained(const struct attempt *attempt,
 }
 
 /* EBUSY: a transition runs, the state is wrong, or the whole system is busy. */
-static enum luctl_status report_busy(const struct attempt *attempt, enum blame blame)
+static enum luctl_status report_busy(const struct attempt *attempt)
 {
 	const struct luctl_request *request = attempt->request;
 	char *state = NULL, *transition = NULL, *advice = NULL;
-	const struct luctl_failure *now = &attempt->now;
 	enum luctl_status status;
 
 	status = luctl_read("transition", &transition);
@@ -397,13 +397,7 @@ static enum luctl_status report_busy(const struct attempt *attempt, enum blame b
 		status = luctl_fail(LUCTL_STATE, request->command, advice,
 				    "the state is %s, not %s", state, request->state);
 	} else {
-		advice = luctl_format("try again");
-		if (blame == BLAME_UNSURE) {
-			free(advice);
-			advice = luctl_format("try again; %s of %s may have failed again",
-					      now->step, *now->name ? now->name : "all");
-		}
-		status = luctl_fail(LUCTL_STATE, request->command, advice,
+		status = luctl_fail(LUCTL_STATE, request->command, "try again",
 				    "the system suspends, hibernates or reboots, or a transition has just ended");
 	}
 
@@ -460,7 +454,6 @@ static enum luctl_status explain(struct attempt *attempt)
 	const struct luctl_request *request = attempt->request;
 	struct luctl_retained retained;
 	enum luctl_status status;
-	enum blame blame;
 
 	if (request->file && !may_write(request->file))
 		return luctl_no_file(request->file, errno);
@@ -473,11 +466,10 @@ static enum luctl_status explain(struct attempt *attempt)
 	if (status)
 		return status;
 
-	blame = whose_failure(attempt);
-	if (blame == BLAME_NEW)
+	if (has_failed(attempt))
 		return report_failure(attempt);
 	if (attempt->err == EBUSY)
-		return report_busy(attempt, blame);
+		return report_busy(attempt);
 
 	return report_refusal(attempt);
 }
@@ -502,10 +494,9 @@ enum luctl_status luctl_attempt(const struct luctl_request *request, bool undone
 	struct attempt attempt = { .request = request, .undone = undone };
 	enum luctl_status status;
 
-	status = luctl_read_failure(&attempt.before);
+	status = read_count(&attempt.before);
 	if (status)
 		return status;
-	luctl_timeline_recorded(&attempt.recorded);
 
 	if (request->file)
 		attempt.err = -luctl_interrupt_run(call_request, (void *)request,
@@ -514,13 +505,12 @@ enum luctl_status luctl_attempt(const struct luctl_request *request, bool undone
 		attempt.err = -jump();
 	if (attempt.err)
 		status = explain(&attempt);
-	luctl_drop_failure(&attempt.before);
 	luctl_drop_failure(&attempt.now);
 
 	return status;
 }
 
-/* prepare_timeout_ms */
+/* prepare_timeout_ms and freeze_timeout_ms */
 
 unsigned int luctl_parse_timeout(const struct argp_state *state, const char *text)
 {
@@ -530,39 +520,56 @@ unsigned int luctl_parse_timeout(const struct argp_state *state, const char *tex
 	errno = 0;
 	value = strtoul(text, &end, 10);
 	if (errno || *end || *text < '0' || *text > '9' || value > INT_MAX)
-		argp_error(state, "--timeout takes milliseconds, at most %d, not \"%s\"", INT_MAX,
+		argp_error(state, "it takes milliseconds, at most %d, not \"%s\"", INT_MAX,
 			   text);
 
 	return value;
 }
 
-enum luctl_status luctl_set_timeout(unsigned int milliseconds, unsigned int *before)
+static enum luctl_status set_timeout(const char *file, unsigned int milliseconds,
+				     unsigned int *before)
 {
 	enum luctl_status status;
 	char *text;
 	int err;
 
-	status = luctl_read("prepare_timeout_ms", &text);
+	status = luctl_read(file, &text);
 	if (status)
 		return status;
 	*before = strtoul(text, NULL, 10);
 	free(text);
 
 	text = luctl_format("%u", milliseconds);
-	err = luctl_write("prepare_timeout_ms", text);
+	err = luctl_write(file, text);
 	free(text);
 	if (!err)
 		return LUCTL_OK;
-	if (!may_write("prepare_timeout_ms"))
-		return luctl_no_file("prepare_timeout_ms", errno);
+	if (!may_write(file))
+		return luctl_no_file(file, errno);
 	if (err == -EBUSY)
-		return luctl_fail(LUCTL_STATE, "prepare_timeout_ms",
+		return luctl_fail(LUCTL_STATE, file,
 				  "try again when \"luctl status\" shows it idle",
 				  "a transition runs");
 
-	return luctl_fail_errno(LUCTL_FAILED, -err, "prepare_timeout_ms",
+	return luctl_fail_errno(LUCTL_FAILED, -err, file,
 				err == -EPERM ? "run luctl as root, with CAP_SYS_BOOT" : NULL,
 				NULL);
+}
+
+enum luctl_status luctl_set_limits(struct luctl_limit *limits)
+{
+	enum luctl_status status = LUCTL_OK;
+
+	for (size_t i = 0; i < LUCTL_LIMITS && !status; i++) {
+		struct luctl_limit *limit = &limits[i];
+
+		if (!limit->wanted)
+			continue;
+		status = set_timeout(luctl_limit_files[i], limit->milliseconds, &limit->before);
+		limit->set = !status;
+	}
+
+	return status;
 }
 
 /* Undoing. */
@@ -583,12 +590,18 @@ enum luctl_status luctl_undo_prepare(void)
 		    "see \"luctl status\"; \"luctl cancel\" leads back");
 }
 
-enum luctl_status luctl_undo_timeout(unsigned int before)
+enum luctl_status luctl_undo_limits(struct luctl_limit *limits)
 {
-	char *text = luctl_format("%u", before);
-	enum luctl_status status = undo("prepare_timeout_ms", text, "write to it what it is to be");
+	enum luctl_status status = LUCTL_OK;
 
-	free(text);
+	for (size_t i = 0; i < LUCTL_LIMITS; i++) {
+		char *text = luctl_format("%u", limits[i].before);
+
+		if (limits[i].set && undo(luctl_limit_files[i], text, "write the limit to it"))
+			status = LUCTL_FAILED;
+		limits[i].set = false;
+		free(text);
+	}
 
 	return status;
 }
@@ -841,32 +854,33 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 
 /* prepare */
 
-#define KEY_TIMEOUT	0x2000
+error_t luctl_parse_limit(struct luctl_limit *limits, int key, const struct argp_state *state,
+			  const char *text)
+{
+	struct luctl_limit *limit = &limits[key == LUCTL_KEY_FREEZE_TIMEOUT];
 
-struct prepare_arguments {
-	bool limited;
-	unsigned int timeout_ms;
-};
+	if (key != LUCTL_KEY_TIMEOUT && key != LUCTL_KEY_FREEZE_TIMEOUT)
+		return ARGP_ERR_UNKNOWN;
+
+	limit->wanted = true;
+	limit->milliseconds = luctl_parse_timeout(state, text);
+
+	return 0;
+}
 
 static error_t parse_prepare(int key, char *text, struct argp_state *state)
 {
-	struct prepare_arguments *arguments = state->input;
-
-	if (key != KEY_TIMEOUT)
-		return ARGP_ERR_UNKNOWN;
-
-	arguments->limited = true;
-	arguments->timeout_ms = luctl_parse_timeout(state, text);
-
-	return 0;
+	return luctl_parse_limit(state->input, key, state, text);
 }
 
 enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "timeout", KEY_TIMEOUT, "MS", 0,
-		  "limit for all of prepare, and later for all of freeze, in milliseconds, 0 for none; stays set in prepare_timeout_ms unless prepare fails",
+		{ "timeout", LUCTL_KEY_TIMEOUT, "MS", 0,
+		  "limit for all of prepare, in milliseconds, 0 for none; stays set in prepare_timeout_ms unless prepare fails",
 		  0 },
+		{ "freeze-timeout", LUCTL_KEY_FREEZE_TIMEOUT, "MS", 0,
+		  "likewise, later, for all of freeze, in freeze_timeout_ms", 0 },
 		{ 0 }
 	};
 	static const struct argp argp = {
@@ -878,19 +892,18 @@ enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 		       "as the kernel has prepared all: participants cannot be interrupted. It is\n"
 		       "also undone if that it is done cannot be told on standard output.\n",
 	};
-	struct prepare_arguments arguments = { 0 };
+	struct luctl_limit limits[LUCTL_LIMITS] = { 0 };
 	enum luctl_status status, failed = LUCTL_OK;
-	unsigned int before = 0;
 	double start;
 
-	status = luctl_parse(&argp, argc, argv, &arguments);
+	status = luctl_parse(&argp, argc, argv, limits);
 	if (status)
 		return status;
 
-	if (arguments.limited) {
-		status = luctl_set_timeout(arguments.timeout_ms, &before);
-		if (status)
-			return status;
+	status = luctl_set_limits(limits);
+	if (status) {
+		luctl_undo_limits(limits);
+		return status;
 	}
 	start = microseconds_now();
 	status = luctl_attempt(&luctl_prepare, false);
@@ -903,8 +916,7 @@ enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 		/* The kernel prepared, but that is of no use. */
 		failed = luctl_undo_prepare();
 	}
-	if (arguments.limited)
-		failed |= luctl_undo_timeout(before);
+	failed |= luctl_undo_limits(limits);
 	if (failed)
 		return LUCTL_FAILED;
 	if (status)

@@ -7,7 +7,7 @@
  * that has something to do with it, participants, devices, and the sessions of
  * /dev/liveupdate that are open.
  *
- * last_failed_* is the last failure since boot. The timeline tells whether it came
+ * last_failure is the last failure since boot. The timeline tells whether it came
  * from the last attempt or from an earlier one; without it the state may.
  */
 
@@ -21,7 +21,8 @@
 struct overview {
 	char *state;
 	char *transition;
-	char *timeout;
+	char *prepare_timeout;
+	char *freeze_timeout;
 	struct luctl_failure last;
 	enum luctl_attempt attempt;
 	struct luctl_participant *participants;
@@ -141,7 +142,9 @@ static void print_overview_json(const struct overview *overview)
 	json_object_object_add(object, "transition", strcmp(overview->transition, "idle") ?
 			       json_transition(overview->transition) : NULL);
 	json_object_object_add(object, "prepare_timeout_ms",
-			       json_object_new_int64(atoll(overview->timeout)));
+			       json_object_new_int64(atoll(overview->prepare_timeout)));
+	json_object_object_add(object, "freeze_timeout_ms",
+			       json_object_new_int64(atoll(overview->freeze_timeout)));
 	json_object_object_add(object, "kexec_loaded", loaded == LUCTL_LOADED_UNKNOWN ? NULL :
 			       json_object_new_boolean(loaded == LUCTL_LOADED));
 	json_object_object_add(object, "last_failure", overview->last.err ?
@@ -185,11 +188,10 @@ static void print_failure(const struct overview *overview)
 			    text, attempts[overview->attempt]);
 	print_line("last failure", line);
 	free(line);
-	if (last->device) {
-		line = luctl_format("%s: %s", last->device, last->reason);
+	line = luctl_failure_details(last);
+	if (*line)
 		print_line("", line);
-		free(line);
-	}
+	free(line);
 	print_line("", advice);
 	free(text);
 	free(advice);
@@ -275,6 +277,14 @@ static void print_participants(const struct overview *overview)
 	}
 }
 
+static void print_timeout(const char *label, const char *milliseconds)
+{
+	char *text = luctl_format("%s ms", milliseconds);
+
+	print_line(label, strcmp(milliseconds, "0") ? text : "none");
+	free(text);
+}
+
 static void print_overview(const struct overview *overview)
 {
 	static const char *const images[] = {
@@ -282,20 +292,16 @@ static void print_overview(const struct overview *overview)
 		[LUCTL_NOT_LOADED]	= "none",
 		[LUCTL_LOADED]		= "loaded",
 	};
-	bool limited = strcmp(overview->timeout, "0");
-	char *timeout = luctl_format("%s%s", limited ? overview->timeout : "none",
-				     limited ? " ms" : "");
-
 	print_line("state", overview->state);
 	print_line("transition", overview->transition);
 	print_line("kexec image", images[luctl_image_loaded()]);
-	print_line("timeout", timeout);
+	print_timeout("prepare limit", overview->prepare_timeout);
+	print_timeout("freeze limit", overview->freeze_timeout);
 	print_failure(overview);
 	print_sessions(overview);
 	print_line("next", strcmp(overview->transition, "idle") ?
 		   luctl_stuck_advice(overview->transition) :
 		   luctl_next_command(overview->state));
-	free(timeout);
 
 	print_participants(overview);
 	print_devices(&overview->devices);
@@ -310,7 +316,9 @@ static enum luctl_status read_overview(struct overview *overview)
 	if (!status)
 		status = luctl_read("transition", &overview->transition);
 	if (!status)
-		status = luctl_read("prepare_timeout_ms", &overview->timeout);
+		status = luctl_read(LUCTL_PREPARE_TIMEOUT, &overview->prepare_timeout);
+	if (!status)
+		status = luctl_read(LUCTL_FREEZE_TIMEOUT, &overview->freeze_timeout);
 	if (!status)
 		status = luctl_read_failure(&overview->last);
 	if (!status)
@@ -357,7 +365,8 @@ enum luctl_status luctl_cmd_status(int argc, char **argv)
 
 	free(overview.state);
 	free(overview.transition);
-	free(overview.timeout);
+	free(overview.prepare_timeout);
+	free(overview.freeze_timeout);
 	luctl_drop_failure(&overview.last);
 	free(overview.participants);
 	luctl_drop_devices(&overview.devices);

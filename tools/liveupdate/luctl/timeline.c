@@ -350,21 +350,6 @@ static void *read_quietly(struct liveupdate_timeline_header *header)
 	return data;
 }
 
-void luctl_timeline_recorded(struct luctl_recorded *recorded)
-{
-	struct liveupdate_timeline_header header;
-	void *data = read_quietly(&header);
-
-	*recorded = (struct luctl_recorded){ 0 };
-	if (!data)
-		return;
-	recorded->known = true;
-	recorded->generation = header.generation;
-	recorded->count = header.count;
-	recorded->dropped = header.dropped;
-	free(data);
-}
-
 /* Look for a failure in the last update, which is the last attempt. */
 static enum luctl_attempt find_failure(const struct timeline *timeline, const char *step, int err)
 {

@@ -38,8 +38,7 @@ struct update {
 	const char *image;
 	const char *initrd;
 	struct luctl_line line;
-	bool limited;
-	unsigned int timeout_ms;
+	struct luctl_limit limits[LUCTL_LIMITS];
 	bool allow_loss;
 	bool rehearse;
 	bool now;
@@ -51,8 +50,6 @@ struct update {
 	struct json_object *report;
 	enum luctl_verdict verdict;
 	bool loaded;
-	bool timeout_set;
-	unsigned int timeout_before;
 	bool prepared;
 };
 
@@ -308,14 +305,7 @@ static enum luctl_status do_load(struct update *update)
 
 static enum luctl_status do_limit(struct update *update)
 {
-	enum luctl_status status;
-
-	if (!update->limited)
-		return LUCTL_OK;
-	status = luctl_set_timeout(update->timeout_ms, &update->timeout_before);
-	update->timeout_set = !status;
-
-	return status;
+	return luctl_set_limits(update->limits);
 }
 
 static double microseconds_now(void)
@@ -399,7 +389,7 @@ static bool undo(struct update *update)
 		failed = true;
 	else if (update->prepared)
 		progress(NULL, step_object("cancel"));
-	if (update->timeout_set && luctl_undo_timeout(update->timeout_before))
+	if (luctl_undo_limits(update->limits))
 		failed = true;
 
 	err = update->loaded ? luctl_unload() : 0;
@@ -444,7 +434,6 @@ static enum luctl_status run_steps(struct update *update)
 
 enum {
 	KEY_INITRD = 0x2000,
-	KEY_TIMEOUT,
 	KEY_ALLOW_LOSS,
 	KEY_NO_REHEARSE,
 	KEY_NOW,
@@ -456,8 +445,10 @@ static const struct argp_option options[] = {
 	{ "cmdline", LUCTL_KEY_CMDLINE, "TEXT", 0, LUCTL_CMDLINE_HELP, 0 },
 	{ "reuse-cmdline", LUCTL_KEY_REUSE_CMDLINE, NULL, 0, LUCTL_REUSE_CMDLINE_HELP, 0 },
 	{ "append", LUCTL_KEY_APPEND, "TEXT", 0, LUCTL_APPEND_HELP, 0 },
-	{ "timeout", KEY_TIMEOUT, "MS", 0,
-	  "limit for all of prepare, and for all of freeze, in milliseconds, 0 for none", 0 },
+	{ "timeout", LUCTL_KEY_TIMEOUT, "MS", 0,
+	  "limit for all of prepare, in milliseconds, 0 for none", 0 },
+	{ "freeze-timeout", LUCTL_KEY_FREEZE_TIMEOUT, "MS", 0,
+	  "limit for all of freeze, in milliseconds, 0 for none", 0 },
 	{ "allow-loss", KEY_ALLOW_LOSS, NULL, 0,
 	  "go although the next kernel cannot read what optional participants hand over", 0 },
 	{ "no-rehearse", KEY_NO_REHEARSE, NULL, 0, "do not rehearse the freeze", 0 },
@@ -475,10 +466,9 @@ static error_t parse(int key, char *text, struct argp_state *state)
 	case KEY_INITRD:
 		update->initrd = text;
 		return 0;
-	case KEY_TIMEOUT:
-		update->limited = true;
-		update->timeout_ms = luctl_parse_timeout(state, text);
-		return 0;
+	case LUCTL_KEY_TIMEOUT:
+	case LUCTL_KEY_FREEZE_TIMEOUT:
+		return luctl_parse_limit(update->limits, key, state, text);
 	case KEY_ALLOW_LOSS:
 		update->allow_loss = true;
 		return 0;

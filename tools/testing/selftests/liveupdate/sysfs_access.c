@@ -42,9 +42,13 @@ static const struct {
 	{ "finish", 0200 },
 	{ "rehearse", 0200 },
 	{ "prepare_timeout_ms", 0644 },
-	{ "last_failed_step", 0444 },
-	{ "last_failed_name", 0444 },
-	{ "last_failed_errno", 0444 },
+	{ "freeze_timeout_ms", 0644 },
+	{ "last_failure/step", 0444 },
+	{ "last_failure/participant", 0444 },
+	{ "last_failure/device", 0444 },
+	{ "last_failure/errno", 0444 },
+	{ "last_failure/reason", 0444 },
+	{ "last_failure/count", 0444 },
 	{ "memory_map", 0444 },
 	{ "participants", 0444 },
 	{ "shutdown_log", 0400, true },
@@ -62,6 +66,7 @@ static const struct {
 	{ "finish", "1", "0", true },
 	{ "rehearse", "1", "0", true },
 	{ "prepare_timeout_ms", "0", "-1", false },
+	{ "freeze_timeout_ms", "0", "-1", false },
 };
 
 static int drop_capability(int capability)

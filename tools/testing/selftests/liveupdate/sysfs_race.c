@@ -148,8 +148,9 @@ static void reader(struct arena *arena)
 {
 	static const char *const states[] = { "normal", "prepared", NULL };
 	static const char *const files[] = {
-		"state", "transition", "participants", "last_failed_step",
-		"last_failed_name", "last_failed_errno", "prepare_timeout_ms",
+		"state", "transition", "participants", "last_failure/step",
+		"last_failure/participant", "last_failure/errno", "last_failure/count",
+		"prepare_timeout_ms",
 	};
 	static char text[LUO_CALLS_SIZE];
 

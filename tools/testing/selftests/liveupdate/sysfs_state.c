@@ -8,9 +8,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <libliveupdate.h>
@@ -186,8 +190,85 @@ TEST_F(sysfs_state, freeze_fails)
 	EXPECT_CALLS(&self->calls);
 }
 
-/* last_failed_* is about participants: nothing but a failure touches it. */
-TEST_F(sysfs_state, last_failed_stays)
+static unsigned long long failures(void)
+{
+	char text[LUO_LINE_SIZE] = "";
+
+	luo_sysfs_read("last_failure/count", text, sizeof(text));
+
+	return strtoull(text, NULL, 10);
+}
+
+/* A failure is counted, and nothing else: what is refused has not begun. */
+TEST_F(sysfs_state, failures_are_counted)
+{
+	unsigned long long before = failures();
+
+	ASSERT_EQ(0, luo_test_config("test-irq fail=prepare"));
+	for (int i = 1; i <= 3; i++) {
+		EXPECT_EQ(-EIO, luo_sysfs_write("prepare", "1"));
+		EXPECT_EQ(before + i, failures());
+		EXPECT_EQ(-EBUSY, luo_sysfs_write("rehearse", "1"));
+		EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "0"));
+		EXPECT_EQ(-EINVAL, luo_sysfs_write("prepare", "2"));
+		EXPECT_EQ(before + i, failures());
+	}
+	ASSERT_EQ(0, luo_test_config("clear"));
+	EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
+	EXPECT_EQ(before + 3, failures());
+}
+
+#define MIXED_MS	1500
+
+/* Fail in turns, each participant with an error of its own, until killed. */
+static void fail_in_turns(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		luo_test_configf("clear;test-irq fail=prepare,errno=%d", EXDEV);
+		luo_sysfs_write("prepare", "1");
+		luo_test_configf("clear;test-memory fail=prepare,errno=%d", ENOSPC);
+		luo_sysfs_write("prepare", "1");
+	}
+}
+
+/* Files that were read while the count stayed the same are of one failure. */
+TEST_F(sysfs_state, failures_do_not_mix)
+{
+	long long end = luo_now_ms() + MIXED_MS;
+	unsigned int whole = 0, torn = 0;
+	pid_t child;
+
+	ASSERT_EQ(0, luo_test_config("clear;test-irq fail=prepare"));
+	EXPECT_EQ(-EIO, luo_sysfs_write("prepare", "1"));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child)
+		fail_in_turns();
+
+	while (luo_now_ms() < end) {
+		char name[LUO_LINE_SIZE] = "", error[LUO_LINE_SIZE] = "";
+		unsigned long long before = failures();
+
+		luo_sysfs_read("last_failure/participant", name, sizeof(name));
+		luo_sysfs_read("last_failure/errno", error, sizeof(error));
+		if (failures() != before) {
+			torn++;
+			continue;
+		}
+		whole++;
+		EXPECT_EQ(!strcmp(name, "test-memory"), atoi(error) == -ENOSPC)
+			TH_LOG("%s %s", name, error);
+	}
+	EXPECT_EQ(0, kill(child, SIGKILL));
+	EXPECT_EQ(child, waitpid(child, NULL, 0));
+	EXPECT_LT(0, whole)
+		TH_LOG("%u torn", torn);
+	ASSERT_EQ(0, luo_sysfs_recover());
+}
+
+/* last_failure/ is about participants: nothing but a failure touches it. */
+TEST_F(sysfs_state, last_failure_stays)
 {
 	ASSERT_EQ(0, luo_test_configf("test-iommu fail=prepare,errno=%d", EXDEV));
 	EXPECT_EQ(-EXDEV, luo_sysfs_write("prepare", "1"));
@@ -512,6 +593,9 @@ TEST_F(sysfs_timeout, freeze)
 	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
 	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "200"));
 	ASSERT_EQ(0, luo_test_config("clear;test-memory slow=freeze,ms=600"));
+	EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
+	ASSERT_EQ(0, luo_sysfs_write("freeze_timeout_ms", "200"));
+	ASSERT_EQ(0, luo_test_config("clear;test-memory slow=freeze,ms=600"));
 	EXPECT_EQ(-ETIMEDOUT, luo_sysfs_write("rehearse", "1"));
 	EXPECT_FILE("state", "prepared");
 	EXPECT_FILE("transition", "idle");
@@ -520,7 +604,7 @@ TEST_F(sysfs_timeout, freeze)
 	luo_calls_walk(&self->calls, "thaw", LAST, FIRST);
 	EXPECT_CALLS(&self->calls);
 
-	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "20000"));
+	ASSERT_EQ(0, luo_sysfs_write("freeze_timeout_ms", "20000"));
 	ASSERT_EQ(0, luo_test_config("clear"));
 	EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
 }
@@ -557,6 +641,7 @@ TEST_F(sysfs_timeout, does_not_apply)
 	ASSERT_EQ(0, luo_test_config("test-irq slow=prepare,ms=400"));
 	EXPECT_EQ(0, luo_sysfs_write("prepare", "1"));
 
+	ASSERT_EQ(0, luo_sysfs_write("freeze_timeout_ms", "200"));
 	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "200"));
 	ASSERT_EQ(0, luo_test_config("test-irq slow=thaw,ms=400"));
 	EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));

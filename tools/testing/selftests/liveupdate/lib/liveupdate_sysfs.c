@@ -384,6 +384,8 @@ int luo_sysfs_reset(void)
 	 */
 	for (;;) {
 		err = luo_sysfs_write("prepare_timeout_ms", "0");
+		if (!err)
+			err = luo_sysfs_write("freeze_timeout_ms", "0");
 		if (err && err != -EBUSY)
 			return err;
 		if (!err && luo_sysfs_is("state", "normal"))

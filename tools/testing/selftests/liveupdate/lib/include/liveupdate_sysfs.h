@@ -112,9 +112,9 @@ void luo_sleep_ms(long ms);
 #define EXPECT_FAILED(step, name, error) do {				\
 	char _errno[16];						\
 	snprintf(_errno, sizeof(_errno), "%d", error);			\
-	EXPECT_FILE("last_failed_step", step);				\
-	EXPECT_FILE("last_failed_name", name);				\
-	EXPECT_FILE("last_failed_errno", _errno);			\
+	EXPECT_FILE("last_failure/step", step);				\
+	EXPECT_FILE("last_failure/participant", name);			\
+	EXPECT_FILE("last_failure/errno", _errno);			\
 } while (0)
 
 #define EXPECT_CALLS(expected) do {					\
