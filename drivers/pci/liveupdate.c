@@ -364,19 +364,76 @@ static void pci_liveupdate_disable_msi(struct pci_dev *pdev)
 					   PCI_MSIX_FLAGS_MASKALL, 0);
 }
 
+/* It is a function like any other from here on. Returns true if INTx is to be enabled. */
+static bool pci_liveupdate_leave(struct pci_dev *pdev)
+{
+	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+
+	return test_and_clear_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
+}
+
+/**
+ * pci_liveupdate_defer_intx() - INTx is about to be enabled, because nothing else is
+ * @pdev: the function
+ *
+ * One that runs may assert it at once, while its driver is still being probed. Unless the
+ * driver decides otherwise, INTx is enabled when it has taken the function over.
+ *
+ * Context: any.
+ * Return: true if the function runs, and INTx must be left alone.
+ */
+bool pci_liveupdate_defer_intx(struct pci_dev *pdev)
+{
+	if (!pci_liveupdate_running(pdev))
+		return false;
+	set_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
+
+	return true;
+}
+
+/**
+ * pci_liveupdate_choose_intx() - a driver says whether it uses INTx
+ * @pdev: the function
+ * @enable: it does, and so nothing else
+ *
+ * Context: any.
+ */
+void pci_liveupdate_choose_intx(struct pci_dev *pdev, bool enable)
+{
+	if (!pci_liveupdate_running(pdev))
+		return;
+	clear_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
+	if (enable)
+		pci_liveupdate_disable_msi(pdev);
+}
+
+/**
+ * pci_liveupdate_choose_msi() - MSI is about to be enabled
+ * @pdev: the function, of which &pci_dev.msi_enabled is set
+ *
+ * No function may have MSI and MSI-X enabled.
+ *
+ * Context: any.
+ */
+void pci_liveupdate_choose_msi(struct pci_dev *pdev)
+{
+	if (pci_liveupdate_running(pdev))
+		pci_liveupdate_disable_msi(pdev);
+}
+
 static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
 	bool in_use = pdev->msi_enabled || pdev->msix_enabled;
+	bool intx;
 
-	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+	intx = pci_liveupdate_leave(pdev);
 	if (pci_liveupdate_is_bridge(pdev))
 		return;
 
-	/* Whoever took it over without any may still set them up. */
-	if (in_use || !reclaimed)
-		pci_liveupdate_disable_msi(pdev);
-	if (!in_use && !reclaimed)
+	/* From here on what the driver asked for is on, and nothing else. */
+	pci_liveupdate_disable_msi(pdev);
+	if (!in_use && intx && pdev->pin)
 		pci_intx(pdev, 1);
 	if (reclaimed && pdev->msi_enabled)
 		pci_liveupdate_replay_msi(pdev);
@@ -422,7 +479,7 @@ static int pci_liveupdate_quarantine(struct device *dev)
 	u16 command;
 	int err;
 
-	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+	pci_liveupdate_leave(pdev);
 	if (pci_dev_is_disconnected(pdev))
 		return 0;
 
@@ -479,8 +536,11 @@ void pci_liveupdate_recognize(struct pci_dev *pdev)
 		return;
 
 	pci_liveupdate_describe(pdev, &id);
-	if (device_liveupdate_awaited(&pci_bus_type, &id))
-		set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+	if (!device_liveupdate_awaited(&pci_bus_type, &id))
+		return;
+	set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+	/* As for any function that nobody has set up. */
+	set_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
 }
 
 /**
@@ -547,7 +607,9 @@ int pci_liveupdate_may_reset(struct pci_dev *pdev)
 void pci_liveupdate_error(struct pci_dev *pdev)
 {
 	device_liveupdate_lose(&pdev->dev, "it is recovered from an error");
-	if (pci_liveupdate_running(pdev))
+	if (pci_liveupdate_running(pdev)) {
 		pci_clear_master(pdev);
-	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+		pci_liveupdate_disable_msi(pdev);
+	}
+	pci_liveupdate_leave(pdev);
 }

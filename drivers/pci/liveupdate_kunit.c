@@ -1031,7 +1031,32 @@ static void plu_reclaimed_test(struct kunit *test)
 	plu_put_msi(pdev, &interrupt);
 }
 
-/* A driver that took over, or did not, uses MSI where MSI-X was used. */
+static bool plu_intx(enum plu_index index)
+{
+	return !(plu_config(index, PCI_COMMAND, 2) & PCI_COMMAND_INTX_DISABLE);
+}
+
+static bool plu_msix(enum plu_index index)
+{
+	return plu_config(index, PLU_MSIX + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_ENABLE;
+}
+
+/* A function without BARs, which can be enabled, with both kinds of MSI. */
+static struct pci_dev *plu_scan_both(struct kunit *test)
+{
+	plu_set(PLU_PLAIN_MSI, PLU_MSI + 1, 1, PLU_MSIX);
+	plu_set(PLU_PLAIN_MSI, PLU_MSIX, 2, PCI_CAP_ID_MSIX);
+	plu_allow(PLU_PLAIN_MSI, PLU_MSIX + PCI_MSIX_FLAGS, 2,
+		  PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
+	plu_leave_frozen(PLU_PLAIN_MSI);
+	plu_scan(test, BIT(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_TRUE(test, plu_msix(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
+
+	return plu_dev(test, PLU_PLAIN_MSI);
+}
+
+/* A driver that took over, or did not, sets up nothing where MSI-X was used. */
 static void plu_settled_test(struct kunit *test)
 {
 	struct pci_dev *pdev;
@@ -1042,41 +1067,69 @@ static void plu_settled_test(struct kunit *test)
 
 	pdev = plu_dev(test, PLU_FIRST);
 	pci_liveupdate_ops.settled(&pdev->dev, true);
-	KUNIT_EXPECT_TRUE(test, plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
-				PCI_MSIX_FLAGS_ENABLE);
-	KUNIT_EXPECT_TRUE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
-				PCI_COMMAND_INTX_DISABLE);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_FIRST));
+	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_FIRST));
 
 	pdev = plu_dev(test, PLU_BELOW);
 	pci_liveupdate_ops.settled(&pdev->dev, false);
-	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
-				 PCI_MSIX_FLAGS_ENABLE);
-	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BELOW, PCI_COMMAND, 2) &
-				 PCI_COMMAND_INTX_DISABLE);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_BELOW));
+	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_BELOW));
 }
 
-/* Of two kinds of interrupts only that in use stays on. */
+/* A driver that polls says so, whoever wanted INTx before. */
+static void plu_settled_polled_test(struct kunit *test)
+{
+	struct pci_dev *pdev = plu_scan_both(test);
+
+	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
+	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
+	pci_intx(pdev, 0);
+	pci_liveupdate_ops.settled(&pdev->dev, true);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
+	pci_disable_device(pdev);
+}
+
+/* The same of one that did not take it over. */
+static void plu_released_polled_test(struct kunit *test)
+{
+	struct pci_dev *pdev = plu_scan_both(test);
+
+	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
+	pci_intx(pdev, 0);
+	pci_liveupdate_ops.settled(&pdev->dev, false);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
+	pci_disable_device(pdev);
+}
+
+/* A driver that asks for INTx gets it at once, and nothing beside it. */
+static void plu_settled_intx_test(struct kunit *test)
+{
+	struct pci_dev *pdev = plu_scan_both(test);
+
+	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
+	pci_intx(pdev, 1);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_PLAIN_MSI));
+	pci_liveupdate_ops.settled(&pdev->dev, true);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_PLAIN_MSI));
+	pci_disable_device(pdev);
+}
+
+/* Of two kinds of interrupts only that in use is on, at any time. */
 static void plu_settled_msi_test(struct kunit *test)
 {
+	struct pci_dev *pdev = plu_scan_both(test);
 	struct plu_interrupt interrupt;
-	struct pci_dev *pdev;
 
-	plu_set(PLU_PLAIN_MSI, PLU_MSI + 1, 1, PLU_MSIX);
-	plu_set(PLU_PLAIN_MSI, PLU_MSIX, 2, PCI_CAP_ID_MSIX);
-	plu_allow(PLU_PLAIN_MSI, PLU_MSIX + PCI_MSIX_FLAGS, 2,
-		  PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL);
-	plu_leave_frozen(PLU_PLAIN_MSI);
-	plu_scan(test, BIT(PLU_PLAIN_MSI));
-	pdev = plu_dev(test, PLU_PLAIN_MSI);
 	plu_get_msi(test, pdev, &interrupt);
-	KUNIT_EXPECT_TRUE(test, plu_config(PLU_PLAIN_MSI,
-					   PLU_MSIX + PCI_MSIX_FLAGS, 2) &
-				PCI_MSIX_FLAGS_ENABLE);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
 
 	pci_liveupdate_ops.settled(&pdev->dev, true);
-	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI,
-					    PLU_MSIX + PCI_MSIX_FLAGS, 2) &
-				 PCI_MSIX_FLAGS_ENABLE);
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
+	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_TRUE(test, plu_msi_flags(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_TRUE(test, plu_came(&interrupt));
 	plu_put_msi(pdev, &interrupt);
@@ -1236,6 +1289,7 @@ static void plu_reset_inherited_test(struct kunit *test)
 	scoped_guard(device, &pdev->dev)
 		pci_liveupdate_error(pdev);
 	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_FIRST));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
 				 PCI_COMMAND_MASTER);
 	KUNIT_EXPECT_EQ(test, 0, pci_reset_function(pdev));
@@ -1266,6 +1320,9 @@ static struct kunit_case plu_cases[] = {
 	KUNIT_CASE(plu_freeze_msi_test),
 	KUNIT_CASE(plu_reclaimed_test),
 	KUNIT_CASE(plu_settled_test),
+	KUNIT_CASE(plu_settled_polled_test),
+	KUNIT_CASE(plu_released_polled_test),
+	KUNIT_CASE(plu_settled_intx_test),
 	KUNIT_CASE(plu_settled_msi_test),
 	KUNIT_CASE(plu_deferred_test),
 	KUNIT_CASE(plu_quarantine_test),

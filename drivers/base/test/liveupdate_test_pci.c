@@ -13,8 +13,12 @@
  *			a managed device link, until the driver of the consumer is
  *			unbound
  *
+ *   interrupts=KIND	what its driver sets up: msix, msi, intx, none; by default MSI-X
+ *			or MSI
+ *
  * It is also a driver, for a function that is given to it by driver_override. The
- * driver leaves the function alone, but lets sysfs create virtual functions of it.
+ * driver takes over what runs, and leaves the function alone apart from its interrupts,
+ * but lets sysfs create virtual functions of it.
  */
 
 #include <linux/cleanup.h>
@@ -25,6 +29,7 @@
 #include <linux/liveupdate/device.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/string.h>
 
 static char *stray;
 module_param(stray, charp, 0400);
@@ -35,6 +40,10 @@ module_param(consumer, charp, 0400);
 MODULE_PARM_DESC(consumer, "Function that cannot do without another one");
 module_param(supplier, charp, 0400);
 MODULE_PARM_DESC(supplier, "The other one");
+
+static char *interrupts = "";
+module_param(interrupts, charp, 0400);
+MODULE_PARM_DESC(interrupts, "Kind of interrupts that the driver sets up");
 
 static struct device *test_pci_device;
 static struct page *test_pci_page;
@@ -85,12 +94,27 @@ static const struct dev_liveupdate_ops test_pci_liveupdate_ops = {
 
 static int test_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 {
-	int err = pcim_enable_device(pdev);
+	/* A function that may use INTx would be refused. */
+	unsigned int kind = PCI_IRQ_MSI | PCI_IRQ_MSIX;
+	u32 version;
+	int err;
 
+	err = pcim_enable_device(pdev);
 	if (err)
 		return err;
-	/* A function that may use INTx would be refused. */
-	err = pci_alloc_irq_vectors(pdev, 1, 1, PCI_IRQ_MSI | PCI_IRQ_MSIX);
+	device_liveupdate_adopt(&pdev->dev, &version);
+
+	if (!strcmp(interrupts, "msix")) {
+		kind = PCI_IRQ_MSIX;
+	} else if (!strcmp(interrupts, "msi")) {
+		kind = PCI_IRQ_MSI;
+	} else if (!strcmp(interrupts, "intx")) {
+		kind = PCI_IRQ_INTX;
+	} else if (!strcmp(interrupts, "none")) {
+		pci_intx(pdev, 0);
+		return 0;
+	}
+	err = pci_alloc_irq_vectors(pdev, 1, 1, kind);
 
 	return err < 0 ? err : 0;
 }
@@ -149,5 +173,6 @@ static void __exit test_pci_exit(void)
 }
 module_exit(test_pci_exit);
 
+MODULE_IMPORT_NS("LIVEUPDATE");
 MODULE_DESCRIPTION("PCI functions in tests of live update");
 MODULE_LICENSE("GPL");

@@ -12,7 +12,7 @@ import threading
 import time
 
 from ...guest.control import LIVEUPDATE, split_boots
-from ...guest.pci import EduDevice, IvshmemDevice, Machine, pattern
+from ...guest.pci import HELPER, Device, EduDevice, IvshmemDevice, Machine, load, pattern
 from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ..api import Failed, scenario
@@ -295,3 +295,48 @@ def pci_msi_contract(run):
         watch.check()
         run.equal("uses of the old message", pt.interrupts(
             host.trace.events(watch.start), dest=NOBODY), [])
+
+
+@scenario("pci-other-interrupts", **WATCHED)
+def pci_other_interrupts(run):
+    """Functions that were handed over with MSI-X on have drivers that use something else:
+    INTx, with pci=nomsi, or nothing at all. MSI-X is on until then, and off from then on;
+    INTx is what the driver said. Fails if MSI-X is left on for a driver that sets up none."""
+    kinds = ("intx", "none", "default")
+    machine = Machine()
+    for kind in kinds:
+        machine.port(f"port.{kind}").physical(kind, f"port.{kind}")
+    guest, host = boot(run, machine)
+    load(run, guest, "a", HELPER)
+    devices = [Device(run, guest, host, kind) for kind in kinds]
+
+    def state(device):
+        return (host.message_control(device.function, pt.MSIX) & pt.MSIX_ENABLE,
+                host.command(device.function) & pt.INTX_DISABLE)
+
+    def give(device):
+        run.equal("driver_override", device.write("driver_override", HELPER), "")
+        run.equal("bind", device.bind(HELPER), "")
+
+    for device in devices:
+        give(device)
+        run.equal(f"{device.name} before", state(device), (pt.MSIX_ENABLE, pt.INTX_DISABLE))
+    request(run, *devices)
+    run.prepare(guest)
+    run.load(guest, "b", "pci=nomsi")
+    run.jump(guest, "b")
+    for device, kind, after in zip(devices, kinds, (0, pt.INTX_DISABLE, None)):
+        run.equal(f"{kind}: before its driver", state(device),
+                  (pt.MSIX_ENABLE, pt.INTX_DISABLE))
+        load(run, guest, "b", HELPER, f"interrupts={kind}")
+        if after is None:
+            run.equal("driver_override", device.write("driver_override", HELPER), "")
+            run.check("no driver without MSI", device.bind(HELPER) != "")
+            run.equal("reclaimed", device.status()[2], "0")
+            after = pt.INTX_DISABLE
+        else:
+            give(device)
+            run.equal("reclaimed", device.status()[2], "1")
+        run.equal(f"{kind}: with its driver", state(device), (0, after))
+        guest.do(f"rmmod {HELPER}")
+    run.finish(guest)
