@@ -368,6 +368,10 @@ static void pci_liveupdate_disable_msi(struct pci_dev *pdev)
 static bool pci_liveupdate_leave(struct pci_dev *pdev)
 {
 	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+	for (unsigned int i = 0; i < PCI_STD_NUM_BARS; i++) {
+		if (test_and_clear_bit(PCI_DEV_LIVEUPDATE_FIXED + i, &pdev->priv_flags))
+			pdev->resource[i].flags &= ~IORESOURCE_PCI_FIXED;
+	}
 
 	return test_and_clear_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
 }
@@ -547,6 +551,9 @@ void pci_liveupdate_recognize(struct pci_dev *pdev)
  * pci_liveupdate_fix_resources() - keep the BARs of a function where they are
  * @pdev: the function, of which the BARs were read
  *
+ * Until it is taken over, quarantined, or recovered from an error. They can be moved then
+ * like those of any function.
+ *
  * Context: any. While the bus is scanned.
  */
 void pci_liveupdate_fix_resources(struct pci_dev *pdev)
@@ -554,8 +561,12 @@ void pci_liveupdate_fix_resources(struct pci_dev *pdev)
 	for (unsigned int i = 0; i < PCI_STD_NUM_BARS; i++) {
 		struct resource *res = &pdev->resource[i];
 
-		if (res->flags && res->start && !(res->flags & IORESOURCE_UNSET))
-			res->flags |= IORESOURCE_PCI_FIXED;
+		/* Some are fixed for good. */
+		if (!res->flags || !res->start ||
+		    res->flags & (IORESOURCE_UNSET | IORESOURCE_PCI_FIXED))
+			continue;
+		res->flags |= IORESOURCE_PCI_FIXED;
+		set_bit(PCI_DEV_LIVEUPDATE_FIXED + i, &pdev->priv_flags);
 	}
 }
 

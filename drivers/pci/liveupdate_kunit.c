@@ -1041,6 +1041,57 @@ static bool plu_msix(enum plu_index index)
 	return plu_config(index, PLU_MSIX + PCI_MSIX_FLAGS, 2) & PCI_MSIX_FLAGS_ENABLE;
 }
 
+/* BARs stay where they are as long as the function runs, and no longer. */
+static void plu_fixed_test(struct kunit *test)
+{
+	struct resource *res;
+	struct pci_dev *pdev;
+
+	plu_leave_frozen(PLU_FIRST);
+	plu_scan(test, BIT(PLU_FIRST));
+	pdev = plu_dev(test, PLU_FIRST);
+	res = &pdev->resource[1];
+
+	for (unsigned int i = 0; i < 3; i++) {
+		set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+		pci_liveupdate_fix_resources(pdev);
+		/* It says that it did, and does not. */
+		KUNIT_EXPECT_EQ(test, 0, pci_assign_resource(pdev, 1));
+		KUNIT_EXPECT_NULL(test, res->parent);
+
+		scoped_guard(device, &pdev->dev) {
+			if (i == 0)
+				pci_liveupdate_ops.settled(&pdev->dev, true);
+			else if (i == 1)
+				pci_liveupdate_error(pdev);
+			else
+				pci_liveupdate_ops.quarantine(&pdev->dev);
+		}
+		KUNIT_EXPECT_EQ(test, 0, pci_assign_resource(pdev, 1));
+		KUNIT_EXPECT_NOT_NULL(test, res->parent);
+		KUNIT_EXPECT_EQ(test, plu_config(PLU_FIRST, PCI_BASE_ADDRESS_1, 4),
+				res->start);
+		release_resource(res);
+	}
+}
+
+/* What cannot be moved at all is not moved afterwards either. */
+static void plu_fixed_for_good_test(struct kunit *test)
+{
+	struct pci_dev *pdev;
+
+	plu_scan(test, 0);
+	pdev = plu_dev(test, PLU_FIRST);
+	pdev->resource[0].flags |= IORESOURCE_PCI_FIXED;
+	set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+	pci_liveupdate_fix_resources(pdev);
+	KUNIT_EXPECT_TRUE(test, pdev->resource[1].flags & IORESOURCE_PCI_FIXED);
+
+	pci_liveupdate_ops.settled(&pdev->dev, true);
+	KUNIT_EXPECT_TRUE(test, pdev->resource[0].flags & IORESOURCE_PCI_FIXED);
+	KUNIT_EXPECT_FALSE(test, pdev->resource[1].flags & IORESOURCE_PCI_FIXED);
+}
+
 /* A function without BARs, which can be enabled, with both kinds of MSI. */
 static struct pci_dev *plu_scan_both(struct kunit *test)
 {
@@ -1320,6 +1371,8 @@ static struct kunit_case plu_cases[] = {
 	KUNIT_CASE(plu_freeze_msi_test),
 	KUNIT_CASE(plu_reclaimed_test),
 	KUNIT_CASE(plu_settled_test),
+	KUNIT_CASE(plu_fixed_test),
+	KUNIT_CASE(plu_fixed_for_good_test),
 	KUNIT_CASE(plu_settled_polled_test),
 	KUNIT_CASE(plu_released_polled_test),
 	KUNIT_CASE(plu_settled_intx_test),
