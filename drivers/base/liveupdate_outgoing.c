@@ -154,6 +154,8 @@ static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate)
 			return err;
 		}
 	}
+	if (ops && ops->freeze_late)
+		ops->freeze_late(dev, &liveupdate->data);
 	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_FROZEN);
 
 	return 0;

@@ -353,6 +353,11 @@ static int dlu_freeze(struct device *dev, const struct liveupdate_data *data)
 	return dlu_call(dev, "freeze");
 }
 
+static void dlu_freeze_late(struct device *dev, const struct liveupdate_data *data)
+{
+	dlu_call(dev, "freeze-late");
+}
+
 static void dlu_thaw(struct device *dev, const struct liveupdate_data *data)
 {
 	dlu_call(dev, "thaw");
@@ -1348,6 +1353,26 @@ static void dlu_set_chain_test(struct kunit *test)
 	dlu_do_cancel();
 	dlu_expect(test, " path-off:bridge bus-cancel:a cancel:a bus-cancel:b cancel:b");
 	dlu_expect_idle(test);
+}
+
+/* What handlers change is written down when the bus has frozen the device, and only then. */
+static void dlu_freeze_late_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_ops[0].freeze_late = dlu_freeze_late;
+	dlu_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_clear_log();
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
+	dlu_expect(test, " freeze:b bus-freeze:b freeze-late:b freeze:a bus-freeze:a freeze-late:a");
+	dlu_do_thaw();
+	dlu_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
+
+	chain.b->fail = "bus-freeze";
+	KUNIT_EXPECT_NE(test, 0, dlu_do_freeze());
+	dlu_expect(test, " freeze:b bus-freeze:b thaw:b");
+	dlu_do_cancel();
 }
 
 /* A bus and a driver with nothing but what is required. */
@@ -3970,6 +3995,7 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_same_identity_test),
 	KUNIT_CASE(dlu_set_test),
 	KUNIT_CASE(dlu_set_chain_test),
+	KUNIT_CASE(dlu_freeze_late_test),
 	KUNIT_CASE(dlu_set_spartan_test),
 	KUNIT_CASE(dlu_set_stops_test),
 	KUNIT_CASE(dlu_set_both_test),

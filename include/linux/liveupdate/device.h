@@ -76,9 +76,19 @@ struct device;
  * @freeze: Optional. Stop to submit work and bring the blob up to date. Neither it
  *	nor a plain value can be replaced. The blob may still be written to after
  *	that, until the jump. @thaw is not called for a device that
- *	failed.
- * @thaw: Optional. Undo @freeze. Cannot fail.
+ *	failed. Interrupts arrive until the bus has frozen the device, too.
+ * @freeze_late: Optional. The bus has frozen the device: no interrupt of it arrives any
+ *	more, and its handlers have returned, if the bus takes care of interrupts. Write
+ *	down what handlers change: what they counted, how far they read a queue. Cannot
+ *	fail.
+ * @thaw: Optional. Undo @freeze and @freeze_late. Interrupts may have been missed in
+ *	between, unless the bus says that it latches them: look what the device has to
+ *	say. Cannot fail.
  * @cancel: Optional. Undo @prepare. Cannot fail. The blob is freed afterwards.
+ * @interrupts_missed: Optional. In the next kernel, after probe() took the device over:
+ *	interrupts since @freeze may have been missed, and nobody knows which. Look what
+ *	the device has to say, as a handler would, while handlers may run. The bus calls
+ *	it once, with device_lock held, and not if it latches interrupts.
  * @finish: Optional. In the next kernel, for a device that probe() took over: the
  *	operator declared the update complete, the data is freed afterwards.
  *
@@ -98,8 +108,10 @@ struct dev_liveupdate_ops {
 	u32 oldest;
 	int (*prepare)(struct device *dev, struct liveupdate_data *data);
 	int (*freeze)(struct device *dev, const struct liveupdate_data *data);
+	void (*freeze_late)(struct device *dev, const struct liveupdate_data *data);
 	void (*thaw)(struct device *dev, const struct liveupdate_data *data);
 	void (*cancel)(struct device *dev, const struct liveupdate_data *data);
+	void (*interrupts_missed)(struct device *dev);
 	void (*finish)(struct device *dev, const struct liveupdate_data *data);
 };
 
