@@ -10,8 +10,9 @@
  *   An endpoint that is preserved stays what it is. It remains in D0, a bus master
  *   at its address, with its BARs where they are, and goes on with its DMA while no
  *   kernel runs. The bridges above it stay bus masters and keep their bus numbers
- *   and windows. Its interrupts are masked in the function, where they are latched,
- *   and reach the next kernel when its driver has set them up.
+ *   and windows. MSI-X is masked in the function, which latches what happens, and it
+ *   reaches the next kernel when its driver has set up its vectors. MSI is off, and the
+ *   driver is told to look.
  *
  *   What cannot be kept that way is refused when it is requested, with the reason.
  *
@@ -19,8 +20,8 @@
  *   1. Requested: pci_liveupdate_supported() said yes.
  *   2. Prepared: works as ever, but cannot be removed, reset or given virtual
  *      functions through sysfs.
- *   3. Frozen: MSI-X is enabled, but masked as a whole. MSI is masked, or disabled
- *      if it has no mask bits. INTx is disabled.
+ *   3. Frozen: MSI-X is enabled, but masked as a whole. MSI and INTx are disabled. No
+ *      handler of the function runs any more.
  *
  * Lifecycle in the next kernel
  *   1. pci_setup_device() recognizes the function by its address and fingerprint,
@@ -28,8 +29,8 @@
  *      and enumeration leaves out what would disturb it. What it still writes, and
  *      why, is listed in Documentation/driver-api/liveupdate/pci.rst.
  *   2. It waits for its driver, which finds it as it was left. Setting up MSI-X
- *      unmasks the function, and what was latched arrives. MSI may have been lost:
- *      the driver gets one interrupt on each vector when it has taken over.
+ *      unmasks the function, and what was latched arrives. With MSI and INTx the driver
+ *      is told that interrupts may have been missed when it has taken over.
  *   3. Or it is quarantined: no bus master any more, no interrupts, and reset.
  *      Until either of both it cannot be reset through sysfs.
  *      If the PCI core recovers it from an error, it is not taken over any more.
@@ -45,12 +46,10 @@
 #include <linux/liveupdate/device.h>
 #include <linux/liveupdate/dma.h>
 #include <linux/kho/abi/pci.h>
-#include <linux/msi.h>
 #include <linux/pci.h>
 #include <linux/xxhash.h>
 
 #include "pci.h"
-#include "msi/msi.h"
 
 /* Which function it is. */
 
@@ -248,72 +247,25 @@ static void pci_liveupdate_mask_msix(struct pci_dev *pdev, bool on)
 				   on ? PCI_MSIX_FLAGS_MASKALL : 0);
 }
 
-static void pci_liveupdate_write_msi(struct pci_dev *pdev,
-				     const struct msi_desc *desc, bool on)
+static void pci_liveupdate_enable_msi(struct pci_dev *pdev, bool on)
 {
-	guard(raw_spinlock_irqsave)(&pdev->msi_lock);
-
-	if (desc->pci.msi_attrib.can_mask)
-		pci_write_config_dword(pdev, desc->pci.mask_pos,
-				       on ? desc->pci.msi_mask : ~0U);
-	else
-		pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
-					   on ? 0 : PCI_MSI_FLAGS_ENABLE,
-					   on ? PCI_MSI_FLAGS_ENABLE : 0);
+	pci_liveupdate_update_word(pdev, pdev->msi_cap + PCI_MSI_FLAGS,
+				   on ? 0 : PCI_MSI_FLAGS_ENABLE,
+				   on ? PCI_MSI_FLAGS_ENABLE : 0);
 }
 
-static void pci_liveupdate_mask_msi(struct pci_dev *pdev)
+/* Wait for the handlers of all vectors, also for those that run in threads. */
+static void pci_liveupdate_wait_handlers(struct pci_dev *pdev)
 {
-	struct msi_desc *desc;
+	int count = pdev->msix_enabled ? pci_msix_vec_count(pdev) :
+					 pci_msi_vec_count(pdev);
 
-	guard(msi_descs_lock)(&pdev->dev);
+	/* A handler may look for the number of a vector: so none of their locks is held. */
+	for (int i = 0; i < count; i++) {
+		int irq = pci_irq_vector(pdev, i);
 
-	desc = msi_first_desc(&pdev->dev, MSI_DESC_ASSOCIATED);
-	if (!desc)
-		return;
-	pci_liveupdate_write_msi(pdev, desc, false);
-
-	/* Whoever handled one meanwhile may have moved it, and undone that. */
-	for (unsigned int i = 0; i < desc->nvec_used; i++)
-		synchronize_hardirq(desc->irq + i);
-	pci_liveupdate_write_msi(pdev, desc, false);
-}
-
-/* Returns true if interrupts may have been lost. */
-static bool pci_liveupdate_unmask_msi(struct pci_dev *pdev)
-{
-	struct msi_desc *desc;
-
-	guard(msi_descs_lock)(&pdev->dev);
-
-	desc = msi_first_desc(&pdev->dev, MSI_DESC_ASSOCIATED);
-	if (!desc)
-		return false;
-	pci_liveupdate_write_msi(pdev, desc, true);
-
-	return !desc->pci.msi_attrib.can_mask;
-}
-
-/*
- * What MSI would have told while it was disabled is lost, and a pending bit need not
- * survive that MSI is set up anew. One interrupt too many does no harm, as the driver
- * looks what there is to do.
- */
-static void pci_liveupdate_replay_msi(struct pci_dev *pdev)
-{
-	struct msi_desc *desc;
-	int err;
-
-	guard(msi_descs_lock)(&pdev->dev);
-
-	msi_for_each_desc(desc, &pdev->dev, MSI_DESC_ASSOCIATED) {
-		for (unsigned int i = 0; i < desc->nvec_used; i++) {
-			err = irq_inject_interrupt(desc->irq + i);
-			/* Nobody waits for it, or one is on its way. */
-			if (err)
-				pci_dbg(pdev, "liveupdate: interrupt %u not replayed: %pe\n",
-					i, ERR_PTR(err));
-		}
+		if (irq > 0)
+			synchronize_irq(irq);
 	}
 }
 
@@ -328,10 +280,15 @@ static int pci_liveupdate_freeze(struct device *dev)
 
 	/* First, as a function may assert INTx as soon as MSI is disabled. */
 	pci_intx(pdev, 0);
-	if (pdev->msix_enabled)
+	if (pdev->msix_enabled) {
 		pci_liveupdate_mask_msix(pdev, true);
-	else if (pdev->msi_enabled)
-		pci_liveupdate_mask_msi(pdev);
+		pci_liveupdate_wait_handlers(pdev);
+	} else if (pdev->msi_enabled) {
+		pci_liveupdate_enable_msi(pdev, false);
+		pci_liveupdate_wait_handlers(pdev);
+		/* Whoever was moving it to another processor meanwhile has undone that. */
+		pci_liveupdate_enable_msi(pdev, false);
+	}
 
 	return 0;
 }
@@ -346,8 +303,8 @@ static void pci_liveupdate_thaw(struct device *dev)
 	/* INTx was off before, or the function would have been refused. */
 	if (pdev->msix_enabled)
 		pci_liveupdate_mask_msix(pdev, false);
-	else if (pdev->msi_enabled && pci_liveupdate_unmask_msi(pdev))
-		pci_liveupdate_replay_msi(pdev);
+	else if (pdev->msi_enabled)
+		pci_liveupdate_enable_msi(pdev, true);
 }
 
 /* In the next kernel. */
@@ -425,6 +382,14 @@ void pci_liveupdate_choose_msi(struct pci_dev *pdev)
 		pci_liveupdate_disable_msi(pdev);
 }
 
+static void pci_liveupdate_check_missed(struct pci_dev *pdev)
+{
+	const struct device_driver *drv = pdev->dev.driver;
+
+	if (drv && drv->liveupdate && drv->liveupdate->interrupts_missed)
+		drv->liveupdate->interrupts_missed(&pdev->dev);
+}
+
 static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
@@ -439,8 +404,9 @@ static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
 	pci_liveupdate_disable_msi(pdev);
 	if (!in_use && intx && pdev->pin)
 		pci_intx(pdev, 1);
-	if (reclaimed && pdev->msi_enabled)
-		pci_liveupdate_replay_msi(pdev);
+	/* What MSI-X has latched arrives by itself. */
+	if (reclaimed && !pdev->msix_enabled)
+		pci_liveupdate_check_missed(pdev);
 }
 
 /*

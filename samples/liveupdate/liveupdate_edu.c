@@ -30,9 +30,8 @@
  *
  * Interrupts
  *   MSI is off during the jump, so the interrupt of a transfer that ends there is
- *   lost. The PCI core makes up for it: it calls the handler once after the device
- *   was taken over. So the handler looks at the device and not at the interrupt: one
- *   too many does no harm.
+ *   lost. The PCI core says so after the device was taken over, and the driver looks at
+ *   what the device has to say, as its handler does.
  *
  * Locking
  *   The mutex serialises those who begin a transfer or write to the buffer, and the
@@ -404,6 +403,15 @@ static void edu_liveupdate_cancel(struct device *dev,
 	dma_liveupdate_unpreserve(edu->buffer);
 }
 
+/* In the next kernel. A transfer may have ended when no interrupt could tell. */
+static void edu_liveupdate_interrupts_missed(struct device *dev)
+{
+	struct edu *edu = dev_get_drvdata(dev);
+
+	guard(spinlock_irq)(&edu->lock);
+	edu_look(edu);
+}
+
 static const struct dev_liveupdate_ops edu_liveupdate_ops = {
 	.compatible	= "sample,edu",
 	.version	= 1,
@@ -412,6 +420,7 @@ static const struct dev_liveupdate_ops edu_liveupdate_ops = {
 	.freeze		= edu_liveupdate_freeze,
 	.thaw		= edu_liveupdate_thaw,
 	.cancel		= edu_liveupdate_cancel,
+	.interrupts_missed = edu_liveupdate_interrupts_missed,
 };
 
 /* The driver */

@@ -16,16 +16,14 @@
  *   numbers, messages and processors in the next kernel, which does not matter.
  *
  * Interrupts
- *   The PCI core masks the device as a whole, after freeze() of the driver. An
- *   interrupt before that reaches this kernel, even though the counters are written
- *   down already: so the handler writes down its own as long as the device is frozen.
- *   One after that waits in the device, until the next kernel unmasks the vector.
+ *   The PCI core masks the device as a whole, waits until no handler runs, and calls
+ *   freeze_late(), which writes the counters down. What was before that is counted in
+ *   them. One after that waits in the device, until the next kernel unmasks the vector.
  *   Not one is made up for: a driver that counts could not tell it from a real one.
  *   As ever with MSI-X, what rings twice before it is served interrupts once.
  *
  * Locking
- *   &ivshmem.lock, taken by the interrupt handlers, protects the counters and where
- *   else they are written.
+ *   &ivshmem.lock, taken by the interrupt handlers, protects the counters.
  */
 
 #include <linux/build_bug.h>
@@ -68,8 +66,7 @@ struct ivshmem {
 	void __iomem *shared;
 	unsigned int nr_vectors;
 	bool adopted;
-	spinlock_t lock;	/* counts in vectors, saved */
-	struct ivshmem_saved *saved;	/* NULL unless frozen */
+	spinlock_t lock;	/* counts in vectors */
 	struct ivshmem_vector vectors[IVSHMEM_VECTORS_MAX];
 };
 
@@ -81,8 +78,6 @@ static irqreturn_t ivshmem_interrupt(int irq, void *data)
 
 	guard(spinlock)(&ivshmem->lock);
 	vector->count++;
-	if (ivshmem->saved)
-		ivshmem->saved->counts[vector->index] = vector->count;
 	iowrite32(ioread32(shared) + 1, shared);
 
 	return IRQ_HANDLED;
@@ -139,8 +134,9 @@ static int ivshmem_liveupdate_prepare(struct device *dev,
 	return PTR_ERR_OR_ZERO(saved);
 }
 
-static int ivshmem_liveupdate_freeze(struct device *dev,
-				     const struct liveupdate_data *data)
+/* No handler runs any more, and nothing has to be stopped before that. */
+static void ivshmem_liveupdate_freeze_late(struct device *dev,
+					   const struct liveupdate_data *data)
 {
 	struct ivshmem *ivshmem = dev_get_drvdata(dev);
 	struct ivshmem_saved *saved = liveupdate_data_blob(data);
@@ -149,29 +145,18 @@ static int ivshmem_liveupdate_freeze(struct device *dev,
 	saved->nr_vectors = ivshmem->nr_vectors;
 	for (unsigned int i = 0; i < ivshmem->nr_vectors; i++)
 		saved->counts[i] = ivshmem->vectors[i].count;
-	ivshmem->saved = saved;
-
-	return 0;
 }
 
-/* What waited in the device has been served, or will be. */
-static void ivshmem_liveupdate_thaw(struct device *dev,
-				    const struct liveupdate_data *data)
-{
-	struct ivshmem *ivshmem = dev_get_drvdata(dev);
-
-	guard(spinlock_irq)(&ivshmem->lock);
-	ivshmem->saved = NULL;
-}
-
-/* prepare() left nothing but the blob, which the core frees. */
+/*
+ * Freezing leaves nothing to thaw, and prepare() nothing but the blob, which the core
+ * frees. What waited in the device meanwhile has been served when it is thawed, or will be.
+ */
 static const struct dev_liveupdate_ops ivshmem_liveupdate_ops = {
 	.compatible	= "sample,ivshmem",
 	.version	= 1,
 	.oldest		= 1,
 	.prepare	= ivshmem_liveupdate_prepare,
-	.freeze		= ivshmem_liveupdate_freeze,
-	.thaw		= ivshmem_liveupdate_thaw,
+	.freeze_late	= ivshmem_liveupdate_freeze_late,
 };
 
 /* The driver */
