@@ -559,6 +559,36 @@ bool pci_liveupdate_below(struct pci_bus *bus)
 	return found;
 }
 
+static int pci_liveupdate_keeps_place(struct pci_dev *pdev, void *found)
+{
+	*(bool *)found = pci_liveupdate_inherited(pdev) ||
+			 device_liveupdate_may_change(&pdev->dev);
+
+	return *(bool *)found;
+}
+
+/**
+ * pci_liveupdate_windows_kept() - must the windows of a bridge stay as they are?
+ * @bridge: the bridge, below which a function was added that does not fit
+ *
+ * Assigning resources anew moves all that is below, and the windows with it.
+ *
+ * Context: May sleep.
+ * Return: true if so, because the bridge or a function below is prepared for a live
+ * update, or was handed over and runs.
+ */
+bool pci_liveupdate_windows_kept(struct pci_dev *bridge)
+{
+	bool found;
+
+	if (!pci_liveupdate_keeps_place(bridge, &found))
+		pci_walk_bus(bridge->subordinate, pci_liveupdate_keeps_place, &found);
+	if (found)
+		pci_notice(bridge, "liveupdate: its windows are kept for the functions below that run\n");
+
+	return found;
+}
+
 /**
  * pci_liveupdate_may_reset() - may this function be reset?
  * @pdev: the function

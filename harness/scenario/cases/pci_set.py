@@ -134,3 +134,52 @@ def pci_three_updates(run):
             host.capability(bell.function, pt.MSIX)), [])
         edu.store(pattern("the end"))
         run.lacks("console", guest.console(), "liveupdate: quarantined")
+
+
+@scenario("pci-card-added", smp=2, limit=200, **WATCHED)
+def pci_card_added(run):
+    """Cards are added beside a preserved function, on a bus with several slots, more than its
+    bridge has room for: while the function is prepared, and in the next kernel before its
+    driver is there. It stays where it is, and so do the windows of the bridge; a card that
+    does not fit gets no addresses. Fails if resources are assigned anew for it, in either
+    kernel."""
+    machine = Machine().device("pcie-pci-bridge", "bridge0")
+    machine.device("edu", "edu0", "bridge0", addr="0x1")
+    guest, host, edu = with_edu(run, machine)
+    bridge = host.function("bridge0")
+
+    def add(cards):
+        """Adds cards until one does not fit."""
+        for number in cards:
+            name = f"card{number}"
+            host.plug(bridge, "edu", name, addr=hex(number))
+            card = host.function(name)
+            guest.until(f"dmesg | grep -q '0000:{card.name}: BAR 0 .*assign'", timeout=40)
+            if guest.run(f"dmesg | grep -q '0000:{card.name}: BAR 0 .*failed'").ok:
+                break
+        else:
+            run.check("a card does not fit any more", False)
+        guest.until("dmesg | grep -q 'liveupdate: its windows are kept'", timeout=10)
+        run.equal(f"address of {name}", host.config(card, 0x10) & ~0xF, 0)
+        # A device that is new is reset, too.
+        watch.strangers = {reset.object for reset in
+                           pt.resets(host.trace.events(watch.start), "edu")}
+
+    request(run, edu)
+    watch = Watch(run, host, (edu,), ("bridge0",))
+    run.prepare(guest)
+    add(range(2, 8))
+    edu.check_works("beside cards")
+    watch.check()
+    run.equal("rehearse", guest.set("rehearse", 1), "")
+    run.load(guest)
+    flight = Flight(run, guest, host, edu, "beside cards")
+    at_jump(run, guest, flight.look, flight.begin(), flight)
+    arrive(run, guest)
+    add(range(8, 16))
+    watch.check()
+    edu.load("b")
+    flight.found()
+    run.finish(guest)
+    watch.check()
+    edu.check_works("in the next kernel")
