@@ -129,6 +129,7 @@ static bool pci_liveupdate_bridge(struct device *dev)
 static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 {
 	const struct device *above = pci_find_host_bridge(pdev->bus)->dev.parent;
+	const struct device_driver *drv = READ_ONCE(pdev->dev.driver);
 	u16 command;
 
 	if (pdev->hdr_type != PCI_HEADER_TYPE_NORMAL)
@@ -153,6 +154,8 @@ static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 		return "behind an IOMMU, which nobody preserves";
 	if (pdev->ats_enabled || pdev->pri_enabled || pdev->pasid_enabled)
 		return "uses ATS, PRI or PASID";
+	if (drv && drv->liveupdate && !drv->liveupdate->dma_api_only)
+		return "its driver does not say that all its DMA goes through the DMA API";
 	/* Nothing else could stop it if nobody takes it over. */
 	if (pdev->is_busmaster && !pci_reset_supported(pdev))
 		return "has DMA, and cannot be reset on its own";

@@ -801,6 +801,29 @@ static void plu_refused_test(struct kunit *test)
 #endif
 }
 
+/* A driver has to say that it uses the DMA API and nothing else. */
+static void plu_refused_dma_test(struct kunit *test)
+{
+	static struct dev_liveupdate_ops ops;
+	static struct device_driver driver = { .liveupdate = &ops };
+	const char *reason = "";
+	struct pci_dev *pdev;
+
+	plu_scan(test, 0);
+	pdev = plu_dev(test, PLU_FIRST);
+	pdev->current_state = PCI_D0;
+	pdev->msix_enabled = 1;
+	pdev->dev.driver = &driver;
+	ops.dma_api_only = false;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			pci_liveupdate_ops.supported(&pdev->dev, &reason));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(reason, "DMA API"));
+	ops.dma_api_only = true;
+	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.supported(&pdev->dev, &reason));
+	pdev->dev.driver = NULL;
+	pdev->msix_enabled = 0;
+}
+
 static void plu_refused_bridge_test(struct kunit *test)
 {
 	const char *reason = "";
@@ -1397,6 +1420,7 @@ static struct kunit_case plu_cases[] = {
 	KUNIT_CASE_PARAM(plu_fingerprint_same_test, plu_no_identity_gen_params),
 	KUNIT_CASE(plu_fingerprint_early_test),
 	KUNIT_CASE_PARAM(plu_refused_test, plu_refusals_gen_params),
+	KUNIT_CASE(plu_refused_dma_test),
 	KUNIT_CASE(plu_refused_bridge_test),
 	KUNIT_CASE(plu_polled_test),
 	KUNIT_CASE(plu_path_test),

@@ -48,12 +48,11 @@
  *   devices are retained until they are stopped.
  *
  * What a device can reach
- *   dma_liveupdate_check() refuses a device with a buffer that is not preserved. What
- *   else a driver has mapped is known to dma-debug only. If that is on, a device with
- *   more mappings than preserved buffers is refused. That needs a walk of all mappings
- *   in the system for each device, because dma-debug hashes them by address. Without
- *   it only the buffers of the device are looked at, and the log says that the rest is
- *   a promise of the driver.
+ *   dma_liveupdate_check() refuses a device with a buffer that is not preserved. That it
+ *   accesses nothing else is the promise of its driver (&dev_liveupdate_ops.dma_api_only),
+ *   and the log says so. dma-debug is an aid to find drivers that break it: if it is on, a
+ *   device with more mappings than preserved buffers is refused. That needs a walk of all
+ *   mappings in the system for each device, because dma-debug hashes them by address.
  *
  * Contexts
  *   Everything here may sleep. The steps of the participant run one at a time, under

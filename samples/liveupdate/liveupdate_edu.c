@@ -416,6 +416,7 @@ static const struct dev_liveupdate_ops edu_liveupdate_ops = {
 	.compatible	= "sample,edu",
 	.version	= 1,
 	.oldest		= 1,
+	.dma_api_only	= true,
 	.prepare	= edu_liveupdate_prepare,
 	.freeze		= edu_liveupdate_freeze,
 	.thaw		= edu_liveupdate_thaw,

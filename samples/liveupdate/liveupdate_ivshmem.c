@@ -155,6 +155,8 @@ static const struct dev_liveupdate_ops ivshmem_liveupdate_ops = {
 	.compatible	= "sample,ivshmem",
 	.version	= 1,
 	.oldest		= 1,
+	/* It has none. */
+	.dma_api_only	= true,
 	.prepare	= ivshmem_liveupdate_prepare,
 	.freeze_late	= ivshmem_liveupdate_freeze_late,
 };

@@ -16,6 +16,8 @@
  *   interrupts=KIND	what its driver sets up: msix, msi, intx, none; by default MSI-X
  *			or MSI
  *
+ *   foreign_dma=1	its driver does not say that it uses the DMA API only
+ *
  * It is also a driver, for a function that is given to it by driver_override. The
  * driver takes over what runs, and leaves the function alone apart from its interrupts,
  * but lets sysfs create virtual functions of it.
@@ -44,6 +46,10 @@ MODULE_PARM_DESC(supplier, "The other one");
 static char *interrupts = "";
 module_param(interrupts, charp, 0400);
 MODULE_PARM_DESC(interrupts, "Kind of interrupts that the driver sets up");
+
+static bool foreign_dma;
+module_param(foreign_dma, bool, 0400);
+MODULE_PARM_DESC(foreign_dma, "The driver does not say that it uses the DMA API only");
 
 static struct device *test_pci_device;
 static struct page *test_pci_page;
@@ -86,10 +92,11 @@ static int test_pci_map(void)
 	return 0;
 }
 
-static const struct dev_liveupdate_ops test_pci_liveupdate_ops = {
+static struct dev_liveupdate_ops test_pci_liveupdate_ops = {
 	.compatible	= "liveupdate-test-pci",
 	.version	= 1,
 	.oldest		= 1,
+	.dma_api_only	= true,
 };
 
 static int test_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
@@ -150,8 +157,10 @@ static int test_pci_prod(void)
 
 static int __init test_pci_init(void)
 {
-	int err = pci_register_driver(&test_pci_driver);
+	int err;
 
+	test_pci_liveupdate_ops.dma_api_only = !foreign_dma;
+	err = pci_register_driver(&test_pci_driver);
 	if (err)
 		return err;
 	err = test_pci_prod();

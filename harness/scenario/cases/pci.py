@@ -196,6 +196,26 @@ def pci_no_reset(run):
     run.state(guest, "normal")
 
 
+@scenario("pci-foreign-dma")
+def pci_foreign_dma(run):
+    """A function whose driver does not say that all its DMA goes through the DMA API is not
+    preserved. Fails without that test in PCI."""
+    guest, host = boot(run, Machine().physical("nvme0"))
+    device = Device(run, guest, host, "nvme0")
+    for foreign, error in ((1, "EOPNOTSUPP"), (0, "")):
+        load(run, guest, "a", HELPER, f"foreign_dma={foreign}")
+        if error:
+            run.equal("driver_override", device.write("driver_override", HELPER), "")
+            run.equal("bind", device.bind(HELPER), "")
+        run.equal("driver", device.driver(), HELPER)
+        run.equal("request", device.request(), error)
+        if error:
+            run.contains("why", last_failed(guest)[4], "through the DMA API")
+            guest.do(f"rmmod {HELPER}")
+    run.prepare(guest)
+    run.cancel(guest)
+
+
 @scenario("pci-virtual-functions")
 def pci_virtual_functions(run):
     """Neither a virtual function nor one that has some is preserved, and one that is

@@ -69,6 +69,10 @@ struct device;
  *	the driver, which may change.
  * @version: version of the data that @prepare and @freeze write, 1 or more.
  * @oldest: oldest version that probe() can take over, 1 to @version.
+ * @dma_api_only: all memory that the device may access comes from the DMA API, allocated
+ *	or mapped, or there is none. Memory that the driver tells the device by its
+ *	physical address is not known to anybody, and nothing could preserve it. A bus
+ *	whose devices have DMA refuses a driver that does not say so.
  * @prepare: Optional. Save what can be saved while the device works, and leave in
  *	@data what the next kernel needs: a blob (liveupdate_data_alloc()) or a
  *	plain value. On failure @cancel is not called; what was left in @data is
@@ -106,6 +110,7 @@ struct dev_liveupdate_ops {
 	const char *compatible;
 	u32 version;
 	u32 oldest;
+	bool dma_api_only;
 	int (*prepare)(struct device *dev, struct liveupdate_data *data);
 	int (*freeze)(struct device *dev, const struct liveupdate_data *data);
 	void (*freeze_late)(struct device *dev, const struct liveupdate_data *data);
