@@ -342,6 +342,8 @@ bool device_liveupdate_inherited(struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = dev->liveupdate;
 
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_inherited, dev);
+
 	return liveupdate && liveupdate->incoming &&
 	       liveupdate->incoming->fate == DEVICE_LIVEUPDATE_INHERITED;
 }

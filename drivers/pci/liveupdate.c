@@ -26,7 +26,10 @@
  * Lifecycle in the next kernel
  *   1. pci_setup_device() recognizes the function by its address and fingerprint,
  *      before anything is written to it. pci_liveupdate_inherited() is true then,
- *      and enumeration leaves out what would disturb it. What it still writes, and
+ *      and enumeration leaves out what would disturb it. When the function is added the
+ *      driver core claims its record, and relies on that: what was not recognized in
+ *      time is not taken over.
+ *      What it still writes, and
  *      why, is listed in Documentation/driver-api/liveupdate/pci.rst.
  *   2. It waits for its driver, which finds it as it was left. Setting up MSI-X
  *      unmasks the function, and what was latched arrives. With MSI and INTx the driver
@@ -47,7 +50,7 @@
 #include <linux/liveupdate/dma.h>
 #include <linux/kho/abi/pci.h>
 #include <linux/pci.h>
-#include <linux/xxhash.h>
+#include <linux/string.h>
 
 #include "pci.h"
 
@@ -58,14 +61,12 @@ static bool pci_liveupdate_is_bridge(const struct pci_dev *pdev)
 	return pdev->hdr_type == PCI_HEADER_TYPE_BRIDGE;
 }
 
-static u64 pci_liveupdate_layout(struct pci_dev *pdev)
+static void pci_liveupdate_read_layout(struct pci_dev *pdev, u32 *registers)
 {
-	/* From the first BAR to the upper halves of the I/O window. */
-	u32 registers[9] = {};
-	unsigned int count = 6;
+	unsigned int count = PCI_STD_NUM_BARS;
 
 	if (pci_liveupdate_is_bridge(pdev))
-		count = ARRAY_SIZE(registers);
+		count = PCI_LIVEUPDATE_LAYOUT_LEN;
 	for (unsigned int i = 0; i < count; i++)
 		pci_read_config_dword(pdev, PCI_BASE_ADDRESS_0 + i * 4,
 				      &registers[i]);
@@ -75,8 +76,6 @@ static u64 pci_liveupdate_layout(struct pci_dev *pdev)
 			~PCI_SEC_LATENCY_TIMER_MASK;
 		registers[(PCI_IO_BASE - PCI_BASE_ADDRESS_0) / 4] &= 0xffff;
 	}
-
-	return xxh64(registers, count * sizeof(*registers), 0);
 }
 
 /*
@@ -87,6 +86,7 @@ static void pci_liveupdate_describe(struct pci_dev *pdev,
 				    struct device_liveupdate_id *id)
 {
 	struct pci_liveupdate_fingerprint *fingerprint = (void *)id->fingerprint;
+	u32 layout[PCI_LIVEUPDATE_LAYOUT_LEN] = {};
 	u16 flags;
 	u8 pos;
 
@@ -108,7 +108,8 @@ static void pci_liveupdate_describe(struct pci_dev *pdev,
 		fingerprint->msix = (flags & PCI_MSIX_FLAGS_QSIZE) + 1;
 	}
 	fingerprint->serial = pci_get_dsn(pdev);
-	fingerprint->layout = pci_liveupdate_layout(pdev);
+	pci_liveupdate_read_layout(pdev, layout);
+	memcpy(fingerprint->layout, layout, sizeof(layout));
 }
 
 static int pci_liveupdate_identify(struct device *dev,
@@ -117,6 +118,63 @@ static int pci_liveupdate_identify(struct device *dev,
 	pci_liveupdate_describe(to_pci_dev(dev), id);
 
 	return 0;
+}
+
+/* Says in @what which part differs. Returns false if none does. */
+bool pci_liveupdate_difference(const struct device_liveupdate_id *id,
+			       const struct device_liveupdate_id *handed,
+			       char *what, size_t size)
+{
+	const struct pci_liveupdate_fingerprint *now = (const void *)id->fingerprint;
+	const struct pci_liveupdate_fingerprint *then = (const void *)handed->fingerprint;
+	const char *name = NULL;
+
+	if (now->vendor != then->vendor || now->device != then->device)
+		name = "vendor or device ID";
+	else if (now->class != then->class)
+		name = "class or revision";
+	else if (now->header != then->header)
+		name = "header type";
+	else if (now->subsystem != then->subsystem)
+		name = "subsystem ID";
+	else if (now->msix != then->msix)
+		name = "number of MSI-X vectors";
+	else if (now->serial != then->serial)
+		name = "serial number";
+	if (name) {
+		strscpy(what, name, size);
+		return true;
+	}
+
+	for (unsigned int i = 0; i < PCI_LIVEUPDATE_LAYOUT_LEN; i++) {
+		if (now->layout[i] != then->layout[i]) {
+			snprintf(what, size, "register %#x", PCI_BASE_ADDRESS_0 + 4 * i);
+			return true;
+		}
+	}
+
+	return false;
+}
+
+/*
+ * There is one recognition, when the bus is scanned: enumeration has left the function
+ * alone since then, or has not.
+ */
+static bool pci_liveupdate_match(struct device *dev,
+				 const struct device_liveupdate_id *id,
+				 const struct device_liveupdate_id *handed)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+	char what[32];
+
+	if (pci_liveupdate_difference(id, handed, what, sizeof(what)))
+		pci_warn(pdev, "liveupdate: not what was handed over: %s\n", what);
+	else if (!pci_liveupdate_inherited(pdev))
+		pci_warn(pdev, "liveupdate: not recognized when the bus was scanned\n");
+	else
+		return true;
+
+	return false;
 }
 
 static bool pci_liveupdate_bridge(struct device *dev)
@@ -482,6 +540,7 @@ static int pci_liveupdate_quarantine(struct device *dev)
 
 const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
+	.match		= pci_liveupdate_match,
 	.supported	= pci_liveupdate_supported,
 	.is_bridge	= pci_liveupdate_bridge,
 	.prepare	= pci_liveupdate_prepare,
@@ -514,6 +573,28 @@ void pci_liveupdate_recognize(struct pci_dev *pdev)
 	set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 	/* As for any function that nobody has set up. */
 	set_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
+}
+
+/**
+ * pci_liveupdate_confirm() - a function was added
+ * @pdev: the function
+ *
+ * If it was recognized when the bus was scanned, but the record is not there any more, it
+ * runs and nobody could take it over.
+ *
+ * Context: May sleep. Before @pdev can be bound.
+ */
+void pci_liveupdate_confirm(struct pci_dev *pdev)
+{
+	if (!pci_liveupdate_inherited(pdev))
+		return;
+
+	guard(device)(&pdev->dev);
+
+	if (device_liveupdate_inherited(&pdev->dev))
+		return;
+	pci_warn(pdev, "liveupdate: quarantined: its record is gone\n");
+	pci_liveupdate_quarantine(&pdev->dev);
 }
 
 /**

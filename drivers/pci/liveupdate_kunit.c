@@ -13,8 +13,9 @@
  *   03.0  a bridge to bus 1
  *   1:0.0 an endpoint like the first
  *
- * As if the previous kernel handed functions over, device_liveupdate_awaited() is
- * replaced while the bus is scanned. Nothing is bound to the functions.
+ * As if the previous kernel handed functions over, device_liveupdate_awaited() and
+ * device_liveupdate_inherited() are replaced while the bus is scanned. Nothing is bound
+ * to the functions.
  */
 
 #include <kunit/static_stub.h>
@@ -87,6 +88,7 @@ struct plu_write {
  * @nr_writes: number of them.
  * @bus: the root bus, if it was scanned.
  * @awaited: functions that the previous kernel handed over, by &enum plu_index.
+ * @gone: no record is left of them when they are added.
  */
 static struct plu {
 	struct pci_sysdata sysdata;
@@ -95,6 +97,7 @@ static struct plu {
 	unsigned int nr_writes;
 	struct pci_bus *bus;
 	unsigned long awaited;
+	bool gone;
 } plu;
 
 static u32 plu_get(const u8 *bytes, int where, int size)
@@ -319,6 +322,11 @@ static bool plu_awaited(const struct bus_type *bus,
 	return false;
 }
 
+static bool plu_inherited(struct device *dev)
+{
+	return !plu.gone && pci_liveupdate_inherited(to_pci_dev(dev));
+}
+
 /* Scan the bus as a kernel does that was handed the functions in @awaited. */
 static void plu_scan(struct kunit *test, unsigned long awaited)
 {
@@ -326,12 +334,14 @@ static void plu_scan(struct kunit *test, unsigned long awaited)
 
 	plu.awaited = awaited;
 	kunit_activate_static_stub(test, device_liveupdate_awaited, plu_awaited);
+	kunit_activate_static_stub(test, device_liveupdate_inherited, plu_inherited);
 
 	pci_add_resource(&resources, &ioport_resource);
 	pci_add_resource(&resources, &iomem_resource);
 	pci_lock_rescan_remove();
 	plu.bus = pci_scan_root_bus(NULL, 0, &plu_ops, &plu.sysdata, &resources);
 	pci_unlock_rescan_remove();
+	kunit_deactivate_static_stub(test, device_liveupdate_inherited);
 	if (!plu.bus)
 		pci_free_resource_list(&resources);
 	KUNIT_ASSERT_NOT_NULL(test, plu.bus);
@@ -506,6 +516,39 @@ static void plu_enumerate_bridge_test(struct kunit *test)
 				 PCI_COMMAND_INTX_DISABLE);
 }
 
+/* The record went away between the scan and the addition: nobody will take it over. */
+static void plu_enumerate_gone_test(struct kunit *test)
+{
+	struct pci_dev *pdev;
+
+	plu.gone = true;
+	plu_leave_frozen(PLU_FIRST);
+	plu_scan(test, BIT(PLU_FIRST));
+	pdev = plu_dev(test, PLU_FIRST);
+
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
+				 PCI_COMMAND_MASTER);
+}
+
+/* What was not recognized in time is not taken over, although it is the same. */
+static void plu_match_test(struct kunit *test)
+{
+	struct device_liveupdate_id id = {};
+	struct pci_dev *pdev;
+
+	plu_scan(test, BIT(PLU_MASKABLE));
+	pdev = plu_dev(test, PLU_FIRST);
+	pci_liveupdate_ops.identify(&pdev->dev, &id);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_ops.match(&pdev->dev, &id, &id));
+
+	memset(&id, 0, sizeof(id));
+	pdev = plu_dev(test, PLU_MASKABLE);
+	pci_liveupdate_ops.identify(&pdev->dev, &id);
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_ops.match(&pdev->dev, &id, &id));
+}
+
 static void plu_enumerate_config_test(struct kunit *test)
 {
 	plu_scan(test, 0);
@@ -569,24 +612,39 @@ struct plu_register {
 	int size;
 	u32 flip;
 	const char *name;
+	const char *what;
 };
 
 /* What can be found at the same address, or has moved. */
 static const struct plu_register plu_identity[] = {
-	{ PLU_FIRST, PCI_CLASS_REVISION, 1, 1, "revision" },
-	{ PLU_FIRST, PCI_CLASS_DEVICE, 2, 1, "class" },
-	{ PLU_FIRST, PCI_SUBSYSTEM_VENDOR_ID, 2, 1, "subsystem vendor" },
-	{ PLU_FIRST, PCI_SUBSYSTEM_ID, 2, 1, "subsystem" },
-	{ PLU_FIRST, PCI_BASE_ADDRESS_0, 4, 0x1000, "first BAR" },
-	{ PLU_FIRST, PCI_BASE_ADDRESS_5, 4, 0x80000000, "last BAR" },
-	{ PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2, 1, "MSI-X vectors" },
-	{ PLU_BRIDGE, PCI_PRIMARY_BUS, 1, 1, "primary bus" },
-	{ PLU_BRIDGE, PCI_SUBORDINATE_BUS, 1, 1, "subordinate bus" },
-	{ PLU_BRIDGE, PCI_IO_BASE, 1, 0x10, "I/O window" },
-	{ PLU_BRIDGE, PCI_MEMORY_BASE, 2, 0x10, "memory window" },
-	{ PLU_BRIDGE, PCI_PREF_MEMORY_LIMIT, 2, 0x10, "prefetchable window" },
-	{ PLU_BRIDGE, PCI_PREF_LIMIT_UPPER32, 4, 1, "upper half of a window" },
-	{ PLU_BRIDGE, PCI_IO_LIMIT_UPPER16, 2, 1, "upper half of the I/O window" },
+	{ PLU_FIRST, PCI_CLASS_REVISION, 1, 1, "revision",
+	  "class or revision" },
+	{ PLU_FIRST, PCI_CLASS_DEVICE, 2, 1, "class",
+	  "class or revision" },
+	{ PLU_FIRST, PCI_SUBSYSTEM_VENDOR_ID, 2, 1, "subsystem vendor",
+	  "subsystem ID" },
+	{ PLU_FIRST, PCI_SUBSYSTEM_ID, 2, 1, "subsystem",
+	  "subsystem ID" },
+	{ PLU_FIRST, PCI_BASE_ADDRESS_0, 4, 0x1000, "first BAR",
+	  "register 0x10" },
+	{ PLU_FIRST, PCI_BASE_ADDRESS_5, 4, 0x80000000, "last BAR",
+	  "register 0x24" },
+	{ PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2, 1, "MSI-X vectors",
+	  "number of MSI-X vectors" },
+	{ PLU_BRIDGE, PCI_PRIMARY_BUS, 1, 1, "primary bus",
+	  "register 0x18" },
+	{ PLU_BRIDGE, PCI_SUBORDINATE_BUS, 1, 1, "subordinate bus",
+	  "register 0x18" },
+	{ PLU_BRIDGE, PCI_IO_BASE, 1, 0x10, "I/O window",
+	  "register 0x1c" },
+	{ PLU_BRIDGE, PCI_MEMORY_BASE, 2, 0x10, "memory window",
+	  "register 0x20" },
+	{ PLU_BRIDGE, PCI_PREF_MEMORY_LIMIT, 2, 0x10, "prefetchable window",
+	  "register 0x24" },
+	{ PLU_BRIDGE, PCI_PREF_LIMIT_UPPER32, 4, 1, "upper half of a window",
+	  "register 0x2c" },
+	{ PLU_BRIDGE, PCI_IO_LIMIT_UPPER16, 2, 1, "upper half of the I/O window",
+	  "register 0x30" },
 };
 
 /* What changes while the function is the same. */
@@ -610,7 +668,8 @@ static void plu_register_desc(const struct plu_register *param, char *desc)
 KUNIT_ARRAY_PARAM(plu_identity, plu_identity, plu_register_desc);
 KUNIT_ARRAY_PARAM(plu_no_identity, plu_no_identity, plu_register_desc);
 
-static bool plu_fingerprint_differs(struct kunit *test)
+/* Returns true if it differs, with what is said of it in @what. */
+static bool plu_fingerprint_differs(struct kunit *test, char *what, size_t size)
 {
 	const struct plu_register *param = test->param_value;
 	struct device_liveupdate_id before, after;
@@ -621,18 +680,28 @@ static bool plu_fingerprint_differs(struct kunit *test)
 		plu_config(param->index, param->where, param->size) ^ param->flip);
 	plu_identify(test, param->index, &after);
 
+	KUNIT_EXPECT_EQ(test, !memcmp(before.fingerprint, after.fingerprint,
+				      sizeof(before.fingerprint)),
+			!pci_liveupdate_difference(&after, &before, what, size));
+
 	return memcmp(before.fingerprint, after.fingerprint,
 		      sizeof(before.fingerprint));
 }
 
 static void plu_fingerprint_test(struct kunit *test)
 {
-	KUNIT_EXPECT_TRUE(test, plu_fingerprint_differs(test));
+	const struct plu_register *param = test->param_value;
+	char what[32] = "";
+
+	KUNIT_EXPECT_TRUE(test, plu_fingerprint_differs(test, what, sizeof(what)));
+	KUNIT_EXPECT_STREQ(test, param->what, what);
 }
 
 static void plu_fingerprint_same_test(struct kunit *test)
 {
-	KUNIT_EXPECT_FALSE(test, plu_fingerprint_differs(test));
+	char what[32];
+
+	KUNIT_EXPECT_FALSE(test, plu_fingerprint_differs(test, what, sizeof(what)));
 }
 
 /* A function says the same of itself before and after it is set up. */
@@ -1413,6 +1482,8 @@ static struct kunit_case plu_cases[] = {
 	KUNIT_CASE(plu_enumerate_broken_intx_test),
 	KUNIT_CASE(plu_enumerate_msi_test),
 	KUNIT_CASE(plu_enumerate_bridge_test),
+	KUNIT_CASE(plu_enumerate_gone_test),
+	KUNIT_CASE(plu_match_test),
 	KUNIT_CASE(plu_enumerate_config_test),
 	KUNIT_CASE(plu_enable_test),
 	KUNIT_CASE(plu_identity_test),

@@ -170,9 +170,9 @@ class Devices:
 # -- the table in memory ------------------------------------------------------
 
 COMPATIBLE = "luo-devices-v1"
-RECORD = struct.Struct("<24s64s32sII48sIIQQ")                   # device_liveupdate_ser
+RECORD = struct.Struct("<24s64s64sII48sIIQQ")                   # device_liveupdate_ser
 PATH, BLOB = 1, 2
-ID, FLAGS, VERSION, RESERVED, VALUE = 24, 124, 176, 180, 184    # offsets in a record
+ID, FLAGS, VERSION, RESERVED, VALUE = 24, 156, 208, 212, 216    # offsets in a record
 
 
 @dataclasses.dataclass

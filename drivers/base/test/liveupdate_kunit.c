@@ -1803,7 +1803,7 @@ static void dlu_round_trip_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_jump(test);
 	KUNIT_EXPECT_STREQ(test, dlu_table()->compatible, "luo-devices-v1");
-	KUNIT_EXPECT_EQ(test, dlu_table()->record_size, 200);
+	KUNIT_EXPECT_EQ(test, dlu_table()->record_size, 232);
 	KUNIT_EXPECT_EQ(test, dlu_table()->nr_records, 3);
 
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());

@@ -203,9 +203,12 @@ def pci_unplugged(run):
                            pt.resets(host.trace.events(watch.start), "edu")}
     at_jump(run, guest, look, flight.begin(), flight)
     arrive(run, guest)
+    differs = {1: "vendor or device ID", 2: "register 0x10"}
     for number in (1, 2):
         run.contains("console", guest.console(2), f"{gone[number].identity}: liveupdate: "
                      "quarantined: it is other hardware")
+        run.contains("console", guest.console(2), f"{gone[number].identity}: liveupdate: not "
+                     f"what was handed over: {differs[number]}")
     edu.load("b")
     flight.found()
     run.equal("devices that are missed", {

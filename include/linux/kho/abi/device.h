@@ -40,7 +40,7 @@
 /* Longest name of a bus, with the terminating zero, and so on. */
 #define DEVICE_LIVEUPDATE_BUS_LEN		24
 #define DEVICE_LIVEUPDATE_ID_LEN		64
-#define DEVICE_LIVEUPDATE_FINGERPRINT_LEN	32
+#define DEVICE_LIVEUPDATE_FINGERPRINT_LEN	64
 #define DEVICE_LIVEUPDATE_DRIVER_LEN		48
 
 /* More devices than that are not handed over at once. */
@@ -87,7 +87,7 @@ struct device_liveupdate_ser {
 	u64 size;
 } __packed;
 
-static_assert(sizeof(struct device_liveupdate_ser) == 200);
-static_assert(offsetof(struct device_liveupdate_ser, value) == 184);
+static_assert(sizeof(struct device_liveupdate_ser) == 232);
+static_assert(offsetof(struct device_liveupdate_ser, value) == 216);
 
 #endif /* _LINUX_KHO_ABI_DEVICE_H */

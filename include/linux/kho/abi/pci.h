@@ -6,8 +6,8 @@
  * How PCI functions are named in the table of devices that one kernel hands to the
  * next (include/linux/kho/abi/device.h), on the bus "pci".
  *
- * This interface is a contract. Any change of a field or of what is hashed needs a
- * new %DEVICE_LIVEUPDATE_COMPATIBLE, or else no function is recognized.
+ * This interface is a contract. Any change of a field needs a new
+ * %DEVICE_LIVEUPDATE_COMPATIBLE, or else no function is recognized.
  *
  * The identity is the address, as in "0000:03:00.0". It names the same hardware in
  * the next kernel because the bridges above a function are handed over with it, and
@@ -26,6 +26,9 @@
 #include <linux/kho/abi/device.h>
 #include <linux/types.h>
 
+/* Registers from the first BAR to the upper halves of the I/O window. */
+#define PCI_LIVEUPDATE_LAYOUT_LEN	9
+
 /**
  * struct pci_liveupdate_fingerprint - what tells one PCI function from another
  * @vendor: vendor ID.
@@ -37,10 +40,11 @@
  * @reserved: zero.
  * @msix: number of MSI-X vectors, 0 if there is no such capability.
  * @serial: Device Serial Number, 0 if there is no such capability.
- * @layout: XXH64 with the seed 0 over the registers that say where the function is:
- *	the 24 bytes from the first BAR of a type 0 header. Of a type 1 header the
- *	36 bytes of both BARs, bus numbers and windows, with the secondary latency
- *	timer and the secondary status taken as 0.
+ * @layout: the registers that say where the function is, from the first BAR on: the six
+ *	BARs of a type 0 header, and then zeroes. Of a type 1 header both BARs, bus
+ *	numbers and windows, with the secondary latency timer and the secondary status
+ *	taken as 0.
+ * @padding: zero.
  */
 struct pci_liveupdate_fingerprint {
 	u16 vendor;
@@ -51,7 +55,8 @@ struct pci_liveupdate_fingerprint {
 	u8 reserved;
 	u16 msix;
 	u64 serial;
-	u64 layout;
+	u32 layout[PCI_LIVEUPDATE_LAYOUT_LEN];
+	u32 padding;
 } __packed;
 
 static_assert(sizeof(struct pci_liveupdate_fingerprint) ==
