@@ -538,6 +538,19 @@ static int pci_liveupdate_quarantine(struct device *dev)
 	return err;
 }
 
+/*
+ * The function failed when it was too late to give it back to its driver. This may be error
+ * handling, with locks of hotplug held and the link down: so it is not reset here, but by
+ * the next kernel. Until then it must not write to memory.
+ */
+static void pci_liveupdate_stop(struct device *dev)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+
+	if (!pci_dev_is_disconnected(pdev))
+		pci_clear_master(pdev);
+}
+
 const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
 	.match		= pci_liveupdate_match,
@@ -548,6 +561,7 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.thaw		= pci_liveupdate_thaw,
 	.keep_path	= pci_liveupdate_keep_path,
 	.quarantine	= pci_liveupdate_quarantine,
+	.stop		= pci_liveupdate_stop,
 	.settled	= pci_liveupdate_settled,
 	.shutdown_path	= true,
 };

@@ -18,12 +18,16 @@
  *
  *   foreign_dma=1	its driver does not say that it uses the DMA API only
  *
+ *   slow_shutdown=MS	its driver says that it shuts its function down, and takes that
+ *			long
+ *
  * It is also a driver, for a function that is given to it by driver_override. The
  * driver takes over what runs, and leaves the function alone apart from its interrupts,
  * but lets sysfs create virtual functions of it.
  */
 
 #include <linux/cleanup.h>
+#include <linux/delay.h>
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/gfp.h>
@@ -50,6 +54,10 @@ MODULE_PARM_DESC(interrupts, "Kind of interrupts that the driver sets up");
 static bool foreign_dma;
 module_param(foreign_dma, bool, 0400);
 MODULE_PARM_DESC(foreign_dma, "The driver does not say that it uses the DMA API only");
+
+static unsigned int slow_shutdown;
+module_param(slow_shutdown, uint, 0400);
+MODULE_PARM_DESC(slow_shutdown, "How long the driver takes to shut its function down, in ms");
 
 static struct device *test_pci_device;
 static struct page *test_pci_page;
@@ -132,10 +140,19 @@ static void test_pci_remove(struct pci_dev *pdev)
 	pci_free_irq_vectors(pdev);
 }
 
+static void test_pci_shutdown(struct pci_dev *pdev)
+{
+	if (!slow_shutdown)
+		return;
+	pci_notice(pdev, "shut down slowly\n");
+	msleep(slow_shutdown);
+}
+
 static struct pci_driver test_pci_driver = {
 	.name			= "liveupdate_test_pci",
 	.probe			= test_pci_probe,
 	.remove			= test_pci_remove,
+	.shutdown		= test_pci_shutdown,
 	.sriov_configure	= pci_sriov_configure_simple,
 	.driver.liveupdate	= &test_pci_liveupdate_ops,
 };

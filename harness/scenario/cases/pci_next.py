@@ -3,6 +3,7 @@
 
 import json
 import struct
+import threading
 import time
 
 from ...guest import table as guest_table
@@ -10,12 +11,12 @@ from ...guest.control import host_path
 from ...guest.devices import RESERVED, Table
 from ...guest.handover import Handover
 from ...guest.pages import Kept, full
-from ...guest.pci import (BUFFER, DRIVERS, IVSHMEM, TRANSFER, EduDevice, IvshmemDevice, Machine,
-                          last_failed, listed, load, pattern)
+from ...guest.pci import (BUFFER, DRIVERS, HELPER, IVSHMEM, TRANSFER, Device, EduDevice,
+                          IvshmemDevice, Machine, last_failed, listed, load, pattern)
 from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ...vm.pci_host import EDU_DEVICE
-from ..api import release_of, scenario
+from ..api import Failed, release_of, scenario
 from ..luctl import NO_GO, luctl
 from ..luctl import update as luctl_update
 from ..pci import WATCHED, Flight, Watch, arrive, at_jump, request, with_edu
@@ -230,6 +231,65 @@ def pci_unplugged(run):
     request(run, edu)
     run.prepare(guest)
     run.cancel(guest)
+
+
+@scenario("pci-error-shutdown", smp=2, **WATCHED)
+def pci_error_shutdown(run):
+    """A port reports an error when device_shutdown() has passed the frozen device below and
+    has not come to the port: the device is recovered, which ends its run. At the jump it is
+    no bus master, its DMA does not land, what was handed over is there, and the next kernel
+    quarantines it. Fails if it is thawed and cancelled, and if its bus does not stop it."""
+    machine = Machine().port("port0").edu("edu0", "port0").physical("slow0")
+    guest, host, edu = with_edu(run, machine)
+    slow = Device(run, guest, host, "slow0")
+    load(run, guest, "a", HELPER, "slow_shutdown=4000")
+    run.equal("driver_override", slow.write("driver_override", HELPER), "")
+    run.equal("bind", slow.bind(HELPER), "")
+    request(run, edu)
+    edu.store(pattern("lost"))
+    edu.check_works("before")
+    run.prepare(guest)
+    run.load(guest)
+    errors = []
+
+    def fail():
+        try:
+            end = time.monotonic() + 60
+            while "shut down slowly" not in guest.console():
+                if time.monotonic() > end:
+                    raise Failed("no shutdown of the slow function")
+                time.sleep(0.01)
+            run.step("error of the port")
+            errors.append(host.monitor("pcie_aer_inject_error port0 POISON_TLP"))
+        except Exception as error:      # pylint: disable=broad-except
+            errors.append(error)
+    thread = threading.Thread(target=fail, daemon=True)
+    thread.start()
+    before = pattern("what is there", TRANSFER)
+    memory = host.edu(edu.function).memory
+
+    def look(gdb):
+        thread.join(70)
+        run.check("the error was injected", errors and isinstance(errors[0], str) and
+                  errors[0].startswith("OK"), str(errors))
+        run.contains("console", guest.console(), f"{edu.identity}: liveupdate: lost after")
+        run.equal("at the jump it is no bus master",
+                  host.command(edu.function) & pt.MASTER, 0)
+        edu.again(gdb, before)
+    at_jump(run, guest, look)
+    arrive(run, guest)
+    run.contains("console", guest.console(2),
+                 f"{edu.identity}: liveupdate: quarantined: it was lost before the jump")
+    end = time.monotonic() + 20
+    while host.edu(edu.function).running and time.monotonic() < end:
+        time.sleep(0.02)
+    run.check("its DMA did not land", guest.vm.ram.read(memory, TRANSFER) == before)
+    edu.load("b")
+    run.equal("driver until finish", edu.driver(), "")
+    run.finish(guest)
+    guest.until(f"[ -e {edu.function.path}/driver ]", timeout=20)
+    run.equal("adopted", edu.shown("adopted"), "0")
+    edu.check_works("as new")
 
 
 @scenario("pci-unplugged-prepared", smp=2, **WATCHED)
