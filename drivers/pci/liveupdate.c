@@ -330,12 +330,27 @@ static void pci_liveupdate_wait_handlers(struct pci_dev *pdev)
 	}
 }
 
+/*
+ * A slot that is at work holds up the shutdown of its port, and with it the jump, for a
+ * second or more, whether its card is preserved or not.
+ */
+static int pci_liveupdate_check_slots(void)
+{
+	struct pci_dev *port __free(pci_dev_put) = pciehp_busy_port();
+
+	if (!port)
+		return 0;
+	pci_err(port, "liveupdate: cannot go on: a card is being added or removed\n");
+
+	return -EBUSY;
+}
+
 static int pci_liveupdate_freeze(struct device *dev)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
 	int err;
 
-	err = pci_liveupdate_check(dev, true);
+	err = pci_liveupdate_check_slots() ?: pci_liveupdate_check(dev, true);
 	if (err)
 		return err;
 
