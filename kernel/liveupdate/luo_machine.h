@@ -198,7 +198,9 @@ struct luo_instances {
  * @incoming_lock: for those who peek without @lock. Innermost, taken with interrupts
  *	off.
  * @late: restores those who registered during a transition.
- * @registered_lock: protects @registered. Inside @lock. Never held over a callback.
+ * @registered_lock: protects @registered and @snapshot. Inside @lock. Never held over a
+ *	callback.
+ * @snapshot: PREPARE has decided who takes part: who registers now is too late.
  * @registered: all participants by level, in order of registration.
  * @progress_lock: protects @step, @name, @part, @task, @reported and @failure.
  *	Innermost. Process context.
@@ -247,6 +249,7 @@ struct luo_machine {
 	struct work_struct late;
 
 	struct mutex registered_lock;	/* the list of participants */
+	bool snapshot;
 	struct list_head registered[LIVEUPDATE_NR_LEVELS];
 
 	spinlock_t progress_lock;	/* what follows */

@@ -26,6 +26,8 @@ static void luo_retire_all(struct luo_machine *machine)
 {
 	struct liveupdate_subsystem *subsystem, *tmp;
 
+	scoped_guard(mutex, &machine->registered_lock)
+		machine->snapshot = false;
 	list_for_each_entry_safe(subsystem, tmp, &machine->enlisted, enlisted)
 		luo_subsystem_retire(subsystem);
 }
@@ -39,6 +41,7 @@ static unsigned int luo_enlist_all(struct luo_machine *machine)
 	lockdep_assert_held(&machine->lock);
 	guard(mutex)(&machine->registered_lock);
 
+	machine->snapshot = true;
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
 		list_for_each_entry(subsystem, &machine->registered[level],
 				    registered) {

@@ -4,9 +4,13 @@
  * DOC: Registration of participants
  *
  * Who takes part: built-in participants from early_initcall on, modules when they ask
- * for it. Registering waits for no transition. If there is a record for who registers,
- * it is restored at once, or by a work item when the transition is over. Who leaves
- * is taken out of what is under way.
+ * for it. Registering waits for no transition. Who comes after the participants of a
+ * preparation are determined would miss the update, without anybody being told: what it
+ * has by then would be lost in the jump. To refuse it would mean that a module cannot
+ * be loaded, which is tried once only by those who load modules, while a prepare is
+ * easily repeated. So the preparation is cancelled, and the operator is told why. If
+ * there is a record for who registers, it is restored at once, or by a work item when
+ * the transition is over. Who leaves is taken out of what is under way.
  *
  * Contexts and lock order: luo_subsystem.c.
  */
@@ -49,7 +53,8 @@ static unsigned int luo_nr_registered(struct luo_machine *machine)
  * @subsystem: the participant
  *
  * If the machine holds a record for it, the participant restores it now, or when the
- * transition under way is over.
+ * transition under way is over. If the machine is prepared, or is being prepared without
+ * it, the preparation has become void.
  *
  * Context: May sleep. Waits for no transition: the caller may hold what that takes.
  * Return: 0; -EINVAL if the description is malformed; -EEXIST if the name is
@@ -59,6 +64,7 @@ static unsigned int luo_nr_registered(struct luo_machine *machine)
 int luo_subsystem_add(struct luo_machine *machine,
 		      struct liveupdate_subsystem *subsystem)
 {
+	bool late;
 	int err;
 
 	err = luo_subsystem_check(subsystem);
@@ -77,6 +83,13 @@ int luo_subsystem_add(struct luo_machine *machine,
 		subsystem->phase = LUO_PHASE_IDLE;
 		list_add_tail(&subsystem->registered,
 			      &machine->registered[subsystem->desc->level]);
+		late = machine->snapshot;
+	}
+	if (late) {
+		pr_warn("%s: registered after prepare, which is cancelled\n",
+			subsystem->desc->name);
+		luo_machine_invalidate(machine, subsystem, -EAGAIN, "",
+				       "it registered after prepare");
 	}
 
 	if (READ_ONCE(machine->state) != LIVEUPDATE_STATE_UPDATED)

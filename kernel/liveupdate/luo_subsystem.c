@@ -21,7 +21,7 @@
  *      early_initcall on, modules when they ask for it.
  *   2. Enlisted: PREPARE takes a snapshot of all registered participants, pins
  *      their modules, and works on nothing else until CANCEL. Who registers
- *      later joins the next PREPARE.
+ *      later makes the preparation void (luo_register.c).
  *   3. &luo_phase says how far each enlisted participant got, so that an undo
  *      needs no other bookkeeping.
  *

@@ -243,8 +243,9 @@ EXPORT_SYMBOL_IF_KUNIT(liveupdate_retained_ids);
  * @subsystem: the participant, on %LIVEUPDATE_LEVEL_WORKLOAD
  *
  * If the previous kernel handed data to it, it restores it now, or when the transition
- * under way is over. Registering while the machine is prepared succeeds and joins the
- * next prepare. A module does this last in its init function.
+ * under way is over. Registering while the machine is prepared succeeds, and makes the
+ * preparation void: all is cancelled, for the next prepare to include it. A module does
+ * this last in its init function.
  *
  * Context: May sleep. Waits for no transition. Not from a callback of a participant.
  * Return: 0; -EOPNOTSUPP if live update is off; -EINVAL if the description is

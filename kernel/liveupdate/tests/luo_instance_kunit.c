@@ -122,7 +122,7 @@ static void luo_ik_add_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *it = luo_ik_new(test, machine), *late;
+	struct luo_kunit_participant *it = luo_ik_new(test, machine), *gone;
 	struct liveupdate_instance *a, *b;
 
 	a = luo_ik_instance(test, 1, LIVEUPDATE_OPTIONAL, true);
@@ -131,9 +131,10 @@ static void luo_ik_add_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(machine, &it->subsystem, a));
 	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(machine, a));
 
+	gone = luo_kunit_add(test, machine, "gone", LIVEUPDATE_LEVEL_WORKLOAD);
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-	late = luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
-	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(machine, &late->subsystem, a));
+	luo_subsystem_remove(machine, &gone->subsystem);
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(machine, &gone->subsystem, a));
 	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(machine, &it->subsystem, a));
 	/* One key, in whatever class. */
 	KUNIT_EXPECT_EQ(test, -EEXIST, luo_instance_add(machine, &it->subsystem, b));

@@ -415,6 +415,7 @@ void luo_kunit_jump(struct kunit *test)
 		subsystem->phase = LUO_PHASE_IDLE;
 		subsystem->data = (struct liveupdate_data){};
 	}
+	machine->snapshot = false;
 	machine->state = LIVEUPDATE_STATE_NORMAL;
 }
 

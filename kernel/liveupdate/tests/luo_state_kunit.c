@@ -313,11 +313,14 @@ static void luo_state_request_meanwhile_test(struct kunit *test)
 
 	complete(&blocker.leave);
 	KUNIT_EXPECT_EQ(test, 0, kthread_stop_put(thread));
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	/* It was prepared without the one that came meanwhile. */
+	flush_delayed_work(&machine->invalidate);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
 	KUNIT_EXPECT_STREQ(test, machine->name, "");
 	KUNIT_EXPECT_PTR_EQ(test, machine->task, NULL);
-	luo_kunit_expect_log(test, " prepare:slow");
+	luo_kunit_expect_log(test, " prepare:slow cancel:slow");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "late", -EAGAIN);
 }
 
 /* One hibernation through /dev/snapshot, and a suspend that comes and goes. */
@@ -1780,14 +1783,18 @@ static void luo_state_register_prepared_test(struct kunit *test)
 	luo_kunit_add(test, machine, "early", LIVEUPDATE_LEVEL_WORKLOAD);
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 	luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
-	luo_state_expect_enlisted(test, machine, 1);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
-	luo_kunit_expect_log(test, " prepare:early freeze:early thaw:early cancel:early");
+	flush_delayed_work(&machine->invalidate);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+	luo_kunit_expect_log(test, " prepare:early cancel:early");
+	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "late", -EAGAIN);
 
+	/* Who registers in normal hits no later preparation. */
+	luo_kunit_add(test, machine, "calm", LIVEUPDATE_LEVEL_WORKLOAD);
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	luo_state_expect_enlisted(test, machine, 2);
-	luo_kunit_expect_log(test, " prepare:early prepare:late");
+	flush_delayed_work(&machine->invalidate);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	luo_state_expect_enlisted(test, machine, 3);
+	luo_kunit_expect_log(test, " prepare:early prepare:late prepare:calm");
 }
 
 static void luo_state_register_updated_test(struct kunit *test)
