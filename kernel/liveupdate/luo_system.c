@@ -114,7 +114,7 @@ void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error,
 
 	luo_machine_invalidate(&luo_system, subsystem, error, device, reason);
 }
-EXPORT_SYMBOL_IF_KUNIT(liveupdate_invalidate);
+EXPORT_SYMBOL_NS_GPL(liveupdate_invalidate, "LIVEUPDATE");
 
 /**
  * liveupdate_report_failure() - say what of a participant fails, and why
@@ -152,6 +152,7 @@ void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name)
 {
 	luo_part_begin(&luo_system, parts, name);
 }
+EXPORT_SYMBOL_NS_GPL(liveupdate_part_begin, "LIVEUPDATE");
 
 /**
  * liveupdate_part_end() - the work on the part is done
@@ -167,6 +168,7 @@ int liveupdate_part_end(struct liveupdate_parts *parts, int error)
 {
 	return luo_part_end(&luo_system, parts, error);
 }
+EXPORT_SYMBOL_NS_GPL(liveupdate_part_end, "LIVEUPDATE");
 
 /**
  * liveupdate_parts_record() - write how long the parts took to the timeline
@@ -181,6 +183,7 @@ void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
 {
 	luo_parts_record(&luo_system, subsystem, parts);
 }
+EXPORT_SYMBOL_NS_GPL(liveupdate_parts_record, "LIVEUPDATE");
 
 static int luo_forget_part(void *context, const char *owner, const char *name)
 {
@@ -211,6 +214,7 @@ liveupdate_retain(struct liveupdate_subsystem *subsystem, const char *name,
 	return luo_retain(&luo_system.retained, subsystem->desc->name, name, bytes,
 			  reason, luo_forget_part, subsystem);
 }
+EXPORT_SYMBOL_NS_GPL(liveupdate_retain, "LIVEUPDATE");
 
 /**
  * liveupdate_release() - memory need not outlive this kernel any more
@@ -222,6 +226,7 @@ void liveupdate_release(struct liveupdate_retained *retained)
 {
 	luo_retained_release(retained);
 }
+EXPORT_SYMBOL_NS_GPL(liveupdate_release, "LIVEUPDATE");
 
 #if IS_ENABLED(CONFIG_KUNIT)
 /**

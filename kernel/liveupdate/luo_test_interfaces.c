@@ -18,6 +18,14 @@
  *	drop NAME KEY			not any more
  *	lose NAME KEY			it cannot be handed over any more: EIO
  *	claim NAME KEY			take one over that was handed over, and free it
+ *	follow NAME ON			for ON = 1 there is an optional instance for each file
+ *					that is preserved while NAME is prepared, with
+ *					the token as key and the text "file"
+ *
+ * liveupdate_test/lookup can be preserved in a session. Its partner is the other file
+ * that was preserved last. When it is frozen it finds the token of that, and when it is
+ * retrieved the file, and tries what must fail. The log has "lookup: token T, N bytes,
+ * itself E, unknown E".
  *
  * Locking: &luo_test_instances_lock protects the list of instances. It is inside
  * &luo_machine.lock, since cancel takes it, and outside that of the core's instances.
@@ -25,14 +33,17 @@
 
 #define pr_fmt(fmt) "liveupdate_test: " fmt
 
+#include <linux/anon_inodes.h>
 #include <linux/cleanup.h>
 #include <linux/console.h>
 #include <linux/debugfs.h>
+#include <linux/file.h>
 #include <linux/init.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/instance.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -99,6 +110,7 @@ DEFINE_SHOW_ATTRIBUTE(luo_test_peeked);
 struct luo_test_instance {
 	struct liveupdate_instance instance;
 	struct liveupdate_subsystem *subsystem;
+	const struct file *file;
 	struct list_head list;
 };
 
@@ -128,7 +140,8 @@ static void luo_test_free_instance(struct luo_test_instance *it)
 }
 
 static int luo_test_add_instance(struct liveupdate_subsystem *subsystem, u64 key,
-				 const char *class, const char *text)
+				 const char *class, const char *text,
+				 const struct file *file)
 {
 	struct luo_test_instance *it;
 	size_t size = strlen(text) + 1;
@@ -139,6 +152,7 @@ static int luo_test_add_instance(struct liveupdate_subsystem *subsystem, u64 key
 	if (!it)
 		return -ENOMEM;
 	it->subsystem = subsystem;
+	it->file = file;
 	it->instance.key = key;
 	it->instance.version = subsystem->desc->version;
 	it->instance.class = strcmp(class, "mandatory") ? LIVEUPDATE_OPTIONAL :
@@ -159,7 +173,8 @@ static int luo_test_add_instance(struct liveupdate_subsystem *subsystem, u64 key
 	return err;
 }
 
-static int luo_test_drop_instance(struct liveupdate_subsystem *subsystem, u64 key)
+static int luo_test_drop_instance(struct liveupdate_subsystem *subsystem, u64 key,
+				  const struct file *file)
 {
 	struct luo_test_instance *it;
 	int err;
@@ -167,7 +182,7 @@ static int luo_test_drop_instance(struct liveupdate_subsystem *subsystem, u64 ke
 	guard(mutex)(&luo_test_instances_lock);
 
 	it = luo_test_find_instance(subsystem, key);
-	if (!it)
+	if (!it || it->file != file)
 		return -ENOENT;
 	err = liveupdate_instance_drop(&it->instance);
 	if (!err)
@@ -229,6 +244,151 @@ void luo_test_instances_cancel(struct liveupdate_subsystem *subsystem)
 	}
 }
 
+/* Files. */
+
+#define LUO_TEST_LOOKUP_COMPATIBLE	"liveupdate-test-lookup-v1"
+#define LUO_TEST_UNKNOWN_TOKEN		987654321
+
+static struct liveupdate_subsystem *luo_test_follower;
+static struct file *luo_test_partner;
+static char luo_test_lookup_mark;
+
+static bool luo_test_is_lookup(struct liveupdate_file_handler *handler,
+			       struct file *file)
+{
+	return file_inode(file)->i_private == &luo_test_lookup_mark;
+}
+
+static int luo_test_file_preserved(struct liveupdate_file_notice *notice)
+{
+	struct liveupdate_subsystem *follower = READ_ONCE(luo_test_follower);
+	int err = 0;
+
+	if (follower)
+		err = luo_test_add_instance(follower, notice->token, "optional", "file",
+					    notice->file);
+	if (err && err != -ENODEV)
+		return err;
+
+	if (!luo_test_is_lookup(notice->handler, notice->file)) {
+		guard(mutex)(&luo_test_instances_lock);
+		if (luo_test_partner)
+			fput(luo_test_partner);
+		luo_test_partner = get_file(notice->file);
+	}
+
+	return 0;
+}
+
+static void luo_test_file_unpreserved(struct liveupdate_file_notice *notice)
+{
+	struct liveupdate_subsystem *follower = READ_ONCE(luo_test_follower);
+
+	if (follower)
+		luo_test_drop_instance(follower, notice->token, notice->file);
+
+	guard(mutex)(&luo_test_instances_lock);
+	if (luo_test_partner == notice->file) {
+		fput(luo_test_partner);
+		luo_test_partner = NULL;
+	}
+}
+
+static int luo_test_file_event(struct notifier_block *nb, unsigned long event,
+			       void *context)
+{
+	if (event == LIVEUPDATE_FILE_PRESERVED)
+		return notifier_from_errno(luo_test_file_preserved(context));
+	luo_test_file_unpreserved(context);
+
+	return NOTIFY_OK;
+}
+
+static struct notifier_block luo_test_file_notifier = {
+	.notifier_call = luo_test_file_event,
+};
+
+static const struct file_operations luo_test_lookup_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+};
+
+static int luo_test_lookup_preserve(struct liveupdate_file_op_args *args)
+{
+	return 0;
+}
+
+static void luo_test_lookup_done(struct liveupdate_file_op_args *args)
+{
+}
+
+/* The token of the partner in the lower half of the data, its own in the upper one. */
+static int luo_test_lookup_freeze(struct liveupdate_file_op_args *args)
+{
+	u64 own, token;
+	int err;
+
+	guard(mutex)(&luo_test_instances_lock);
+
+	if (!luo_test_partner)
+		return -ENOENT;
+	err = liveupdate_get_token_outgoing(args->session, luo_test_partner, &token);
+	if (!err)
+		err = liveupdate_get_token_outgoing(args->session, args->file, &own);
+	if (!err)
+		args->serialized_data = own << 32 | token;
+
+	return err;
+}
+
+static int luo_test_lookup_retrieve(struct liveupdate_file_op_args *args)
+{
+	u32 own = args->serialized_data >> 32, token = args->serialized_data;
+	struct file *partner, *file;
+	int itself, unknown, err;
+	loff_t size;
+
+	itself = liveupdate_get_file_incoming(args->session, own, &file);
+	unknown = liveupdate_get_file_incoming(args->session, LUO_TEST_UNKNOWN_TOKEN,
+					       &file);
+	err = liveupdate_get_file_incoming(args->session, token, &partner);
+	if (err)
+		return err;
+	size = i_size_read(file_inode(partner));
+	fput(partner);
+	pr_info("lookup: token %u, %lld bytes, itself %d, unknown %d\n", token, size,
+		itself, unknown);
+
+	file = anon_inode_getfile("[liveupdate_test_lookup]", &luo_test_lookup_fops,
+				  NULL, O_RDONLY);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	args->file = file;
+
+	return 0;
+}
+
+static bool luo_test_lookup_can_finish(struct liveupdate_file_op_args *args)
+{
+	return args->retrieve_status > 0;
+}
+
+static const struct liveupdate_file_ops luo_test_lookup_ops = {
+	.can_preserve	= luo_test_is_lookup,
+	.preserve	= luo_test_lookup_preserve,
+	.unpreserve	= luo_test_lookup_done,
+	.freeze		= luo_test_lookup_freeze,
+	.retrieve	= luo_test_lookup_retrieve,
+	.can_finish	= luo_test_lookup_can_finish,
+	.finish		= luo_test_lookup_done,
+	.owner		= THIS_MODULE,
+};
+
+static struct liveupdate_file_handler luo_test_lookup_handler = {
+	.ops		= &luo_test_lookup_ops,
+	.compatible	= LUO_TEST_LOOKUP_COMPATIBLE,
+};
+
 static int luo_test_instances_command(char *line)
 {
 	struct luo_test_participant *participant;
@@ -246,11 +406,15 @@ static int luo_test_instances_command(char *line)
 
 	if (!strcmp(words[0], "add") && words[4])
 		return luo_test_add_instance(&participant->subsystem, key, words[3],
-					     words[4]);
+					     words[4], NULL);
 	if (words[3])
 		return -EINVAL;
+	if (!strcmp(words[0], "follow")) {
+		WRITE_ONCE(luo_test_follower, key ? &participant->subsystem : NULL);
+		return 0;
+	}
 	if (!strcmp(words[0], "drop"))
-		return luo_test_drop_instance(&participant->subsystem, key);
+		return luo_test_drop_instance(&participant->subsystem, key, NULL);
 	if (!strcmp(words[0], "lose"))
 		return luo_test_lose_instance(&participant->subsystem, key);
 	if (!strcmp(words[0], "claim"))
@@ -324,9 +488,20 @@ static const struct file_operations luo_test_instances_fops = {
  * @dir: the directory of the test participants in debugfs
  *
  * Context: May sleep.
+ * Return: 0; or the error of registering the notifier or the handler.
  */
-void __init luo_test_interfaces_init(struct dentry *dir)
+int __init luo_test_interfaces_init(struct dentry *dir)
 {
+	int err;
+
 	debugfs_create_file("peeked", 0400, dir, NULL, &luo_test_peeked_fops);
 	debugfs_create_file("instances", 0600, dir, NULL, &luo_test_instances_fops);
+	debugfs_create_file("lookup", 0400, dir, &luo_test_lookup_mark,
+			    &luo_test_lookup_fops);
+
+	err = liveupdate_register_file_notifier(&luo_test_file_notifier);
+	if (err)
+		return err;
+
+	return liveupdate_register_file_handler(&luo_test_lookup_handler);
 }

@@ -10,10 +10,18 @@
  * liveupdate_peek() what there is for it, and says so in the log. With "instances=N" its
  * prepare hands over N instances, of which each has the value 1000 + KEY. Its restore
  * claims all that are right, and says how many.
+ *
+ * liveupdate_test/module_file in debugfs can be preserved in a session: its handler, and
+ * what all such files share (FLB), are the module's.
  */
 
 #define pr_fmt(fmt) "test-module: " fmt
 
+#include <linux/anon_inodes.h>
+#include <linux/debugfs.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/liveupdate.h>
 #include <linux/liveupdate/instance.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
@@ -103,6 +111,132 @@ LIVEUPDATE_NOTE(luo_test_module_note, "test-module", 1, 1,
 
 static struct luo_test_participant luo_test_module;
 
+/* A file, and what all files of the kind share. */
+
+#define LUO_TEST_MODULE_SHARED	0x5a5a
+
+static char luo_test_module_mark;
+
+static const struct file_operations luo_test_module_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+};
+
+static int luo_test_shared_preserve(struct liveupdate_flb_op_args *args)
+{
+	args->data = LUO_TEST_MODULE_SHARED;
+	args->obj = &luo_test_module_mark;
+
+	return 0;
+}
+
+static int luo_test_shared_retrieve(struct liveupdate_flb_op_args *args)
+{
+	if (args->data != LUO_TEST_MODULE_SHARED)
+		return -EINVAL;
+	args->obj = &luo_test_module_mark;
+
+	return 0;
+}
+
+static void luo_test_shared_done(struct liveupdate_flb_op_args *args)
+{
+}
+
+static const struct liveupdate_flb_ops luo_test_shared_ops = {
+	.preserve	= luo_test_shared_preserve,
+	.unpreserve	= luo_test_shared_done,
+	.retrieve	= luo_test_shared_retrieve,
+	.finish		= luo_test_shared_done,
+	.owner		= THIS_MODULE,
+};
+
+static struct liveupdate_flb luo_test_shared = {
+	.ops		= &luo_test_shared_ops,
+	.compatible	= "liveupdate-test-shared-v1",
+};
+
+static bool luo_test_module_can_preserve(struct liveupdate_file_handler *handler,
+					 struct file *file)
+{
+	return file_inode(file)->i_private == &luo_test_module_mark;
+}
+
+static int luo_test_module_preserve(struct liveupdate_file_op_args *args)
+{
+	return 0;
+}
+
+static void luo_test_module_done(struct liveupdate_file_op_args *args)
+{
+}
+
+static int luo_test_module_retrieve(struct liveupdate_file_op_args *args)
+{
+	struct file *file;
+	void *shared;
+	int err;
+
+	err = liveupdate_flb_get_incoming(&luo_test_shared, &shared);
+	if (err)
+		return err;
+	liveupdate_flb_put_incoming(&luo_test_shared);
+
+	file = anon_inode_getfile("[liveupdate_test_module]", &luo_test_module_fops,
+				  NULL, O_RDONLY);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	args->file = file;
+	pr_info("retrieved a file, shared data %d\n", shared == &luo_test_module_mark);
+
+	return 0;
+}
+
+static const struct liveupdate_file_ops luo_test_module_file_ops = {
+	.can_preserve	= luo_test_module_can_preserve,
+	.preserve	= luo_test_module_preserve,
+	.unpreserve	= luo_test_module_done,
+	.retrieve	= luo_test_module_retrieve,
+	.finish		= luo_test_module_done,
+	.owner		= THIS_MODULE,
+};
+
+static struct liveupdate_file_handler luo_test_module_handler = {
+	.ops		= &luo_test_module_file_ops,
+	.compatible	= "liveupdate-test-module-v1",
+};
+
+static struct dentry *luo_test_module_file;
+
+static int __init luo_test_module_add_file(void)
+{
+	struct dentry *dir = debugfs_lookup("liveupdate_test", NULL);
+	int err;
+
+	err = liveupdate_register_file_handler(&luo_test_module_handler);
+	if (err)
+		goto out;
+	err = liveupdate_register_flb(&luo_test_module_handler, &luo_test_shared);
+	if (err) {
+		liveupdate_unregister_file_handler(&luo_test_module_handler);
+		goto out;
+	}
+	luo_test_module_file = debugfs_create_file("module_file", 0400, dir,
+						   &luo_test_module_mark,
+						   &luo_test_module_fops);
+out:
+	dput(dir);
+
+	return err;
+}
+
+static void luo_test_module_remove_file(void)
+{
+	debugfs_remove(luo_test_module_file);
+	liveupdate_unregister_flb(&luo_test_module_handler, &luo_test_shared);
+	liveupdate_unregister_file_handler(&luo_test_module_handler);
+}
+
 static void __init luo_test_module_peek(void)
 {
 	struct liveupdate_data data = {};
@@ -125,12 +259,22 @@ static int __init luo_test_module_init(void)
 	luo_test_init(&luo_test_module, &luo_test_module_note,
 		      &luo_test_module_ops);
 	err = luo_test_configure(config);
-	if (!err)
-		err = liveupdate_register_subsystem(&luo_test_module.subsystem);
-	if (err) {
-		luo_test_exit(&luo_test_module);
-		kvfree(luo_test_module_instances);
-	}
+	if (err)
+		goto err_exit;
+	err = luo_test_module_add_file();
+	if (err)
+		goto err_exit;
+	err = liveupdate_register_subsystem(&luo_test_module.subsystem);
+	if (err)
+		goto err_remove_file;
+
+	return 0;
+
+err_remove_file:
+	luo_test_module_remove_file();
+err_exit:
+	luo_test_exit(&luo_test_module);
+	kvfree(luo_test_module_instances);
 
 	return err;
 }
@@ -139,6 +283,7 @@ module_init(luo_test_module_init);
 static void __exit luo_test_module_exit(void)
 {
 	liveupdate_unregister_subsystem(&luo_test_module.subsystem);
+	luo_test_module_remove_file();
 	luo_test_exit(&luo_test_module);
 	kvfree(luo_test_module_instances);
 }

@@ -40,8 +40,8 @@
  * that wait now, as does "clear"; "received" what was handed over, one "NAME TEXT"
  * a line; "file" can be preserved in a session of /dev/liveupdate. What is done with
  * such a file is controlled, and logged in "calls", under the name "test-file": its
- * steps are preserve, unpreserve, freeze and unfreeze, of which preserve and freeze
- * can fail. Other interfaces are in luo_test_interfaces.c.
+ * steps are preserve, unpreserve, freeze, unfreeze and retrieve, of which preserve,
+ * freeze and retrieve can fail. Other interfaces are in luo_test_interfaces.c.
  *
  * Locking: &luo_test_lock protects the list, the settings, the log of calls and
  * the count of releases. It is not held while a callback sleeps. A callback is in
@@ -717,9 +717,13 @@ static void luo_test_file_unfreeze(struct liveupdate_file_op_args *args)
 static int luo_test_file_retrieve(struct liveupdate_file_op_args *args)
 {
 	struct file *file;
+	int err;
 
 	if (args->serialized_data != LUO_TEST_PLAIN_VALUE)
 		return -EINVAL;
+	err = luo_test_call(&luo_test_file.subsystem, "retrieve", true);
+	if (err)
+		return err;
 	file = anon_inode_getfile("[liveupdate_test]", &luo_test_file_fops,
 				  NULL, O_RDONLY);
 	if (IS_ERR(file))
@@ -752,6 +756,7 @@ static struct liveupdate_file_handler luo_test_file_handler = {
 static int __init luo_test_late_init(void)
 {
 	struct dentry *dir;
+	int err;
 
 	if (!liveupdate_enabled())
 		return 0;
@@ -764,7 +769,9 @@ static int __init luo_test_late_init(void)
 			    &luo_test_received_fops);
 	debugfs_create_file("file", 0400, dir, &luo_test_file_mark,
 			    &luo_test_file_fops);
-	luo_test_interfaces_init(dir);
+	err = luo_test_interfaces_init(dir);
+	if (err)
+		return err;
 
 	return liveupdate_register_file_handler(&luo_test_file_handler);
 }

@@ -65,6 +65,6 @@ void luo_test_for_each(void (*work)(struct luo_test_participant *participant,
 struct dentry;
 
 void luo_test_instances_cancel(struct liveupdate_subsystem *subsystem);
-void luo_test_interfaces_init(struct dentry *dir);
+int luo_test_interfaces_init(struct dentry *dir);
 
 #endif /* _LINUX_LUO_TEST_PARTICIPANT_H */

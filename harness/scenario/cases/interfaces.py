@@ -237,3 +237,93 @@ def instances_module(run):
     run.contains("console", text, "test-module: claimed 1000 instances")
     run.finish(guest)
     run.lacks("console", guest.console(2), "nobody claimed")
+
+
+# -- files --------------------------------------------------------------------
+
+MODULE = "liveupdate_test_workload"
+
+
+@scenario("session-lookup")
+def session_lookup(run):
+    """A file that depends on another one of its session hands over the token of that, and
+    gets the file for it in the next kernel, though nobody has retrieved it yet; itself it
+    cannot get. A file of another session is not found. A handler that asks to come again is called again. A participant is told of
+    files that are preserved while it is prepared. Fails if a lookup finds another file, if
+    EAGAIN is final, or if the participant is not told."""
+    guest = run.boot("a")
+    run.prepare(guest)
+    run.load(guest)
+    guest.do(f"guestctl session create vm 8 {TEST}/lookup")
+    guest.do(f"guestctl session create other 1 {TEST}/file")
+    run.contains("a partner in another session", guest.run("guestctl reboot kexec").out,
+                 "ENOENT")
+    run.state(guest, "prepared")
+    guest.do("guestctl session drop other")
+    guest.do("guestctl session drop vm")
+    run.equal("follow", command(guest, f"follow {WORKLOAD} 1"), "")
+    guest.do(f"guestctl session create vm 8 {TEST}/lookup {TEST}/file")
+    run.contains("a file that the participant refuses",
+                 guest.run("guestctl session create other 1").out, "EEXIST")
+    run.jump(guest)
+    run.equal("instances", [key for name, key, _, text in found(guest)
+                            if (name, text) == (WORKLOAD, "file")], [1, 2, 3])
+    guest.configure("test-file fail=retrieve,errno=11")
+    run.contains("a file that has to wait for another one",
+                 guest.run("guestctl session verify vm 8 2").out, "EAGAIN")
+    guest.configure("test-file fail=none")
+    run.equal("session", guest.do("guestctl session verify vm 8 2 3"), f"ok {8 << 20} bytes")
+    run.contains("console", guest.console(2),
+                 "lookup: token 3, 0 bytes, itself -35, unknown -2")
+    run.equal("retrieves of test-file", [call[2] for call in guest.calls()
+                                         if call[:2] == ("retrieve", "test-file")],
+              ["-11", "0"])
+    run.finish(guest)
+
+
+@scenario("session-handler-late")
+def session_handler_late(run):
+    """A file of a module waits in the next kernel until the module is loaded, the session
+    with it, and the other sessions do not. Fails if one missing handler loses sessions."""
+    guest = run.boot("a")
+    guest.do(f"insmod {run.module('a', MODULE)}")
+    guest.do(f"guestctl session create vm 8 {TEST}/module_file")
+    guest.do("guestctl session create other 4")
+    run.load(guest)
+    run.jump(guest, state="normal")
+    run.equal("the other session", guest.do("guestctl session verify other 4"),
+              f"ok {4 << 20} bytes")
+    result = guest.run("guestctl session verify vm 8 2")
+    run.contains("retrieve without the module", result.out, "EAGAIN")
+    run.contains("console", guest.console(2), "token[0x2] waits for it")
+    guest.do(f"insmod {run.module('b', MODULE)}")
+    run.equal("session", guest.do("guestctl session verify vm 8 2"), f"ok {8 << 20} bytes")
+    run.contains("console", guest.console(2), "test-module: retrieved a file, shared data 1")
+    guest.do("rmmod liveupdate_test_workload")
+
+
+# -- the second half of restore -----------------------------------------------
+
+@scenario("restore-late", smp=2)
+def restore_late(run):
+    """Participants that restore in two halves: the second one comes after the first ones of
+    all, in the same order, with all processors and before init. Who fails there has
+    nothing. Fails if it comes with one processor, or if a failure is forgotten."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, extra='liveupdate_test.config="test-memory late=1;'
+                          'test-iommu late=1,fail=restore_late,errno=12;'
+                          'test-devices late=1"')
+    run.jump(guest)
+    run.equal("calls", [call for call in guest.calls() if call[0].startswith("restore")],
+              [("restore", name, "0") for name in TEST_ORDER[::-1]] +
+              [("restore_late", "test-memory", "0"), ("restore_late", "test-iommu", "-12"),
+               ("restore_late", "test-devices", "0")])
+    run.contains("console", guest.console(2), "test-devices: restored late with 2 processors")
+    run.last_failed(guest, "restore", "test-iommu", -12)
+    run.retained(guest, "test-iommu")
+    run.equal("what is seen of test-iommu", peeked(guest)["test-iommu"][1], FAILED)
+    run.finish(guest)
+    run.retained(guest, "test-iommu")
+    run.forget(guest, "test-iommu")
