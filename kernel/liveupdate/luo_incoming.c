@@ -178,6 +178,22 @@ void luo_subsystems_retain_table(struct luo_machine *machine)
 					 luo_forget_table, machine);
 }
 
+/* Who has restored, and fails to do the rest, has nothing. */
+static void luo_restore_one_late(struct luo_machine *machine,
+				 struct luo_incoming *incoming)
+{
+	struct liveupdate_subsystem *subsystem = incoming->subsystem;
+
+	if (!subsystem->ops->restore_late ||
+	    !luo_subsystem_call(machine, LUO_STEP_RESTORE, subsystem))
+		return;
+
+	incoming->subsystem = NULL;
+	luo_set_status(machine, incoming, -ENOTRECOVERABLE);
+	luo_retain_record(machine, incoming, "it could not be restored in full");
+	luo_subsystem_retire(subsystem);
+}
+
 /* Let @subsystem take over the record of its name, if it can. */
 static void luo_restore_one(struct luo_machine *machine,
 			    struct luo_incoming *incoming,
@@ -224,6 +240,33 @@ static void luo_restore_one(struct luo_machine *machine,
 	incoming->subsystem = subsystem;
 	luo_retained_release(incoming->retained);
 	incoming->retained = NULL;
+	if (machine->restores_late)
+		luo_restore_one_late(machine, incoming);
+}
+
+/**
+ * luo_subsystems_restore_late() - the rest of RESTORE, with all memory and processors
+ * @machine: the machine
+ *
+ * For those who have restored and have more to do, in the same order. Who restores from
+ * here on does both at once.
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ */
+void luo_subsystems_restore_late(struct luo_machine *machine)
+{
+	lockdep_assert_held(&machine->lock);
+
+	machine->restores_late = true;
+	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
+		for (unsigned int i = machine->nr_incoming; i--; ) {
+			struct luo_incoming *incoming = &machine->incoming[i];
+
+			if (incoming->subsystem &&
+			    incoming->subsystem->desc->level == level)
+				luo_restore_one_late(machine, incoming);
+		}
+	}
 }
 
 /**

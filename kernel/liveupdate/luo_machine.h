@@ -197,6 +197,8 @@ struct luo_instances {
  * @arrived: this kernel has looked for them, and has them if there are any.
  * @incoming_lock: for those who peek without @lock. Innermost, taken with interrupts
  *	off.
+ * @restores_late: all memory and processors are there: who restores is called for the
+ *	second time at once.
  * @late: restores those who registered during a transition.
  * @registered_lock: protects @registered and @snapshot. Inside @lock. Never held over a
  *	callback.
@@ -246,6 +248,7 @@ struct luo_machine {
 	unsigned int nr_incoming;
 	bool arrived;
 	spinlock_t incoming_lock;	/* @incoming, read without @lock */
+	bool restores_late;
 	struct work_struct late;
 
 	struct mutex registered_lock;	/* the list of participants */
@@ -286,6 +289,7 @@ int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
 		       size_t size);
 int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 			size_t size);
+void luo_machine_restore_late(struct luo_machine *machine);
 
 /* luo_progress.c */
 void luo_progress_init(struct luo_machine *machine);
@@ -363,6 +367,7 @@ void luo_outgoing_drop(struct luo_machine *machine,
 void luo_subsystems_accept(struct luo_machine *machine,
 			   struct luo_incoming *incoming, unsigned int count);
 void luo_subsystems_restore(struct luo_machine *machine);
+void luo_subsystems_restore_late(struct luo_machine *machine);
 void luo_subsystems_finish(struct luo_machine *machine);
 void luo_incoming_late(struct luo_machine *machine);
 void luo_subsystems_late(struct work_struct *work);

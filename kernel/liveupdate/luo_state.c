@@ -559,3 +559,18 @@ int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 
 	return 0;
 }
+
+/**
+ * luo_machine_restore_late() - let participants restore what needs the whole system
+ * @machine: the machine, after luo_machine_restore() if there is anything to restore
+ *
+ * Context: May sleep. Takes &luo_machine.lock. Once, with all memory and processors.
+ */
+void luo_machine_restore_late(struct luo_machine *machine)
+{
+	guard(mutex)(&machine->lock);
+
+	luo_transition_begin(machine, LUO_STEP_RESTORE, false);
+	luo_subsystems_restore_late(machine);
+	luo_transition_end(machine);
+}

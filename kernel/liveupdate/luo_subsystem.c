@@ -133,7 +133,12 @@ int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 			ops->cancel(subsystem, data);
 		break;
 	case LUO_STEP_RESTORE:
-		err = ops->restore ? ops->restore(subsystem, data) : -EOPNOTSUPP;
+		/* Who has restored is called for the second time. */
+		if (subsystem->phase == LUO_PHASE_RESTORED)
+			err = ops->restore_late(subsystem, data);
+		else
+			err = ops->restore ? ops->restore(subsystem, data) :
+					     -EOPNOTSUPP;
 		break;
 	case LUO_STEP_FINISH:
 		if (ops->finish)

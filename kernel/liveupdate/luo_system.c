@@ -601,3 +601,13 @@ void __init luo_state_early_init(void)
 		WRITE_ONCE(luo_system.arrived, true);
 	}
 }
+
+/* The first initcalls after page_alloc_init_late(), before any device is probed. */
+static int __init luo_state_late_init(void)
+{
+	if (liveupdate_enabled())
+		luo_machine_restore_late(&luo_system);
+
+	return 0;
+}
+core_initcall(luo_state_late_init);

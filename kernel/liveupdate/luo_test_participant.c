@@ -24,6 +24,8 @@
  *	version=N	version claimed
  *	oldest=N	oldest version claimed to be readable
  *	class=CLASS	mandatory or optional
+ *	late=1		boot parameter only: claims in restore_late, and tells the log how
+ *			many processors there were
  *	active=0	boot parameter only: has no valid description, so that it
  *			is refused and takes no part
  *
@@ -53,6 +55,7 @@
 
 #include <linux/anon_inodes.h>
 #include <linux/cleanup.h>
+#include <linux/cpumask.h>
 #include <linux/debugfs.h>
 #include <linux/delay.h>
 #include <linux/file.h>
@@ -230,12 +233,22 @@ void luo_test_cancel(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_cancel, "LIVEUPDATE");
 
+static int luo_test_claim(struct liveupdate_data *data)
+{
+	void *blob = liveupdate_data_claim(data);
+
+	if (!blob)
+		return -EINVAL;
+	folio_put(virt_to_folio(blob));
+
+	return 0;
+}
+
 int luo_test_restore(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data)
 {
 	struct luo_test_participant *participant = to_participant(subsystem);
 	const char *text = liveupdate_data_blob(data);
-	void *blob;
 	int err;
 
 	err = luo_test_call(subsystem, "restore", true);
@@ -253,14 +266,23 @@ int luo_test_restore(struct liveupdate_subsystem *subsystem,
 		return -EINVAL;
 	strscpy(participant->received, text);
 
-	blob = liveupdate_data_claim(data);
-	if (!blob)
-		return -EINVAL;
-	folio_put(virt_to_folio(blob));
-
-	return 0;
+	return subsystem->ops->restore_late ? 0 : luo_test_claim(data);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_restore, "LIVEUPDATE");
+
+/* Of built-in participants only. */
+static int luo_test_restore_late(struct liveupdate_subsystem *subsystem,
+				 struct liveupdate_data *data)
+{
+	int err = luo_test_call(subsystem, "restore_late", true);
+
+	if (err)
+		return err;
+	pr_info("%s: restored late with %u processors\n", subsystem->desc->name,
+		num_online_cpus());
+
+	return data->size ? luo_test_claim(data) : 0;
+}
 
 void luo_test_finish(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data)
@@ -285,6 +307,17 @@ static const struct liveupdate_subsystem_ops luo_test_ops = {
 	.thaw		= luo_test_thaw,
 	.cancel		= luo_test_cancel,
 	.restore	= luo_test_restore,
+	.finish		= luo_test_finish,
+	.abandon	= luo_test_abandon,
+};
+
+static const struct liveupdate_subsystem_ops luo_test_late_ops = {
+	.prepare	= luo_test_prepare,
+	.freeze		= luo_test_freeze,
+	.thaw		= luo_test_thaw,
+	.cancel		= luo_test_cancel,
+	.restore	= luo_test_restore,
+	.restore_late	= luo_test_restore_late,
 	.finish		= luo_test_finish,
 	.abandon	= luo_test_abandon,
 };
@@ -446,6 +479,8 @@ static int luo_test_set(struct luo_test_participant *participant,
 		desc->version = number;
 	else if (!strcmp(key, "oldest") && number)
 		desc->oldest = number;
+	else if (!strcmp(key, "late") && number == 1)
+		participant->subsystem.ops = &luo_test_late_ops;
 	else if (!strcmp(key, "active") && !number)
 		desc->oldest = 0;
 	else

@@ -28,11 +28,11 @@ struct luo_test_participant {
 	struct liveupdate_subsystem_desc desc;
 	struct list_head list;
 	bool bulk;
-	char fail[12];
+	char fail[16];
 	int fail_errno;
-	char slow[12];
+	char slow[16];
 	unsigned int slow_ms;
-	char hold[12];
+	char hold[16];
 	unsigned int parts;
 	char data[LUO_TEST_DATA_LEN];
 	char received[LUO_TEST_DATA_LEN];

@@ -207,6 +207,11 @@ static_assert(sizeof(struct liveupdate_note) == 128);
  *	built-in participants, and for modules when they register. An error
  *	leaves the data unclaimed. It must not claim the blob before it is sure
  *	to succeed.
+ * @restore_late: Optional. The rest of @restore, for what takes long or needs much memory:
+ *	called after all participants have restored, in the same order, once all memory
+ *	and all processors are there, but before devices are probed; and for modules right
+ *	after @restore. Only for a participant whose @restore succeeded. An error leaves
+ *	the data unclaimed, as one of @restore does: what has both claims the blob here.
  * @finish: Optional. The operator declared the update complete: free what only
  *	the hand-over needed. Called for each participant that restored. Cannot
  *	fail.
@@ -243,6 +248,8 @@ struct liveupdate_subsystem_ops {
 		       struct liveupdate_data *data);
 	int (*restore)(struct liveupdate_subsystem *subsystem,
 		       struct liveupdate_data *data);
+	int (*restore_late)(struct liveupdate_subsystem *subsystem,
+			    struct liveupdate_data *data);
 	void (*finish)(struct liveupdate_subsystem *subsystem,
 		       struct liveupdate_data *data);
 	int (*abandon)(struct liveupdate_subsystem *subsystem,

@@ -1855,6 +1855,58 @@ static int luo_state_add_thread(void *data)
 	return err;
 }
 
+/* The second half of RESTORE: same order, and who fails has nothing. */
+static void luo_state_restore_late_test(struct kunit *test)
+{
+	static const char *const names[] = { "top", "plain", "failing", "broken" };
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+	struct luo_kunit_participant *new[ARRAY_SIZE(names)], *module;
+
+	for (int i = 0; i < ARRAY_SIZE(names); i++) {
+		struct luo_kunit_participant *old =
+			luo_kunit_new(test, names[i], i);
+
+		old->desc.class = LIVEUPDATE_MANDATORY;
+		old->offer.size = 100;
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
+							   &old->subsystem));
+		new[i] = luo_kunit_new(test, names[i], i);
+		if (i != 1)
+			new[i]->ops.restore_late = new[i]->ops.restore;
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(next, &new[i]->subsystem));
+	}
+	luo_kunit_add(test, &fixture->machine, "module", LIVEUPDATE_LEVEL_WORKLOAD);
+	new[3]->error[LUO_STEP_RESTORE] = -EIO;
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	seq_buf_clear(&fixture->log);
+
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	luo_kunit_expect_log(test, " restore:broken restore:failing restore:plain restore:top");
+	luo_kunit_expect_retained(test, next, "broken");
+
+	new[2]->error[LUO_STEP_RESTORE] = -ENOLINK;
+	new[0]->claims = true;
+	luo_machine_restore_late(next);
+	luo_kunit_expect_log(test, " restore:failing restore:top");
+	luo_kunit_expect_failed(test, next, LUO_STEP_RESTORE, "failing", -ENOLINK);
+	luo_kunit_expect_retained(test, next, "broken failing");
+	KUNIT_EXPECT_EQ(test, new[2]->subsystem.phase, LUO_PHASE_IDLE);
+	KUNIT_EXPECT_EQ(test, new[0]->subsystem.phase, LUO_PHASE_RESTORED);
+	KUNIT_EXPECT_NOT_NULL(test, new[0]->claimed);
+
+	/* A module does both at once. */
+	module = luo_kunit_new(test, "module", LIVEUPDATE_LEVEL_WORKLOAD);
+	module->ops.restore_late = module->ops.restore;
+	KUNIT_EXPECT_EQ(test, 0, luo_subsystem_add(next, &module->subsystem));
+	luo_kunit_expect_log(test, " restore:module restore:module");
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+	luo_kunit_expect_log(test, " finish:top finish:module finish:plain");
+	luo_kunit_expect_retained(test, next, "broken failing plain");
+}
+
 /* Registering waits for no transition: it may be that what it waits for holds it up. */
 static void luo_state_register_busy_test(struct kunit *test)
 {
@@ -2671,6 +2723,7 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_register_prepared_test),
 	KUNIT_CASE(luo_state_register_updated_test),
 	KUNIT_CASE(luo_state_register_busy_test),
+	KUNIT_CASE(luo_state_restore_late_test),
 	KUNIT_CASE(luo_state_register_reader_test),
 	KUNIT_CASE(luo_state_register_twice_test),
 	KUNIT_CASE_PARAM(luo_state_register_desc_test,
