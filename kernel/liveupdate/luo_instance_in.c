@@ -25,7 +25,9 @@
  *   All of them are in the log; if a mandatory one is among them, it is what failed last.
  *
  * Context: everything may sleep. &luo_instances.lock protects the records; it is inside
- * &luo_machine.lock and the locks of participants, outside those of luo_retained.c.
+ * &luo_machine.lock and the locks of participants, outside those of luo_retained.c, and
+ * outside &luo_machine.registered_lock. It is released while a participant disposes of what
+ * one of its instances refers to.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -213,10 +215,53 @@ static bool luo_instance_pending(const struct luo_instance_in *in)
 	return in->status == 0 || in->status == -EBADMSG;
 }
 
-/* Free the data of an instance that nobody has. */
-static void luo_instance_free(struct luo_instance_in *in)
+static void luo_instance_info(const struct luo_instance_in *in,
+			      const struct liveupdate_subsystem_desc *desc,
+			      struct liveupdate_instance_info *info)
 {
-	if (!in->status && in->ser.size &&
+	*info = (struct liveupdate_instance_info){
+		.key		= in->ser.key,
+		.version	= in->ser.version,
+		.class		= in->class,
+		.error		= in->status,
+	};
+	if (!info->error &&
+	    (in->ser.version < desc->oldest || in->ser.version > desc->version))
+		info->error = -EPROTONOSUPPORT;
+	if (info->error)
+		return;
+	info->data.value = in->ser.value;
+	info->data.size = in->ser.size;
+}
+
+/*
+ * Free an instance that nobody has, after its participant has freed what that refers to.
+ * &luo_instances.lock is released meanwhile; the instance stays where it is, since it is
+ * not gone.
+ */
+static void luo_instance_dispose(struct luo_machine *machine,
+				 struct luo_instance_in *in)
+	__must_hold(&machine->instances.lock)
+{
+	struct luo_instances *instances = &machine->instances;
+	struct liveupdate_instance_info info = { .error = in->status };
+	struct liveupdate_subsystem *subsystem;
+	bool usable = !in->status;
+
+	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&instances->lock);
+
+	scoped_guard(mutex, &machine->registered_lock)
+		subsystem = luo_subsystem_find(machine, in->ser.participant);
+	if (subsystem)
+		luo_instance_info(in, subsystem->desc, &info);
+	if (subsystem && !info.error && subsystem->ops->dispose_instance) {
+		in->status = -EALREADY;
+		mutex_unlock(&instances->lock);
+		subsystem->ops->dispose_instance(subsystem, &info);
+		mutex_lock(&instances->lock);
+	}
+	if (usable && in->ser.size &&
 	    kho_is_restorable(in->ser.value, in->ser.size))
 		kho_restore_free(phys_to_virt(in->ser.value));
 	in->status = -ENOENT;
@@ -284,6 +329,9 @@ static int luo_instances_forget(void *context, const char *owner, const char *na
 	u64 key = 0;
 	bool all = sscanf(name, LUO_INSTANCE_PART, &key) != 1;
 
+	ACQUIRE(mutex_try, lock)(&machine->lock);
+	if (ACQUIRE_ERR(mutex_try, &lock))
+		return -EBUSY;
 	guard(mutex)(&instances->lock);
 
 	for (unsigned int i = 0; i < instances->nr_in; i++) {
@@ -293,7 +341,7 @@ static int luo_instances_forget(void *context, const char *owner, const char *na
 		    (!all && in->ser.key != key))
 			continue;
 		luo_instance_unretain(instances, in);
-		luo_instance_free(in);
+		luo_instance_dispose(machine, in);
 		err = 0;
 	}
 	luo_instances_put(instances);
@@ -465,7 +513,7 @@ void luo_instances_finish(struct luo_machine *machine)
 						  "nobody has claimed it",
 						  luo_instances_forget, machine);
 		} else {
-			luo_instance_free(in);
+			luo_instance_dispose(machine, in);
 			freed++;
 		}
 	}
@@ -473,25 +521,6 @@ void luo_instances_finish(struct luo_machine *machine)
 		pr_notice("nobody claimed %u optional instances, freed\n", freed);
 	luo_instances_put(instances);
 	instances->nr_unreadable[LIVEUPDATE_OPTIONAL] = 0;
-}
-
-static void luo_instance_info(const struct luo_instance_in *in,
-			      const struct liveupdate_subsystem_desc *desc,
-			      struct liveupdate_instance_info *info)
-{
-	*info = (struct liveupdate_instance_info){
-		.key		= in->ser.key,
-		.version	= in->ser.version,
-		.class		= in->class,
-		.error		= in->status,
-	};
-	if (!info->error &&
-	    (in->ser.version < desc->oldest || in->ser.version > desc->version))
-		info->error = -EPROTONOSUPPORT;
-	if (info->error)
-		return;
-	info->data.value = in->ser.value;
-	info->data.size = in->ser.size;
 }
 
 static int luo_instances_nothing(const struct luo_instances *instances)

@@ -66,6 +66,7 @@
 #include <linux/types.h>
 
 struct kobject;
+struct liveupdate_instance_info;
 struct liveupdate_subsystem;
 struct module;
 
@@ -215,6 +216,10 @@ static_assert(sizeof(struct liveupdate_note) == 128);
  * @finish: Optional. The operator declared the update complete: free what only
  *	the hand-over needed. Called for each participant that restored. Cannot
  *	fail.
+ * @dispose_instance: Optional. Nobody has claimed an instance, and its blob is about to be
+ *	freed, because it is optional and this is FINISH, or because the operator gives a
+ *	mandatory one up: free what the blob refers to, such as chains of further memory.
+ *	Called only for what the participant could claim.
  * @abandon: Optional. Live update is switched off in this kernel, but there is
  *	data of a version that could be restored: make harmless what it
  *	describes. The data stays reserved in this kernel. 0 says that nothing
@@ -252,6 +257,8 @@ struct liveupdate_subsystem_ops {
 			    struct liveupdate_data *data);
 	void (*finish)(struct liveupdate_subsystem *subsystem,
 		       struct liveupdate_data *data);
+	void (*dispose_instance)(struct liveupdate_subsystem *subsystem,
+				 const struct liveupdate_instance_info *info);
 	int (*abandon)(struct liveupdate_subsystem *subsystem,
 		       const struct liveupdate_data *data);
 	int (*forget)(struct liveupdate_subsystem *subsystem, const char *name);

@@ -349,6 +349,57 @@ static void luo_ik_forget_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, kho_kunit_reserved_pages(&fixture->kho));
 }
 
+static void luo_ik_dispose(struct liveupdate_subsystem *subsystem,
+			   const struct liveupdate_instance_info *info)
+{
+	struct luo_kunit_participant *it =
+		container_of(subsystem, struct luo_kunit_participant, subsystem);
+	struct liveupdate_instance_info found;
+
+	/* The lock is free, and nobody else can claim it meanwhile. */
+	seq_buf_printf(&it->fixture->log, " %llu:%llu:%d", info->key, info->data.size,
+		       luo_instance_find(&it->fixture->next, subsystem->desc, info->key,
+					 &found));
+}
+
+/* The participant is asked to free what its instances refer to. */
+static void luo_ik_dispose_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct liveupdate_instance *old;
+
+	luo_ik_add(test, it, 1, LIVEUPDATE_OPTIONAL, false);
+	luo_ik_add(test, it, 2, LIVEUPDATE_OPTIONAL, false);
+	luo_ik_add(test, it, 3, LIVEUPDATE_MANDATORY, false);
+	old = luo_ik_instance(test, 4, LIVEUPDATE_OPTIONAL, false);
+	old->version = 1;
+	KUNIT_ASSERT_EQ(test, 0, luo_instance_add(&fixture->machine, &it->subsystem, old));
+	luo_kunit_jump(test);
+
+	it = luo_kunit_new(test, LUO_IK_NAME, LIVEUPDATE_LEVEL_WORKLOAD);
+	it->desc.version = 3;
+	it->desc.oldest = 2;
+	it->ops.dispose_instance = luo_ik_dispose;
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next, &it->subsystem));
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 1));
+	seq_buf_clear(&fixture->log);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	/* Not what was claimed, nor what it could not read. */
+	luo_kunit_expect_log(test, " finish:vmm 2:2:-114");
+	/* The one that was claimed, and the mandatory one. */
+	KUNIT_EXPECT_EQ(test, 2, kho_kunit_reserved_pages(&fixture->kho));
+	mutex_lock(&fixture->next.lock);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_retained_forget(&fixture->next.retained,
+							  "vmm:instance-3"));
+	mutex_unlock(&fixture->next.lock);
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&fixture->next.retained,
+						     "vmm:instance-3"));
+	luo_kunit_expect_log(test, " 3:3:-114");
+	KUNIT_EXPECT_EQ(test, 1, kho_kunit_reserved_pages(&fixture->kho));
+}
+
 /* What is lost before the jump. */
 
 static void luo_ik_lost_test(struct kunit *test)
@@ -491,7 +542,7 @@ static void luo_ik_bad_name(struct luo_instance_ser *first, struct kho_table_ser
 
 static void luo_ik_no_data(struct luo_instance_ser *first, struct kho_table_ser *head)
 {
-	first->value += PAGE_SIZE;
+	first->value = BIT_ULL(45);
 }
 
 static void luo_ik_lost_data(struct luo_instance_ser *first, struct kho_table_ser *head)
@@ -656,6 +707,7 @@ static struct kunit_case luo_ik_cases[] = {
 	KUNIT_CASE(luo_ik_foreign_test),
 	KUNIT_CASE(luo_ik_unclaimed_test),
 	KUNIT_CASE(luo_ik_forget_test),
+	KUNIT_CASE(luo_ik_dispose_test),
 	KUNIT_CASE(luo_ik_lost_test),
 	KUNIT_CASE(luo_ik_lost_sealed_test),
 	KUNIT_CASE(luo_ik_leaver_test),
