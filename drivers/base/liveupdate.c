@@ -70,7 +70,8 @@
  *
  * Context: device_lock held.
  * Return: 0; -ENODEV if the device was handed over and the driver cannot take it
- * over; -EPROBE_DEFER if a device above it is prepared for a live update.
+ * over; -EPROBE_DEFER if that is so but what it needs was not taken over yet, or if a
+ * device above it is prepared for a live update.
  */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 {

@@ -35,6 +35,18 @@ enum device_liveupdate_phase {
 };
 
 /**
+ * enum dlu_need - is there what a device needs that was handed over?
+ * @DLU_READY: all of it was taken over.
+ * @DLU_WAIT: some of it waits for its driver, or has not appeared.
+ * @DLU_GONE: some of it does not run any more.
+ */
+enum dlu_need {
+	DLU_READY,
+	DLU_WAIT,
+	DLU_GONE,
+};
+
+/**
  * struct device_liveupdate_incoming - a record the previous kernel left
  * @ser: the record.
  * @hash: entry in &dlu_incoming.buckets.
@@ -45,6 +57,7 @@ enum device_liveupdate_phase {
  * @damaged: nothing but bus, identity and fingerprint says what it is, and these
  *	may be unverified.
  * @corrupted: these are unverified.
+ * @more: it is no device, but continues the record of one.
  * @retained: the device could not be stopped, or FINISH is over, and it has not
  *	appeared; or NULL.
  *
@@ -60,6 +73,7 @@ struct device_liveupdate_incoming {
 	bool asked;
 	bool damaged;
 	bool corrupted;
+	bool more;
 	struct liveupdate_retained *retained;
 };
 
@@ -85,6 +99,8 @@ device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
  * @id: its identity, valid while it is in the set.
  * @index: position in the set.
  * @parent: 1 + position of the nearest ancestor in the set, or 0.
+ * @providers: positions of what else it needs; valid while it is in the set.
+ * @nr_providers: number of them.
  * @ops: operations of the driver that was prepared; NULL on the path.
  * @owner: module that is pinned from PREPARE until the device leaves the set.
  * @data: what the driver saved.
@@ -110,6 +126,8 @@ struct device_liveupdate {
 	struct device_liveupdate_id id;
 	u32 index;
 	u32 parent;
+	u32 *providers;
+	u32 nr_providers;
 	const struct dev_liveupdate_ops *ops;
 	struct module *owner;
 	struct liveupdate_data data;
@@ -125,6 +143,7 @@ struct device_liveupdate {
  * @set: devices of the prepare in effect, providers first. Changed only by the
  *	step under way.
  * @nr_set: number of them.
+ * @nr_more: number of records that continue those of the devices.
  * @broken: a device of the set was lost.
  * @table: outgoing table. Changed only by the step under way; sealed under dlu_lock,
  *	as are changes of records afterwards.
@@ -137,6 +156,7 @@ struct dlu_outgoing {
 	bool closed;
 	struct list_head set;
 	unsigned int nr_set;
+	unsigned int nr_more;
 	bool broken;
 	struct kho_table table;
 	struct liveupdate_parts parts;
@@ -147,6 +167,7 @@ struct dlu_outgoing {
  * @handed: table of the previous kernel, while it is open: until FINISH.
  * @records: its records, in table order; NULL if there are none, or none that matters.
  * @nr_records: number of them.
+ * @nr_more: those that continue others.
  * @nr_lost: records that did not arrive.
  * @lost: there are such records, until the operator gives them up; or NULL.
  * @nr_absent: those in @records whose device has not appeared.
@@ -169,6 +190,7 @@ struct dlu_incoming {
 	struct kho_table_incoming handed;
 	struct device_liveupdate_incoming *records;
 	unsigned int nr_records;
+	unsigned int nr_more;
 	unsigned int nr_lost;
 	struct liveupdate_retained *lost;
 	unsigned int nr_absent;
@@ -218,6 +240,8 @@ static inline void device_liveupdate_notify(struct device *dev,
 }
 
 /* liveupdate_device.c: what is known of a device */
+bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate);
+struct device *device_liveupdate_ancestor(const struct device *dev);
 struct device_liveupdate *device_liveupdate_get(struct device *dev);
 bool device_liveupdate_string_valid(const char *string);
 int device_liveupdate_identify(struct device *dev,
@@ -225,6 +249,13 @@ int device_liveupdate_identify(struct device *dev,
 int device_liveupdate_fail(struct device *dev, const char *step, int error,
 			   const char *reason);
 void device_liveupdate_invalidate(struct device *dev, int error, const char *reason);
+
+/* liveupdate_provider.c: what a device needs */
+typedef int (*dlu_provider_fn)(struct device *provider, void *context);
+int dlu_walk_providers(struct device *dev, dlu_provider_fn fn, void *context);
+int dlu_collect_providers(struct device_liveupdate *liveupdate);
+void dlu_drop_providers(struct device_liveupdate *liveupdate);
+enum dlu_need dlu_needs(const struct device_liveupdate_incoming *incoming);
 
 /* liveupdate_table.c: the format */
 int device_liveupdate_alloc_table(struct liveupdate_data *data);
@@ -239,12 +270,12 @@ struct device_liveupdate_incoming *
 device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id);
 void dlu_forget_fates(void);
 void dlu_free_records(void);
+u32 dlu_nr_more(u32 nr_providers);
+u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index);
 
 /* liveupdate_set.c: which devices are handed over */
 int device_liveupdate_request(struct device *dev, bool on);
 void device_liveupdate_withdraw(struct device *dev);
-bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate);
-struct device *device_liveupdate_ancestor(const struct device *dev);
 bool device_liveupdate_stray(const struct device *dev);
 int device_liveupdate_close(void);
 void device_liveupdate_open(void);
@@ -282,6 +313,7 @@ void device_liveupdate_quarantine(struct device *dev,
 				  struct device_liveupdate_incoming *incoming,
 				  const char *reason);
 void device_liveupdate_put_records(void);
+void dlu_flush_consumers(void);
 void device_liveupdate_detach(struct device *dev,
 			      struct device_liveupdate_incoming *incoming);
 void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming);

@@ -9,9 +9,9 @@
  * &struct dlu_incoming, the lock of all that, and how a device fails.
  *
  * The files of drivers/base/liveupdate*.c are ordered, and each calls only those
- * before it: liveupdate_device.c, liveupdate_table.c, then liveupdate_set.c and
- * liveupdate_outgoing.c beside liveupdate_record.c and liveupdate_incoming.c, then
- * liveupdate_sysfs.c, liveupdate_finish.c and liveupdate.c.
+ * before it: liveupdate_device.c, liveupdate_table.c, liveupdate_provider.c, then
+ * liveupdate_set.c and liveupdate_outgoing.c beside liveupdate_record.c and
+ * liveupdate_incoming.c, then liveupdate_sysfs.c, liveupdate_finish.c and liveupdate.c.
  *
  * Context: everything here may sleep, except device_liveupdate_release().
  */
@@ -177,4 +177,21 @@ void device_liveupdate_invalidate(struct device *dev, int error, const char *rea
 
 	dlu_name(dev, name, sizeof(name));
 	liveupdate_invalidate(&device_liveupdate_subsystem, error, name, reason);
+}
+
+/* Is the device in the set? For a look without lock: it may come or go. */
+bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate)
+{
+	return liveupdate && !list_empty(&liveupdate->member);
+}
+
+/* The nearest device above that has a bus, with nothing but class devices in between. */
+struct device *device_liveupdate_ancestor(const struct device *dev)
+{
+	struct device *parent = dev->parent;
+
+	while (parent && !parent->bus && parent->class)
+		parent = parent->parent;
+
+	return parent && parent->bus ? parent : NULL;
 }

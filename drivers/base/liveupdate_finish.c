@@ -125,7 +125,7 @@ int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 	err = device_liveupdate_read_table(data);
 	if (err)
 		return err;
-	pr_info("%u were handed over\n", dlu_incoming.nr_records);
+	pr_info("%u were handed over\n", dlu_incoming.nr_records - dlu_incoming.nr_more);
 
 	guard(mutex)(&dlu_lock);
 
@@ -222,6 +222,7 @@ static void device_liveupdate_attach_later(struct device_liveupdate *liveupdate)
  */
 void device_liveupdate_flush(void)
 {
+	dlu_flush_consumers();
 	flush_work(&device_liveupdate_work);
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_flush);

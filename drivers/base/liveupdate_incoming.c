@@ -13,10 +13,13 @@
  *   1. Absent: RESTORE read the record, long before any device is probed.
  *   2. Inherited: a device of that bus and identity appeared, and its bus agrees
  *      that it is the same hardware below the same parent. From then on only a
- *      driver with the right compatible string and version can be bound.
+ *      driver with the right compatible string and version can be bound, and only once
+ *      all providers that are not on the path are reclaimed (liveupdate_provider.c):
+ *      its probe is deferred until then.
  *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data.
  *   4. Quarantined: the bus made the device harmless, once: at once if it is other
- *      hardware, if the record is damaged, or if probe() failed for good; at FINISH
+ *      hardware, if the record is damaged, if probe() failed for good, or if one of its
+ *      providers is quarantined or released; at FINISH
  *      if nobody took it over; when it is removed before; and in device_shutdown().
  *      It has no driver until FINISH. If the bus could not do it, the device counts as
  *      running: its memory is retained, and the bus tries again at FINISH.
@@ -201,6 +204,14 @@ device_liveupdate_same_parent(struct device *dev,
 	}
 }
 
+static enum dlu_need
+dlu_look_at_needs(const struct device_liveupdate_incoming *incoming)
+{
+	guard(mutex)(&dlu_lock);
+
+	return dlu_needs(incoming);
+}
+
 /* Why a device cannot go on, or NULL if it can. */
 static const char *
 device_liveupdate_refusal(struct device *dev,
@@ -218,6 +229,8 @@ device_liveupdate_refusal(struct device *dev,
 		return "it is other hardware than was handed over";
 	if (!device_liveupdate_same_parent(dev, incoming))
 		return "its parent is not the one it had, or not alive";
+	if (dlu_look_at_needs(incoming) == DLU_GONE)
+		return "what it needs was not taken over";
 	if (incoming->data.size &&
 	    !kho_is_restorable(incoming->data.value, incoming->data.size))
 		return "what its driver saved did not arrive";
@@ -293,7 +306,7 @@ bool device_liveupdate_added(struct device *dev)
  * @drv: the driver, which matches
  *
  * Context: device_lock held.
- * Return: 0 or -ENODEV, as device_liveupdate_veto().
+ * Return: 0, -ENODEV or -EPROBE_DEFER, as device_liveupdate_veto().
  */
 int device_liveupdate_may_adopt(struct device *dev,
 				const struct device_driver *drv)
@@ -301,6 +314,7 @@ int device_liveupdate_may_adopt(struct device *dev,
 	struct device_liveupdate_incoming *incoming = dev->liveupdate->incoming;
 	const struct dev_liveupdate_ops *ops = drv->liveupdate;
 	const struct device_liveupdate_ser *ser = &incoming->ser;
+	enum dlu_need need;
 
 	device_lock_assert(dev);
 
@@ -311,16 +325,22 @@ int device_liveupdate_may_adopt(struct device *dev,
 		return -ENODEV;
 	if (incoming->fate != DEVICE_LIVEUPDATE_INHERITED)
 		return 0;
-	/* What became of its parent since it appeared? */
+	/* What became of its parent, and what else it needs, since it appeared? */
 	if (!device_liveupdate_same_parent(dev, incoming)) {
 		device_liveupdate_quarantine(dev, incoming,
 					     "its parent is not alive");
 		return -ENODEV;
 	}
+	need = dlu_look_at_needs(incoming);
+	if (need == DLU_GONE) {
+		device_liveupdate_quarantine(dev, incoming,
+					     "what it needs was not taken over");
+		return -ENODEV;
+	}
 	if (ops && ops->compatible &&
 	    !strncmp(ops->compatible, ser->compatible, sizeof(ser->compatible)) &&
 	    ser->version >= ops->oldest && ser->version <= ops->version)
-		return 0;
+		return need == DLU_WAIT ? -EPROBE_DEFER : 0;
 
 	dev_notice(dev, "liveupdate: driver %s cannot take over %s version %u\n",
 		   drv->name, ser->compatible, ser->version);
@@ -457,6 +477,8 @@ void device_liveupdate_settle(struct device *dev, int ret)
 		dev_dbg(dev, "liveupdate: reclaimed\n");
 		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RECLAIMED);
 		device_liveupdate_tell_bus(dev, true);
+		/* Those that wait for it. The core did so when it was bound, too early. */
+		driver_deferred_probe_trigger();
 	} else {
 		dev_warn(dev, "liveupdate: its driver did not ask for what was handed over\n");
 		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RELEASED);

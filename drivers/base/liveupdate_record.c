@@ -25,6 +25,7 @@
 #include <linux/pm_runtime.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/workqueue.h>
 
 #include "base.h"
 
@@ -116,6 +117,29 @@ void device_liveupdate_retain_each(void)
 	device_liveupdate_retain_absent();
 }
 
+/* What needs a device that does not go on is quarantined, but not under its lock. */
+static void dlu_quarantine_consumers(struct work_struct *work);
+static DECLARE_WORK(dlu_consumers_work, dlu_quarantine_consumers);
+
+static void dlu_look_at_consumers(const struct device_liveupdate_incoming *incoming)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	/* FINISH sees to all that waits. */
+	if (!dlu_incoming.awaiting)
+		return;
+
+	switch (incoming->fate) {
+	case DEVICE_LIVEUPDATE_QUARANTINED:
+	case DEVICE_LIVEUPDATE_RUNNING:
+	case DEVICE_LIVEUPDATE_RELEASED:
+		queue_work(system_dfl_wq, &dlu_consumers_work);
+		break;
+	default:
+		break;
+	}
+}
+
 /**
  * __device_liveupdate_set_fate() - what becomes of a device that was handed over
  * @incoming: its record
@@ -134,6 +158,7 @@ void __device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
 	lockdep_assert_held(&dlu_lock);
 
 	incoming->fate = fate;
+	dlu_look_at_consumers(incoming);
 	if (running && !was_running) {
 		dlu_incoming.nr_running++;
 		device_liveupdate_retain_record(incoming, "it could not be stopped");
@@ -183,6 +208,53 @@ void device_liveupdate_quarantine(struct device *dev,
 	device_liveupdate_stop(dev, incoming);
 }
 
+/* The next device, from *@position on, that cannot go on without what it needs. */
+static struct device *dlu_next_orphan(unsigned int *position)
+{
+	guard(mutex)(&dlu_lock);
+
+	while (*position < dlu_incoming.nr_records) {
+		struct device_liveupdate_incoming *incoming =
+			&dlu_incoming.records[(*position)++];
+
+		if (incoming->fate == DEVICE_LIVEUPDATE_INHERITED &&
+		    !device_liveupdate_ser_path(incoming) && !incoming->damaged &&
+		    dlu_needs(incoming) == DLU_GONE)
+			return get_device(incoming->dev);
+	}
+
+	return NULL;
+}
+
+/* As providers come first, one round is enough. */
+static void dlu_quarantine_consumers(struct work_struct *work)
+{
+	struct device_liveupdate_incoming *incoming;
+	unsigned int position = 0;
+	struct device *dev;
+
+	while ((dev = dlu_next_orphan(&position))) {
+		scoped_guard(device, dev) {
+			incoming = dev->liveupdate->incoming;
+			/* Unless it was dealt with meanwhile. */
+			if (incoming && incoming->fate == DEVICE_LIVEUPDATE_INHERITED)
+				device_liveupdate_quarantine(dev, incoming,
+							     "what it needs was not taken over");
+		}
+		put_device(dev);
+	}
+}
+
+/**
+ * dlu_flush_consumers() - wait until what needs a quarantined device is, too
+ *
+ * Context: May sleep.
+ */
+void dlu_flush_consumers(void)
+{
+	flush_work(&dlu_consumers_work);
+}
+
 static void device_liveupdate_free_records(void)
 {
 	lockdep_assert_held(&dlu_lock);
@@ -215,7 +287,8 @@ void device_liveupdate_detach(struct device *dev,
 		incoming->dev = NULL;
 		/* Who drives it next does not change what it may access. */
 		if (incoming->fate != DEVICE_LIVEUPDATE_RUNNING)
-			incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+			__device_liveupdate_set_fate(incoming,
+						     DEVICE_LIVEUPDATE_RELEASED);
 		dlu_incoming.nr_claimed--;
 		device_liveupdate_put_records();
 	}

@@ -147,11 +147,6 @@ void device_liveupdate_withdraw(struct device *dev)
 
 /* Closing the set. */
 
-bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate)
-{
-	return liveupdate && !list_empty(&liveupdate->member);
-}
-
 static void device_liveupdate_add(struct device_liveupdate *liveupdate, bool path)
 {
 	lockdep_assert_held(&dlu_lock);
@@ -193,54 +188,6 @@ static int device_liveupdate_enter_provider(struct device *dev, void *unused)
 
 	return device_liveupdate_enter(dev, bus && bus->is_bridge &&
 					    bus->is_bridge(dev));
-}
-
-static int device_liveupdate_enter_suppliers(struct device *dev)
-{
-	struct device_link *link;
-	int err = 0;
-	int idx;
-
-	idx = device_links_read_lock();
-	dev_for_each_link_to_supplier(link, dev) {
-		if (!(link->flags & DL_FLAG_MANAGED) ||
-		    device_link_flag_is_sync_state_only(link->flags))
-			continue;
-		err = device_liveupdate_enter_provider(link->supplier, NULL);
-		if (err)
-			break;
-	}
-	device_links_read_unlock(idx);
-
-	return err;
-}
-
-struct device *device_liveupdate_ancestor(const struct device *dev)
-{
-	struct device *parent = dev->parent;
-
-	while (parent && !parent->bus && parent->class)
-		parent = parent->parent;
-
-	return parent && parent->bus ? parent : NULL;
-}
-
-static int device_liveupdate_enter_providers(struct device *dev)
-{
-	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
-	struct device *parent = device_liveupdate_ancestor(dev);
-	int err;
-
-	if (parent) {
-		err = device_liveupdate_enter_provider(parent, NULL);
-		if (err)
-			return err;
-	}
-	err = device_liveupdate_enter_suppliers(dev);
-	if (err || !bus->dependencies)
-		return err;
-
-	return bus->dependencies(dev, device_liveupdate_enter_provider, NULL);
 }
 
 /*
@@ -356,6 +303,9 @@ static int device_liveupdate_number(void)
 			return device_liveupdate_fail(dev, "prepare", -EINVAL,
 						      "it was moved below a device that comes after it");
 		liveupdate->parent = parent ? parent->index + 1 : 0;
+		err = dlu_collect_providers(liveupdate);
+		if (err)
+			return err;
 
 		bucket = device_liveupdate_bucket(buckets, bits, liveupdate->id.id);
 		hlist_for_each_entry(twin, bucket, hash) {
@@ -421,7 +371,8 @@ int device_liveupdate_close(void)
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		guard(device)(liveupdate->dev);
 		err = device_liveupdate_still_there(liveupdate->dev) ?:
-		      device_liveupdate_enter_providers(liveupdate->dev);
+		      dlu_walk_providers(liveupdate->dev,
+					 device_liveupdate_enter_provider, NULL);
 		if (err)
 			return err;
 	}
@@ -458,6 +409,7 @@ void device_liveupdate_open(void)
 			owner = liveupdate->owner;
 			liveupdate->owner = NULL;
 			liveupdate->ser = NULL;
+			dlu_drop_providers(liveupdate);
 			device_liveupdate_let_sleep(liveupdate);
 			WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
 			liveupdate->passed = false;
@@ -471,6 +423,7 @@ void device_liveupdate_open(void)
 
 	scoped_guard(mutex, &dlu_lock) {
 		dlu_outgoing.nr_set = 0;
+		dlu_outgoing.nr_more = 0;
 		dlu_outgoing.broken = false;
 		WRITE_ONCE(dlu_outgoing.closed, false);
 	}

@@ -41,7 +41,7 @@
 #include "base.h"
 
 DEFINE_KHO_TABLE_FORMAT(device_liveupdate_format, DEVICE_LIVEUPDATE_COMPATIBLE,
-			struct device_liveupdate_ser, DEVICE_LIVEUPDATE_MAX);
+			struct device_liveupdate_ser, DEVICE_LIVEUPDATE_RECORDS_MAX);
 
 /**
  * device_liveupdate_bucket() - where a device of an identity would be
@@ -92,15 +92,17 @@ static bool device_liveupdate_field_valid(const char *field, size_t size)
  * @data: data of the participant; filled in
  *
  * Context: May sleep. In PREPARE.
- * Return: 0; or the error of kho_table_alloc(), of which -E2BIG says that there are
- * more than %DEVICE_LIVEUPDATE_MAX.
+ * Return: 0; -E2BIG if there are more than %DEVICE_LIVEUPDATE_MAX devices; or the error
+ * of kho_table_alloc(), of which the same says that they need too much.
  */
 int device_liveupdate_alloc_table(struct liveupdate_data *data)
 {
 	int err;
 
+	if (dlu_outgoing.nr_set > DEVICE_LIVEUPDATE_MAX)
+		return -E2BIG;
 	err = kho_table_alloc(&dlu_outgoing.table, &device_liveupdate_format,
-			      dlu_outgoing.nr_set);
+			      dlu_outgoing.nr_set + dlu_outgoing.nr_more);
 	if (err)
 		return err;
 	data->value = kho_table_phys(&dlu_outgoing.table);
@@ -121,7 +123,42 @@ void device_liveupdate_free_table(struct liveupdate_data *data)
 	*data = (struct liveupdate_data){};
 }
 
-static void device_liveupdate_write(struct device_liveupdate *liveupdate)
+/**
+ * dlu_nr_more() - how many records continue that of a device
+ * @nr_providers: number of its providers, without the parent
+ *
+ * Context: any.
+ * Return: their number.
+ */
+u32 dlu_nr_more(u32 nr_providers)
+{
+	if (nr_providers <= DEVICE_LIVEUPDATE_PROVIDERS)
+		return 0;
+
+	return DIV_ROUND_UP(nr_providers - DEVICE_LIVEUPDATE_PROVIDERS,
+			    DEVICE_LIVEUPDATE_MORE);
+}
+
+/* Write the providers of a device that are not in its record, behind all devices. */
+static void dlu_write_more(const struct device_liveupdate *liveupdate)
+{
+	u32 done = DEVICE_LIVEUPDATE_PROVIDERS;
+
+	while (done < liveupdate->nr_providers) {
+		struct device_liveupdate_more_ser *ser =
+			kho_table_add(&dlu_outgoing.table);
+
+		ser->device = liveupdate->index;
+		ser->flags = DEVICE_LIVEUPDATE_SER_MORE;
+		ser->nr = min_t(u32, liveupdate->nr_providers - done,
+				DEVICE_LIVEUPDATE_MORE);
+		memcpy(ser->providers, liveupdate->providers + done,
+		       ser->nr * sizeof(*ser->providers));
+		done += ser->nr;
+	}
+}
+
+static void device_liveupdate_write(struct device_liveupdate *liveupdate, u32 more)
 {
 	struct kho_table *table = &dlu_outgoing.table;
 	struct device_liveupdate_ser *ser = kho_table_add(table);
@@ -141,6 +178,12 @@ static void device_liveupdate_write(struct device_liveupdate *liveupdate)
 	memcpy(ser->fingerprint, liveupdate->id.fingerprint,
 	       sizeof(ser->fingerprint));
 	ser->parent = liveupdate->parent;
+	ser->nr_providers = liveupdate->nr_providers;
+	memcpy(ser->providers, liveupdate->providers,
+	       min_t(u32, liveupdate->nr_providers, DEVICE_LIVEUPDATE_PROVIDERS) *
+	       sizeof(*ser->providers));
+	if (dlu_nr_more(liveupdate->nr_providers))
+		ser->more = more;
 	if (liveupdate->path) {
 		ser->flags |= DEVICE_LIVEUPDATE_SER_PATH;
 	} else {
@@ -160,10 +203,15 @@ static void device_liveupdate_write(struct device_liveupdate *liveupdate)
  */
 void device_liveupdate_write_table(void)
 {
+	u32 more = dlu_outgoing.nr_set;
 	struct device_liveupdate *liveupdate;
 
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
+		device_liveupdate_write(liveupdate, more);
+		more += dlu_nr_more(liveupdate->nr_providers);
+	}
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member)
-		device_liveupdate_write(liveupdate);
+		dlu_write_more(liveupdate);
 
 	guard(mutex)(&dlu_lock);
 	kho_table_seal(&dlu_outgoing.table);
@@ -194,9 +242,17 @@ static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *s
 	bool path = ser->flags & DEVICE_LIVEUPDATE_SER_PATH;
 	bool blob = ser->flags & DEVICE_LIVEUPDATE_SER_BLOB;
 
-	if (ser->flags & ~DEVICE_LIVEUPDATE_SER_FLAGS || ser->reserved ||
-	    ser->parent > position || blob != !!ser->size || path != !ser->version)
+	if (ser->flags & ~DEVICE_LIVEUPDATE_SER_FLAGS || ser->parent > position ||
+	    blob != !!ser->size || path != !ser->version)
 		return false;
+	/* What continues it is validated when all records are there. */
+	if (ser->nr_providers > position || !dlu_nr_more(ser->nr_providers) != !ser->more)
+		return false;
+	for (u32 i = 0; i < DEVICE_LIVEUPDATE_PROVIDERS; i++) {
+		if (i < ser->nr_providers ? ser->providers[i] >= position :
+					    ser->providers[i])
+			return false;
+	}
 	if (path)
 		return !blob && !ser->compatible[0];
 
@@ -239,6 +295,11 @@ static void device_liveupdate_read(const struct device_liveupdate_ser *from,
 	struct hlist_head *bucket;
 
 	*incoming = (struct device_liveupdate_incoming){ .ser = *from };
+	if (!corrupted && ser->flags == DEVICE_LIVEUPDATE_SER_MORE) {
+		incoming->more = true;
+		dlu_incoming.nr_more++;
+		return;
+	}
 	if (!device_liveupdate_field_valid(ser->bus, sizeof(ser->bus)) ||
 	    !device_liveupdate_field_valid(ser->id, sizeof(ser->id)))
 		return;
@@ -284,9 +345,77 @@ void dlu_free_records(void)
 	dlu_incoming.records = NULL;
 	dlu_incoming.buckets = NULL;
 	dlu_incoming.nr_records = 0;
+	dlu_incoming.nr_more = 0;
 	dlu_incoming.nr_lost = 0;
 	dlu_incoming.nr_running = 0;
 	WRITE_ONCE(dlu_incoming.nr_absent, 0);
+}
+
+static const struct device_liveupdate_more_ser *
+dlu_more(const struct device_liveupdate_incoming *incoming)
+{
+	return (const void *)&incoming->ser;
+}
+
+/**
+ * dlu_provider() - which device does a device need?
+ * @incoming: its record, not damaged
+ * @index: which of its providers, beside the parent
+ *
+ * Context: dlu_lock held, or before others know the records.
+ * Return: position of the provider.
+ */
+u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index)
+{
+	const struct device_liveupdate_ser *ser = &incoming->ser;
+
+	if (index < DEVICE_LIVEUPDATE_PROVIDERS)
+		return ser->providers[index];
+	index -= DEVICE_LIVEUPDATE_PROVIDERS;
+	incoming = &dlu_incoming.records[ser->more + index / DEVICE_LIVEUPDATE_MORE];
+
+	return dlu_more(incoming)->providers[index % DEVICE_LIVEUPDATE_MORE];
+}
+EXPORT_SYMBOL_IF_KUNIT(dlu_provider);
+
+/* Is one of the records that continue a device what it should be? */
+static bool dlu_more_valid(u32 position, u32 device, u32 nr)
+{
+	const struct device_liveupdate_more_ser *more;
+
+	if (position >= dlu_incoming.nr_records || !dlu_incoming.records[position].more)
+		return false;
+	more = dlu_more(&dlu_incoming.records[position]);
+	if (more->device != device || more->nr != nr)
+		return false;
+	for (u32 i = 0; i < nr; i++) {
+		if (more->providers[i] >= device)
+			return false;
+	}
+
+	return true;
+}
+
+/* Look at what continues the record of a device, now that all are there. */
+static void dlu_validate_more(u32 device)
+{
+	struct device_liveupdate_incoming *incoming = &dlu_incoming.records[device];
+	u32 position = incoming->ser.more;
+	u32 left;
+
+	if (hlist_unhashed(&incoming->hash) || incoming->damaged || !position)
+		return;
+
+	left = incoming->ser.nr_providers - DEVICE_LIVEUPDATE_PROVIDERS;
+	while (left && !incoming->damaged) {
+		u32 nr = min_t(u32, left, DEVICE_LIVEUPDATE_MORE);
+
+		if (!dlu_more_valid(position++, device, nr)) {
+			incoming->damaged = true;
+			incoming->data = (struct liveupdate_data){};
+		}
+		left -= nr;
+	}
 }
 
 static int device_liveupdate_alloc_records(unsigned int count)
@@ -348,7 +477,10 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 	}
 	memset(dlu_incoming.records + done, 0,
 	       (dlu_incoming.nr_records - done) * sizeof(*dlu_incoming.records));
-	dlu_incoming.nr_lost = dlu_incoming.nr_records - dlu_incoming.nr_absent;
+	for (u32 i = 0; i < dlu_incoming.nr_records; i++)
+		dlu_validate_more(i);
+	dlu_incoming.nr_lost = dlu_incoming.nr_records - dlu_incoming.nr_more -
+			       dlu_incoming.nr_absent;
 
 	return 0;
 }

@@ -169,10 +169,10 @@ class Devices:
 
 # -- the table in memory ------------------------------------------------------
 
-COMPATIBLE = "luo-devices-v1"
-RECORD = struct.Struct("<24s64s64sII48sIIQQ")                   # device_liveupdate_ser
+COMPATIBLE = "luo-devices-v2"
+RECORD = struct.Struct("<24s64s64sII48sIIQQI28s")               # device_liveupdate_ser
 PATH, BLOB = 1, 2
-ID, FLAGS, VERSION, RESERVED, VALUE = 24, 156, 208, 212, 216    # offsets in a record
+ID, FLAGS, VERSION, VALUE, MORE = 24, 156, 208, 216, 232    # offsets in a record
 
 
 @dataclasses.dataclass
@@ -186,9 +186,16 @@ class Record:
     flags: int
     compatible: str
     version: int
-    reserved: int
+    nr_providers: int
     value: int
     size: int
+    more: int
+    provider_bytes: bytes
+
+    @property
+    def providers(self):
+        """Positions of what the device needs beside its parent, if they are in its record."""
+        return struct.unpack("<7I", self.provider_bytes)[:self.nr_providers]
 
 
 class Table(guest_table.Table):

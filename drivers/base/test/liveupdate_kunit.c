@@ -193,6 +193,8 @@ static void dlu_expect_parts(struct kunit *test, const char *const *parts)
 {
 	struct seq_buf want;
 
+	/* What needs a device that is quarantined is so a little later. */
+	device_liveupdate_flush();
 	seq_buf_init(&want, dlu->want, DLU_LOG_LEN);
 	while (*parts)
 		seq_buf_puts(&want, *parts++);
@@ -1501,6 +1503,10 @@ static void dlu_set_cycle_test(struct kunit *test)
 	b->depends[0] = a;
 	b->depends[1] = b;
 	dlu_request(test, b);
+	dlu_clear_log();
+	/* Each would wait for the other one. */
+	dlu_expect_refused(test, "a", -EINVAL, "it needs a device that comes after it");
+	a->depends[0] = NULL;
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_expect_set(test, " a b");
 
@@ -1802,8 +1808,8 @@ static void dlu_round_trip_test(struct kunit *test)
 	dlu_request(test, chain.b);
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_jump(test);
-	KUNIT_EXPECT_STREQ(test, dlu_table()->compatible, "luo-devices-v1");
-	KUNIT_EXPECT_EQ(test, dlu_table()->record_size, 232);
+	KUNIT_EXPECT_STREQ(test, dlu_table()->compatible, "luo-devices-v2");
+	KUNIT_EXPECT_EQ(test, dlu_table()->record_size, 264);
 	KUNIT_EXPECT_EQ(test, dlu_table()->nr_records, 3);
 
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
@@ -1826,7 +1832,8 @@ static void dlu_round_trip_test(struct kunit *test)
 		KUNIT_EXPECT_STREQ(test, incoming->ser.compatible,
 				   i ? "kunit,one" : "");
 		KUNIT_EXPECT_EQ(test, incoming->ser.version, i ? 3 : 0);
-		KUNIT_EXPECT_EQ(test, incoming->ser.reserved, 0);
+		KUNIT_EXPECT_EQ(test, incoming->ser.nr_providers, 0);
+		KUNIT_EXPECT_EQ(test, incoming->ser.more, 0);
 		KUNIT_EXPECT_FALSE(test, incoming->damaged);
 		KUNIT_EXPECT_FALSE(test, incoming->corrupted);
 		dlu_expect_fate(test, i, ABSENT);
@@ -1979,14 +1986,14 @@ static void dlu_table_test(struct kunit *test)
 	table = dlu_table();
 	memcpy(&saved, table, sizeof(saved));
 
-	table->compatible[13] = '2';
+	table->compatible[13]++;
 	dlu_seal();
 	dlu_expect_no_restore(test, -EPROTONOSUPPORT);
 	memcpy(table, &saved, sizeof(saved));
 	table->checksum++;
 	dlu_expect_no_restore(test, -EBADMSG);
 	memcpy(table, &saved, sizeof(saved));
-	table->nr_records = DEVICE_LIVEUPDATE_MAX + 1;
+	table->nr_records = DEVICE_LIVEUPDATE_RECORDS_MAX + 1;
 	dlu_seal();
 	dlu_expect_no_restore(test, -EINVAL);
 	memcpy(table, &saved, sizeof(saved));
@@ -2085,10 +2092,15 @@ struct dlu_field {
 
 DLU_FIELD(parent, ser->parent = 2)
 DLU_FIELD(parent_max, ser->parent = U32_MAX)
-DLU_FIELD(flags, ser->flags |= BIT(3))
+DLU_FIELD(flags, ser->flags |= BIT(4))
+DLU_FIELD(flags_more, ser->flags |= DEVICE_LIVEUPDATE_SER_MORE)
 DLU_FIELD(flags_max, ser->flags |= BIT(31))
 DLU_FIELD(lost, ser->flags |= DEVICE_LIVEUPDATE_SER_LOST)
-DLU_FIELD(reserved, ser->reserved = 1)
+DLU_FIELD(providers, ser->nr_providers = 2)
+DLU_FIELD(provider, ser->nr_providers = 1; ser->providers[0] = 1)
+DLU_FIELD(provider_behind, ser->providers[6] = 1)
+DLU_FIELD(more, ser->more = 2)
+DLU_FIELD(no_more, ser->nr_providers = U32_MAX; ser->more = 2)
 DLU_FIELD(version, ser->version = 0)
 DLU_FIELD(no_blob, ser->flags &= ~DEVICE_LIVEUPDATE_SER_BLOB)
 DLU_FIELD(no_size, ser->size = 0)
@@ -2113,7 +2125,12 @@ static const struct dlu_field dlu_fields[] = {
 	{ "unknown flag", dlu_damage_flags },
 	{ "last flag", dlu_damage_flags_max },
 	{ "lost before the jump", dlu_damage_lost },
-	{ "reserved", dlu_damage_reserved },
+	{ "device that is continued, too", dlu_damage_flags_more },
+	{ "more providers than records", dlu_damage_providers },
+	{ "provider that is itself", dlu_damage_provider },
+	{ "provider that is not counted", dlu_damage_provider_behind },
+	{ "continued without need", dlu_damage_more },
+	{ "more providers than there can be", dlu_damage_no_more },
 	{ "version 0", dlu_damage_version },
 	{ "size without blob", dlu_damage_no_blob },
 	{ "blob without size", dlu_damage_no_size },
@@ -2549,7 +2566,8 @@ static struct dlu_device *dlu_make_parent(struct kunit *test, enum dlu_parent pa
 static void dlu_parent_test(struct kunit *test)
 {
 	enum dlu_parent parent = (const char *const *)test->param_value - dlu_parents;
-	bool may = parent == DLU_PARENT_WAITING || parent == DLU_PARENT_BETWEEN;
+	bool waits = parent == DLU_PARENT_WAITING;
+	bool may = parent == DLU_PARENT_BETWEEN;
 	struct dlu_device *bridge, *above, *b;
 
 	dlu_jump_chain(test);
@@ -2561,8 +2579,18 @@ static void dlu_parent_test(struct kunit *test)
 		b = dlu_make_below(test, "b", above, &dlu_class);
 	else
 		b = dlu_make(test, "b", above);
-	dlu_expect(test, may ? " probe:b adopt:b" : " quarantine:b");
+	dlu_expect(test, may ? " probe:b adopt:b" : waits ? "" : " quarantine:b");
 	KUNIT_EXPECT_EQ(test, dlu_driven_by(b, DLU_ONE), may);
+	if (!waits)
+		return;
+
+	KUNIT_EXPECT_EQ(test, -EAGAIN,
+			device_driver_attach(&dlu_drivers[DLU_ONE], &b->dev));
+	dlu_expect_fate(test, 2, INHERITED);
+	above->drivers = BIT(DLU_ONE);
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE], &above->dev));
+	wait_for_device_probe();
+	dlu_expect(test, " probe:a adopt:a probe:b adopt:b");
 }
 
 static void dlu_path_parent_test(struct kunit *test)
@@ -2610,10 +2638,10 @@ static void dlu_parent_fails_later_test(struct kunit *test)
 	dlu_clear_log();
 	KUNIT_EXPECT_EQ(test, -EIO, device_driver_attach(&dlu_drivers[DLU_ONE],
 							 &a->dev));
-	dlu_expect(test, " probe:a quarantine:a");
+	dlu_expect(test, " probe:a quarantine:a quarantine:b");
 	KUNIT_EXPECT_EQ(test, -ENODEV, device_driver_attach(&dlu_drivers[DLU_ONE],
 							    &b->dev));
-	dlu_expect(test, " quarantine:b");
+	dlu_expect(test, "");
 }
 
 /* A device that had no parent in the table must not have one. */
@@ -2630,6 +2658,277 @@ static void dlu_no_parent_test(struct kunit *test)
 	a = dlu_make(test, "a", NULL);
 	b = dlu_make(test, "b", a);
 	dlu_expect(test, " probe:a adopt:a quarantine:b");
+}
+
+/* 6a2. What else a device needs. */
+
+/* How the consumer "c" names its provider "p". */
+static const char *const dlu_ways[] = { "link", "dependency" };
+
+static void dlu_way_desc(const char *const *way, char *desc)
+{
+	strscpy(desc, *way, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(dlu_way, dlu_ways, dlu_way_desc);
+
+static void dlu_need(struct kunit *test, struct dlu_device *c, struct dlu_device *p)
+{
+	const char *const *way = test->param_value;
+
+	if (!way || !strcmp(*way, "link"))
+		KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &p->dev, 0));
+	else
+		c->depends[0] = p;
+}
+
+/* "d" needs "c", which needs "p". Only "d" is requested. */
+static void dlu_jump_needy(struct kunit *test)
+{
+	struct dlu_device *p = dlu_make(test, "p", NULL);
+	struct dlu_device *c = dlu_make(test, "c", NULL);
+	struct dlu_device *d = dlu_make(test, "d", NULL);
+
+	dlu_need(test, c, p);
+	dlu_need(test, d, c);
+	dlu_request(test, d);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " p c d");
+	dlu_jump(test);
+	for (unsigned int i = 0; i < 3; i++) {
+		KUNIT_EXPECT_EQ(test, dlu_ser(i)->parent, 0);
+		KUNIT_EXPECT_EQ(test, dlu_ser(i)->nr_providers, !!i);
+		KUNIT_EXPECT_EQ(test, dlu_ser(i)->providers[0], i ? i - 1 : 0);
+		KUNIT_EXPECT_EQ(test, dlu_ser(i)->more, 0);
+	}
+	dlu_boot(test);
+}
+
+/* Those behind it come first; nothing in this kernel says that they need it. */
+static void dlu_make_needy(struct kunit *test)
+{
+	dlu_make(test, "d", NULL);
+	dlu_make(test, "c", NULL);
+	dlu_expect(test, "");
+	dlu_expect_fate(test, 1, INHERITED);
+	dlu_expect_fate(test, 2, INHERITED);
+}
+
+static void dlu_provider_late_test(struct kunit *test)
+{
+	dlu_jump_needy(test);
+	dlu_make_needy(test);
+	dlu_make(test, "p", NULL);
+	wait_for_device_probe();
+	dlu_expect(test, " probe:p adopt:p probe:c adopt:c probe:d adopt:d");
+	dlu_do_finish();
+	dlu_expect(test, " finish:d finish:c finish:p blob:p blob:c blob:d");
+}
+
+/* The same for one that is deferred itself. */
+static void dlu_provider_deferred_test(struct kunit *test)
+{
+	struct dlu_device *p;
+
+	dlu_jump_needy(test);
+	dlu_make_needy(test);
+	p = dlu_new(test, "p", NULL);
+	p->defer = 1;
+	dlu_add(test, p);
+	dlu_expect(test, " probe:p");
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE], &p->dev));
+	wait_for_device_probe();
+	dlu_expect(test, " probe:p adopt:p probe:c adopt:c probe:d adopt:d");
+}
+
+static void dlu_provider_missing_test(struct kunit *test)
+{
+	dlu_jump_needy(test);
+	dlu_make_needy(test);
+	dlu_do_finish();
+	dlu_expect(test, " quarantine:d quarantine:c blob:c blob:d probe:d probe:c");
+	dlu_expect_retained(test, "devices:" DLU_BUS ":p");
+	KUNIT_EXPECT_EQ(test, 0, dlu_forget(""));
+}
+
+static void dlu_provider_fails_test(struct kunit *test)
+{
+	struct dlu_device *p;
+
+	dlu_jump_needy(test);
+	dlu_make_needy(test);
+	p = dlu_new(test, "p", NULL);
+	p->fail = "probe";
+	dlu_add(test, p);
+	dlu_expect(test, " probe:p quarantine:p quarantine:c quarantine:d");
+	p->fail = NULL;
+	dlu_do_finish();
+	dlu_expect(test, " blob:p blob:c blob:d probe:d probe:c probe:p");
+}
+
+/* Its driver does not take it over, or it is gone before others come. */
+static void dlu_provider_released_test(struct kunit *test)
+{
+	struct dlu_device *p;
+
+	dlu_jump_needy(test);
+	p = dlu_new(test, "p", NULL);
+	p->silent = true;
+	dlu_add(test, p);
+	dlu_expect(test, " probe:p");
+	dlu_expect_fate(test, 0, RELEASED);
+	dlu_make(test, "c", NULL);
+	dlu_make(test, "d", NULL);
+	dlu_expect(test, " quarantine:c quarantine:d");
+}
+
+static void dlu_provider_removed_test(struct kunit *test)
+{
+	struct dlu_device *p, *c;
+
+	dlu_jump_needy(test);
+	p = dlu_make(test, "p", NULL);
+	dlu_expect(test, " probe:p adopt:p");
+	c = dlu_new(test, "c", NULL);
+	c->drivers = 0;
+	dlu_add(test, c);
+	dlu_make(test, "d", NULL);
+	dlu_expect(test, "");
+	dlu_del(p);
+	dlu_expect(test, " remove:p quarantine:c quarantine:d");
+}
+
+/* What has taken its device over is not disturbed: its driver knows what it needs. */
+static void dlu_provider_unbound_test(struct kunit *test)
+{
+	struct dlu_device *p;
+
+	dlu_jump_needy(test);
+	p = dlu_make(test, "p", NULL);
+	dlu_make(test, "c", NULL);
+	dlu_expect(test, " probe:p adopt:p probe:c adopt:c");
+	device_release_driver(&p->dev);
+	dlu_expect(test, " remove:p");
+	dlu_expect_fate(test, 1, RECLAIMED);
+	dlu_make(test, "d", NULL);
+	dlu_expect(test, " probe:d adopt:d");
+}
+
+/* A provider whose record did not arrive. */
+static void dlu_provider_lost_test(struct kunit *test)
+{
+	dlu_jump_needy(test);
+	dlu_unboot();
+	dlu_ser(0)->id[0] = ' ';
+	dlu_seal();
+	dlu_boot(test);
+	dlu_make(test, "c", NULL);
+	dlu_make(test, "d", NULL);
+	dlu_expect(test, " quarantine:c quarantine:d");
+}
+
+#define DLU_PROVIDERS	(DEVICE_LIVEUPDATE_PROVIDERS + DEVICE_LIVEUPDATE_MORE + 1)
+
+static struct device_liveupdate_more_ser *dlu_more(unsigned int index)
+{
+	return (void *)dlu_ser(index);
+}
+
+/* "all" needs more devices than fit into its record; it is the last one. */
+static void dlu_jump_hungry(struct kunit *test)
+{
+	struct dlu_device *all, *devices[DLU_PROVIDERS];
+	char name[8];
+
+	for (unsigned int i = 0; i < DLU_PROVIDERS; i++) {
+		snprintf(name, sizeof(name), "p%02u", i);
+		devices[i] = dlu_make(test, name, NULL);
+	}
+	all = dlu_make(test, "all", NULL);
+	for (unsigned int i = 0; i < DLU_PROVIDERS; i++)
+		dlu_need(test, all, devices[i]);
+	dlu_request(test, all);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_set, DLU_PROVIDERS + 1);
+	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_more, 2);
+	dlu_jump(test);
+	KUNIT_EXPECT_EQ(test, dlu_ser(DLU_PROVIDERS)->nr_providers, DLU_PROVIDERS);
+	KUNIT_EXPECT_EQ(test, dlu_ser(DLU_PROVIDERS)->more, DLU_PROVIDERS + 1);
+}
+
+static void dlu_hungry_test(struct kunit *test)
+{
+	struct dlu_device *all;
+	char name[8];
+
+	dlu_jump_hungry(test);
+	dlu_boot(test);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, DLU_PROVIDERS + 1);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_more, 2);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
+	for (u32 i = 0; i < DLU_PROVIDERS; i++)
+		KUNIT_EXPECT_LT(test, dlu_provider(&dlu_incoming.records[DLU_PROVIDERS], i),
+				DLU_PROVIDERS);
+
+	all = dlu_make(test, "all", NULL);
+	for (unsigned int i = 0; i < DLU_PROVIDERS; i++) {
+		KUNIT_EXPECT_PTR_EQ(test, all->dev.driver, NULL);
+		snprintf(name, sizeof(name), "p%02u", i);
+		dlu_make(test, name, NULL);
+	}
+	wait_for_device_probe();
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(all, DLU_ONE));
+	dlu_expect_fate(test, DLU_PROVIDERS, RECLAIMED);
+}
+
+DLU_FIELD(more_other, ((struct device_liveupdate_more_ser *)ser)->device = 0)
+DLU_FIELD(more_few, ((struct device_liveupdate_more_ser *)ser)->nr--)
+DLU_FIELD(more_many, ((struct device_liveupdate_more_ser *)ser)->nr++)
+DLU_FIELD(more_behind, ((struct device_liveupdate_more_ser *)ser)->providers[0] = U32_MAX)
+
+static const struct dlu_field dlu_mores[] = {
+	{ "of another device", dlu_damage_more_other },
+	{ "too few", dlu_damage_more_few },
+	{ "too many", dlu_damage_more_many },
+	{ "a provider that is not there", dlu_damage_more_behind },
+	{ "no such record", NULL, true },
+};
+
+KUNIT_ARRAY_PARAM(dlu_more, dlu_mores, dlu_field_desc);
+
+/* It costs the device, whichever record of those that continue it is wrong. */
+static void dlu_hungry_damage_test(struct kunit *test)
+{
+	const struct dlu_field *field = test->param_value;
+	struct device_liveupdate_more_ser saved;
+
+	test->param_value = NULL;
+	dlu_jump_hungry(test);
+	for (unsigned int i = 1; i <= 2; i++) {
+		saved = *dlu_more(DLU_PROVIDERS + i);
+		if (field->damage)
+			field->damage(dlu_ser(DLU_PROVIDERS + i));
+		else
+			dlu_ser(DLU_PROVIDERS)->more = DLU_PROVIDERS + 1 + i;
+		dlu_seal();
+		dlu_boot(test);
+		KUNIT_EXPECT_TRUE(test, dlu_incoming.records[DLU_PROVIDERS].damaged);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.records[DLU_PROVIDERS].data.size, 0);
+		KUNIT_EXPECT_FALSE(test, dlu_incoming.records[0].damaged);
+		dlu_unboot();
+		*dlu_more(DLU_PROVIDERS + i) = saved;
+	}
+}
+
+/* A bus says that a device needs one that comes after it. */
+static void dlu_provider_order_test(struct kunit *test)
+{
+	struct dlu_device *c = dlu_make(test, "c", NULL);
+
+	c->depends[0] = dlu_make(test, "p", NULL);
+	dlu_request(test, c);
+	dlu_clear_log();
+	dlu_expect_refused(test, "c", -EINVAL, "it needs a device that comes after it");
 }
 
 /* 6b. Probes that do not go well. */
@@ -4034,6 +4333,17 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE_PARAM(dlu_parent_test, dlu_parent_gen),
 	KUNIT_CASE(dlu_path_parent_test),
 	KUNIT_CASE(dlu_parent_fails_later_test),
+	KUNIT_CASE_PARAM(dlu_provider_late_test, dlu_way_gen_params),
+	KUNIT_CASE_PARAM(dlu_provider_deferred_test, dlu_way_gen_params),
+	KUNIT_CASE_PARAM(dlu_provider_missing_test, dlu_way_gen_params),
+	KUNIT_CASE_PARAM(dlu_provider_fails_test, dlu_way_gen_params),
+	KUNIT_CASE_PARAM(dlu_provider_released_test, dlu_way_gen_params),
+	KUNIT_CASE_PARAM(dlu_provider_removed_test, dlu_way_gen_params),
+	KUNIT_CASE_PARAM(dlu_provider_unbound_test, dlu_way_gen_params),
+	KUNIT_CASE_PARAM(dlu_provider_lost_test, dlu_way_gen_params),
+	KUNIT_CASE(dlu_hungry_test),
+	KUNIT_CASE_PARAM(dlu_hungry_damage_test, dlu_more_gen_params),
+	KUNIT_CASE(dlu_provider_order_test),
 	KUNIT_CASE(dlu_no_parent_test),
 	KUNIT_CASE(dlu_probe_error_test),
 	KUNIT_CASE(dlu_adopt_error_test),

@@ -182,6 +182,8 @@ static void dlm_record(struct device_liveupdate_ser *ser, unsigned int index)
 	dlm_name(ser->id, sizeof(ser->id), index);
 	dlm_name(ser->fingerprint, sizeof(ser->fingerprint), index);
 	ser->parent = index < DLM_DEVICES ? index : 0;
+	if (index == 2)
+		ser->nr_providers = 1;
 	if (index) {
 		strscpy(ser->compatible, DLM_COMPATIBLE);
 		ser->version = 2;
@@ -206,7 +208,10 @@ static void dlm_point_out(unsigned int area, struct device_liveupdate_ser *ser)
 	luo_mutate_field(dlm, area, &ser->flags, 4);
 	luo_mutate_field(dlm, area, &ser->compatible[12], 1);
 	luo_mutate_field(dlm, area, &ser->version, 4);
-	luo_mutate_field(dlm, area, &ser->reserved, 4);
+	luo_mutate_field(dlm, area, &ser->nr_providers, 4);
+	luo_mutate_field(dlm, area, &ser->more, 4);
+	luo_mutate_field(dlm, area, &ser->providers[0], 4);
+	luo_mutate_field(dlm, area, &ser->providers[6], 4);
 	luo_mutate_field(dlm, area, &ser->value, 8);
 	luo_mutate_field(dlm, area, &ser->value, 8);
 	luo_mutate_field(dlm, area, &ser->size, 8);
@@ -243,6 +248,12 @@ static bool dlm_sane(const struct device_liveupdate_incoming *incoming,
 		return !incoming->data.size;
 	if (incoming->corrupted)
 		return false;
+	if (incoming->more)
+		return false;
+	for (u32 i = 0; i < ser->nr_providers; i++) {
+		if (dlu_provider(incoming, i) >= index)
+			return false;
+	}
 	if (ser->parent > index ||
 	    strnlen(ser->compatible, sizeof(ser->compatible)) ==
 	    sizeof(ser->compatible))
@@ -269,7 +280,8 @@ static void dlm_judge(bool sealed)
 				 "a record that cannot be");
 	}
 	luo_mutate_wrong(dlm, known != dlu_incoming.nr_absent ||
-			 known + dlu_incoming.nr_lost != dlu_incoming.nr_records,
+			 known + dlu_incoming.nr_more + dlu_incoming.nr_lost !=
+			 dlu_incoming.nr_records,
 			 "records are not counted");
 }
 

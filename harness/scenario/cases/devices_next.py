@@ -145,6 +145,85 @@ def dev_deferred(run):
     check_again(run, guest, devices, "patient1")
 
 
+NEEDY = "add power1;add port1;add disk1;add nic1 parent=port1;link disk1 power1"
+
+
+def boot_needy(run):
+    """disk1 needs power1 by a device link, and nic1 is below port1."""
+    guest, devices = boot_with(run, NEEDY, "disk1", "nic1")
+    run.prepare(guest)
+    run.load(guest)
+
+    def look(table):
+        order = [record.id for record in table.records()]
+        run.equal("providers of disk1", [order[at] for at in table.record("disk1").providers],
+                  ["power1"])
+        run.equal("parent of nic1", order[table.record("nic1").parent - 1], "port1")
+        run.equal("other providers of nic1", table.record("nic1").providers, ())
+    stopped_jump(run, guest, look)
+    return guest, devices
+
+
+@scenario("dev-providers-late", gdb=True, ram_file=True)
+def dev_providers_late(run):
+    """A device appears, and has its driver, before what it needs is taken over: a parent
+    that waits for its driver, and a supplier that has not even appeared. It is taken
+    over after these. Fails if a device is bound as soon as its driver matches."""
+    guest, devices = boot_needy(run)
+    devices.load("b", "add port1 driver=none;add nic1 parent=port1;add disk1")
+    run.equal("calls before there is a provider", devices.calls("probe"), [])
+    run.equal("bind by hand", (devices.bind(ONE, "nic1") != "", devices.bind(ONE, "disk1") != "",
+                               devices.driver("nic1"), devices.driver("disk1")),
+              (True, True, "", ""))
+    check_counts(run, devices, preserved=3, unreclaimed=4)
+    devices.tell("add power1;set port1 driver=one")
+    run.equal("bind of port1", devices.bind(ONE, "port1"), "")
+    guest.until(f"[ $(head -n 1 {LIVEUPDATE}/devices/reclaimed) = 4 ]", timeout=15)
+    order = [call[1] for call in devices.calls("adopt")]
+    run.equal("devices that were adopted", sorted(order), ["disk1", "nic1", "port1", "power1"])
+    run.check("providers came first", order.index("power1") < order.index("disk1") and
+              order.index("port1") < order.index("nic1"))
+    run.finish(guest)
+    check_all_quarantined(run, guest)
+    check_again(run, guest, devices, "disk1", "nic1")
+
+
+@scenario("dev-providers-fail", gdb=True, ram_file=True)
+def dev_providers_fail(run):
+    """Devices wait, and what they need fails: the probe of a parent, and a supplier that
+    turns out to be other hardware. Both are quarantined at once, without a probe of their
+    own. Fails if quarantine does not go down."""
+    guest, devices = boot_needy(run)
+    devices.load("b", "add port1 driver=none,fail=probe;add nic1 parent=port1;add disk1")
+    check_all_quarantined(run, guest)
+    devices.tell("set port1 driver=one;add power1 fingerprint=changed")
+    run.check("bind of port1", devices.bind(ONE, "port1") != "")
+    guest.until(f"[ $(grep -c ^quarantine {devices.log}) = 4 ]", timeout=10)
+    check_quarantined(run, guest, "its probe failed", "port1")
+    check_quarantined(run, guest, "it is other hardware", "power1")
+    check_quarantined(run, guest, "what it needs was not taken over", "disk1", "nic1")
+    check_all_quarantined(run, guest, "disk1", "nic1", "port1", "power1")
+    run.equal("probes", [call[1] for call in devices.calls("probe")], ["port1"])
+    devices.tell("set port1 fail=none")
+    run.finish(guest)
+    check_all_quarantined(run, guest, "disk1", "nic1", "port1", "power1")
+    check_again(run, guest, devices, "disk1", "nic1")
+
+
+@scenario("dev-providers-missing", gdb=True, ram_file=True)
+def dev_providers_missing(run):
+    """What devices need does not come until finish: they were not taken over, finish
+    quarantines them, and what is missing is retained."""
+    guest, devices = boot_needy(run)
+    devices.load("b", "add port1 driver=none;add nic1 parent=port1;add disk1")
+    check_counts(run, devices, preserved=3, unreclaimed=4)
+    run.finish(guest)
+    guest.until(f"[ $(grep -c ^probe {devices.log}) = 2 ]", timeout=10)
+    check_quarantined(run, guest, "nobody took it over", "disk1", "nic1", "port1")
+    check_all_quarantined(run, guest, "disk1", "nic1", "port1")
+    run.retained(guest, f"devices:{BUS}:power1")
+
+
 @scenario("dev-gone", debug=True)
 def dev_gone(run):
     """A device that does not appear: what was saved for it stays reserved after finish,

@@ -150,7 +150,8 @@ struct device_liveupdate_id {
  *	no device is a bridge.
  * @dependencies: Optional. Call @add with @context for every device, beyond
  *	parents and the suppliers of managed device links, that @dev cannot do
- *	without; return the first error of @add. What is said under @is_bridge holds
+ *	without; return the first error of @add. They were registered before @dev, as
+ *	in the next kernel @dev is adopted after them. What is said under @is_bridge holds
  *	for them, too.
  * @prepare: Optional. Save what the bus knows of the device, whose driver is
  *	prepared. An error undoes the whole step; @cancel is not called for the

@@ -11,8 +11,13 @@
  * new version of the participant.
  *
  * The blob of the participant is the head of a table as described in
- * include/linux/kho/abi/table.h. Records stand in the order of devices_kset, so that
- * a device comes after its parent and its suppliers.
+ * include/linux/kho/abi/table.h. Records of devices stand in the order of devices_kset,
+ * so that a device comes after its parent and its suppliers.
+ *
+ * The providers of a device are its parent, the suppliers of its managed device links,
+ * and what its bus says it depends on. All are in the table, and are named by position.
+ * What is not the parent and does not fit into the record is in records behind those of
+ * all devices, &struct device_liveupdate_more_ser, in a row for each device.
  *
  * A device is known by the name of its bus, by an @id that the bus chose because
  * it names the same hardware in the next kernel, and by a @fingerprint of that
@@ -35,7 +40,7 @@
 #include <linux/stddef.h>
 #include <linux/types.h>
 
-#define DEVICE_LIVEUPDATE_COMPATIBLE	"luo-devices-v1"
+#define DEVICE_LIVEUPDATE_COMPATIBLE	"luo-devices-v2"
 
 /* Longest name of a bus, with the terminating zero, and so on. */
 #define DEVICE_LIVEUPDATE_BUS_LEN		24
@@ -46,10 +51,18 @@
 /* More devices than that are not handed over at once. */
 #define DEVICE_LIVEUPDATE_MAX			131072
 
-/* Flags of a record. A record with any other bit set is not valid. */
+/* With the records that continue others. */
+#define DEVICE_LIVEUPDATE_RECORDS_MAX		(2 * DEVICE_LIVEUPDATE_MAX)
+
+/* Providers that are named in the record of a device, and in each that continues it. */
+#define DEVICE_LIVEUPDATE_PROVIDERS		7
+#define DEVICE_LIVEUPDATE_MORE			26
+
+/* Flags of a record. That of a device has only bits of DEVICE_LIVEUPDATE_SER_FLAGS. */
 #define DEVICE_LIVEUPDATE_SER_PATH	BIT(0)
 #define DEVICE_LIVEUPDATE_SER_BLOB	BIT(1)
 #define DEVICE_LIVEUPDATE_SER_LOST	BIT(2)
+#define DEVICE_LIVEUPDATE_SER_MORE	BIT(3)
 #define DEVICE_LIVEUPDATE_SER_FLAGS	(DEVICE_LIVEUPDATE_SER_PATH | \
 					 DEVICE_LIVEUPDATE_SER_BLOB | \
 					 DEVICE_LIVEUPDATE_SER_LOST)
@@ -67,10 +80,14 @@
  *	%DEVICE_LIVEUPDATE_SER_PATH is set: such a device was kept alive for the
  *	sake of others and may be bound to any driver.
  * @version: version of what the driver saved, 1 or more; 0 on the path.
- * @reserved: zero.
+ * @nr_providers: number of providers beside the parent.
  * @value: physical address of a preserved folio if %DEVICE_LIVEUPDATE_SER_BLOB is
  *	set, otherwise a plain value.
  * @size: bytes at @value that hold data, 0 for a plain value.
+ * @more: position of the first record with providers that are not in @providers; 0 if
+ *	there is none.
+ * @providers: positions of the providers, each below that of the record, zeroes behind
+ *	them.
  *
  * Strings are terminated and padded with zeroes.
  */
@@ -82,12 +99,34 @@ struct device_liveupdate_ser {
 	u32 flags;
 	char compatible[DEVICE_LIVEUPDATE_DRIVER_LEN];
 	u32 version;
-	u32 reserved;
+	u32 nr_providers;
 	u64 value;
 	u64 size;
+	u32 more;
+	u32 providers[DEVICE_LIVEUPDATE_PROVIDERS];
 } __packed;
 
-static_assert(sizeof(struct device_liveupdate_ser) == 232);
+/**
+ * struct device_liveupdate_more_ser - more providers of a device
+ * @device: position of the device.
+ * @nr: number of @providers, 1 or more; all of them, unless it is the last one.
+ * @reserved: zeroes.
+ * @flags: %DEVICE_LIVEUPDATE_SER_MORE, where other records have their flags.
+ * @providers: as &device_liveupdate_ser.providers.
+ */
+struct device_liveupdate_more_ser {
+	u32 device;
+	u32 nr;
+	u8 reserved[148];
+	u32 flags;
+	u32 providers[DEVICE_LIVEUPDATE_MORE];
+} __packed;
+
+static_assert(sizeof(struct device_liveupdate_ser) == 264);
 static_assert(offsetof(struct device_liveupdate_ser, value) == 216);
+static_assert(sizeof(struct device_liveupdate_more_ser) ==
+	      sizeof(struct device_liveupdate_ser));
+static_assert(offsetof(struct device_liveupdate_more_ser, flags) ==
+	      offsetof(struct device_liveupdate_ser, flags));
 
 #endif /* _LINUX_KHO_ABI_DEVICE_H */
