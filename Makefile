@@ -8,7 +8,7 @@ LINUX_OPT = $(call opt,LINUX,--linux "$(LINUX)")
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo check scenario soak shell series tree kernel kernel-base \
+.PHONY: help demo check scenario soak shell series series-boot tree kernel kernel-base \
 	kernel-debug kernel-host kernel-kho kernel-kcsan refresh static unit bench \
 	fresh fresh-clean clean
 
@@ -25,6 +25,8 @@ help:
 	@echo '  soak          N=1000  so many updates in a row; they take hours'
 	@echo '  shell         an interactive guest on kernel A'
 	@echo '  series        mail-ready patches and their proof -> build/series/'
+	@echo '  series-boot   link and boot the kernel after each patch; takes hours'
+	@echo '                FIRST=n  begin with this patch'
 	@echo '  tree          base + series + overlay -> build/tree'
 	@echo '                FORCE=1  drop edits made in build/tree'
 	@echo '  kernel        -> build/bzImage-a, build/bzImage-b'
@@ -80,6 +82,10 @@ shell:
 
 series:
 	@$(HARNESS) series $(LINUX_OPT)
+
+series-boot:
+	@$(HARNESS) deps
+	@$(HARNESS) steps $(LINUX_OPT) $(call opt,FIRST,--first "$(FIRST)")
 
 tree:
 	@$(HARNESS) tree $(LINUX_OPT) $(call opt,FORCE,--force)

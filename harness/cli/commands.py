@@ -38,6 +38,12 @@ def command_series(args):
     return export.make(args.linux, objects=not args.quick)
 
 
+def command_steps(args):
+    """link and boot the kernel after every patch of the series"""
+    from . import steps
+    return steps.main(args.linux, args.first)
+
+
 def command_kernel(args):
     """build kernels: a and b, or those named"""
     from ..build import kernel
@@ -104,7 +110,7 @@ def parser():
                                   help=function.__doc__)
         one.set_defaults(function=function)
         if name in ("command_tree", "command_kernel", "command_series",
-                    "command_check"):
+                    "command_steps", "command_check"):
             one.add_argument("--linux", metavar="PATH", default=None,
                              help="a tree, a tarball or repository#tag to use "
                                   "as base")
@@ -118,6 +124,9 @@ def parser():
         if name == "command_series":
             one.add_argument("--quick", action="store_true",
                              help="do not build the objects of every step")
+        if name == "command_steps":
+            one.add_argument("--first", type=int, default=1, metavar="N",
+                             help="begin with this patch")
         if name == "command_kernel":
             one.add_argument("--keep", action="store_true",
                              help="build with edits made in build/tree")
