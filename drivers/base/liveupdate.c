@@ -115,8 +115,8 @@ void device_liveupdate_probed(struct device *dev, int ret)
  * For buses: the device failed, or is about to be reset. One of the set is cancelled
  * before this returns, the whole update when those who hold what locks are gone. One
  * that device_shutdown() has passed is stopped, and left to the next kernel. One
- * that was handed over and runs counts as quarantined from here on, and the caller
- * sees to it that it is harmless.
+ * that was handed over and runs is not taken over any more. The caller keeps it from
+ * accessing memory; FINISH quarantines it, and until then its memory is retained.
  *
  * Context: May sleep. device_lock held; not from a callback of live update.
  */

@@ -519,7 +519,10 @@ void device_liveupdate_lose_incoming(struct device *dev, const char *reason)
 		return;
 	incoming = dev->liveupdate->incoming;
 	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
-	device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+	/* It was only kept from memory: FINISH quarantines it. */
+	device_liveupdate_set_fate(incoming, device_liveupdate_ser_path(incoming) ?
+				   DEVICE_LIVEUPDATE_QUARANTINED :
+				   DEVICE_LIVEUPDATE_RUNNING);
 }
 
 /**

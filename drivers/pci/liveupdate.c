@@ -36,7 +36,8 @@
  *      is told that interrupts may have been missed when it has taken over.
  *   3. Or it is quarantined: no bus master any more, no interrupts, and reset.
  *      Until either of both it cannot be reset through sysfs.
- *      If the PCI core recovers it from an error, it is not taken over any more.
+ *      If the PCI core recovers it from an error, it is not taken over any more: bus
+ *      mastering goes off at once, and finish quarantines it.
  *
  * Contexts
  *   Those of &struct bus_liveupdate_ops. What pci_liveupdate_inherited() returns is

@@ -1198,7 +1198,7 @@ static void plu_fixed_test(struct kunit *test)
 				pci_liveupdate_ops.quarantine(&pdev->dev);
 		}
 		KUNIT_EXPECT_EQ(test, 0, pci_assign_resource(pdev, 1));
-		KUNIT_EXPECT_NOT_NULL(test, res->parent);
+		KUNIT_ASSERT_NOT_NULL(test, res->parent);
 		KUNIT_EXPECT_EQ(test, plu_config(PLU_FIRST, PCI_BASE_ADDRESS_1, 4),
 				res->start);
 		release_resource(res);

@@ -292,6 +292,37 @@ def pci_error_shutdown(run):
     edu.check_works("as new")
 
 
+@scenario("pci-error-inherited", memory="512M", **WATCHED)
+def pci_error_inherited(run):
+    """A port reports an error while the function below runs and waits for its driver: it is no
+    bus master any more, its memory is retained, and nobody takes it over. finish resets it
+    before its memory is freed. Fails if finish takes it for stopped."""
+    guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
+    request(run, edu)
+    flight = Flight(run, guest, host, edu, "recovered")
+    run.prepare(guest)
+    run.load(guest)
+    at_jump(run, guest, flight.look, flight.begin(), flight)
+    arrive(run, guest)
+    start = host.trace.now()
+    run.check("the error was injected", host.monitor(
+        "pcie_aer_inject_error port0 POISON_TLP").startswith("OK"))
+    guest.until(f"dmesg | grep -q '{edu.identity}: liveupdate: quarantined: it is recovered'",
+                timeout=20)
+    run.equal("it is no bus master", host.command(edu.function) & pt.MASTER, 0)
+    run.retained(guest, f"devices:pci:{edu.identity}")
+    edu.load("b")
+    run.equal("driver until finish", edu.driver(), "")
+    run.equal("resets until finish", pt.resets(host.trace.events(start), "edu"), [])
+    Kept(guest.vm.ram).add("the buffer", flight.memory, BUFFER).check(run, guest)
+    run.finish(guest)
+    run.equal("resets", len(pt.resets(host.trace.events(start), "edu")), 1)
+    run.retained(guest)
+    guest.until(f"[ -e {edu.function.path}/driver ]", timeout=20)
+    run.equal("adopted", edu.shown("adopted"), "0")
+    edu.check_works("as new")
+
+
 @scenario("pci-unplugged-prepared", smp=2, **WATCHED)
 def pci_unplugged_prepared(run):
     """A device is pulled out in prepared: it is cancelled at once, then all others without
