@@ -27,9 +27,17 @@
  *   1. Requested: &device_liveupdate is allocated, the device is in
  *      &dlu_outgoing.requested.
  *   2. In the set, from PREPARE to CANCEL: its driver's module is pinned, its driver
- *      cannot be changed through sysfs, nothing below it can be bound.
+ *      cannot be changed through sysfs.
  *   3. Frozen: device_shutdown() leaves it alone. Once it was passed, nothing is
  *      undone any more (liveupdate_outgoing.c).
+ *
+ *   While there is a set, no driver is probed, for no device of the machine: PREPARE
+ *   waits for the probes under way, and those that come later are deferred until CANCEL,
+ *   or happen in the next kernel. For the set it would be enough to keep drivers away
+ *   from what is below it and from its consumers. But device_shutdown() waits for all
+ *   probes, in the blackout and with system_transition_mutex held: one that waits for
+ *   firmware would make it as long as that, and one that takes that mutex would never
+ *   end. Without a set nothing is deferred.
  *
  *   A device that goes away nevertheless is cancelled at once. The set is broken
  *   then: freezing it fails, and the whole update is cancelled.
@@ -41,8 +49,8 @@
  * Contexts
  *   The steps of the participant run one at a time, under the lock of the state
  *   machine. FREEZE and THAW take no device_lock. Probes that run while the set is
- *   closed or frozen are waited for; they must not register or unregister a
- *   participant of live update.
+ *   closed are waited for in PREPARE; they must not wait for a participant of live
+ *   update to be unregistered.
  *
  * Lock order
  *   lock of the state machine -> device_lock -> &device_liveupdate.lock -> locks of
@@ -70,8 +78,8 @@
  *
  * Context: device_lock held.
  * Return: 0; -ENODEV if the device was handed over and the driver cannot take it
- * over; -EPROBE_DEFER if that is so but what it needs was not taken over yet, or if a
- * device above it is prepared for a live update.
+ * over; -EPROBE_DEFER if that is so but what it needs was not taken over yet, or while
+ * devices are prepared for a live update.
  */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 {
@@ -79,11 +87,8 @@ int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 
 	if (liveupdate && liveupdate->incoming)
 		return device_liveupdate_may_adopt(dev, drv);
-	if (unlikely(READ_ONCE(dlu_outgoing.closed)) &&
-	    device_liveupdate_stray(dev))
-		return -EPROBE_DEFER;
 
-	return 0;
+	return unlikely(dlu_defers_probes()) ? -EPROBE_DEFER : 0;
 }
 
 /**

@@ -277,6 +277,7 @@ u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index);
 int device_liveupdate_request(struct device *dev, bool on);
 void device_liveupdate_withdraw(struct device *dev);
 bool device_liveupdate_stray(const struct device *dev);
+bool dlu_defers_probes(void);
 int device_liveupdate_close(void);
 void device_liveupdate_open(void);
 void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate);

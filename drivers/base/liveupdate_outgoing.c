@@ -404,7 +404,6 @@ int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
 	if (READ_ONCE(dlu_outgoing.broken))
 		return -ENODEV;
 
-	wait_for_device_probe();
 	err = device_liveupdate_walk(device_liveupdate_freeze_one, "freeze");
 	if (err)
 		device_liveupdate_thaw(subsystem, data);

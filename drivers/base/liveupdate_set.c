@@ -156,7 +156,7 @@ static void device_liveupdate_add(struct device_liveupdate *liveupdate, bool pat
 		liveupdate->path = true;
 		liveupdate->phase = DEVICE_LIVEUPDATE_IDLE;
 		list_add_tail(&liveupdate->member, &dlu_outgoing.set);
-		dlu_outgoing.nr_set++;
+		WRITE_ONCE(dlu_outgoing.nr_set, dlu_outgoing.nr_set + 1);
 	}
 	if (!path)
 		liveupdate->path = false;
@@ -364,7 +364,8 @@ int device_liveupdate_close(void)
 	if (list_empty(&dlu_outgoing.set))
 		return 0;
 
-	/* Those that did not see that the set is closed. */
+	/* Those that did not see that there is a set; the others are deferred. */
+	smp_mb();	/* Pairs with dlu_defers_probes(). */
 	wait_for_device_probe();
 
 	/* Those that are entered here join the end of the list. */
@@ -397,6 +398,19 @@ void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate)
 	liveupdate->awake = false;
 }
 
+/**
+ * dlu_defers_probes() - must a probe wait until the set is open again?
+ *
+ * Context: a probe that wait_for_device_probe() waits for.
+ * Return: true if there is a set.
+ */
+bool dlu_defers_probes(void)
+{
+	smp_mb();	/* Pairs with device_liveupdate_close(). */
+
+	return READ_ONCE(dlu_outgoing.closed) && READ_ONCE(dlu_outgoing.nr_set);
+}
+
 /* Empty the set. Nothing in it is prepared. */
 void device_liveupdate_open(void)
 {
@@ -422,7 +436,7 @@ void device_liveupdate_open(void)
 	}
 
 	scoped_guard(mutex, &dlu_lock) {
-		dlu_outgoing.nr_set = 0;
+		WRITE_ONCE(dlu_outgoing.nr_set, 0);
 		dlu_outgoing.nr_more = 0;
 		dlu_outgoing.broken = false;
 		WRITE_ONCE(dlu_outgoing.closed, false);
