@@ -246,6 +246,8 @@ struct device_liveupdate *device_liveupdate_get(struct device *dev);
 bool device_liveupdate_string_valid(const char *string);
 int device_liveupdate_identify(struct device *dev,
 			       struct device_liveupdate_id *id);
+bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id,
+		       const struct device_liveupdate_id *before);
 int device_liveupdate_fail(struct device *dev, const char *step, int error,
 			   const char *reason);
 void device_liveupdate_invalidate(struct device *dev, int error, const char *reason);

@@ -138,6 +138,26 @@ static void dlu_name(struct device *dev, char *name, size_t size)
 }
 
 /**
+ * dlu_same_hardware() - is a device the one that it was?
+ * @dev: a device on a bus with live update
+ * @id: what it identifies itself as
+ * @before: what it was known as before, with the same &device_liveupdate_id.id
+ *
+ * Context: May sleep.
+ * Return: true if its bus says so, or if it has no opinion and nothing has changed.
+ */
+bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id,
+		       const struct device_liveupdate_id *before)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	if (bus->match)
+		return bus->match(dev, id, before);
+
+	return !memcmp(id->fingerprint, before->fingerprint, sizeof(id->fingerprint));
+}
+
+/**
  * device_liveupdate_fail() - report that a device failed
  * @dev: the device
  * @step: what failed

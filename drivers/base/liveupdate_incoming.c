@@ -157,17 +157,13 @@ static bool device_liveupdate_same(struct device *dev,
 				   const struct device_liveupdate_id *id,
 				   const struct device_liveupdate_incoming *incoming)
 {
-	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
 	struct device_liveupdate_id handed;
 
 	memcpy(handed.id, incoming->ser.id, sizeof(handed.id));
 	memcpy(handed.fingerprint, incoming->ser.fingerprint,
 	       sizeof(handed.fingerprint));
-	if (bus->match)
-		return bus->match(dev, id, &handed);
 
-	return !memcmp(id->fingerprint, handed.fingerprint,
-		       sizeof(handed.fingerprint));
+	return dlu_same_hardware(dev, id, &handed);
 }
 
 /* Is the nearest ancestor that was handed over the one it was below, and alive? */

@@ -67,7 +67,8 @@ err_free:
 	return err;
 }
 
-static int device_liveupdate_prepare_one(struct device_liveupdate *liveupdate)
+static int device_liveupdate_prepare_one(struct device_liveupdate *liveupdate,
+					 const char **reason)
 {
 	struct device *dev = liveupdate->dev;
 	const struct bus_liveupdate_ops *bus;
@@ -128,7 +129,31 @@ static void device_liveupdate_cancel_one(struct device_liveupdate *liveupdate)
 	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
 }
 
-static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate)
+/*
+ * The next kernel compares what it finds with what was read in PREPARE. If that does not
+ * hold any more, because a window was moved meanwhile, it would take the device for
+ * another one.
+ */
+static int dlu_check_identity(struct device_liveupdate *liveupdate, const char **reason)
+{
+	struct device *dev = liveupdate->dev;
+	struct device_liveupdate_id id;
+	int err;
+
+	err = device_liveupdate_identify(dev, &id);
+	if (err) {
+		*reason = "its bus cannot identify it";
+	} else if (strcmp(id.id, liveupdate->id.id) ||
+		   !dlu_same_hardware(dev, &id, &liveupdate->id)) {
+		*reason = "it is not what it was when it was prepared";
+		err = -ENODEV;
+	}
+
+	return err;
+}
+
+static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate,
+					const char **reason)
 {
 	const struct dev_liveupdate_ops *ops = liveupdate->ops;
 	struct device *dev = liveupdate->dev;
@@ -139,6 +164,9 @@ static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate)
 
 	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED)
 		return -ENODEV;
+	err = dlu_check_identity(liveupdate, reason);
+	if (err)
+		return err;
 
 	bus = dev->bus->liveupdate;
 	if (ops && ops->freeze) {
@@ -288,7 +316,8 @@ static void device_liveupdate_undo(void (*one)(struct device_liveupdate *liveupd
 }
 
 /* Call @one for the whole set, consumers first, until one fails. */
-static int device_liveupdate_walk(int (*one)(struct device_liveupdate *liveupdate),
+static int device_liveupdate_walk(int (*one)(struct device_liveupdate *liveupdate,
+					     const char **reason),
 				  const char *step)
 {
 	struct liveupdate_parts *parts = &dlu_outgoing.parts;
@@ -297,15 +326,16 @@ static int device_liveupdate_walk(int (*one)(struct device_liveupdate *liveupdat
 
 	memset(parts, 0, sizeof(*parts));
 	list_for_each_entry_reverse(liveupdate, &dlu_outgoing.set, member) {
+		const char *reason = "refused by its driver or bus";
+
 		liveupdate_part_begin(parts, dev_name(liveupdate->dev));
-		err = liveupdate_part_end(parts, one(liveupdate));
+		err = liveupdate_part_end(parts, one(liveupdate, &reason));
 		if (!err)
 			continue;
 		/* A lost one was reported, and its bus may be gone. */
 		if (READ_ONCE(liveupdate->phase) != DEVICE_LIVEUPDATE_LOST)
 			device_liveupdate_fail(liveupdate->dev, step, err,
-					       err == -ETIMEDOUT ? "too late" :
-					       "refused by its driver or bus");
+					       err == -ETIMEDOUT ? "too late" : reason);
 		break;
 	}
 	liveupdate_parts_record(&device_liveupdate_subsystem, parts);
@@ -391,7 +421,8 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_thaw);
  * @data: its data
  *
  * Context: May sleep. Lock of the state machine held. In the blackout.
- * Return: 0; -ENODEV if a device went away since it was prepared; -ETIMEDOUT; or
+ * Return: 0; -ENODEV if a device went away since it was prepared, or is not what it
+ * was; -ETIMEDOUT; or
  * the error of a driver or bus. Nothing is left frozen on failure.
  */
 int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,

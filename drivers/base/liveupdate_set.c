@@ -332,10 +332,7 @@ static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
 	pm_runtime_get_sync(dev);
 	liveupdate->awake = true;
 
-	/* What was found when it was requested holds while the driver is bound. */
-	if (!list_empty(&liveupdate->requested))
-		return device_liveupdate_ask_bus(dev, "prepare");
-
+	/* What was found when it was requested may have changed since. */
 	err = device_liveupdate_identify(dev, &id);
 	if (err)
 		return device_liveupdate_fail(dev, "prepare", err,
