@@ -14,8 +14,9 @@
  *   a bridge, kept alive as part of the path; so are suppliers of managed device links
  *   and the devices that the bus says it depends on. Nothing else is kept alive
  *   without being preserved: whether its driver leaves it alone, and what it writes
- *   to meanwhile, nobody could tell. A child of a preserved device that has a driver
- *   must be in the set, because shutting it down would reach the device.
+ *   to meanwhile, nobody could tell. What is below a preserved device, or is a consumer
+ *   of one by a managed device link, must be in the set if it has a driver, or if its bus
+ *   or class does something when it is shut down, because that would reach the device.
  *
  *   The order is that of devices_kset, in which device_shutdown() walks: parents
  *   and suppliers come first, and device_link_add() keeps it so. PREPARE, FREEZE and
@@ -92,6 +93,27 @@ int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 }
 
 /**
+ * dlu_may_bind() - may a driver be bound to this device without a probe?
+ * @dev: the device, whose driver is set
+ *
+ * Context: device_lock held, as device_bind_driver().
+ * Return: 0; -ENODEV as device_liveupdate_veto(); -EBUSY if the device is not in the
+ * set, but its shutdown would reach one that is.
+ */
+int dlu_may_bind(struct device *dev)
+{
+	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+
+	if (liveupdate && liveupdate->incoming)
+		return device_liveupdate_may_adopt(dev, dev->driver);
+	/* PREPARE sees the driver of the device, or is seen. */
+	if (unlikely(dlu_defers_probes()) && device_liveupdate_stray(dev))
+		return -EBUSY;
+
+	return 0;
+}
+
+/**
  * device_liveupdate_probed() - a driver was probed
  * @dev: the device
  * @ret: 0 if it is bound, otherwise a negative error, or the positive one that
@@ -103,13 +125,13 @@ void device_liveupdate_probed(struct device *dev, int ret)
 {
 	device_liveupdate_settle(dev, ret);
 
-	/* It may have been asked for before the one above it was in the set. */
+	/* It may have been asked for before what it reaches was in the set. */
 	if (ret || likely(!READ_ONCE(dlu_outgoing.closed)) || !device_liveupdate_stray(dev))
 		return;
 	scoped_guard(mutex, &dlu_lock)
 		dlu_outgoing.broken = true;
 	device_liveupdate_invalidate(dev, -EBUSY,
-				     "was bound, but is not requested although a device above it is preserved");
+				     "was bound, but its shutdown would reach a preserved device");
 }
 
 /**
@@ -149,11 +171,13 @@ static bool dlu_is_left_alone(const struct device *dev)
  *
  * Context: device_lock held.
  * Return: true if the device must be left alone: a frozen one, unless it is on the
- * path and its bus keeps such a device alive while shutting it down; and a class
- * device of a frozen one.
+ * path and its bus keeps such a device alive while shutting it down; a class device of
+ * a frozen one; and what has appeared below a frozen one since PREPARE.
  */
 bool device_liveupdate_shutdown(struct device *dev)
 {
+	const struct device_liveupdate *above;
+
 	if (dev->liveupdate && dev->liveupdate->incoming)
 		device_liveupdate_going_down(dev);
 	if (likely(!READ_ONCE(dlu_outgoing.closed)))
@@ -162,6 +186,12 @@ bool device_liveupdate_shutdown(struct device *dev)
 	if (!dev->bus) {
 		dev = device_liveupdate_ancestor(dev);
 		return dev && device_liveupdate_frozen(dev) && dlu_is_left_alone(dev);
+	}
+
+	/* It appeared since PREPARE, and has no driver. */
+	if (!device_liveupdate_in_set(dev->liveupdate)) {
+		above = dlu_member_above(dev);
+		return above && !above->path && device_liveupdate_frozen(above->dev);
 	}
 
 	return device_liveupdate_frozen(dev) && dlu_pass(dev) && dlu_is_left_alone(dev);

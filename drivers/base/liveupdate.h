@@ -218,6 +218,7 @@ extern struct liveupdate_subsystem device_liveupdate_subsystem;
 
 /* liveupdate.c: what the driver core calls */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv);
+int dlu_may_bind(struct device *dev);
 void device_liveupdate_probed(struct device *dev, int ret);
 void device_liveupdate_shutdown_begins(void);
 bool device_liveupdate_shutdown(struct device *dev);
@@ -278,6 +279,7 @@ u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index);
 /* liveupdate_set.c: which devices are handed over */
 int device_liveupdate_request(struct device *dev, bool on);
 void device_liveupdate_withdraw(struct device *dev);
+struct device_liveupdate *dlu_member_above(const struct device *dev);
 bool device_liveupdate_stray(const struct device *dev);
 bool dlu_defers_probes(void);
 int device_liveupdate_close(void);
@@ -353,6 +355,11 @@ int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 
 static inline int device_liveupdate_veto(struct device *dev,
 					 const struct device_driver *drv)
+{
+	return 0;
+}
+
+static inline int dlu_may_bind(struct device *dev)
 {
 	return 0;
 }

@@ -190,28 +190,69 @@ static int device_liveupdate_enter_provider(struct device *dev, void *unused)
 					    bus->is_bridge(dev));
 }
 
-/*
- * Would shutting the device down reach a preserved one? That is so if it is not in the
- * set, but the nearest device above it that has a driver is.
+/**
+ * dlu_member_above() - the nearest ancestor of a device that is in the set
+ * @dev: the device
+ *
+ * Context: any. @dev and what is above it stay.
+ * Return: the ancestor, or NULL.
+ */
+struct device_liveupdate *dlu_member_above(const struct device *dev)
+{
+	const struct device *parent = dev->parent;
+
+	while (parent && !device_liveupdate_in_set(READ_ONCE(parent->liveupdate)))
+		parent = parent->parent;
+
+	return parent ? parent->liveupdate : NULL;
+}
+
+static bool dlu_uses_preserved(const struct device *dev)
+{
+	struct device_link *link;
+	bool uses = false;
+	int idx;
+
+	idx = device_links_read_lock();
+	dev_for_each_link_to_supplier(link, dev) {
+		uses = link->flags & DL_FLAG_MANAGED &&
+		       !device_link_flag_is_sync_state_only(link->flags) &&
+		       device_liveupdate_in_set(link->supplier->liveupdate) &&
+		       !link->supplier->liveupdate->path;
+		if (uses)
+			break;
+	}
+	device_links_read_unlock(idx);
+
+	return uses;
+}
+
+/**
+ * device_liveupdate_stray() - would shutting a device down reach a preserved one?
+ * @dev: the device
+ *
+ * That is so if it is not in the set, but the nearest device above it that is has been
+ * preserved, or a supplier of it.
+ *
+ * Context: any. @dev and what is above it stay.
+ * Return: true if so.
  */
 bool device_liveupdate_stray(const struct device *dev)
 {
-	const struct device *parent;
+	const struct device_liveupdate *above;
 
 	if (device_liveupdate_in_set(READ_ONCE(dev->liveupdate)))
 		return false;
+	above = dlu_member_above(dev);
 
-	for (parent = dev->parent; parent; parent = parent->parent) {
-		const struct device_liveupdate *liveupdate =
-			READ_ONCE(parent->liveupdate);
+	return (above && !above->path) || dlu_uses_preserved(dev);
+}
 
-		if (device_liveupdate_in_set(liveupdate))
-			return !liveupdate->path;
-		if (READ_ONCE(parent->driver))
-			return false;
-	}
-
-	return false;
+/* Does device_shutdown() call anybody for this device, or does a driver use it? */
+static bool dlu_acts(const struct device *dev)
+{
+	return READ_ONCE(dev->driver) || (dev->bus && dev->bus->shutdown) ||
+	       (dev->class && dev->class->shutdown_pre);
 }
 
 /* Bring the set into the order of devices_kset, and look for strays there. */
@@ -231,7 +272,7 @@ static int device_liveupdate_sort(void)
 
 			if (device_liveupdate_in_set(liveupdate))
 				list_move_tail(&liveupdate->member, &sorted);
-			else if (!stray && READ_ONCE(dev->driver) &&
+			else if (!stray && dlu_acts(dev) &&
 				 device_liveupdate_stray(dev))
 				stray = get_device(dev);
 		}
@@ -245,7 +286,7 @@ static int device_liveupdate_sort(void)
 	}
 	if (stray)
 		return device_liveupdate_fail(stray, "prepare", -EBUSY,
-					      "has a driver, but is not requested although a device above it is preserved");
+					      "not requested, but its shutdown would reach a device that is");
 
 	return broken ? -ENODEV : 0;
 }
@@ -260,17 +301,6 @@ static int device_liveupdate_still_there(struct device *dev)
 
 	return dev->p->dead ? device_liveupdate_fail(dev, "prepare", -ENODEV,
 						     "it was removed meanwhile") : 0;
-}
-
-static struct device_liveupdate *
-device_liveupdate_parent(const struct device_liveupdate *liveupdate)
-{
-	struct device *parent = liveupdate->dev->parent;
-
-	while (parent && !device_liveupdate_in_set(parent->liveupdate))
-		parent = parent->parent;
-
-	return parent ? parent->liveupdate : NULL;
 }
 
 /* Number the set, and make sure that no two devices say they are the same. */
@@ -298,7 +328,7 @@ static int device_liveupdate_number(void)
 		if (err)
 			return err;
 
-		parent = device_liveupdate_parent(liveupdate);
+		parent = dlu_member_above(dev);
 		if (parent && parent->index > liveupdate->index)
 			return device_liveupdate_fail(dev, "prepare", -EINVAL,
 						      "it was moved below a device that comes after it");

@@ -137,9 +137,10 @@ struct device_liveupdate_id {
  * struct bus_liveupdate_ops - what a bus does for live update
  * @identify: Required. Fill in @id, which is zeroed. Must not write to the
  *	device. May run before the device is bound.
- * @match: Optional. In the next kernel: is the device, which identifies itself as
- *	@id, the one that was handed over as @handed? @handed has the same
- *	&device_liveupdate_id.id. Without it the fingerprints must be equal. Must
+ * @match: Optional. Is the device, which identifies itself as @id, the one that was
+ *	handed over as @handed? Asked in the next kernel, and in the old one when the
+ *	device is frozen, where @handed is what it was when it was prepared. @handed
+ *	has the same &device_liveupdate_id.id. Without it the fingerprints must be equal. Must
  *	not write to the device.
  * @supported: Optional. Can this device be preserved at all? If not, an error and
  *	in *@reason why, a few words: "translated by an IOMMU". Called when a
