@@ -26,7 +26,8 @@
  *
  * Lifecycle in the old kernel
  *   1. Requested: &device_liveupdate is allocated, the device is in
- *      &dlu_outgoing.requested.
+ *      &dlu_outgoing.requested. It stays there without a driver, too, until the
+ *      request is withdrawn or the device is removed; PREPARE fails without one.
  *   2. In the set, from PREPARE to CANCEL: its driver's module is pinned, its driver
  *      cannot be changed through sysfs.
  *   3. Frozen: device_shutdown() leaves it alone. Once it was passed, nothing is
@@ -216,16 +217,31 @@ void __device_liveupdate_notify(struct device *dev, enum bus_notifier_event even
 			device_liveupdate_add_group(dev);
 		device_unlock(dev);
 		break;
+	case BUS_NOTIFY_BIND_DRIVER:
+		/* Nobody asks about a driver while it comes; see liveupdate_sysfs.c. */
+		if (dlu_is_requested(dev))
+			device_liveupdate_remove_group(dev);
+		break;
+	case BUS_NOTIFY_DRIVER_NOT_BOUND:
+		if (dlu_is_requested(dev))
+			device_liveupdate_add_group(dev);
+		break;
 	case BUS_NOTIFY_BOUND_DRIVER:
-		if (liveupdate_enabled() && dev->driver->liveupdate)
+		if (liveupdate_enabled() &&
+		    (dev->driver->liveupdate || dlu_is_requested(dev)))
 			device_liveupdate_add_group(dev);
 		break;
 	case BUS_NOTIFY_UNBIND_DRIVER:
 		/* Waits for those who use the files, and hence the driver. */
 		device_liveupdate_remove_group(dev);
-		device_liveupdate_withdraw(dev);
 		device_liveupdate_lost(dev);
 		device_liveupdate_unbound(dev);
+		break;
+	case BUS_NOTIFY_UNBOUND_DRIVER:
+		if (!dlu_is_requested(dev) || dev->p->dead)
+			break;
+		device_liveupdate_add_group(dev);
+		dlu_request_unbound(dev);
 		break;
 	case BUS_NOTIFY_DEL_DEVICE:
 		device_liveupdate_remove_group(dev);

@@ -278,6 +278,8 @@ u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index);
 
 /* liveupdate_set.c: which devices are handed over */
 int device_liveupdate_request(struct device *dev, bool on);
+bool dlu_is_requested(const struct device *dev);
+void dlu_request_unbound(struct device *dev);
 void device_liveupdate_withdraw(struct device *dev);
 struct device_liveupdate *dlu_member_above(const struct device *dev);
 bool device_liveupdate_stray(const struct device *dev);

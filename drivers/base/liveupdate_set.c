@@ -63,15 +63,39 @@ static int device_liveupdate_check(struct device *dev, const char *step)
 	return device_liveupdate_ask_bus(dev, step);
 }
 
-/* The caller holds another reference to the device. */
-static void __device_liveupdate_withdraw(struct device_liveupdate *liveupdate)
+/* The caller holds another reference to the device. Returns false if there was none. */
+static bool __device_liveupdate_withdraw(struct device_liveupdate *liveupdate)
 {
 	lockdep_assert_held(&dlu_lock);
 
 	if (list_empty(&liveupdate->requested))
-		return;
+		return false;
 	list_del_init(&liveupdate->requested);
 	put_device(liveupdate->dev);
+
+	return true;
+}
+
+/**
+ * dlu_is_requested() - is a device requested?
+ * @dev: the device
+ *
+ * Context: any.
+ * Return: true if it is.
+ */
+bool dlu_is_requested(const struct device *dev)
+{
+	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+
+	return liveupdate && !list_empty_careful(&liveupdate->requested);
+}
+
+/* Tell the operator what became of a request. */
+static void dlu_tell_operator(struct device *dev, char *event)
+{
+	char *envp[2] = { event };
+
+	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
 }
 
 /**
@@ -129,7 +153,24 @@ int device_liveupdate_request(struct device *dev, bool on)
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_request);
 
 /**
- * device_liveupdate_withdraw() - a device is not requested any more
+ * dlu_request_unbound() - the driver of a device is gone
+ * @dev: the device
+ *
+ * A request stays: the operator did not withdraw it, and the driver may come back.
+ * Until it does, or the request is withdrawn, PREPARE fails and names the device.
+ *
+ * Context: May sleep. device_lock held.
+ */
+void dlu_request_unbound(struct device *dev)
+{
+	if (!dlu_is_requested(dev))
+		return;
+	dev_warn(dev, "liveupdate: requested, but has no driver any more: no prepare until it has, or is not requested\n");
+	dlu_tell_operator(dev, "LIVEUPDATE=unbound");
+}
+
+/**
+ * device_liveupdate_withdraw() - a device goes away, and the request for it with it
  * @dev: the device, of which the caller holds a reference
  *
  * Context: May sleep. Takes dlu_lock.
@@ -137,12 +178,17 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_request);
 void device_liveupdate_withdraw(struct device *dev)
 {
 	struct device_liveupdate *liveupdate = dev->liveupdate;
+	bool withdrawn;
 
 	if (!liveupdate)
 		return;
 
-	guard(mutex)(&dlu_lock);
-	__device_liveupdate_withdraw(liveupdate);
+	scoped_guard(mutex, &dlu_lock)
+		withdrawn = __device_liveupdate_withdraw(liveupdate);
+	if (!withdrawn)
+		return;
+	dev_warn(dev, "liveupdate: requested, but removed: the request is withdrawn\n");
+	dlu_tell_operator(dev, "LIVEUPDATE=withdrawn");
 }
 
 /* Closing the set. */

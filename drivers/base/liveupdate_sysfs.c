@@ -6,10 +6,12 @@
  * The directory "liveupdate" of a device, and /sys/kernel/liveupdate/devices, both
  * described in Documentation/ABI/testing/sysfs-devices-liveupdate.
  *
- * A device has its directory while a driver with live update is bound to it, or
- * while it is inherited. It is removed before the driver is unbound, which waits
- * for those who use it: whoever writes to a file there can rely on the driver, and
- * must not take device_lock.
+ * A device has its directory while a driver with live update is bound to it, while it
+ * is inherited, and when it is requested, too, without a driver, so that the request can
+ * be withdrawn. It is removed before the driver is unbound, and before the driver of a
+ * requested device is probed, which waits for those who use it: whoever writes to a
+ * file there can rely on the driver, or on there being none, and must not take
+ * device_lock.
  */
 
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
@@ -33,10 +35,7 @@
 static ssize_t requested_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
-
-	return sysfs_emit(buf, "%d\n",
-			  liveupdate && !list_empty(&liveupdate->requested));
+	return sysfs_emit(buf, "%d\n", dlu_is_requested(dev));
 }
 
 static ssize_t requested_store(struct device *dev, struct device_attribute *attr,
