@@ -277,6 +277,8 @@ u32 dlu_nr_more(u32 nr_providers);
 u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index);
 
 /* liveupdate_set.c: which devices are handed over */
+int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
+		      const char **reason);
 int device_liveupdate_request(struct device *dev, bool on);
 bool dlu_is_requested(const struct device *dev);
 void dlu_request_unbound(struct device *dev);

@@ -34,34 +34,66 @@ static bool device_liveupdate_driver_valid(const struct dev_liveupdate_ops *ops)
 	       ops->oldest && ops->oldest <= ops->version;
 }
 
-static int device_liveupdate_ask_bus(struct device *dev, const char *step)
-{
-	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
-	const char *reason = "not supported by its bus";
-	int err;
-
-	err = bus->supported ? bus->supported(dev, &reason) : 0;
-
-	return err ? device_liveupdate_fail(dev, step, err, reason) : 0;
-}
-
-/* Can the device be preserved at all? The driver stays bound meanwhile. */
-static int device_liveupdate_check(struct device *dev, const char *step)
+/* Can the device be preserved at all? Its driver stays as it is meanwhile. */
+static int dlu_check_support(struct device *dev, const char **reason)
 {
 	const struct device_driver *drv = READ_ONCE(dev->driver);
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
 
-	if (!drv)
-		return device_liveupdate_fail(dev, step, -EOPNOTSUPP,
-					      "no driver is bound");
-	if (!drv->liveupdate)
-		return device_liveupdate_fail(dev, step, -EOPNOTSUPP,
-					      "its driver has no live update");
-	if (!device_liveupdate_driver_valid(drv->liveupdate))
-		return device_liveupdate_fail(dev, step, -EINVAL,
-					      "its driver describes itself badly");
+	if (!drv) {
+		*reason = "no driver is bound";
+		return -EOPNOTSUPP;
+	}
+	if (!drv->liveupdate) {
+		*reason = "its driver has no live update";
+		return -EOPNOTSUPP;
+	}
+	if (!device_liveupdate_driver_valid(drv->liveupdate)) {
+		*reason = "its driver describes itself badly";
+		return -EINVAL;
+	}
 
-	return device_liveupdate_ask_bus(dev, step);
+	*reason = "not supported by its bus";
+
+	return bus->supported ? bus->supported(dev, reason) : 0;
 }
+
+static int dlu_identify(struct device *dev, struct device_liveupdate_id *id,
+			const char **reason)
+{
+	int err = device_liveupdate_identify(dev, id);
+
+	if (err)
+		*reason = "its bus cannot identify it";
+
+	return err;
+}
+
+/**
+ * dlu_check_request() - what would a request of a device be answered?
+ * @dev: a device with a bus that has live update, whose driver stays as it is
+ * @id: filled in on success
+ * @reason: on failure why, a few words
+ *
+ * Changes nothing, but wakes the device: it is only asked what it is when it is awake.
+ *
+ * Context: May sleep.
+ * Return: as device_liveupdate_request(), apart from -ENOMEM.
+ */
+int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
+		      const char **reason)
+{
+	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
+	    READ_ONCE(dlu_outgoing.closed)) {
+		*reason = "the state is not normal";
+		return -EBUSY;
+	}
+
+	guard(pm_runtime_active)(dev);
+
+	return dlu_check_support(dev, reason) ?: dlu_identify(dev, id, reason);
+}
+EXPORT_SYMBOL_IF_KUNIT(dlu_check_request);
 
 /* The caller holds another reference to the device. Returns false if there was none. */
 static bool __device_liveupdate_withdraw(struct device_liveupdate *liveupdate)
@@ -89,6 +121,7 @@ bool dlu_is_requested(const struct device *dev)
 
 	return liveupdate && !list_empty_careful(&liveupdate->requested);
 }
+EXPORT_SYMBOL_IF_KUNIT(dlu_is_requested);
 
 /* Tell the operator what became of a request. */
 static void dlu_tell_operator(struct device *dev, char *event)
@@ -112,21 +145,18 @@ int device_liveupdate_request(struct device *dev, bool on)
 {
 	struct device_liveupdate *liveupdate;
 	struct device_liveupdate_id id;
+	const char *reason;
 	int err;
 
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL)
 		return -EBUSY;
 
 	if (on) {
-		/* It is only asked about what it is when it is awake. */
-		guard(pm_runtime_active)(dev);
-		err = device_liveupdate_check(dev, "request");
-		if (err)
+		err = dlu_check_request(dev, &id, &reason);
+		if (err == -EBUSY && READ_ONCE(dlu_outgoing.closed))
 			return err;
-		err = device_liveupdate_identify(dev, &id);
 		if (err)
-			return device_liveupdate_fail(dev, "request", err,
-						      "its bus cannot identify it");
+			return device_liveupdate_fail(dev, "request", err, reason);
 	}
 
 	if (!on && !READ_ONCE(dev->liveupdate))
@@ -400,6 +430,7 @@ static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
 {
 	struct device *dev = liveupdate->dev;
 	struct device_liveupdate_id id;
+	const char *reason;
 	int err;
 
 	device_lock_assert(dev);
@@ -409,14 +440,15 @@ static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
 	liveupdate->awake = true;
 
 	/* What was found when it was requested may have changed since. */
-	err = device_liveupdate_identify(dev, &id);
-	if (err)
-		return device_liveupdate_fail(dev, "prepare", err,
-					      "its bus cannot identify it");
-	scoped_guard(mutex, &dlu_lock)
-		liveupdate->id = id;
+	err = dlu_identify(dev, &id, &reason);
+	if (!err) {
+		scoped_guard(mutex, &dlu_lock)
+			liveupdate->id = id;
+	}
+	if (!err && !liveupdate->path)
+		err = dlu_check_support(dev, &reason);
 
-	return liveupdate->path ? 0 : device_liveupdate_check(dev, "prepare");
+	return err ? device_liveupdate_fail(dev, "prepare", err, reason) : 0;
 }
 
 /*

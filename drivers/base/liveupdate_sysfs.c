@@ -4,7 +4,9 @@
  * DOC: Files of device live update
  *
  * The directory "liveupdate" of a device, and /sys/kernel/liveupdate/devices, both
- * described in Documentation/ABI/testing/sysfs-devices-liveupdate.
+ * described in Documentation/ABI/testing/sysfs-devices-liveupdate. What has more than
+ * one value, the lists of all devices, is in debugfs, in liveupdate_devices, described in
+ * Documentation/admin-guide/liveupdate.rst.
  *
  * A device has its directory while a driver with live update is bound to it, while it
  * is inherited, and when it is requested, too, without a driver, so that the request can
@@ -18,19 +20,15 @@
 
 #include <linux/capability.h>
 #include <linux/cleanup.h>
+#include <linux/debugfs.h>
 #include <linux/kernfs.h>
 #include <linux/kobject.h>
 #include <linux/list.h>
-#include <linux/seq_buf.h>
-#include <linux/slab.h>
+#include <linux/seq_file.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "base.h"
-
-/* Bus, identity and name of a device, each with a separator. */
-#define DEVICE_LIVEUPDATE_LINE_LEN	(DEVICE_LIVEUPDATE_BUS_LEN + \
-					 DEVICE_LIVEUPDATE_ID_LEN + 64)
 
 static ssize_t requested_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
@@ -91,10 +89,26 @@ static ssize_t reclaimed_show(struct device *dev, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RO(reclaimed);
 
+static ssize_t reason_show(struct device *dev, struct device_attribute *attr,
+			   char *buf)
+{
+	struct device_liveupdate_id id;
+	const char *reason;
+	int err;
+
+	err = dlu_check_request(dev, &id, &reason);
+
+	return sysfs_emit(buf, "%s\n", err ? reason : "none");
+}
+
+/* Reading it wakes the device. */
+static DEVICE_ATTR_ADMIN_RO(reason);
+
 static struct attribute *device_liveupdate_attrs[] = {
 	&dev_attr_requested.attr,
 	&dev_attr_preserved.attr,
 	&dev_attr_reclaimed.attr,
+	&dev_attr_reason.attr,
 	NULL
 };
 
@@ -141,35 +155,21 @@ void device_liveupdate_remove_group(struct device *dev)
 		sysfs_remove_group(&dev->kobj, &device_liveupdate_group);
 }
 
-/* The lists. */
+/* All devices. */
 
-struct device_liveupdate_list {
-	struct seq_buf text;
-	char *buf;
-	unsigned int count;
-};
+typedef void (*dlu_each_fn)(void *context, const char *bus, const char *id,
+			    const struct device *dev);
 
-static void device_liveupdate_line(struct device_liveupdate_list *list,
-				   const char *bus, const char *id,
-				   const struct device *dev)
-{
-	list->count++;
-	if (list->buf)
-		seq_buf_printf(&list->text, "%s %s %s\n", bus, id,
-			       dev ? dev_name(dev) : "-");
-}
-
-static void device_liveupdate_list_requested(struct device_liveupdate_list *list)
+static void dlu_each_requested(dlu_each_fn each, void *context)
 {
 	struct device_liveupdate *liveupdate;
 
 	list_for_each_entry(liveupdate, &dlu_outgoing.requested, requested)
-		device_liveupdate_line(list, liveupdate->dev->bus->name,
-				       liveupdate->id.id, liveupdate->dev);
+		each(context, liveupdate->dev->bus->name, liveupdate->id.id,
+		     liveupdate->dev);
 }
 
-static void device_liveupdate_list_incoming(struct device_liveupdate_list *list,
-					    unsigned int fates)
+static void dlu_each_incoming(dlu_each_fn each, void *context, unsigned int fates)
 {
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
 		const struct device_liveupdate_incoming *incoming =
@@ -180,116 +180,112 @@ static void device_liveupdate_list_incoming(struct device_liveupdate_list *list,
 		    hlist_unhashed(&incoming->hash))
 			continue;
 		if (fates & BIT(incoming->fate))
-			device_liveupdate_line(list, incoming->ser.bus,
-					       incoming->ser.id, incoming->dev);
+			each(context, incoming->ser.bus, incoming->ser.id,
+			     incoming->dev);
 	}
 }
 
-static void device_liveupdate_list_preserved(struct device_liveupdate_list *list)
+static void dlu_each_preserved(dlu_each_fn each, void *context)
 {
 	struct device_liveupdate *liveupdate;
 
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		if (!liveupdate->path &&
 		    device_liveupdate_may_change(liveupdate->dev))
-			device_liveupdate_line(list, liveupdate->dev->bus->name,
-					       liveupdate->id.id, liveupdate->dev);
+			each(context, liveupdate->dev->bus->name, liveupdate->id.id,
+			     liveupdate->dev);
 	}
-	device_liveupdate_list_incoming(list, BIT(DEVICE_LIVEUPDATE_INHERITED) |
-					BIT(DEVICE_LIVEUPDATE_RECLAIMED));
+	dlu_each_incoming(each, context, BIT(DEVICE_LIVEUPDATE_INHERITED) |
+					 BIT(DEVICE_LIVEUPDATE_RECLAIMED));
 }
 
-static void device_liveupdate_list_reclaimed(struct device_liveupdate_list *list)
+static void dlu_each_reclaimed(dlu_each_fn each, void *context)
 {
-	device_liveupdate_list_incoming(list, BIT(DEVICE_LIVEUPDATE_RECLAIMED));
+	dlu_each_incoming(each, context, BIT(DEVICE_LIVEUPDATE_RECLAIMED));
 }
 
-static void device_liveupdate_list_unreclaimed(struct device_liveupdate_list *list)
+static void dlu_each_unreclaimed(dlu_each_fn each, void *context)
 {
-	device_liveupdate_list_incoming(list, BIT(DEVICE_LIVEUPDATE_ABSENT) |
-					BIT(DEVICE_LIVEUPDATE_INHERITED) |
-					BIT(DEVICE_LIVEUPDATE_QUARANTINED) |
-					BIT(DEVICE_LIVEUPDATE_RUNNING));
+	dlu_each_incoming(each, context, BIT(DEVICE_LIVEUPDATE_ABSENT) |
+					 BIT(DEVICE_LIVEUPDATE_INHERITED) |
+					 BIT(DEVICE_LIVEUPDATE_QUARANTINED) |
+					 BIT(DEVICE_LIVEUPDATE_RUNNING));
 }
 
-typedef void (*device_liveupdate_list_fn)(struct device_liveupdate_list *list);
-
-static ssize_t device_liveupdate_read_list(struct file *file, struct kobject *kobj,
-					   const struct bin_attribute *attr,
-					   char *buf, loff_t offset, size_t count)
+static void dlu_count(void *context, const char *bus, const char *id,
+		      const struct device *dev)
 {
-	char *text __free(kvfree) = NULL;
-	device_liveupdate_list_fn walk = attr->private;
-	struct device_liveupdate_list list;
-	unsigned int lines;
-	size_t size;
+	unsigned int *count = context;
 
-	/* Not allocated under the lock, and again if there are more by then. */
-	do {
-		list = (struct device_liveupdate_list){};
-		scoped_guard(mutex, &dlu_lock)
-			walk(&list);
-		lines = list.count;
-
-		/* Names longer than that are possible, but not usual. */
-		size = (lines + 1) * DEVICE_LIVEUPDATE_LINE_LEN;
-		kvfree(text);
-		text = kvzalloc(size, GFP_KERNEL);
-		if (!text)
-			return -ENOMEM;
-
-		list = (struct device_liveupdate_list){ .buf = text };
-		seq_buf_init(&list.text, text, size);
-		seq_buf_printf(&list.text, "%u\n", lines);
-		scoped_guard(mutex, &dlu_lock)
-			walk(&list);
-	} while (list.count != lines);
-
-	if (seq_buf_has_overflowed(&list.text))
-		return -EOVERFLOW;
-
-	return memory_read_from_buffer(buf, count, &offset, text,
-				       seq_buf_used(&list.text));
+	++*count;
 }
 
-#define DEVICE_LIVEUPDATE_LIST(_name)					\
-	static const struct bin_attribute device_liveupdate_##_name = {	\
-		.attr = { .name = #_name, .mode = 0444 },		\
-		.private = device_liveupdate_list_##_name,		\
-		.read = device_liveupdate_read_list,			\
-	}
-
-DEVICE_LIVEUPDATE_LIST(requested);
-DEVICE_LIVEUPDATE_LIST(preserved);
-DEVICE_LIVEUPDATE_LIST(reclaimed);
-DEVICE_LIVEUPDATE_LIST(unreclaimed);
-
-static const struct bin_attribute *const device_liveupdate_lists[] = {
-	&device_liveupdate_requested,
-	&device_liveupdate_preserved,
-	&device_liveupdate_reclaimed,
-	&device_liveupdate_unreclaimed,
-	NULL
-};
-
-static ssize_t table_bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
-				char *buf)
+static void dlu_print(void *context, const char *bus, const char *id,
+		      const struct device *dev)
 {
-	return sysfs_emit(buf, "%zu\n",
-			  kho_table_bytes(&dlu_outgoing.table));
+	seq_printf(context, "%s %s %s\n", bus, id, dev ? dev_name(dev) : "-");
 }
 
-static struct kobj_attribute table_bytes_attr = __ATTR_RO(table_bytes);
+/* How many there are in sysfs, and which ones in debugfs. */
+#define DLU_LIST(_name)							\
+	static ssize_t nr_##_name##_show(struct kobject *kobj,		\
+					 struct kobj_attribute *attr,	\
+					 char *buf)			\
+	{								\
+		unsigned int count = 0;					\
+									\
+		guard(mutex)(&dlu_lock);				\
+		dlu_each_##_name(dlu_count, &count);			\
+									\
+		return sysfs_emit(buf, "%u\n", count);			\
+	}								\
+	static struct kobj_attribute nr_##_name##_attr =		\
+		__ATTR_RO(nr_##_name);					\
+									\
+	static int dlu_##_name##_show(struct seq_file *seq, void *unused) \
+	{								\
+		guard(mutex)(&dlu_lock);				\
+		dlu_each_##_name(dlu_print, seq);			\
+									\
+		return 0;						\
+	}								\
+	DEFINE_SHOW_ATTRIBUTE(dlu_##_name)
+
+DLU_LIST(requested);
+DLU_LIST(preserved);
+DLU_LIST(reclaimed);
+DLU_LIST(unreclaimed);
+
+static int dlu_table_bytes_show(struct seq_file *seq, void *unused)
+{
+	seq_printf(seq, "%zu\n", kho_table_bytes(&dlu_outgoing.table));
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(dlu_table_bytes);
+
+static void __init dlu_debugfs_init(void)
+{
+	struct dentry *dir = debugfs_create_dir("liveupdate_devices", NULL);
+
+	debugfs_create_file("requested", 0400, dir, NULL, &dlu_requested_fops);
+	debugfs_create_file("preserved", 0400, dir, NULL, &dlu_preserved_fops);
+	debugfs_create_file("reclaimed", 0400, dir, NULL, &dlu_reclaimed_fops);
+	debugfs_create_file("unreclaimed", 0400, dir, NULL, &dlu_unreclaimed_fops);
+	debugfs_create_file("table_bytes", 0400, dir, NULL, &dlu_table_bytes_fops);
+}
 
 static struct attribute *device_liveupdate_layer_attrs[] = {
-	&table_bytes_attr.attr,
+	&nr_requested_attr.attr,
+	&nr_preserved_attr.attr,
+	&nr_reclaimed_attr.attr,
+	&nr_unreclaimed_attr.attr,
 	NULL
 };
 
 static const struct attribute_group device_liveupdate_layer_group = {
 	.name = "devices",
 	.attrs = device_liveupdate_layer_attrs,
-	.bin_attrs = device_liveupdate_lists,
 };
 
 /**
@@ -299,7 +295,9 @@ static const struct attribute_group device_liveupdate_layer_group = {
  * Context: May sleep. At late_initcall_sync.
  * Return: 0 or a negative error.
  */
-int device_liveupdate_sysfs_init(struct kobject *parent)
+int __init device_liveupdate_sysfs_init(struct kobject *parent)
 {
+	dlu_debugfs_init();
+
 	return sysfs_create_group(parent, &device_liveupdate_layer_group);
 }

@@ -48,7 +48,7 @@ from ..common.progress import Progress
 from ..common.run import HarnessError, locked, output, save_json, say
 from ..guest import timeline as tl
 from ..guest.control import LIVEUPDATE, Rebooted
-from ..guest.devices import BUS, CONTROL, LISTS, MODULE
+from ..guest.devices import BUS, CONTROL, COUNTS, LISTS, MODULE
 from ..guest.pci import DRIVERS, EDU, Machine as PciMachine
 from ..scenario.api import Run, Scenario, release_of
 from ..scenario.checks import splats
@@ -254,10 +254,10 @@ def device(name, folder, size, every):
         guest_.do(insert)
         adopted = machine.measure("write", control, bulk)["write"]
         machine.equal("devices reclaimed",
-                      int(guest_.do(f"head -n 1 {LISTS}/reclaimed")), wanted)
+                      int(guest_.do(f"cat {COUNTS}/nr_reclaimed")), wanted)
         machine.set("finish")
         machine.equal("devices left",
-                      int(guest_.do(f"head -n 1 {LISTS}/unreclaimed")), 0)
+                      int(guest_.do(f"cat {COUNTS}/nr_unreclaimed")), 0)
         timeline += [record for record in machine.timeline()
                      if record.step == tl.FINISH]
     costs = {step: figures_.step_cost(timeline, number, "devices")
@@ -285,7 +285,7 @@ def pci(name, folder, size):
         timeline = machine.timeline()
         machine.guest.do(insert)
         machine.equal("functions reclaimed",
-                      int(machine.guest.do(f"head -n 1 {LISTS}/reclaimed")), size)
+                      int(machine.guest.do(f"cat {COUNTS}/nr_reclaimed")), size)
         machine.set("finish")
         timeline += [record for record in machine.timeline() if record.step == tl.FINISH]
 

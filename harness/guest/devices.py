@@ -18,7 +18,8 @@ FOREIGN = "liveupdate-test-foreign"
 CONTROL = f"{DEBUG}/{MODULE}"
 DEVICES = f"/sys/bus/{BUS}/devices"
 DRIVERS = f"/sys/bus/{BUS}/drivers"
-LISTS = f"{LIVEUPDATE}/devices"
+LISTS = f"{DEBUG}/liveupdate_devices"
+COUNTS = f"{LIVEUPDATE}/devices"
 
 # What is called for a device in each step, in this order; and on the path.
 STEPS = {
@@ -95,7 +96,7 @@ class Devices:
         return self._guest.exists(f"{self.folder(name, bus)}/liveupdate")
 
     def file(self, name, which):
-        """requested, preserved or reclaimed of a device."""
+        """requested, preserved, reclaimed or reason of a device."""
         return self._guest.read(f"{self.folder(name)}/liveupdate/{which}")
 
     def request(self, name, value=1):
@@ -114,19 +115,19 @@ class Devices:
     # -- all devices --------------------------------------------------------
 
     def listed(self, which):
-        """Identity -> device, or "-", of a file in /sys/kernel/liveupdate/devices."""
+        """Identity -> device, or "-", of a list in debugfs."""
         lines = self._guest.read(f"{LISTS}/{which}").splitlines()
         table = {}
-        for line in lines[1:]:
+        for line in lines:
             bus, identity, device = line.split()
             table[identity if bus == BUS else f"{bus}/{identity}"] = device
-        if int(lines[0]) != len(lines) - 1 or len(table) != len(lines) - 1:
-            raise GuestFailure(f"{which} of {lines[0]} devices lists {lines[1:]}")
+        if self.count(which) != len(lines) or len(table) != len(lines):
+            raise GuestFailure(f"{which} of {self.count(which)} devices lists {lines}")
         return table
 
     def count(self, which):
-        """The number in the first line of such a file."""
-        return int(self._guest.do(f"head -n 1 {LISTS}/{which}"))
+        """How many devices are in such a list."""
+        return int(self._guest.read(f"{COUNTS}/nr_{which}"))
 
     def counts(self):
         """The same of requested, preserved, reclaimed and unreclaimed."""

@@ -12,7 +12,7 @@ import time
 from ..common.run import HarnessError
 from ..vm.pci_host import EDU_COMMAND, EDU_FROM, EDU_IRQ, EDU_RUN, PciHost
 from ..vm.pci_trace import EVENTS
-from .control import LIVEUPDATE, GuestFailure
+from .control import DEBUG, LIVEUPDATE, GuestFailure
 
 EDU, IVSHMEM = "liveupdate_edu", "liveupdate_ivshmem"
 HELPER = "liveupdate_test_pci"
@@ -376,7 +376,7 @@ class Disk:
 
 def listed(guest, which):
     """Identity -> device of the PCI devices in a list of the device layer."""
-    lines = guest.read(f"{LIVEUPDATE}/devices/{which}").splitlines()[1:]
+    lines = guest.read(f"{DEBUG}/liveupdate_devices/{which}").splitlines()
     table = {}
     for line in lines:
         bus, identity, device = line.split()

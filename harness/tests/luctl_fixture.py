@@ -200,8 +200,9 @@ class LuctlTest(unittest.TestCase):
         """Live update of devices, with these lists of lines."""
         for name in ("requested", "preserved", "reclaimed", "unreclaimed"):
             lines = lists.get(name, ())
-            self.sysfs(f"devices/{name}", "".join(
-                f"{line}\n" for line in (len(lines), *lines)))
+            self.sysfs(f"devices/nr_{name}", f"{len(lines)}\n")
+            self.put(f"sys/kernel/debug/liveupdate_devices/{name}",
+                     "".join(f"{line}\n" for line in lines))
 
     def retain(self, **causes):
         """What is retained: ID=(bytes, reason)."""

@@ -398,14 +398,29 @@ class Finish(LuctlTest):
         self.assertEqual(text.err.count("\n"), 1)
 
     def test_a_list_that_does_not_fit_together(self):
-        for damaged in ("2\npci a b\n", "x\n", "1\npci a\n", "1\npci\n", ""):
-            def write(text=damaged):
+        for number, damaged in (("2", "pci a b\n"), ("x", "pci a b\n"), ("1", "pci a\n"),
+                                ("1", "pci\n"), ("1", ""), ("", ""), ("1x", "pci a b\n")):
+            def write(number=number, text=damaged):
                 self.devices()
-                self.sysfs("devices/unreclaimed", text)
-            text, _ = self.both(UNREADABLE, "finish", state="updated",
-                                prepare=write)
-            self.assertEqual(text.calls, [])
-            self.assertIn("devices/unreclaimed", text.err)
+                self.sysfs("devices/nr_unreclaimed", f"{number}\n")
+                self.put("sys/kernel/debug/liveupdate_devices/unreclaimed", text)
+            with self.subTest(number=number, damaged=damaged):
+                text, _ = self.both(UNREADABLE, "finish", state="updated",
+                                    prepare=write)
+                self.assertEqual(text.calls, [])
+                self.assertIn("devices/nr_unreclaimed", text.err)
+
+    def test_no_debugfs(self):
+        """Devices whose names nobody tells are in the way, too."""
+        def write():
+            self.devices(unreclaimed=self.WAITING)
+            self.drop("sys/kernel/debug")
+        text, _ = self.both(POLICY, "finish", state="updated", prepare=write)
+        self.assertEqual(text.calls, [])
+        self.assertIn("not reclaimed yet: 2, whose names need root and debugfs", text.err)
+        text, _ = self.both(OK, "finish", "--give-up", state="updated", prepare=write)
+        self.assertEqual(text.calls, ["finish"])
+        self.assertIn("given up: 2, whose names need", text.out)
 
 
 class Timeout(LuctlTest):
@@ -564,7 +579,7 @@ class Status(LuctlTest):
             "state": "normal", "transition": None, "prepare_timeout_ms": 0,
             "freeze_timeout_ms": 0,
             "kexec_loaded": False, "last_failure": None, "devices": None,
-            "retained": [], "sessions": [], "participants": [
+            "devices_unnamed": 0, "retained": [], "sessions": [], "participants": [
                 {"name": "pci", "version": 3, "oldest": 1,
                  "level": "devices", "mandatory": True, "bytes": 4096},
                 {"name": "shutdown-log", "version": 1, "oldest": 1,
@@ -688,6 +703,13 @@ class Status(LuctlTest):
             ("pci", "d", "four", "reclaimed")])
         self.assertRegex(text, r"(?m)^edu c +unreclaimed +absent$")
         self.assertRegex(text, r"(?m)^pci b +unreclaimed +a name$")
+        def unnamed():
+            self.devices(requested=("pci a one",), preserved=("pci a one", "pci b two"))
+            self.drop("sys/kernel/debug")
+        text, found = self.status(unnamed, "prepared")
+        self.assertEqual(found["devices"], [])
+        self.assertEqual(found["devices_unnamed"], 2)
+        self.assertIn("DEVICES take part, 2 at least", text)
         text, found = self.status(self.devices)
         self.assertEqual(found["devices"], [])
         self.assertNotIn("DEVICE", text)

@@ -135,7 +135,7 @@ def dev_deferred(run):
     devices.tell("add last1")
     devices.tell("add first1;set port1 driver=one")
     run.equal("bind of port1", devices.bind(ONE, "port1"), "")
-    guest.until(f"[ $(head -n 1 {LIVEUPDATE}/devices/reclaimed) = 5 ]", timeout=15)
+    guest.until(f"[ $(cat {LIVEUPDATE}/devices/nr_reclaimed) = 5 ]", timeout=15)
     run.equal("probes of patient1", [call[2] for call in devices.calls("probe")
                                      if call[1] == "patient1"], ["-517", "-517", "0"])
     run.equal("what was received", devices.received(), {
@@ -178,7 +178,7 @@ def dev_providers_late(run):
     check_counts(run, devices, preserved=3, unreclaimed=4)
     devices.tell("add power1;set port1 driver=one")
     run.equal("bind of port1", devices.bind(ONE, "port1"), "")
-    guest.until(f"[ $(head -n 1 {LIVEUPDATE}/devices/reclaimed) = 4 ]", timeout=15)
+    guest.until(f"[ $(cat {LIVEUPDATE}/devices/nr_reclaimed) = 4 ]", timeout=15)
     order = [call[1] for call in devices.calls("adopt")]
     run.equal("devices that were adopted", sorted(order), ["disk1", "nic1", "port1", "power1"])
     run.check("providers came first", order.index("power1") < order.index("disk1") and

@@ -355,7 +355,7 @@ def luctl_finish(run):
 
     run.step("the driver comes")
     devices.tell("register other")
-    guest.until("[ $(head -n 1 /sys/kernel/liveupdate/devices/unreclaimed) = 0 ]", timeout=15)
+    guest.until("[ $(cat /sys/kernel/liveupdate/devices/nr_unreclaimed) = 0 ]", timeout=15)
     run.equal("given up", json.loads(luctl(run, guest, "finish --json"))["given_up"], [])
     run.state(guest, "normal")
     run.equal("the session", guest.do("guestctl session verify vm 4"), f"ok {4 << 20} bytes")

@@ -83,6 +83,6 @@ def readme_devices(run):
         run.equal("preserved", set(listed(guest, "preserved")),
                   {device.identity for device in devices})
         buses = {line.split()[0] for line in guest.read(
-            "/sys/kernel/liveupdate/devices/preserved").splitlines()[1:]}
+            "/sys/kernel/debug/liveupdate_devices/preserved").splitlines()}
         run.equal("buses of the README", set(re.findall(r"buses: `(\w+)`", row)), buses)
         run.cancel(guest)

@@ -3,11 +3,11 @@
 /**
  * DOC: What an update holds for others
  *
- * Devices, from /sys/kernel/liveupdate/devices, what is retained, and sessions of
- * /dev/liveupdate.
+ * Devices, what is retained, and sessions of /dev/liveupdate.
  *
- * The kernel makes the list of devices anew for each read, so that a long one can be
- * torn: one that does not have as many lines as it says is read again.
+ * How many devices there are is in /sys/kernel/liveupdate/devices, which ones in debugfs,
+ * which only root can read and which need not be mounted. Devices come and go: a list
+ * that does not have as many lines as there are devices is read again.
  *
  * There is no list of sessions, and a session can only be retrieved by who knows its
  * name. But one that is open is a file of a process, whose link in /proc/PID/fd
@@ -27,6 +27,9 @@
 
 /* How often to read a list that does not fit together. */
 #define READ_ATTEMPTS	10
+
+/* In bytes; a line has some 100 at most. */
+#define LARGEST_LIST	(64 << 20)
 
 #define SESSION	"anon_inode:[luo_session] "
 
@@ -57,15 +60,11 @@ void luctl_drop_devices(struct luctl_devices *devices)
 }
 
 /* Add the devices of a list; false if it does not fit together. */
-static bool parse_devices(struct luctl_devices *devices, char *text, const char *is)
+static bool parse_devices(struct luctl_devices *devices, char *text, size_t told,
+			  const char *is)
 {
-	unsigned long told, found = 0;
-	char *line, *end;
-
-	line = strsep(&text, "\n");
-	told = strtoul(line, &end, 10);
-	if (!isdigit((unsigned char)*line) || *end)
-		return false;
+	size_t found = 0;
+	char *line;
 
 	while ((line = strsep(&text, "\n"))) {
 		char *bus = strsep(&line, " "), *identity = strsep(&line, " ");
@@ -91,27 +90,52 @@ static bool has_devices(void)
 	return present;
 }
 
+/* Read a list once; *@fits says whether it is what the kernel counts. */
+static enum luctl_status read_devices(const char *is, const char *name,
+				      struct luctl_devices *devices, bool *fits)
+{
+	char *path = luctl_format("%s/kernel/debug/liveupdate_devices/%s",
+				  luctl_options.sysfs, is);
+	enum luctl_status status;
+	char *text, *end;
+	void *list;
+	size_t told, size;
+
+	*devices = (struct luctl_devices){ .known = true };
+	status = luctl_read(name, &text);
+	if (!status) {
+		told = strtoul(text, &end, 10);
+		*fits = isdigit((unsigned char)*text) && !*end;
+		free(text);
+		if (*fits && told && luctl_read_file(path, LARGEST_LIST, &list, &size)) {
+			devices->unnamed = told;
+		} else if (*fits && told) {
+			*fits = parse_devices(devices, list, told, is);
+			free(list);
+		}
+	}
+	free(path);
+
+	return status;
+}
+
 enum luctl_status luctl_devices(const char *is, struct luctl_devices *devices)
 {
-	char *name = luctl_format("devices/%s", is), *text;
+	char *name = luctl_format("devices/nr_%s", is);
 	enum luctl_status status = LUCTL_OK;
 	bool fits = false;
 
 	*devices = (struct luctl_devices){ .known = has_devices() };
 	for (int i = 0; i < READ_ATTEMPTS && devices->known && !status && !fits; i++) {
-		status = luctl_read(name, &text);
-		if (status)
-			break;
-		fits = parse_devices(devices, text, is);
-		if (!fits)
-			luctl_drop_devices(devices);
-		devices->known = true;
-		free(text);
+		luctl_drop_devices(devices);
+		status = read_devices(is, name, devices, &fits);
 	}
-	if (!status && devices->known && !fits)
+	if (!status && devices->known && !fits) {
+		luctl_drop_devices(devices);
 		status = luctl_fail(LUCTL_UNREADABLE, name,
 				    "try again, or use the luctl of this kernel",
-				    "the list does not fit together");
+				    "the number and the list in debugfs do not fit together");
+	}
 	free(name);
 
 	return status;
@@ -142,6 +166,8 @@ enum luctl_status luctl_all_devices(struct luctl_devices *devices)
 		struct luctl_devices some;
 
 		status = luctl_devices(lists[i], &some);
+		if (some.unnamed > devices->unnamed)
+			devices->unnamed = some.unnamed;
 		for (size_t k = 0; k < some.count; k++) {
 			const struct luctl_device *device = &some.list[k];
 			struct luctl_device *same = find_device(devices, device);

@@ -267,10 +267,14 @@ struct luctl_device {
 	const char *is;
 };
 
-/* @known is false if this kernel has no live update of devices. */
+/*
+ * @known is false if this kernel has no live update of devices. @unnamed is how many it
+ * counts whose list cannot be read.
+ */
 struct luctl_devices {
 	struct luctl_device *list;
 	size_t count;
+	size_t unnamed;
 	bool known;
 };
 

@@ -771,6 +771,10 @@ static char *name_devices(const struct luctl_devices *devices)
 		free(text);
 		text = longer;
 	}
+	if (devices->unnamed) {
+		free(text);
+		return luctl_format("%zu, whose names need root and debugfs", devices->unnamed);
+	}
 	if (devices->count > NAMED) {
 		char *longer = luctl_format("%s and %zu more", text, devices->count - NAMED);
 
@@ -791,7 +795,8 @@ static enum luctl_status nothing_waits(const struct luctl_devices *waiting)
 	status = luctl_read("state", &state);
 	if (status)
 		return status;
-	if (!strcmp(state, luctl_finish.state) && waiting->count) {
+	if (!strcmp(state, luctl_finish.state) &&
+	    (waiting->count || waiting->unnamed)) {
 		names = name_devices(waiting);
 		status = luctl_fail(LUCTL_POLICY, DEVICES,
 				    "load their drivers and wait, \"luctl status\" shows them; or give --give-up, which stops them",
@@ -842,7 +847,7 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 		names = name_devices(&waiting);
 		line = luctl_format("given up: %s\n", names);
 		status = print_done(&luctl_finish, microseconds_now() - start,
-				    waiting.count ? line : NULL, "given_up",
+				    waiting.count || waiting.unnamed ? line : NULL, "given_up",
 				    luctl_devices_json(&waiting));
 		free(line);
 		free(names);

@@ -152,6 +152,8 @@ static void print_overview_json(const struct overview *overview)
 	json_object_object_add(object, "participants", json_participants(overview));
 	json_object_object_add(object, "devices", overview->devices.known ?
 			       luctl_devices_json(&overview->devices) : NULL);
+	json_object_object_add(object, "devices_unnamed",
+			       json_object_new_uint64(overview->devices.unnamed));
 	json_object_object_add(object, "retained", luctl_retained_json(&overview->retained));
 	json_object_object_add(object, "sessions", overview->sessions.complete ?
 			       json_sessions(&overview->sessions) : NULL);
@@ -221,6 +223,9 @@ static void print_sessions(const struct overview *overview)
 
 static void print_devices(const struct luctl_devices *devices)
 {
+	if (devices->unnamed)
+		printf("\nDEVICES take part, %zu at least: their names need root and debugfs\n",
+		       devices->unnamed);
 	if (!devices->count)
 		return;
 
