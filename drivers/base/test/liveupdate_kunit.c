@@ -37,6 +37,7 @@
 #include <linux/device.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
+#include <linux/kernfs.h>
 #include <linux/kthread.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/fault.h>
@@ -429,6 +430,26 @@ static const struct bus_type dlu_second_bus = {
 static const struct bus_type dlu_foreign_bus = {
 	.name		= "liveupdate-kunit-f",
 	.probe		= dlu_probe,
+};
+
+static void dlu_bus_shutdown(struct device *dev)
+{
+}
+
+/* Acts on devices without a driver, too. */
+static const struct bus_type dlu_shutdown_bus = {
+	.name		= "liveupdate-kunit-s",
+	.shutdown	= dlu_bus_shutdown,
+};
+
+static int dlu_class_shutdown(struct device *dev)
+{
+	return 0;
+}
+
+static const struct class dlu_shutdown_class = {
+	.name		= "liveupdate-kunit-s",
+	.shutdown_pre	= dlu_class_shutdown,
 };
 
 static const struct class dlu_class = {
@@ -1267,6 +1288,60 @@ static void dlu_request_count_test(struct kunit *test)
 	dlu_do_cancel();
 }
 
+/* What the file "reason" would say. */
+static void dlu_expect_reason(struct kunit *test, struct dlu_device *dlu_dev, int error,
+			      const char *want)
+{
+	struct device_liveupdate_id id;
+	const char *reason = "none";
+
+	KUNIT_EXPECT_EQ(test, error, dlu_check_request(&dlu_dev->dev, &id, &reason));
+	KUNIT_EXPECT_STREQ(test, reason, want);
+}
+
+static void dlu_reason_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct device_liveupdate_id id;
+	const char *reason;
+
+	dlu_failure.error = 0;
+	KUNIT_EXPECT_EQ(test, 0, dlu_check_request(&a->dev, &id, &reason));
+	KUNIT_EXPECT_STREQ(test, id.id, "a");
+	a->unsupported = "too old";
+	dlu_expect_reason(test, a, -EPERM, "too old");
+	a->unsupported = NULL;
+	a->fail = "identify";
+	dlu_expect_reason(test, a, -EIO, "its bus cannot identify it");
+	a->fail = NULL;
+	device_release_driver(&a->dev);
+	dlu_expect_reason(test, a, -EOPNOTSUPP, "no driver is bound");
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE],
+						      &a->dev));
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_reason(test, a, -EBUSY, "the state is not normal");
+	dlu_do_cancel();
+
+	/* Nothing has changed by it. */
+	KUNIT_EXPECT_EQ(test, dlu_failure.error, 0);
+	KUNIT_EXPECT_NULL(test, a->dev.liveupdate);
+}
+
+static bool dlu_has_files(const struct dlu_device *dlu_dev)
+{
+	struct kernfs_node *node = kernfs_find_and_get(dlu_dev->dev.kobj.sd, "liveupdate");
+
+	kernfs_put(node);
+
+	return node;
+}
+
+/* Nobody may be asked about a driver while it is probed. */
+static void dlu_no_files_hook(struct dlu_device *dlu_dev)
+{
+	KUNIT_EXPECT_FALSE(dlu->test, dlu_has_files(dlu_dev));
+}
+
 static void dlu_request_withdrawn_test(struct kunit *test)
 {
 	struct dlu_device *a = dlu_make(test, "a", NULL);
@@ -1274,20 +1349,61 @@ static void dlu_request_withdrawn_test(struct kunit *test)
 
 	dlu_request(test, a);
 	dlu_request(test, b);
-	device_release_driver(&a->dev);
-	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
-	KUNIT_EXPECT_TRUE(test, list_empty(&a->dev.liveupdate->requested));
+	/* It goes with the device. */
 	dlu_del(b);
-	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
-	KUNIT_EXPECT_TRUE(test, list_empty(&dlu_outgoing.requested));
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
+	KUNIT_EXPECT_FALSE(test, dlu_is_requested(&b->dev));
 	KUNIT_EXPECT_EQ(test, kref_read(&b->dev.kobj.kref), 1);
 
-	/* It is not requested again because a driver is bound again. */
+	/* It does not go with the driver, but there is no prepare without it. */
+	device_release_driver(&a->dev);
+	KUNIT_EXPECT_TRUE(test, dlu_is_requested(&a->dev));
+	dlu_clear_log();
+	dlu_expect_refused(test, "a", -EOPNOTSUPP, "no driver is bound");
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_PLAIN],
+						      &a->dev));
+	dlu_clear_log();
+	dlu_expect_refused(test, "a", -EOPNOTSUPP, "its driver has no live update");
+	device_release_driver(&a->dev);
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE],
 						      &a->dev));
+	KUNIT_EXPECT_TRUE(test, dlu_is_requested(&a->dev));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a");
+	dlu_do_cancel();
+
+	/* Without a driver it can still be withdrawn. */
+	device_release_driver(&a->dev);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
 	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
+	KUNIT_EXPECT_TRUE(test, list_empty(&dlu_outgoing.requested));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+}
+
+/* The files of a requested device are there whether it has a driver or not. */
+static void dlu_request_files_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+
+	KUNIT_EXPECT_TRUE(test, dlu_has_files(a));
+	device_release_driver(&a->dev);
+	KUNIT_EXPECT_FALSE(test, dlu_has_files(a));
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE],
+						      &a->dev));
 	dlu_request(test, a);
-	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 1);
+	device_release_driver(&a->dev);
+	KUNIT_EXPECT_TRUE(test, dlu_has_files(a));
+	a->hook = dlu_no_files_hook;
+	a->hook_at = "probe";
+	a->fail = "probe";
+	KUNIT_EXPECT_NE(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE],
+						      &a->dev));
+	KUNIT_EXPECT_PTR_EQ(test, a->dev.driver, NULL);
+	KUNIT_EXPECT_TRUE(test, dlu_has_files(a));
+	a->fail = NULL;
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_PLAIN],
+						      &a->dev));
+	KUNIT_EXPECT_TRUE(test, dlu_has_files(a));
 }
 
 static void dlu_same_identity_test(struct kunit *test)
@@ -1515,7 +1631,7 @@ static void dlu_set_cycle_test(struct kunit *test)
 }
 
 #define DLU_CHILD \
-	"has a driver, but is not requested although a device above it is preserved"
+	"not requested, but its shutdown would reach a device that is"
 
 static void dlu_set_child_test(struct kunit *test)
 {
@@ -1542,7 +1658,22 @@ static void dlu_set_child_test(struct kunit *test)
 	dlu_clear_log();
 	dlu_expect_refused(test, "grandchild", -EBUSY, DLU_CHILD);
 	dlu_del(c);
+
+	/* So does a child that nothing drives if its bus acts on it all the same, */
+	c = dlu_new(test, "driverless", b);
+	c->dev.bus = &dlu_shutdown_bus;
+	dlu_add(test, c);
+	dlu_clear_log();
+	dlu_expect_refused(test, "driverless", -EBUSY, DLU_CHILD);
+	dlu_del(c);
 	dlu_del(b);
+
+	/* or if its class does. */
+	c = dlu_make_below(test, "c1", a, &dlu_shutdown_class);
+	device_release_driver(&c->dev);
+	dlu_clear_log();
+	dlu_expect_refused(test, "above-c1", -EBUSY, DLU_CHILD);
+	dlu_del(c);
 	dlu_clear_log();
 
 	/* Nor does one below a bridge, which keeps others alive anyway. */
@@ -1555,6 +1686,72 @@ static void dlu_set_child_test(struct kunit *test)
 	dlu_expect_set(test, " a/ c");
 	dlu_do_cancel();
 	dlu_clear_log();
+}
+
+/* The shutdown of a consumer calls what it is linked to. */
+static void dlu_set_consumer_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *loose = dlu_make(test, "loose", NULL);
+	struct dlu_device *user = dlu_make(test, "user", NULL);
+	struct device_link *link;
+
+	dlu_request(test, a);
+	link = device_link_add(&loose->dev, &a->dev, DL_FLAG_STATELESS);
+	KUNIT_ASSERT_NOT_NULL(test, link);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a");
+	dlu_do_cancel();
+
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&user->dev, &a->dev, 0));
+	dlu_clear_log();
+	dlu_expect_refused(test, "user", -EBUSY, DLU_CHILD);
+	dlu_request(test, user);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a user");
+	dlu_do_cancel();
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&user->dev, false));
+
+	/* One that is only on the path forwards whatever reaches it. */
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	a->bridge = true;
+	dlu_request(test, dlu_make(test, "b", a));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_prepare());
+	dlu_expect_set(test, " a/ b");
+	device_link_del(link);
+}
+
+/* A driver can be bound without a probe. */
+static void dlu_bind_driver_test(struct kunit *test)
+{
+	struct dlu_device *a = dlu_make(test, "a", NULL);
+	struct dlu_device *child = dlu_new(test, "child", a);
+	struct dlu_device *other = dlu_new(test, "other", NULL);
+
+	child->drivers = 0;
+	other->drivers = 0;
+	dlu_add(test, child);
+	dlu_add(test, other);
+	dlu_request(test, a);
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	for (int i = 0; i < 2; i++) {
+		struct device *dev = i ? &child->dev : &other->dev;
+
+		guard(device)(dev);
+		dev->driver = &dlu_drivers[DLU_PLAIN];
+		KUNIT_EXPECT_EQ(test, i ? -EBUSY : 0, device_bind_driver(dev));
+		if (i)
+			dev->driver = NULL;
+	}
+	KUNIT_EXPECT_FALSE(test, device_is_bound(&child->dev));
+	KUNIT_EXPECT_TRUE(test, device_is_bound(&other->dev));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+	dlu_do_thaw();
+	dlu_do_cancel();
+	scoped_guard(device, &child->dev) {
+		child->dev.driver = &dlu_drivers[DLU_PLAIN];
+		KUNIT_EXPECT_EQ(test, 0, device_bind_driver(&child->dev));
+	}
 }
 
 static void dlu_set_class_child_test(struct kunit *test)
@@ -3369,7 +3566,7 @@ static void dlu_remove_hook(struct dlu_device *dlu_dev)
 	dlu_elsewhere(dlu_dev->context, true);
 }
 
-static void dlu_expect_broken(struct kunit *test)
+static void dlu_expect_broken(struct kunit *test, size_t nr_requested)
 {
 	KUNIT_EXPECT_TRUE(test, dlu_outgoing.broken);
 	dlu_expect_failed(test, "b", -ENODEV,
@@ -3379,7 +3576,7 @@ static void dlu_expect_broken(struct kunit *test)
 	dlu_do_cancel();
 	dlu_expect(test, " path-off:bridge bus-cancel:a cancel:a");
 	dlu_expect_idle(test);
-	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), 0);
+	KUNIT_EXPECT_EQ(test, dlu_nr_requested(), nr_requested);
 }
 
 static void dlu_unbind_prepared_test(struct kunit *test)
@@ -3392,7 +3589,9 @@ static void dlu_unbind_prepared_test(struct kunit *test)
 	dlu_clear_log();
 	device_release_driver(&chain.b->dev);
 	dlu_expect(test, " bus-cancel:b cancel:b remove:b");
-	dlu_expect_broken(test);
+	dlu_expect_broken(test, 1);
+	dlu_expect_refused(test, "b", -EOPNOTSUPP, "no driver is bound");
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&chain.b->dev, false));
 	KUNIT_EXPECT_EQ(test, dlu_references(), references);
 
 	/* The next one is not affected. */
@@ -3410,7 +3609,7 @@ static void dlu_remove_prepared_test(struct kunit *test)
 	dlu_clear_log();
 	dlu_del(chain.b);
 	dlu_expect(test, " bus-cancel:b cancel:b remove:b");
-	dlu_expect_broken(test);
+	dlu_expect_broken(test, 0);
 }
 
 static void dlu_remove_frozen_test(struct kunit *test)
@@ -3439,7 +3638,7 @@ static void dlu_remove_frozen_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, checksum, table->head->checksum);
 	dlu_do_thaw();
 	dlu_expect(test, " bus-thaw:a thaw:a");
-	dlu_expect_broken(test);
+	dlu_expect_broken(test, 0);
 	KUNIT_EXPECT_NULL(test, chain.b->dev.liveupdate->ser);
 }
 
@@ -3526,7 +3725,7 @@ static void dlu_unbind_frozen_in_freeze_test(struct kunit *test)
 	dlu_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a",
 		   " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b",
 		   " bus-thaw:a thaw:a");
-	dlu_expect_broken(test);
+	dlu_expect_broken(test, 1);
 }
 
 /* What userspace may do to what drives a device. */
@@ -3560,18 +3759,26 @@ static void dlu_may_change_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, device_set_driver_override(&chain.b->dev, "dlu-one"));
 }
 
+static const struct device_liveupdate_ser *dlu_outgoing_ser(struct dlu_device *dlu_dev)
+{
+	return dlu_dev->dev.liveupdate->ser;
+}
+
+#define DLU_CHANGED "it is not what it was when it was prepared"
+
 static void dlu_late_child_test(struct kunit *test)
 {
 	struct dlu_chain chain = dlu_make_chain(test);
-	struct dlu_device *child, *below;
+	struct dlu_device *child, *below, *on_path, *other;
 
 	dlu_request(test, chain.b);
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_clear_log();
-	/* Below a bridge, and elsewhere, life goes on. */
-	dlu_make(test, "on-path", chain.bridge);
-	dlu_make(test, "other", NULL);
-	dlu_expect(test, " probe:on-path probe:other");
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.b->dev));
+	/* Not even elsewhere: device_shutdown() would wait for it. */
+	on_path = dlu_make(test, "on-path", chain.bridge);
+	other = dlu_make(test, "other", NULL);
+	dlu_expect(test, "");
 	child = dlu_make(test, "child", chain.b);
 	below = dlu_make_below(test, "below", chain.a, &dlu_class);
 	KUNIT_EXPECT_EQ(test, -EAGAIN,
@@ -3580,12 +3787,70 @@ static void dlu_late_child_test(struct kunit *test)
 	dlu_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a");
 	KUNIT_EXPECT_PTR_EQ(test, child->dev.driver, NULL);
 	KUNIT_EXPECT_PTR_EQ(test, below->dev.driver, NULL);
+	/* What appeared below frozen ones is not shut down, all else is. */
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&child->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&below->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&on_path->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&other->dev));
 
 	dlu_do_thaw();
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&child->dev));
 	dlu_do_cancel();
 	wait_for_device_probe();
 	KUNIT_EXPECT_TRUE(test, dlu_driven_by(child, DLU_ONE));
 	KUNIT_EXPECT_TRUE(test, dlu_driven_by(below, DLU_ONE));
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(on_path, DLU_ONE));
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(other, DLU_ONE));
+}
+
+/* Without a set nothing is deferred. */
+static void dlu_no_set_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	a = dlu_make(test, "a", NULL);
+	KUNIT_EXPECT_TRUE(test, dlu_driven_by(a, DLU_ONE));
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+}
+
+/* D6: what the device is, is read in PREPARE, and looked at once more in FREEZE. */
+static void dlu_identity_changes_test(struct kunit *test)
+{
+	struct dlu_chain chain = dlu_make_chain(test);
+
+	dlu_request(test, chain.b);
+	chain.b->fingerprint[3] = 1;
+	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
+	KUNIT_EXPECT_EQ(test, dlu_outgoing_ser(chain.b)->fingerprint[3], 1);
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+	dlu_do_thaw();
+
+	dlu_clear_log();
+	chain.a->fingerprint[0] = 1;
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_freeze());
+	dlu_expect_failed(test, "a", -ENODEV, DLU_CHANGED);
+	dlu_expect(test, " freeze:b bus-freeze:b bus-thaw:b thaw:b");
+	/* Its bus may say that this does not matter. */
+	dlu_bus_ops.match = dlu_match;
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
+	dlu_do_thaw();
+	chain.a->fingerprint[1] = 1;
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_freeze());
+	dlu_expect_failed(test, "a", -ENODEV, DLU_CHANGED);
+	chain.a->fingerprint[1] = 0;
+
+	/* It moved, or does not say any more. */
+	dlu_set_identity(chain.b, "elsewhere");
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlu_do_freeze());
+	dlu_expect_failed(test, "b", -ENODEV, DLU_CHANGED);
+	dlu_set_identity(chain.b, "b");
+	chain.b->fingerprint[3] = 1;
+	chain.bridge->fail = "identify";
+	KUNIT_EXPECT_EQ(test, -EIO, dlu_do_freeze());
+	dlu_expect_failed(test, "bridge", -EIO, DLU_NO_IDENTITY);
+	chain.bridge->fail = NULL;
+	KUNIT_EXPECT_EQ(test, 0, dlu_do_freeze());
 }
 
 /* 9. Shutdown. */
@@ -3632,11 +3897,6 @@ static void dlu_pass_all(struct kunit *test, const struct dlu_chain *chain)
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
 	KUNIT_ASSERT_TRUE(test, device_liveupdate_shutdown(&chain->b->dev));
 	dlu_clear_log();
-}
-
-static const struct device_liveupdate_ser *dlu_outgoing_ser(struct dlu_device *dlu_dev)
-{
-	return dlu_dev->dev.liveupdate->ser;
 }
 
 /* What is lost before the shutdown has come to it is given back to its driver. */
@@ -4252,7 +4512,7 @@ static void dlu_fault_finish_test(struct kunit *test)
 }
 
 static const struct bus_type *const dlu_buses[] = {
-	&dlu_bus, &dlu_second_bus, &dlu_foreign_bus,
+	&dlu_bus, &dlu_second_bus, &dlu_foreign_bus, &dlu_shutdown_bus,
 };
 
 static int dlu_suite_init(struct kunit_suite *suite)
@@ -4263,6 +4523,9 @@ static int dlu_suite_init(struct kunit_suite *suite)
 	err = class_register(&dlu_class);
 	if (err)
 		return err;
+	err = class_register(&dlu_shutdown_class);
+	if (err)
+		goto err_class;
 	for (i = 0; i < ARRAY_SIZE(dlu_buses); i++) {
 		err = bus_register(dlu_buses[i]);
 		if (err)
@@ -4274,6 +4537,8 @@ static int dlu_suite_init(struct kunit_suite *suite)
 err_bus:
 	while (i--)
 		bus_unregister(dlu_buses[i]);
+	class_unregister(&dlu_shutdown_class);
+err_class:
 	class_unregister(&dlu_class);
 
 	return err;
@@ -4292,6 +4557,8 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_request_longest_test),
 	KUNIT_CASE(dlu_request_count_test),
 	KUNIT_CASE(dlu_request_withdrawn_test),
+	KUNIT_CASE(dlu_request_files_test),
+	KUNIT_CASE(dlu_reason_test),
 	KUNIT_CASE(dlu_same_identity_test),
 	KUNIT_CASE(dlu_set_test),
 	KUNIT_CASE(dlu_set_chain_test),
@@ -4303,6 +4570,8 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_set_removed_test),
 	KUNIT_CASE(dlu_set_cycle_test),
 	KUNIT_CASE(dlu_set_child_test),
+	KUNIT_CASE(dlu_set_consumer_test),
+	KUNIT_CASE(dlu_bind_driver_test),
 	KUNIT_CASE(dlu_set_class_child_test),
 	KUNIT_CASE(dlu_set_foreign_test),
 	KUNIT_CASE(dlu_order_test),
@@ -4373,6 +4642,8 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE(dlu_unbind_frozen_in_freeze_test),
 	KUNIT_CASE(dlu_may_change_test),
 	KUNIT_CASE(dlu_late_child_test),
+	KUNIT_CASE(dlu_no_set_test),
+	KUNIT_CASE(dlu_identity_changes_test),
 	KUNIT_CASE(dlu_shutdown_test),
 	KUNIT_CASE(dlu_lose_before_pass_test),
 	KUNIT_CASE(dlu_lose_passed_test),

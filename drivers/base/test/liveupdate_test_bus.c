@@ -61,6 +61,7 @@
  *	unsupported=REASON
  *			the bus says that it cannot be preserved; empty: it can
  *	defer=N		probe returns -EPROBE_DEFER N times
+ *	suspend=0|1	probe takes lock_system_sleep() for a moment
  *
  * Steps of the driver are probe, adopt, prepare, freeze, thaw, cancel, finish,
  * shutdown and remove; those of the bus are identify, bus-prepare, bus-freeze,
@@ -103,6 +104,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/suspend.h>
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 
@@ -194,6 +196,7 @@ struct test_bus_options {
 	unsigned int slow_ms;
 	enum test_bus_step hold;
 	unsigned int defer;
+	bool suspend;
 	const char *unsupported;
 	struct device *dependencies[TEST_BUS_DEPENDENCIES];
 };
@@ -362,11 +365,15 @@ static int test_bus_adopt(struct device *dev,
 
 static int test_bus_probe(struct device *dev)
 {
+	struct test_bus_options *options =
+		READ_ONCE(to_test_bus_device(dev)->options);
 	const struct liveupdate_data *data;
 	u32 version;
 	int err;
 
 	err = test_bus_call(dev, TEST_BUS_PROBE);
+	if (!err && options && options->suspend)
+		unlock_system_sleep(lock_system_sleep());
 	if (err || !dev->driver->liveupdate)
 		return err;
 
@@ -1068,6 +1075,8 @@ static int test_bus_set(struct test_bus_device *tdev, const char *key,
 		return test_bus_set_drivers(tdev, value);
 	if (!strcmp(key, "bridge"))
 		return kstrtobool(value, &tdev->bridge);
+	if (!strcmp(key, "suspend"))
+		return kstrtobool(value, &options->suspend);
 	if (!strcmp(key, "id"))
 		return test_bus_set_text(options->id, sizeof(options->id), value);
 	if (!strcmp(key, "fingerprint")) {

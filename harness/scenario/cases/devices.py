@@ -161,10 +161,9 @@ def dev_rehearse(run):
         devices.check_calls("cancel", expected("cancel", ORDER[::-1], ON_PATH))
         check_counts(run, devices, requested=2)
     run.equal("unbind in normal", devices.bind("liveupdate-test", "disk1", unbind=True), "")
-    check_counts(run, devices, requested=1)
+    check_counts(run, devices, requested=2)
     run.equal("bind in normal", devices.bind("liveupdate-test", "disk1"), "")
-    run.equal("requested of a device bound anew", devices.file("disk1", "requested"), "0")
-    request(run, devices, "disk1")
+    run.equal("requested of a device bound anew", devices.file("disk1", "requested"), "1")
     update(run, guest, devices, TREE)
     check_counts(run, devices, preserved=len(PRESERVED), reclaimed=len(PRESERVED))
     run.finish(guest)
@@ -195,9 +194,12 @@ def dev_refused(run):
         run.equal(f"files of {name}", devices.has_files(name, bus), False)
 
     run.step("refused when requested")
+    run.equal("reason of top1", devices.file("top1", "reason"), "none")
     for name, error, errno, reason in (
             ("old1", "EOPNOTSUPP", -95, "translated by nobody"),
             ("odd1", "EINVAL", -22, "cannot identify"), ("mute1", "EIO", -5, "cannot identify")):
+        run.contains(f"reason of {name}", devices.file(name, "reason"), reason)
+        run.lacks("console", guest.console(), f"{name}: liveupdate:")
         run.equal(f"request of {name}", devices.request(name), error)
         devices.failed("request", name, errno, reason)
         run.equal(f"requested of {name}", devices.file(name, "requested"), "0")
@@ -224,6 +226,15 @@ def dev_refused(run):
     run.cancel(guest)
     run.equal("mid1 is not requested", devices.request("mid1", 0), "")
     run.equal("mid1 has no driver", devices.bind("liveupdate-test", "mid1", unbind=True), "")
+    _refused(run, guest, devices, "EBUSY", "mid1", -16, "its shutdown would reach")
+    devices.tell("remove mid1")
+    run.prepare(guest)
+    run.cancel(guest)
+
+    run.step("a consumer that is not requested")
+    devices.tell("add user1;link user1 top1")
+    _refused(run, guest, devices, "EBUSY", "user1", -16, "its shutdown would reach")
+    request(run, devices, "user1")
     run.prepare(guest)
     run.cancel(guest)
 
@@ -284,7 +295,6 @@ def dev_prepare_failure(run):
     run.equal("disk1 can lose its driver",
               devices.bind("liveupdate-test", "disk1", unbind=True), "")
     run.equal("and get it back", devices.bind("liveupdate-test", "disk1"), "")
-    request(run, devices, "disk1")
     run.prepare(guest)
     run.cancel(guest)
     devices.in_turn()
@@ -324,7 +334,7 @@ def dev_freeze_failure(run):
 @scenario("dev-locked")
 def dev_locked(run):
     """While devices are prepared nobody can change what drives them or unload it, and
-    nothing is bound below them; what is not in the set is as free as ever."""
+    no driver is probed, wherever the device is; cancel makes up for it."""
     guest, devices = boot_with(run, SMALL + ";add lone1", "nic1")
     run.prepare(guest)
     for driver, name in (("liveupdate-test-other", "nic1"), ("liveupdate-test", "port1"),
@@ -336,20 +346,20 @@ def dev_locked(run):
     for name in ("nic1", "port1", "lone1"):
         run.equal(f"requested of {name}", devices.request(name, 0), "EBUSY")
     run.equal("unbind of lone1", devices.bind("liveupdate-test", "lone1", unbind=True), "")
-    run.equal("bind of lone1", devices.bind("liveupdate-test", "lone1"), "")
+    run.equal("bind of lone1", devices.bind("liveupdate-test", "lone1"), "EAGAIN")
 
     run.step("children that appear")
     devices.tell("clear;add new1 parent=port1;add new2 parent=nic1,class=1;"
                  "add new3 parent=bridge1;add new4 parent=lone1")
-    for name, driver in (("new1", ""), ("new2", ""), ("new3", "liveupdate-test"),
-                         ("new4", "liveupdate-test")):
-        run.equal(f"driver of {name} in prepared", devices.driver(name), driver)
+    for name in ("new1", "new2", "new3", "new4", "lone1"):
+        run.equal(f"driver of {name} in prepared", devices.driver(name), "")
     run.check("bind below a prepared device",
               devices.bind("liveupdate-test", "new1") != "" and not devices.driver("new1"))
     run.equal("rehearse", guest.set("rehearse", 1), "")
     run.cancel(guest)
-    for name in ("new1", "new2"):
+    for name in ("new1", "new2", "new3", "new4"):
         devices.until_bound(name)
+    run.equal("bind of lone1 after cancel", devices.bind("liveupdate-test", "lone1"), "")
     run.equal("unbind after cancel", devices.bind("liveupdate-test", "port1", unbind=True), "")
     run.equal("bind after cancel", devices.bind("liveupdate-test", "port1"), "")
     devices.in_turn()
@@ -494,6 +504,89 @@ def dev_rehearse_poweroff(run):
     for name in (*ORDER, "lone1"):
         run.contains("console at the end", guest.console(),
                      f"liveupdate_test_bus: {name} shutdown\n")
+    devices.in_turn()
+
+
+@scenario("dev-unbound")
+def dev_unbound(run):
+    """A request survives that the driver goes, which is said; prepare names the device
+    until the driver is back or the request is withdrawn. It goes with the device."""
+    guest, devices = boot_with(run, "add nic1;add disk1", "nic1", "disk1")
+    run.equal("unbind", devices.bind("liveupdate-test", "nic1", unbind=True), "")
+    run.contains("console", guest.console(),
+                 "nic1: liveupdate: requested, but has no driver any more")
+    run.equal("requested without a driver", devices.file("nic1", "requested"), "1")
+    run.equal("reason", devices.file("nic1", "reason"), "no driver is bound")
+    check_counts(run, devices, requested=2)
+    _refused(run, guest, devices, "EOPNOTSUPP", "nic1", -95, "no driver is bound")
+    run.equal("bind", devices.bind("liveupdate-test", "nic1"), "")
+    run.equal("requested with a driver again", devices.file("nic1", "requested"), "1")
+    run.prepare(guest)
+    check_counts(run, devices, requested=2, preserved=2)
+    run.cancel(guest)
+
+    run.step("withdrawn without a driver")
+    run.equal("unbind", devices.bind("liveupdate-test", "nic1", unbind=True), "")
+    run.equal("requested=1 without a driver", devices.request("nic1"), "EOPNOTSUPP")
+    run.equal("requested=0", devices.request("nic1", 0), "")
+    run.prepare(guest)
+    check_counts(run, devices, requested=1, preserved=1)
+    run.cancel(guest)
+    devices.tell("remove disk1")
+    run.contains("console", guest.console(),
+                 "disk1: liveupdate: requested, but removed: the request is withdrawn")
+    check_counts(run, devices)
+    devices.in_turn()
+
+
+@scenario("dev-changed")
+def dev_changed(run):
+    """What a device is, is read when it is prepared; if it changes until it is frozen,
+    the jump is refused, as the next kernel would take it for other hardware."""
+    guest, devices = boot_with(run, "add nic1 fingerprint=bar-at-1", "nic1")
+    devices.tell("set nic1 fingerprint=bar-at-2")
+    run.prepare(guest)
+    devices.tell("set nic1 fingerprint=bar-at-3")
+    run.load(guest)
+    run.equal("reboot(2)", guest.refused_jump(), "ENODEV")
+    devices.failed("freeze", "nic1", -19, "not what it was")
+    run.state(guest, "prepared")
+    devices.tell("set nic1 fingerprint=bar-at-2")
+    run.jump(guest)
+    devices.load("b", "add nic1 fingerprint=bar-at-2")
+    check_counts(run, devices, preserved=1, reclaimed=1)
+    run.finish(guest)
+    devices.in_turn()
+
+
+@scenario("dev-probe-late", smp=2)
+def dev_probe_late(run):
+    """A probe that waits, and then takes the lock that reboot(2) holds, does not begin while
+    devices are prepared. If it did, reboot(2) would wait for it for ever."""
+    guest, devices = boot_with(run, "driver one async=1;add nic1")
+    devices.until_bound("nic1")
+    request(run, devices, "nic1")
+    for cancel in (True, False):
+        run.prepare(guest)
+        devices.tell(f"clear;add late{cancel:d} suspend=1,hold=probe")
+        guest.do("usleep 300000")
+        run.equal("probes while prepared", devices.calls("probe"), [])
+        if not cancel:
+            break
+        run.equal("rehearse", guest.set("rehearse", 1), "")
+        run.cancel(guest)
+        devices.await_call("probe", "late1")
+        devices.release()
+        devices.until_bound("late1")
+    run.load(guest)
+    run.step("reboot(2) with a probe that takes its lock")
+    guest.start(f"usleep 1500000; echo 1 >{CONTROL}/release")
+    guest.send("guestctl reboot kexec")
+    run.equal("kernels that came up", guest.wait_boot(40).number, 2)
+    devices.load("b", "driver one async=1;add nic1;add late0")
+    devices.until_bound("late0")
+    check_counts(run, devices, preserved=1, reclaimed=1)
+    run.finish(guest)
     devices.in_turn()
 
 
