@@ -159,7 +159,7 @@ bool pci_liveupdate_difference(const struct device_liveupdate_id *id,
 
 /*
  * There is one recognition, when the bus is scanned: enumeration has left the function
- * alone since then, or has not.
+ * alone since then, or has not. One that is prepared is compared with itself in FREEZE.
  */
 static bool pci_liveupdate_match(struct device *dev,
 				 const struct device_liveupdate_id *id,
@@ -170,7 +170,7 @@ static bool pci_liveupdate_match(struct device *dev,
 
 	if (pci_liveupdate_difference(id, handed, what, sizeof(what)))
 		pci_warn(pdev, "liveupdate: not what was handed over: %s\n", what);
-	else if (!pci_liveupdate_inherited(pdev))
+	else if (!pci_liveupdate_inherited(pdev) && !device_liveupdate_may_change(dev))
 		pci_warn(pdev, "liveupdate: not recognized when the bus was scanned\n");
 	else
 		return true;
