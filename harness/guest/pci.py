@@ -12,7 +12,7 @@ import time
 from ..common.run import HarnessError
 from ..vm.pci_host import EDU_COMMAND, EDU_FROM, EDU_IRQ, EDU_RUN, PciHost
 from ..vm.pci_trace import EVENTS
-from .control import DEBUG, LIVEUPDATE, GuestFailure
+from .control import DEBUG, GuestFailure
 
 EDU, IVSHMEM = "liveupdate_edu", "liveupdate_ivshmem"
 HELPER = "liveupdate_test_pci"
