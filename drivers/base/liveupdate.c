@@ -264,6 +264,7 @@ static const struct liveupdate_subsystem_ops device_liveupdate_ops = {
 	.thaw		= device_liveupdate_thaw,
 	.cancel		= device_liveupdate_cancel,
 	.restore	= device_liveupdate_restore,
+	.can_finish	= device_liveupdate_can_finish,
 	.finish		= device_liveupdate_finish,
 	.abandon	= device_liveupdate_abandon,
 	.forget		= device_liveupdate_forget_retained,

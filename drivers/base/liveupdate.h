@@ -349,6 +349,8 @@ int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			      struct liveupdate_data *data);
 int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 			      const struct liveupdate_data *data);
+bool device_liveupdate_can_finish(struct liveupdate_subsystem *subsystem,
+				  const struct liveupdate_data *data);
 void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			      struct liveupdate_data *data);
 void device_liveupdate_flush(void);

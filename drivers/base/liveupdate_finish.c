@@ -106,6 +106,42 @@ int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_retained);
 
 /**
+ * device_liveupdate_can_finish() - does no device wait for its driver any more?
+ * @subsystem: the participant
+ * @data: its data
+ *
+ * One waits that has not appeared, or that is there and not reclaimed; FINISH would
+ * retain what it has, or quarantine it.
+ *
+ * Context: May sleep. Takes dlu_lock. Lock of the state machine held.
+ * Return: false if one waits, which is reported then.
+ */
+bool device_liveupdate_can_finish(struct liveupdate_subsystem *subsystem,
+				  const struct liveupdate_data *data)
+{
+	char name[LIVEUPDATE_DEVICE_LEN];
+	bool absent;
+
+	guard(mutex)(&dlu_lock);
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
+		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+
+		absent = device_liveupdate_is_absent(incoming);
+		if (device_liveupdate_ser_path(incoming) ||
+		    (!absent && incoming->fate != DEVICE_LIVEUPDATE_INHERITED))
+			continue;
+		device_liveupdate_print_name(incoming, name, sizeof(name));
+		liveupdate_report_failure(&device_liveupdate_subsystem, -EBUSY, name,
+					  absent ? "it has not appeared" :
+					  "it waits for its driver");
+		return false;
+	}
+
+	return true;
+}
+EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_can_finish);
+
+/**
  * device_liveupdate_restore() - RESTORE of the participant
  * @subsystem: the participant
  * @data: its data

@@ -231,10 +231,20 @@ class Run:
         self.equal("cancel", guest.set("prepare", 0), "")
         self.state(guest, "normal")
 
-    def finish(self, guest):
-        """Finishes; it has to work."""
+    def finish(self, guest, waits=None):
+        """Finishes; it has to work. If something waits, (participant, names...), that is
+        refused and one is named first, and then they are given up."""
         self.step("finish")
-        self.equal("finish", guest.set("finish", 1), "")
+        if waits:
+            self.equal("finish while something waits", guest.set("finish", 1), "EBUSY")
+            failure = guest.last_failure()
+            self.equal("who waits", (failure["step"], failure["participant"]),
+                       ("finish", waits[0]))
+            self.check("what waits", failure["device"].split(":", 1)[-1] in waits[1:],
+                       failure["device"])
+            self.check("it is said why", failure["reason"])
+            self.state(guest, "updated")
+        self.equal("finish", guest.set("finish", 2 if waits else 1), "")
         self.state(guest, "normal")
 
     def load(self, guest, kernel="b", extra="", enabled=ENABLED, kaslr=False, **options):

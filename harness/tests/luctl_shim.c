@@ -277,6 +277,8 @@ static int store(const char *name, const char *text)
 		return request("cancel", "cancel", "prepared", "normal\n");
 	if (!strcmp(name, "rehearse") && value == 1)
 		return request("rehearse", "freeze", "prepared", "prepared\n");
+	if (!strcmp(name, "finish") && !strcmp(text, "2"))
+		return request("give-up", "finish", "updated", "normal\n");
 	if (!strcmp(name, "finish") && value == 1)
 		return request("finish", "finish", "updated", "normal\n");
 	called("malformed", text);

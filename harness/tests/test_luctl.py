@@ -372,7 +372,7 @@ class Finish(LuctlTest):
 
     def test_given_up(self):
         text, machine = self.finish(OK, "--give-up", unreclaimed=self.WAITING)
-        self.assertEqual(text.calls, ["finish"])
+        self.assertEqual(text.calls, ["give-up"])
         self.assertIn("given up: pci 0000:00:04.0, edu a-b (absent)", text.out)
         self.assertEqual(machine.objects()[0]["given_up"], [
             {"bus": "pci", "identity": "0000:00:04.0", "name": "0000:00:04.0",
@@ -386,6 +386,17 @@ class Finish(LuctlTest):
             self.assertEqual(text.calls, ["finish"])
             self.assertEqual(machine.objects()[0]["given_up"], [])
             self.assertNotIn("given up", text.out)
+
+    def test_the_kernel_names_what_waits(self):
+        """Of what luctl does not look at, such as sessions."""
+        def wait():
+            self.failed("none", "", 0, "vm", "it is not retrieved", count=0)
+            self.script("finish", errno=errno.EBUSY, name="sessions")
+        text, machine = self.both(POLICY, "finish", state="updated", prepare=wait)
+        self.assertEqual(text.calls, ["finish"])
+        self.assertIn("luctl: sessions: vm: it is not retrieved; finish failed with EBUSY",
+                      text.err)
+        self.assertIn("--give-up", machine.objects()[0]["error"]["advice"])
 
     def test_another_state_counts_more(self):
         text, _ = self.finish(STATE, state="normal", unreclaimed=self.WAITING)
@@ -419,7 +430,7 @@ class Finish(LuctlTest):
         self.assertEqual(text.calls, [])
         self.assertIn("not reclaimed yet: 2, whose names need root and debugfs", text.err)
         text, _ = self.both(OK, "finish", "--give-up", state="updated", prepare=write)
-        self.assertEqual(text.calls, ["finish"])
+        self.assertEqual(text.calls, ["give-up"])
         self.assertIn("given up: 2, whose names need", text.out)
 
 

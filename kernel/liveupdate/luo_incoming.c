@@ -328,6 +328,59 @@ static void luo_dispose(struct luo_machine *machine,
 	kho_restore_free(phys_to_virt(ser->value));
 }
 
+static int luo_can_finish_one(struct luo_machine *machine,
+			      struct liveupdate_subsystem *subsystem)
+{
+	const struct liveupdate_subsystem_ops *ops = subsystem->ops;
+	const char *name = subsystem->desc->name;
+	bool can;
+
+	if (!ops->can_finish)
+		return 0;
+
+	luo_progress_enter(machine, LUO_STEP_FINISH, name);
+	luo_callback_begins(machine);
+	can = ops->can_finish(subsystem, &subsystem->data);
+	luo_progress_leave(machine);
+	if (can)
+		return 0;
+
+	luo_callback_failed(machine, LUO_STEP_FINISH, name, -EBUSY);
+
+	return -EBUSY;
+}
+
+/**
+ * luo_subsystems_can_finish() - ask those who restored whether something still waits
+ * @machine: the machine
+ *
+ * In the order of FINISH, up to the first that says so.
+ *
+ * Context: May sleep. &luo_machine.lock held.
+ * Return: 0, or -EBUSY, which is recorded as a failure.
+ */
+int luo_subsystems_can_finish(struct luo_machine *machine)
+{
+	int err;
+
+	lockdep_assert_held(&machine->lock);
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+			struct liveupdate_subsystem *subsystem =
+				machine->incoming[i].subsystem;
+
+			if (!subsystem || subsystem->desc->level != level)
+				continue;
+			err = luo_can_finish_one(machine, subsystem);
+			if (err)
+				return err;
+		}
+	}
+
+	return 0;
+}
+
 /**
  * luo_subsystems_finish() - FINISH everybody who restored, drop the rest
  * @machine: the machine

@@ -185,6 +185,8 @@ struct luo_instances {
  * @freeze_sessions: freezes the files of sessions, before participants are frozen for
  *	the jump, or NULL. Constant.
  * @thaw_sessions: undoes @freeze_sessions. Constant.
+ * @session_waits: is there a session that was handed over and that nobody has
+ *	retrieved yet, or that cannot be finished? Gives its name. Or NULL. Constant.
  * @sessions_frozen: that has to be undone if there is no jump.
  * @enlisted: participants of the prepare in effect, in prepare order.
  * @table: outgoing table, from prepare until cancel.
@@ -236,6 +238,7 @@ struct luo_machine {
 
 	int (*freeze_sessions)(void);
 	void (*thaw_sessions)(void);
+	bool (*session_waits)(char *name, size_t size);
 	bool sessions_frozen;
 
 	struct list_head enlisted;
@@ -279,7 +282,7 @@ void luo_machine_init(struct luo_machine *machine);
 int luo_machine_prepare(struct luo_machine *machine);
 int luo_machine_cancel(struct luo_machine *machine);
 int luo_machine_rehearse(struct luo_machine *machine);
-int luo_machine_finish(struct luo_machine *machine);
+int luo_machine_finish(struct luo_machine *machine, bool give_up);
 int luo_machine_freeze(struct luo_machine *machine, bool receives);
 void luo_machine_thaw(struct luo_machine *machine);
 void luo_machine_invalidate(struct luo_machine *machine,
@@ -368,6 +371,7 @@ void luo_subsystems_accept(struct luo_machine *machine,
 			   struct luo_incoming *incoming, unsigned int count);
 void luo_subsystems_restore(struct luo_machine *machine);
 void luo_subsystems_restore_late(struct luo_machine *machine);
+int luo_subsystems_can_finish(struct luo_machine *machine);
 void luo_subsystems_finish(struct luo_machine *machine);
 void luo_incoming_late(struct luo_machine *machine);
 void luo_subsystems_late(struct work_struct *work);

@@ -43,6 +43,11 @@
  *   and when the machine is back in normal, so that it never hits a preparation
  *   it was not meant for.
  *
+ * What still waits
+ *   FINISH gives up what nobody has taken over: a device without its driver is
+ *   stopped. So participants (can_finish) and sessions are asked before, and a finish
+ *   that would give up something is refused, unless the operator wants that.
+ *
  * What must not be lost
  *   Memory that may still be written to, or that nobody could read, is retained
  *   (luo_retained.c): then there is no prepare, and no kexec in any state.
@@ -163,14 +168,22 @@ static bool luo_system_rests(void)
  *
  * Asked without the lock first: a request that is refused anyway must not hold
  * it for an instant and make another one fail. Asked again with the lock, which
- * makes it certain.
+ * makes it certain; only then is the mutex of the system tried, so that two requests
+ * do not find it taken by each other.
  */
+static bool luo_state_allows(struct luo_machine *machine,
+			     enum liveupdate_state state)
+{
+	return READ_ONCE(machine->state) == state &&
+	       !READ_ONCE(machine->sleeping) && !READ_ONCE(machine->going_down);
+}
+
 static bool luo_may_start(struct luo_machine *machine,
 			  enum liveupdate_state state)
 {
-	return READ_ONCE(machine->state) == state &&
-	       !READ_ONCE(machine->sleeping) &&
-	       !READ_ONCE(machine->going_down) && luo_system_rests();
+	lockdep_assert_held(&machine->lock);
+
+	return luo_state_allows(machine, state) && luo_system_rests();
 }
 
 static void luo_forget_invalid(struct luo_machine *machine)
@@ -220,7 +233,7 @@ int luo_machine_prepare(struct luo_machine *machine)
 {
 	int err;
 
-	if (!luo_may_start(machine, LIVEUPDATE_STATE_NORMAL))
+	if (!luo_state_allows(machine, LIVEUPDATE_STATE_NORMAL))
 		return -EBUSY;
 
 	err = luo_prepare(machine);
@@ -242,17 +255,48 @@ static void luo_return(struct luo_machine *machine, enum luo_step step,
 	luo_transition_end(machine);
 }
 
+/*
+ * Does no session wait? Asked without &luo_machine.lock: who changes a session may wait
+ * for it. What was handed over can only become less.
+ */
+static int luo_sessions_can_finish(struct luo_machine *machine)
+{
+	char name[LIVEUPDATE_DEVICE_LEN];
+
+	if (!machine->session_waits || !machine->session_waits(name, sizeof(name)))
+		return 0;
+
+	luo_record_failure(machine, LUO_STEP_FINISH, LUO_SESSIONS, -EBUSY, name,
+			   "it is not retrieved, or one of its files cannot be finished");
+
+	return -EBUSY;
+}
+
 static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
 		   enum luo_step step,
+		   int (*check)(struct luo_machine *machine),
 		   void (*walk)(struct luo_machine *machine))
 {
-	if (!luo_may_start(machine, state))
+	int err = 0;
+
+	if (!luo_state_allows(machine, state))
 		return -EBUSY;
+	if (check)
+		err = luo_sessions_can_finish(machine);
+	if (err)
+		return err;
 
 	scoped_cond_guard(mutex_try, return -EBUSY, &machine->lock) {
 		if (!luo_may_start(machine, state))
 			return -EBUSY;
 
+		if (check) {
+			luo_transition_begin(machine, step, false);
+			err = check(machine);
+			luo_transition_end(machine);
+		}
+		if (err)
+			return err;
 		luo_return(machine, step, walk);
 	}
 	luo_announce_state(machine, LIVEUPDATE_STATE_NORMAL);
@@ -270,7 +314,7 @@ static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
  */
 int luo_machine_cancel(struct luo_machine *machine)
 {
-	return luo_end(machine, LIVEUPDATE_STATE_PREPARED, LUO_STEP_CANCEL,
+	return luo_end(machine, LIVEUPDATE_STATE_PREPARED, LUO_STEP_CANCEL, NULL,
 		       luo_subsystems_cancel);
 }
 
@@ -359,14 +403,18 @@ void luo_machine_invalidate(struct luo_machine *machine,
 /**
  * luo_machine_finish() - updated -> normal
  * @machine: the machine
+ * @give_up: also if something of what was handed over still waits
  *
- * Context: May sleep. Tries for &luo_machine.lock.
+ * Context: May sleep. Takes locks of sessions, and without these tries for
+ * &luo_machine.lock.
  * Return: 0; -EBUSY in another state, during another transition, or while the
- * system reboots.
+ * system reboots; also if something waits and not @give_up, which is recorded as a
+ * failure then, and nothing is changed.
  */
-int luo_machine_finish(struct luo_machine *machine)
+int luo_machine_finish(struct luo_machine *machine, bool give_up)
 {
 	return luo_end(machine, LIVEUPDATE_STATE_UPDATED, LUO_STEP_FINISH,
+		       give_up ? NULL : luo_subsystems_can_finish,
 		       luo_subsystems_finish);
 }
 
@@ -383,7 +431,7 @@ int luo_machine_rehearse(struct luo_machine *machine)
 {
 	int err;
 
-	if (!luo_may_start(machine, LIVEUPDATE_STATE_PREPARED))
+	if (!luo_state_allows(machine, LIVEUPDATE_STATE_PREPARED))
 		return -EBUSY;
 
 	ACQUIRE(mutex_try, lock)(&machine->lock);

@@ -81,9 +81,25 @@ static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
 	return err ?: count;
 }
 
-/* A file that takes nothing but 1, and makes one request. */
-static ssize_t luo_request(const char *buf, size_t count,
-			   int (*request)(struct luo_machine *machine))
+static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *buf, size_t count)
+{
+	int value, err;
+
+	if (!capable(CAP_SYS_BOOT))
+		return -EPERM;
+	value = liveupdate_parse_digit(buf, count, 2);
+	if (value < 1)
+		return -EINVAL;
+
+	err = luo_machine_finish(&luo_system, value == 2);
+
+	return err ?: count;
+}
+
+static ssize_t rehearse_store(struct kobject *kobj,
+			      struct kobj_attribute *attr,
+			      const char *buf, size_t count)
 {
 	int err;
 
@@ -92,22 +108,9 @@ static ssize_t luo_request(const char *buf, size_t count,
 	if (liveupdate_parse_bool(buf, count) != 1)
 		return -EINVAL;
 
-	err = request(&luo_system);
+	err = luo_machine_rehearse(&luo_system);
 
 	return err ?: count;
-}
-
-static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
-			    const char *buf, size_t count)
-{
-	return luo_request(buf, count, luo_machine_finish);
-}
-
-static ssize_t rehearse_store(struct kobject *kobj,
-			      struct kobj_attribute *attr,
-			      const char *buf, size_t count)
-{
-	return luo_request(buf, count, luo_machine_rehearse);
 }
 
 /* Milliseconds for a step; they do not change under it. */

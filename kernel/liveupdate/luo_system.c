@@ -38,6 +38,7 @@ struct luo_machine luo_system = {
 	.kho_name = LUO_SUBSYSTEMS_KHO_NAME,
 	.freeze_sessions = luo_session_serialize,
 	.thaw_sessions = luo_session_unserialize,
+	.session_waits = luo_session_waits,
 };
 
 /**

@@ -102,6 +102,7 @@ static const struct liveupdate_subsystem_ops luo_test_module_ops = {
 	.thaw		= luo_test_thaw,
 	.cancel		= luo_test_module_cancel,
 	.restore	= luo_test_module_restore,
+	.can_finish	= luo_test_can_finish,
 	.finish		= luo_test_finish,
 	.owner		= THIS_MODULE,
 };

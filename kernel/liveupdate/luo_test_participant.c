@@ -12,7 +12,8 @@
  * end, each "NAME key=value[,key=value...]", or "clear", which undoes all but
  * version, oldest, class and active. Keys::
  *
- *	fail=STEP	prepare, freeze or restore fails; none: it does not
+ *	fail=STEP	prepare, freeze or restore fails; none: it does not; finish:
+ *			it says that something waits, with the reason "as it was told"
  *	errno=N		with this error, 5 if not given
  *	slow=STEP	any callback sleeps; none: none does
  *	ms=N		for so long
@@ -284,6 +285,21 @@ static int luo_test_restore_late(struct liveupdate_subsystem *subsystem,
 	return data->size ? luo_test_claim(data) : 0;
 }
 
+bool luo_test_can_finish(struct liveupdate_subsystem *subsystem,
+			 const struct liveupdate_data *data)
+{
+	struct luo_test_participant *participant = to_participant(subsystem);
+
+	guard(mutex)(&luo_test_lock);
+	if (strcmp(participant->fail, "finish"))
+		return true;
+
+	liveupdate_report_failure(subsystem, -EBUSY, "", "as it was told");
+
+	return false;
+}
+EXPORT_SYMBOL_NS_GPL(luo_test_can_finish, "LIVEUPDATE");
+
 void luo_test_finish(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data)
 {
@@ -307,6 +323,7 @@ static const struct liveupdate_subsystem_ops luo_test_ops = {
 	.thaw		= luo_test_thaw,
 	.cancel		= luo_test_cancel,
 	.restore	= luo_test_restore,
+	.can_finish	= luo_test_can_finish,
 	.finish		= luo_test_finish,
 	.abandon	= luo_test_abandon,
 };

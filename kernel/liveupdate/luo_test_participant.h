@@ -54,6 +54,8 @@ void luo_test_cancel(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data);
 int luo_test_restore(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data);
+bool luo_test_can_finish(struct liveupdate_subsystem *subsystem,
+			 const struct liveupdate_data *data);
 void luo_test_finish(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data);
 

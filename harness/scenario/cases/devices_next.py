@@ -57,7 +57,7 @@ def dev_missing_driver(run):
                                 devices.file("nic1", "reclaimed")), ("1", "0"))
     check_all_quarantined(run, guest)
     devices.tell("clear")
-    run.finish(guest)
+    run.finish(guest, waits=("devices", "nic1", "nic2"))
     guest.until(f"grep -q 'probe nic1' {devices.log}", timeout=10)
     devices.check_calls("finish", [("quarantine", "nic2", "0"), ("finish", "port1", "0"),
                                    ("quarantine", "nic1", "0"), ("probe", "nic1", "0")])
@@ -86,7 +86,7 @@ def dev_incompatible(run):
                          ("right1", ONE)):
         run.contains("console", log, f"{BUS} {name}: liveupdate: driver {driver} cannot take "
                      f"over {BUS}-{'two' if name == 'right1' else 'one'} version 1")
-    run.finish(guest)
+    run.finish(guest, waits=("devices", "old1", "strange1"))
     check_quarantined(run, guest, "nobody took it over", "old1", "strange1")
     check_all_quarantined(run, guest, "old1", "strange1")
     check_again(run, guest, devices, "old1", "right1")
@@ -217,7 +217,7 @@ def dev_providers_missing(run):
     guest, devices = boot_needy(run)
     devices.load("b", "add port1 driver=none;add nic1 parent=port1;add disk1")
     check_counts(run, devices, preserved=3, unreclaimed=4)
-    run.finish(guest)
+    run.finish(guest, waits=("devices", "power1", "port1", "disk1", "nic1"))
     guest.until(f"[ $(grep -c ^probe {devices.log}) = 2 ]", timeout=10)
     check_quarantined(run, guest, "nobody took it over", "disk1", "nic1", "port1")
     check_all_quarantined(run, guest, "disk1", "nic1", "port1")
@@ -245,7 +245,7 @@ def dev_gone(run):
     check_counts(run, devices, preserved=1, reclaimed=1, unreclaimed=2)
     run.retained(guest, "devices")
     run.equal("forget in updated", guest.set("retained/devices/forget", 1), "EBUSY")
-    run.finish(guest)
+    run.finish(guest, waits=("devices", "gone1", "lost1"))
     check_all_quarantined(run, guest, "back1")
     run.contains("console", guest.console(2), "devices: 2 did not appear")
     run.equal("devices that did not appear", devices.listed("unreclaimed"),
@@ -285,7 +285,7 @@ def dev_unreclaimed(run):
     run.state(guest, "updated")
     check_counts(run, devices, unreclaimed=3)
     kept.check(run, guest)
-    run.finish(guest)
+    run.finish(guest, waits=("devices", "nic1", "port1", "disk1"))
     kept.check(run, guest)
     run.contains("console", guest.console(2), "devices: 3 did not appear")
     run.retained(guest, *(f"devices:{BUS}:{name}" for name in ("nic1", "port1", "disk1")))
@@ -301,7 +301,7 @@ def dev_unreclaimed(run):
 
     run.step("and given up for gone")
     update(run, guest, devices, "add nic1")
-    run.finish(guest)
+    run.finish(guest, waits=("devices", "port1", "disk1"))
     check_counts(run, devices, unreclaimed=2)
     run.forget(guest, f"devices:{BUS}:port1")
     run.retained(guest, f"devices:{BUS}:disk1")
@@ -485,7 +485,7 @@ def dev_damaged_block(run):
         name: (1, name) for name in NAMES[19:]})
     devices.ordinary("dev5")
     check_counts(run, devices, preserved=6, reclaimed=6, unreclaimed=19)
-    run.finish(guest)
+    run.finish(guest, waits=("devices", "ddv5"))
     run.contains("console", guest.console(2), "devices: 1 did not appear")
     run.retained(guest, f"devices:{BUS}:ddv5")
     run.forget(guest, f"devices:{BUS}:ddv5")

@@ -330,8 +330,8 @@ def luctl_retained(run):
 @scenario("luctl-finish")
 def luctl_finish(run):
     """luctl finish refuses while a device is unreclaimed, and leaves it as it is until
-    its driver comes, or until it is given up. A session that nobody retrieved is not
-    lost by it. status shows devices and sessions on the way."""
+    its driver comes, or until it is given up, and while a session is not retrieved. So
+    does the kernel, which names the first that waits. status shows devices and sessions on the way."""
     config = "add nic1 driver=other;add port1"
     guest, devices = boot_with(run, config, "nic1", "port1")
     guest.do("guestctl session create vm 4")
@@ -352,13 +352,17 @@ def luctl_finish(run):
     run.lacks("luctl finish", out, "port1")
     run.state(guest, "updated")
     run.equal("nothing is stopped", devices.calls("quarantine"), [])
+    run.equal("finish=1", guest.set("finish", 1), "EBUSY")
+    run.last_failed(guest, "finish", "sessions", -16)
 
     run.step("the driver comes")
     devices.tell("register other")
     guest.until("[ $(cat /sys/kernel/liveupdate/devices/nr_unreclaimed) = 0 ]", timeout=15)
+    run.contains("luctl finish", luctl(run, guest, "finish", POLICY), "vm: it is not retrieved")
+    run.state(guest, "updated")
+    run.equal("the session", guest.do("guestctl session verify vm 4"), f"ok {4 << 20} bytes")
     run.equal("given up", json.loads(luctl(run, guest, "finish --json"))["given_up"], [])
     run.state(guest, "normal")
-    run.equal("the session", guest.do("guestctl session verify vm 4"), f"ok {4 << 20} bytes")
 
     run.step("the driver does not come")
     request(run, devices, "nic1", "port1")
@@ -366,6 +370,10 @@ def luctl_finish(run):
     devices.load("b", config.replace("driver=other", "driver=other+plain"),
                  drivers="one,plain")
     luctl(run, guest, "finish", POLICY)
+    run.equal("finish=1", guest.set("finish", 1), "EBUSY")
+    failure = guest.last_failure()
+    run.equal("what waits", (failure["participant"], failure["device"].split(":", 1)[1],
+                             failure["reason"]), ("devices", "nic1", "it waits for its driver"))
     given_up = json.loads(luctl(run, guest, "finish --give-up --json"))["given_up"]
     run.equal("given up", [d["identity"] for d in given_up], ["nic1"])
     run.state(guest, "normal")

@@ -93,7 +93,7 @@ def pci_missing_driver(run):
     run.equal("unreclaimed", set(listed(guest, "unreclaimed")),
               {edu.identity, other.identity})
     guest.do(f"echo 1234 11e8 > {DRIVERS}/{IVSHMEM}/remove_id")
-    run.finish(guest)
+    run.finish(guest, waits=("devices", edu.identity, other.identity))
     for device in (edu, other):
         check_quarantined(run, guest, host, start, device, "nobody took it over")
     run.equal("resets", len(pt.resets(host.trace.events(start), "edu")), 2)
@@ -222,7 +222,7 @@ def pci_unplugged(run):
             command = host.command(host.function(f"new{number}"))
             run.check(f"new{number} is no bus master",
                       command == pt.ABSENT or not command & pt.MASTER, f"{command:#x}")
-    run.finish(guest)
+    run.finish(guest, waits=("devices", gone[0].identity))
     watch.check()
     edu.check_works("after")
     run.contains("console at finish", guest.console(2), "devices: 1 did not appear")

@@ -72,7 +72,8 @@ def update_kexec_tools(run):
 @scenario("update-memfd-session", debug_always=True)
 def update_memfd_session(run):
     """Upstream sessions live beside the machine: one made before prepare and one
-    after it arrive with every byte, whenever finish comes."""
+    after it arrive with every byte, whenever finish comes; it is refused, naming the
+    session, while one is not retrieved, unless that is given up."""
     guest = run.boot("a")
     guest.do("guestctl session create early 16")
     hand_over_data(guest)
@@ -83,7 +84,7 @@ def update_memfd_session(run):
     run.equal("session retrieved in updated", guest.do("guestctl session verify early 16"),
               f"ok {16 << 20} bytes")
     check_received(run, guest)
-    run.finish(guest)
+    run.finish(guest, waits=("sessions", "late"))
     run.equal("session retrieved after finish", guest.do("guestctl session verify late 4"),
               f"ok {4 << 20} bytes")
     run.equal("a session nobody made", guest.run("guestctl session retrieve none")

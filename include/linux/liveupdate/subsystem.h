@@ -213,6 +213,10 @@ static_assert(sizeof(struct liveupdate_note) == 128);
  *	and all processors are there, but before devices are probed; and for modules right
  *	after @restore. Only for a participant whose @restore succeeded. An error leaves
  *	the data unclaimed, as one of @restore does: what has both claims the blob here.
+ * @can_finish: Optional. Does nothing wait any more, of what was handed over, that
+ *	@finish would give up? Before it says no, it names what waits with
+ *	liveupdate_report_failure(). A query without side effects, called before
+ *	every finish at which the operator does not give up what waits.
  * @finish: Optional. The operator declared the update complete: free what only
  *	the hand-over needed. Called for each participant that restored. Cannot
  *	fail.
@@ -255,6 +259,8 @@ struct liveupdate_subsystem_ops {
 		       struct liveupdate_data *data);
 	int (*restore_late)(struct liveupdate_subsystem *subsystem,
 			    struct liveupdate_data *data);
+	bool (*can_finish)(struct liveupdate_subsystem *subsystem,
+			   const struct liveupdate_data *data);
 	void (*finish)(struct liveupdate_subsystem *subsystem,
 		       struct liveupdate_data *data);
 	void (*dispose_instance)(struct liveupdate_subsystem *subsystem,
@@ -341,22 +347,36 @@ struct liveupdate_parts {
 };
 
 /**
- * liveupdate_parse_bool() - what was written to a file of live update
+ * liveupdate_parse_digit() - what was written to a file of live update
+ * @buf: the text
+ * @count: its length in bytes
+ * @max: the largest digit that the file takes
+ *
+ * Context: any.
+ * Return: 0 to @max; -EINVAL for anything but exactly such a digit, with or without a
+ * line end.
+ */
+static inline int liveupdate_parse_digit(const char *buf, size_t count, int max)
+{
+	if (count == 2 && buf[1] == '\n')
+		count = 1;
+	if (count != 1 || *buf < '0' || *buf > '0' + max)
+		return -EINVAL;
+
+	return *buf - '0';
+}
+
+/**
+ * liveupdate_parse_bool() - the same for a file that takes 0 and 1
  * @buf: the text
  * @count: its length in bytes
  *
  * Context: any.
- * Return: 0 or 1; -EINVAL for anything but exactly that digit, with or without a
- * line end.
+ * Return: 0, 1 or -EINVAL.
  */
 static inline int liveupdate_parse_bool(const char *buf, size_t count)
 {
-	if (count == 2 && buf[1] == '\n')
-		count = 1;
-	if (count != 1 || (*buf != '0' && *buf != '1'))
-		return -EINVAL;
-
-	return *buf - '0';
+	return liveupdate_parse_digit(buf, count, 1);
 }
 
 #ifdef CONFIG_LIVEUPDATE_SUBSYSTEMS

@@ -297,7 +297,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 			luo_kunit_expect_retained(test, next, "");
 		}
 
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
 		luo_kunit_expect_log(test, next->failure.error ?
 				     " finish:a finish:b" :
 				     " finish:a finish:b finish:c");
@@ -346,7 +346,7 @@ static void luo_faults_finish_test(struct kunit *test)
 		luo_kunit_expect_log(test, " restore:c restore:b restore:a");
 
 		liveupdate_fault_begin(&fault);
-		err = luo_machine_finish(&fixture->next);
+		err = luo_machine_finish(&fixture->next, false);
 		liveupdate_fault_end(&fault);
 
 		KUNIT_EXPECT_EQ(test, err, 0);

@@ -183,7 +183,7 @@ static void luo_handover_deliver_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, blob[i],
 				luo_kunit_pattern(new[i]->desc.name, i));
 	}
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 }
 
 /* The format itself, so that nobody changes it unnoticed. */
@@ -502,7 +502,7 @@ static void luo_handover_blob_test(struct kunit *test)
 	luo_kunit_expect_failed(test, next, LUO_STEP_RESTORE, "participant-0",
 				-EINVAL);
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 1);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
 	luo_kunit_expect_log(test, " finish:participant-1");
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 1);
 }
@@ -670,7 +670,7 @@ static void luo_handover_claim_test(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, it->claimed, blob);
 	KUNIT_EXPECT_PTR_EQ(test, liveupdate_data_claim(&data), NULL);
 	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(virt_to_folio(blob)));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(virt_to_folio(blob)));
 }
 

@@ -254,7 +254,7 @@ static void luo_ik_deliver_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_instance_next(&fixture->next, &it->desc,
 							 &position, &info));
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 5, &info));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 300, &info));
 	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
@@ -308,7 +308,7 @@ static void luo_ik_unclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 4));
 	luo_kunit_expect_retained(test, &fixture->next, "vmm:instances");
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	luo_kunit_expect_retained(test, &fixture->next, "vmm:instance-2 vmm:instance-3");
 	KUNIT_EXPECT_EQ(test, 2, kho_kunit_reserved_pages(&fixture->kho));
 	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(&fixture->next));
@@ -345,7 +345,7 @@ static void luo_ik_forget_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, kho_kunit_reserved_pages(&fixture->kho));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 2, &info));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_find(test, 1, &info));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, 0, kho_kunit_reserved_pages(&fixture->kho));
 }
 
@@ -385,7 +385,7 @@ static void luo_ik_dispose_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 1));
 	seq_buf_clear(&fixture->log);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	/* Not what was claimed, nor what it could not read. */
 	luo_kunit_expect_log(test, " finish:vmm 2:2:-114");
 	/* The one that was claimed, and the mandatory one. */
@@ -440,7 +440,7 @@ static void luo_ik_lost_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 3, &info));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 4));
 	KUNIT_EXPECT_EQ(test, fixture->next.failure.error, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	luo_kunit_expect_retained(test, &fixture->next, "");
 }
 
@@ -618,7 +618,7 @@ static void luo_ik_damage(struct kunit *test, u32 class)
 		KUNIT_EXPECT_EQ(test, fixture->next.failure.error, -EBADMSG);
 	else
 		KUNIT_EXPECT_EQ(test, fixture->next.failure.error, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	/* A blob that cannot be trusted is not freed. */
 	KUNIT_EXPECT_GE(test, kho_kunit_reserved_pages(&fixture->kho), 1);
 	KUNIT_EXPECT_LT(test, kho_kunit_reserved_pages(&fixture->kho), reserved);
@@ -652,7 +652,7 @@ static void luo_ik_shared_blob_test(struct kunit *test)
 	luo_ik_new(test, &fixture->next)->claims = true;
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, -EBADMSG, luo_ik_claim(test, 1));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 }
 
 /* Where the records of participants cannot be used nothing is, and nothing is freed. */

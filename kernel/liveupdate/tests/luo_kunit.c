@@ -68,7 +68,7 @@ void luo_kunit_exit(struct kunit *test)
 	cancel_delayed_work_sync(&fixture->next.invalidate);
 	flush_work(&fixture->machine.late);
 	flush_work(&fixture->next.late);
-	luo_machine_finish(&fixture->next);
+	luo_machine_finish(&fixture->next, true);
 	luo_machine_cancel(&fixture->next);
 	luo_machine_cancel(&fixture->machine);
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->machine));
@@ -180,12 +180,27 @@ static void luo_kunit_finish(struct liveupdate_subsystem *subsystem,
 	luo_kunit_callback(subsystem, LUO_STEP_FINISH);
 }
 
+static bool luo_kunit_can_finish(struct liveupdate_subsystem *subsystem,
+				 const struct liveupdate_data *data)
+{
+	struct luo_kunit_participant *participant = to_participant(subsystem);
+
+	participant->asked++;
+	if (participant->waits)
+		luo_report_failure(&participant->fixture->next,
+				   participant->desc.name, -EBUSY, "a part",
+				   "it waits");
+
+	return !participant->waits;
+}
+
 static const struct liveupdate_subsystem_ops luo_kunit_ops = {
 	.prepare	= luo_kunit_prepare,
 	.freeze		= luo_kunit_freeze,
 	.thaw		= luo_kunit_thaw,
 	.cancel		= luo_kunit_cancel,
 	.restore	= luo_kunit_restore,
+	.can_finish	= luo_kunit_can_finish,
 	.finish		= luo_kunit_finish,
 };
 

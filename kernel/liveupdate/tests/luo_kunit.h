@@ -59,6 +59,8 @@ struct luo_kunit {
  * @error: what the callback of a step returns.
  * @hook: called in every callback, may be NULL.
  * @context: for @hook.
+ * @waits: something of it still waits, when it is asked.
+ * @asked: how often it was asked.
  * @offer: what to hand over: @offer.size bytes, or else @offer.value.
  * @claims: restore claims the blob.
  * @received: what restore was given.
@@ -74,6 +76,8 @@ struct luo_kunit_participant {
 	void (*hook)(struct luo_kunit_participant *participant,
 		     enum luo_step step);
 	void *context;
+	bool waits;
+	unsigned int asked;
 	struct liveupdate_data offer;
 	bool claims;
 	struct liveupdate_data received;

@@ -160,7 +160,7 @@ static void luo_mutate_boot(struct kunit *test, bool sealed,
 			luo_mutate_wrong(luo_mutate, !sealed,
 					 "a record did not arrive");
 	}
-	luo_mutate_wrong(luo_mutate, luo_machine_finish(next), "finish failed");
+	luo_mutate_wrong(luo_mutate, luo_machine_finish(next, false), "finish failed");
 	luo_mutate_wrong(luo_mutate, next->state != LIVEUPDATE_STATE_NORMAL,
 			 "not in state normal");
 	for (unsigned int i = 0; i < LUO_MUTATE_KNOWN; i++) {

@@ -163,7 +163,7 @@ static void luo_peek_restored_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EALREADY, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, 0, luo_peek(test, "plain", 1, 1, &data));
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, during, -EALREADY);
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "plain", 1, 1, &data));
@@ -181,7 +181,7 @@ static void luo_peek_failed_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, -ENOTRECOVERABLE, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, data.size, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, -ENOTRECOVERABLE, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&fixture->next.retained, "blob"));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "blob", 1, 3, &data));
@@ -200,7 +200,7 @@ static void luo_peek_failed_optional_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next, &it->subsystem));
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, -ENOTRECOVERABLE, luo_peek(test, "plain", 1, 1, &data));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "plain", 1, 1, &data));
 }
 

@@ -69,7 +69,7 @@ static int luo_state_request(struct luo_machine *machine,
 	case LUO_REQUEST_REHEARSE:
 		return luo_machine_rehearse(machine);
 	case LUO_REQUEST_FINISH:
-		return luo_machine_finish(machine);
+		return luo_machine_finish(machine, false);
 	case LUO_REQUEST_FREEZE:
 		return luo_machine_freeze(machine, true);
 	case LUO_REQUEST_FREEZE_DEAF:
@@ -248,7 +248,7 @@ static void luo_state_request_in_callback_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 	luo_kunit_jump(test);
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, refused[LUO_STEP_RESTORE], LUO_NR_REQUESTS);
 	KUNIT_EXPECT_EQ(test, refused[LUO_STEP_FINISH], LUO_NR_REQUESTS);
 	luo_kunit_expect_log(test, " prepare:it freeze:it restore:it finish:it");
@@ -482,7 +482,7 @@ static void luo_state_announce_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(&fixture->next, true));
 	luo_machine_thaw(&fixture->next);
 	luo_kunit_expect_log(test, "");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	luo_kunit_expect_log(test, " =normal");
 }
 
@@ -582,7 +582,7 @@ static void luo_state_order_test(struct kunit *test)
 	luo_state_want_up(test, &new, LUO_STEP_RESTORE, LUO_STATE_NR);
 	luo_kunit_expect_wanted(test);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	luo_state_want_down(test, &new, LUO_STEP_FINISH, LUO_STATE_NR);
 	luo_kunit_expect_wanted(test);
 }
@@ -609,7 +609,7 @@ static void luo_state_restore_order_test(struct kunit *test)
 	luo_kunit_add(test, machine, "a", LIVEUPDATE_LEVEL_DEVICES);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_log(test, " restore:c restore:b restore:a restore:rising");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine, false));
 	luo_kunit_expect_log(test, " finish:rising finish:a finish:b finish:c");
 }
 
@@ -633,7 +633,7 @@ static void luo_state_missing_callbacks_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_failed(test, &fixture->next, LUO_STEP_RESTORE, "bare",
 				-EOPNOTSUPP);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	luo_kunit_expect_log(test, "");
 }
 
@@ -874,7 +874,7 @@ static void luo_state_restore_fails_test(struct kunit *test)
 				i == failure->index ? LUO_PHASE_IDLE :
 				LUO_PHASE_RESTORED);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	for (int i = 0; i < new.count; i++) {
 		if (i != failure->index)
 			luo_kunit_want(test, LUO_STEP_FINISH,
@@ -944,7 +944,7 @@ static void luo_state_return_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_failed(test, &fixture->next, LUO_STEP_RESTORE, "it",
 				param->error);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	luo_kunit_expect_log(test, " restore:it");
 }
 
@@ -957,7 +957,7 @@ static void luo_state_last_failed_test(struct kunit *test)
 		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
 
 	luo_kunit_expect_failed(test, machine, LUO_STEP_NONE, "", 0);
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_finish(machine, false));
 	luo_kunit_expect_failed(test, machine, LUO_STEP_NONE, "", 0);
 
 	it->error[LUO_STEP_PREPARE] = -ENODEV;
@@ -1056,6 +1056,65 @@ static void luo_state_failure_details_test(struct kunit *test)
 			LIVEUPDATE_DEVICE_LEN - 1);
 	KUNIT_EXPECT_EQ(test, strlen(machine->failure.reason),
 			LIVEUPDATE_REASON_LEN - 1);
+}
+
+static bool luo_state_session_waits(char *name, size_t size)
+{
+	strscpy(name, "a session", size);
+
+	return luo_state_sessions_error;
+}
+
+/* What waits is not given up, unless the operator says so; who waits is named. */
+static void luo_state_can_finish_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *next = &fixture->next;
+	struct luo_kunit_participant *upper, *lower, *absent;
+
+	absent = luo_kunit_add(test, &fixture->machine, "absent", LIVEUPDATE_LEVEL_WORKLOAD);
+	upper = luo_kunit_add(test, &fixture->machine, "upper", LIVEUPDATE_LEVEL_DEVICES);
+	lower = luo_kunit_add(test, &fixture->machine, "lower", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	upper = luo_kunit_add(test, next, "upper", LIVEUPDATE_LEVEL_DEVICES);
+	lower = luo_kunit_add(test, next, "lower", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	seq_buf_clear(&fixture->log);
+
+	/* Participants, in the order of finish; in the wrong state none is asked. */
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_finish(&fixture->machine, false));
+	lower->waits = true;
+	for (int i = 1; i <= 2; i++) {
+		KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_finish(next, false));
+		luo_kunit_expect_failed(test, next, LUO_STEP_FINISH, "lower", -EBUSY);
+		luo_state_expect_details(test, next, i, "a part", "it waits");
+		KUNIT_EXPECT_EQ(test, upper->asked, i);
+	}
+	upper->waits = true;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_finish(next, false));
+	luo_kunit_expect_failed(test, next, LUO_STEP_FINISH, "upper", -EBUSY);
+	KUNIT_EXPECT_EQ(test, lower->asked, 2);
+	KUNIT_EXPECT_EQ(test, absent->asked, 0);
+
+	/* Sessions come first. */
+	luo_state_sessions_error = -EBUSY;
+	next->session_waits = luo_state_session_waits;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_finish(next, false));
+	luo_kunit_expect_failed(test, next, LUO_STEP_FINISH, LUO_SESSIONS, -EBUSY);
+	KUNIT_EXPECT_STREQ(test, next->failure.device, "a session");
+	KUNIT_EXPECT_EQ(test, upper->asked, 3);
+	luo_state_sessions_error = 0;
+
+	/* Nothing has happened. */
+	luo_kunit_expect_log(test, "");
+	KUNIT_EXPECT_EQ(test, next->state, LIVEUPDATE_STATE_UPDATED);
+	KUNIT_EXPECT_EQ(test, next->step, LUO_STEP_NONE);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, true));
+	luo_kunit_expect_log(test, " finish:upper finish:lower");
+	KUNIT_EXPECT_EQ(test, upper->asked, 3);
+	KUNIT_EXPECT_EQ(test, next->state, LIVEUPDATE_STATE_NORMAL);
 }
 
 /* Deadlines. */
@@ -1350,7 +1409,7 @@ static void luo_state_part_show_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
 	luo_kunit_jump(test);
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, new->parts.count, 2);
 }
 
@@ -1839,7 +1898,7 @@ static void luo_state_register_updated_test(struct kunit *test)
 	luo_kunit_expect_log(test, "");
 	KUNIT_EXPECT_EQ(test, again->subsystem.phase, LUO_PHASE_IDLE);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine, false));
 	luo_kunit_expect_log(test, " finish:late");
 	luo_kunit_add(test, machine, "never", LIVEUPDATE_LEVEL_WORKLOAD);
 	luo_kunit_expect_log(test, "");
@@ -1902,7 +1961,7 @@ static void luo_state_restore_late_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, luo_subsystem_add(next, &module->subsystem));
 	luo_kunit_expect_log(test, " restore:module restore:module");
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
 	luo_kunit_expect_log(test, " finish:top finish:module finish:plain");
 	luo_kunit_expect_retained(test, next, "broken failing plain");
 }
@@ -2173,7 +2232,7 @@ static void luo_state_unregister_restored_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_UPDATED);
 	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
 	KUNIT_EXPECT_TRUE(test, kho_kunit_is_reserved(&fixture->kho, blob));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine, false));
 	luo_kunit_expect_log(test, " finish:stays");
 	KUNIT_EXPECT_FALSE(test, kho_kunit_is_reserved(&fixture->kho, blob));
 }
@@ -2227,7 +2286,7 @@ static void luo_state_module_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, module_refcount(new), 1);
 	KUNIT_EXPECT_EQ(test, module_refcount(broken), 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine, false));
 	KUNIT_EXPECT_EQ(test, module_refcount(new), 0);
 }
 
@@ -2258,7 +2317,7 @@ static void luo_state_module_leaving_test(struct kunit *test)
 	it->ops.owner->state = MODULE_STATE_GOING;
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_failed(test, machine, LUO_STEP_RESTORE, "it", -ENODEV);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine, false));
 	luo_kunit_expect_log(test, "");
 }
 #else
@@ -2348,7 +2407,7 @@ static void luo_state_version_test(struct kunit *test)
 					-EPROTONOSUPPORT);
 	}
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine, false));
 	luo_kunit_expect_log(test, param->readable ?
 			     " finish:top finish:it finish:bottom" :
 			     " finish:top finish:bottom");
@@ -2434,7 +2493,7 @@ static void luo_state_unclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho),
 			all - 2 - claimed);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
 	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
 		KUNIT_EXPECT_EQ_MSG(test, luo_state_fates[i].kept,
 				    kho_kunit_is_reserved(&fixture->kho, blobs[i]), "%s",
@@ -2479,7 +2538,7 @@ static void luo_state_retained_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EBUSY, luo_retained_refuse(next, LUO_STEP_FREEZE));
 	luo_kunit_expect_failed(test, next, LUO_STEP_FREEZE, "a", -EBUSY);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
 	seq_buf_clear(&fixture->log);
 	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(next));
 	luo_kunit_expect_failed(test, next, LUO_STEP_PREPARE, "a", -EBUSY);
@@ -2523,7 +2582,7 @@ static void luo_state_retained_updated_test(struct kunit *test)
 	luo_kunit_add(test, next, "b", LIVEUPDATE_LEVEL_DEVICES);
 	luo_kunit_expect_log(test, " restore:b");
 	luo_kunit_expect_retained(test, next, "");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
 	luo_kunit_expect_retained(test, next, "b");
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(next));
 	KUNIT_EXPECT_NULL(test, next->incoming);
@@ -2576,7 +2635,7 @@ static void luo_state_again_test(struct kunit *test)
 		luo_kunit_jump(test);
 		KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 		KUNIT_EXPECT_EQ(test, new->received.value, round);
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next));
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
 		luo_kunit_expect_log(test, " prepare:it freeze:it restore:it finish:it");
 		KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(next));
 		KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(next));
@@ -2701,6 +2760,7 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_last_failed_test),
 	KUNIT_CASE(luo_state_failure_details_test),
 	KUNIT_CASE(luo_state_limits_test),
+	KUNIT_CASE(luo_state_can_finish_test),
 	KUNIT_CASE_SLOW(luo_state_timeout_test),
 	KUNIT_CASE_PARAM(luo_state_timeout_index_test,
 			 luo_state_failure_gen_params),

@@ -13,8 +13,8 @@
  * operators at once the explanation may be that of another failure; the exit status
  * never is.
  *
- * The one thing that luctl itself refuses is to finish while devices wait for
- * their drivers, which would cost them what they have.
+ * The kernel refuses to finish while something waits, such as a device for its driver,
+ * and names it. luctl itself looks at all devices before, to name more than the first.
  *
  * The states and errors are those of Documentation/admin-guide/liveupdate.rst.
  */
@@ -49,6 +49,12 @@ const struct luctl_request luctl_rehearse = {
 
 const struct luctl_request luctl_finish = {
 	.command = "finish", .file = "finish", .text = "1", .step = "finish",
+	.state = "updated",
+};
+
+/* Although something waits. */
+static const struct luctl_request luctl_give_up = {
+	.command = "finish", .file = "finish", .text = "2", .step = "finish",
 	.state = "updated",
 };
 
@@ -202,6 +208,9 @@ char *luctl_failure_advice(const char *step, const char *name, int err)
 {
 	if (!strcmp(step, "restore"))
 		return restore_advice(name, err);
+	if (!strcmp(step, "finish") && err == EBUSY)
+		return luctl_format("%s",
+				    "retrieve it or load what takes it over; or give --give-up, which drops it");
 	if (!strcmp(step, "freeze") && !*name)
 		return luctl_format("%s", hand_over_advice(err));
 
@@ -329,6 +338,8 @@ static enum luctl_status report_failure(const struct attempt *attempt)
 	char *full = luctl_format("%s%s", advice, outcome(attempt->undone));
 	char *details = luctl_failure_details(now);
 
+	if (!strcmp(step, luctl_finish.step) && attempt->err == EBUSY)
+		status = LUCTL_POLICY;
 	luctl_fail_errno(status, attempt->err, *now->name ? now->name : attempt->request->command,
 			 full, "%s%s%s failed with ", details, *details ? "; " : "", step);
 	free(details);
@@ -812,7 +823,7 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{ "give-up", KEY_GIVE_UP, NULL, 0,
-		  "finish although devices are not reclaimed; what ran on them is lost", 0 },
+		  "finish although devices or sessions wait; what ran on such devices is lost", 0 },
 		{ 0 }
 	};
 	static const struct argp argp = {
@@ -822,10 +833,9 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 		       "\vWhat was handed over and nobody took is freed if its owner was optional,\n"
 		       "and is retained if it was mandatory: then there is no other update and no\n"
 		       "kexec. So modules that take something over are to be loaded before. While\n"
-		       "devices are unreclaimed it refuses and names them. Sessions of\n"
-		       "/dev/liveupdate that nobody has retrieved yet can be retrieved afterwards as\n"
-		       "well; the kernel does not tell whether there are any. A signal changes\n"
-		       "nothing.\n",
+		       "devices are unreclaimed, a session of /dev/liveupdate is not retrieved, or a\n"
+		       "participant says that something waits, it refuses and names it. Sessions\n"
+		       "can be retrieved afterwards as well. A signal changes nothing.\n",
 	};
 	double start = microseconds_now();
 	struct luctl_devices waiting;
@@ -842,7 +852,7 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 	if (!give_up)
 		status = nothing_waits(&waiting);
 	if (!status)
-		status = luctl_attempt(&luctl_finish, false);
+		status = luctl_attempt(give_up ? &luctl_give_up : &luctl_finish, false);
 	if (!status) {
 		names = name_devices(&waiting);
 		line = luctl_format("given up: %s\n", names);

@@ -64,6 +64,7 @@ static const struct {
 	{ "prepare", "1", "2", true },
 	{ "prepare", "0", "00", true },
 	{ "finish", "1", "0", true },
+	{ "finish", "2", "3", true },
 	{ "rehearse", "1", "0", true },
 	{ "prepare_timeout_ms", "0", "-1", false },
 	{ "freeze_timeout_ms", "0", "-1", false },
@@ -327,7 +328,7 @@ struct bytes {
 };
 
 static const struct bytes malformed_switches[] = {
-	BYTES("2"), BYTES("01"), BYTES("10"), BYTES("11"), BYTES("00"),
+	BYTES("2"), BYTES("3"), BYTES("01"), BYTES("10"), BYTES("11"), BYTES("00"),
 	BYTES("1 "), BYTES(" 1"), BYTES("1\t"), BYTES("+1"), BYTES("-1"),
 	BYTES("-0"), BYTES("1x"), BYTES("x"), BYTES("0x1"), BYTES("1.0"),
 	BYTES("1,"), BYTES("1 1"), BYTES("y"), BYTES("on"), BYTES("true"),
@@ -396,6 +397,10 @@ TEST_F(sysfs_malformed, switches)
 		for (int j = 0; j < ARRAY_SIZE(malformed_switches); j++) {
 			const struct bytes *bytes = &malformed_switches[j];
 
+			/* It gives up what waits. */
+			if (!strcmp(file, "finish") && bytes->size == 1 &&
+			    *bytes->data == '2')
+				continue;
 			EXPECT_EQ(-EINVAL, luo_sysfs_write_bytes(file, bytes->data,
 								 bytes->size))
 				TH_LOG("entry %d to %s", j, file);

@@ -77,7 +77,7 @@ TEST_F(sysfs_updated, refuses)
 	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "0"));
 	EXPECT_EQ(-EBUSY, luo_sysfs_write("rehearse", "1"));
 	EXPECT_EQ(-EINVAL, luo_sysfs_write("finish", "0"));
-	EXPECT_EQ(-EINVAL, luo_sysfs_write("finish", "2"));
+	EXPECT_EQ(-EINVAL, luo_sysfs_write("finish", "3"));
 	EXPECT_FILE("state", "updated");
 	EXPECT_FILE("transition", "idle");
 	if (!self->participants)
