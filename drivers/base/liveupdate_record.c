@@ -301,9 +301,7 @@ void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
 {
 	if (incoming->fate == DEVICE_LIVEUPDATE_RUNNING)
 		return;
-	if (incoming->data.size &&
-	    kho_is_restorable(incoming->data.value, incoming->data.size))
-		kho_restore_free(phys_to_virt(incoming->data.value));
+	kho_discard(incoming->data.value, incoming->data.size);
 	incoming->data = (struct liveupdate_data){};
 }
 

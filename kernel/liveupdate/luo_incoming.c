@@ -97,10 +97,52 @@ static void luo_put_incoming(struct luo_machine *machine)
 	kvfree(incoming);
 }
 
-static void luo_free_blob(const struct luo_subsystem_ser *ser)
+/* Can a participant read the version of a record? */
+static bool luo_is_readable(const struct liveupdate_subsystem *subsystem,
+			    const struct luo_subsystem_ser *ser)
 {
-	if (ser->size && kho_is_restorable(ser->value, ser->size))
-		kho_restore_free(phys_to_virt(ser->value));
+	return ser->version >= subsystem->desc->oldest &&
+	       ser->version <= subsystem->desc->version;
+}
+
+/* Who knows what a blob leads to, pinned, or NULL. */
+static struct liveupdate_subsystem *luo_get_disposer(struct luo_machine *machine,
+						     const struct luo_subsystem_ser *ser)
+{
+	struct liveupdate_subsystem *subsystem;
+
+	guard(mutex)(&machine->registered_lock);
+
+	subsystem = luo_subsystem_find(machine, ser->name);
+	if (!subsystem || !subsystem->ops->dispose ||
+	    !luo_is_readable(subsystem, ser) ||
+	    !try_module_get(subsystem->ops->owner))
+		return NULL;
+
+	return subsystem;
+}
+
+/*
+ * Free what nobody wants any more. A blob can lead to more, which only its participant
+ * can follow; if it is not there, that stays reserved until the next boot.
+ */
+static void luo_free_blob(struct luo_machine *machine,
+			  const struct luo_subsystem_ser *ser)
+{
+	struct liveupdate_data data = { .value = ser->value, .size = ser->size };
+	struct liveupdate_subsystem *subsystem;
+
+	lockdep_assert_held(&machine->lock);
+
+	if (!ser->size || !kho_is_restorable(ser->value, ser->size))
+		return;
+
+	subsystem = luo_get_disposer(machine, ser);
+	if (subsystem) {
+		subsystem->ops->dispose(subsystem, &data);
+		module_put(subsystem->ops->owner);
+	}
+	kho_discard(ser->value, ser->size);
 }
 
 /* The operator says that the blob of @name is not used by anything. */
@@ -121,7 +163,7 @@ static int luo_forget_record(void *context, const char *name, const char *unused
 	luo_retained_release(incoming->retained);
 	incoming->retained = NULL;
 	luo_set_status(machine, incoming, -ENOENT);
-	luo_free_blob(&incoming->ser);
+	luo_free_blob(machine, &incoming->ser);
 	if (machine->state != LIVEUPDATE_STATE_UPDATED)
 		luo_put_incoming(machine);
 
@@ -211,8 +253,7 @@ static void luo_restore_one(struct luo_machine *machine,
 	if (incoming->ser.size &&
 	    !kho_is_restorable(incoming->ser.value, incoming->ser.size))
 		err = -EINVAL;
-	else if (incoming->ser.version < desc->oldest ||
-		 incoming->ser.version > desc->version)
+	else if (!luo_is_readable(subsystem, &incoming->ser))
 		err = -EPROTONOSUPPORT;
 	else if (!try_module_get(subsystem->ops->owner))
 		err = -ENODEV;
@@ -308,7 +349,7 @@ void luo_subsystems_restore(struct luo_machine *machine)
 	luo_timeline_step(machine, LUO_STEP_RESTORE, start, 0);
 }
 
-/* Free the blob if nobody claimed it and it was optional. */
+/* Free the blob, and what it leads to, if nobody claimed it and it was optional. */
 static void luo_dispose(struct luo_machine *machine,
 			struct luo_incoming *incoming)
 {
@@ -325,7 +366,7 @@ static void luo_dispose(struct luo_machine *machine,
 
 	pr_notice("%s: nobody claimed %llu bytes of optional data, freed\n",
 		  ser->name, ser->size);
-	kho_restore_free(phys_to_virt(ser->value));
+	luo_free_blob(machine, ser);
 }
 
 static int luo_can_finish_one(struct luo_machine *machine,
@@ -516,7 +557,7 @@ static int __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
 
 	if (!subsystem->ops->abandon)
 		return -EOPNOTSUPP;
-	if (ser->version < desc->oldest || ser->version > desc->version ||
+	if (!luo_is_readable(subsystem, ser) ||
 	    (ser->size && !kho_is_restorable(ser->value, ser->size))) {
 		pr_warn("%s: cannot abandon version %u with [%u, %u]\n",
 			desc->name, ser->version, desc->oldest, desc->version);

@@ -261,9 +261,8 @@ static void luo_instance_dispose(struct luo_machine *machine,
 		subsystem->ops->dispose_instance(subsystem, &info);
 		mutex_lock(&instances->lock);
 	}
-	if (usable && in->ser.size &&
-	    kho_is_restorable(in->ser.value, in->ser.size))
-		kho_restore_free(phys_to_virt(in->ser.value));
+	if (usable)
+		kho_discard(in->ser.value, in->ser.size);
 	in->status = -ENOENT;
 }
 

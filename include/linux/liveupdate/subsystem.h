@@ -231,6 +231,12 @@ static_assert(sizeof(struct liveupdate_note) == 128);
  *	written to; after an error mandatory data is retained as a whole. Called
  *	once, instead of all others, at early_initcall time, for built-in
  *	participants.
+ * @dispose: Optional. Nobody wants the data any more that was handed over, in a version
+ *	that could be restored: free what the blob leads to, such as the rest of a
+ *	chain; the blob itself is freed afterwards. It was not restored, or that
+ *	failed, so what it leads to is to be validated. Without it, or where the
+ *	participant is missing, only the blob is freed, and the rest stays reserved
+ *	until the next boot.
  * @forget: Required for a participant that calls liveupdate_retain(). The operator
  *	gives up what it retains under this name: free it, and release the cause.
  *	Not called with the lock of the state machine held, and at any time: an
@@ -267,6 +273,8 @@ struct liveupdate_subsystem_ops {
 				 const struct liveupdate_instance_info *info);
 	int (*abandon)(struct liveupdate_subsystem *subsystem,
 		       const struct liveupdate_data *data);
+	void (*dispose)(struct liveupdate_subsystem *subsystem,
+			const struct liveupdate_data *data);
 	int (*forget)(struct liveupdate_subsystem *subsystem, const char *name);
 	struct module *owner;
 };

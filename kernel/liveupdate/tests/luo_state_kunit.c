@@ -2444,6 +2444,66 @@ static const struct luo_state_fate luo_state_fates[] = {
 	{ "absent-mandatory", LIVEUPDATE_MANDATORY, false, 0, false, true },
 };
 
+/* How the participant of a record that nobody restores looks, and who frees what. */
+static const struct luo_state_disposal {
+	const char *name;
+	u32 class, oldest;
+	int error;
+} luo_state_disposals[] = {
+	{ "optional", LIVEUPDATE_OPTIONAL, 1, -EIO },
+	{ "mandatory", LIVEUPDATE_MANDATORY, 1, -EIO },
+	{ "other-version", LIVEUPDATE_OPTIONAL, 2, 0 },
+	{ "restored", LIVEUPDATE_OPTIONAL, 1, 0 },
+};
+
+/* The blob is still there, and what it leads to is for the participant to free. */
+static void luo_state_dispose(struct liveupdate_subsystem *subsystem,
+			      const struct liveupdate_data *data)
+{
+	struct luo_kunit_participant *it =
+		container_of(subsystem, struct luo_kunit_participant, subsystem);
+
+	if (kho_kunit_is_reserved(&it->fixture->kho, data->value))
+		seq_buf_printf(&it->fixture->log, " dispose:%s %llu",
+			       it->desc.name, data->size);
+}
+
+/* Whoever can read what nobody wants is asked to free what it leads to. */
+static void luo_state_dispose_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_kunit_participant *it;
+
+	for (int i = 0; i < ARRAY_SIZE(luo_state_disposals); i++) {
+		const struct luo_state_disposal *disposal = &luo_state_disposals[i];
+
+		it = luo_kunit_add(test, &fixture->machine, disposal->name,
+				   LIVEUPDATE_LEVEL_DEVICES);
+		it->desc.class = disposal->class;
+		it->offer.size = 100 + i;
+		it = luo_kunit_new(test, disposal->name, LIVEUPDATE_LEVEL_DEVICES);
+		it->desc.oldest = disposal->oldest;
+		it->desc.version = 2;
+		it->error[LUO_STEP_RESTORE] = disposal->error;
+		it->claims = true;
+		it->ops.dispose = luo_state_dispose;
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next,
+							   &it->subsystem));
+	}
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	luo_kunit_jump(test);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	seq_buf_clear(&fixture->log);
+
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	luo_kunit_expect_log(test, " finish:restored dispose:optional 100");
+	luo_kunit_expect_retained(test, &fixture->next, "mandatory");
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&fixture->next.retained,
+						     "mandatory"));
+	luo_kunit_expect_log(test, " dispose:mandatory 101");
+	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
+}
+
 /* What becomes of blobs: by class, and by what the next kernel does. */
 static void luo_state_unclaimed_test(struct kunit *test)
 {
@@ -2796,6 +2856,7 @@ static struct kunit_case luo_state_test_cases[] = {
 	KUNIT_CASE(luo_state_module_test),
 	KUNIT_CASE(luo_state_module_leaving_test),
 	KUNIT_CASE_PARAM(luo_state_version_test, luo_state_version_gen_params),
+	KUNIT_CASE(luo_state_dispose_test),
 	KUNIT_CASE(luo_state_unclaimed_test),
 	KUNIT_CASE(luo_state_retained_test),
 	KUNIT_CASE(luo_state_retained_updated_test),
