@@ -10,6 +10,8 @@
  * if something is.
  */
 
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
 #include <linux/capability.h>
 #include <linux/cleanup.h>
 #include <linux/ctype.h>
@@ -74,6 +76,9 @@ static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
 	value = liveupdate_parse_bool(buf, count);
 	if (value < 0)
 		return value;
+
+	if (value && !liveupdate_enabled())
+		return -EOPNOTSUPP;
 
 	err = value ? luo_machine_prepare(&luo_system) :
 		      luo_machine_cancel(&luo_system);
@@ -213,6 +218,16 @@ static const struct attribute_group luo_group = {
 	.bin_attrs = luo_bin_attrs,
 };
 
+/*
+ * Is there anything for an operator to do? Live update may have been switched off after
+ * this kernel restored, because another one cannot be prepared. This one is finished.
+ */
+static bool __init luo_is_operated(void)
+{
+	return liveupdate_enabled() ||
+	       liveupdate_get_state() == LIVEUPDATE_STATE_UPDATED;
+}
+
 /* The last failure. Each file shows a field of a copy that fits together. */
 
 #define LUO_FAILURE_ATTR(_name, _format, ...)				\
@@ -252,13 +267,10 @@ static const struct attribute_group luo_failure_group = {
 	.attrs = luo_failure_attrs,
 };
 
-static int __init luo_sysfs_init(void)
+static int __init luo_sysfs_add(void)
 {
 	struct kobject *kobj;
 	int err;
-
-	if (!liveupdate_enabled() && !luo_retained_any(&luo_system.retained))
-		return 0;
 
 	kobj = kobject_create_and_add("liveupdate", kernel_kobj);
 	if (!kobj)
@@ -267,7 +279,7 @@ static int __init luo_sysfs_init(void)
 	err = luo_retained_add_dir(&luo_system.retained, kobj);
 	if (err)
 		goto err_put;
-	if (!liveupdate_enabled())
+	if (!luo_is_operated())
 		return 0;
 
 	err = sysfs_create_group(kobj, &luo_group);
@@ -295,6 +307,24 @@ static int __init luo_sysfs_init(void)
 
 err_put:
 	kobject_put(kobj);
+	return err;
+}
+
+static int __init luo_sysfs_init(void)
+{
+	int err;
+
+	if (!luo_is_operated() && !luo_retained_any(&luo_system.retained))
+		return 0;
+
+	err = luo_sysfs_add();
+	/* Nobody could finish any more, and what waits would do so for ever. */
+	if (err && liveupdate_get_state() == LIVEUPDATE_STATE_UPDATED) {
+		pr_err("no files to finish the update with (%pe): finished now\n",
+		       ERR_PTR(err));
+		luo_machine_finish(&luo_system, true);
+	}
+
 	return err;
 }
 late_initcall(luo_sysfs_init);

@@ -260,7 +260,9 @@ EXPORT_SYMBOL_IF_KUNIT(liveupdate_retained_ids);
  */
 int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem)
 {
-	if (!liveupdate_enabled())
+	/* Where nothing can be prepared any more, something may still be restored. */
+	if (!liveupdate_enabled() &&
+	    liveupdate_get_state() != LIVEUPDATE_STATE_UPDATED)
 		return -EOPNOTSUPP;
 	if (subsystem->desc->level != LIVEUPDATE_LEVEL_WORKLOAD)
 		return -EINVAL;

@@ -36,6 +36,9 @@
  * the others but have no notes, so both kernels must be booted with the
  * parameter.
  *
+ * With the boot parameter liveupdate_test.break_startup=1 the startup of what hands
+ * over sessions fails, after everything was restored.
+ *
  * Where live update is off, the log has "NAME: abandoned, N bytes" instead.
  *
  * Further files in debugfs: "calls" lists the latest callbacks, one "STEP NAME
@@ -61,6 +64,7 @@
 #include <linux/delay.h>
 #include <linux/file.h>
 #include <linux/init.h>
+#include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -804,6 +808,26 @@ static struct liveupdate_file_handler luo_test_file_handler = {
 	.ops		= &luo_test_file_ops,
 	.compatible	= LUO_TEST_FILE_COMPATIBLE,
 };
+
+static bool luo_test_break __initdata;
+module_param_named(break_startup, luo_test_break, bool, 0);
+MODULE_PARM_DESC(break_startup, "let the startup of live update fail");
+
+/* The place in the tree is taken. */
+static int __init luo_test_break_startup(void)
+{
+	void *blob;
+
+	if (!luo_test_break)
+		return 0;
+
+	blob = kho_alloc_preserve(PAGE_SIZE);
+	if (IS_ERR(blob))
+		return PTR_ERR(blob);
+
+	return kho_add_subtree(LUO_KHO_ENTRY_NAME, blob, PAGE_SIZE);
+}
+device_initcall(luo_test_break_startup);
 
 static int __init luo_test_late_init(void)
 {

@@ -190,6 +190,23 @@ def next_restore_fails(run):
     run.contains("console at finish", guest.console(2), "test-irq: nobody claimed")
 
 
+@scenario("next-startup-fails")
+def next_startup_fails(run):
+    """In the next kernel live update is switched off after all was restored, because what
+    another update needs cannot be set up. This one is finished all the same, and there is
+    no other. Fails if the files are not there then: it would stay updated for ever."""
+    guest = run.boot("a")
+    hand_over_data(guest)
+    run.prepare(guest)
+    run.load(guest, "b", "liveupdate_test.break_startup=1")
+    run.jump(guest, "b")
+    run.contains("console", guest.console(2), "failed to prepare LUO state")
+    run.equal("prepare", guest.set("prepare", 1), "EOPNOTSUPP")
+    run.finish(guest)
+    run.contains("console", guest.console(2), "updated -> normal")
+    run.equal("prepare after that", guest.set("prepare", 1), "EOPNOTSUPP")
+
+
 @scenario("next-participant-absent")
 def next_participant_absent(run):
     """A built-in participant the next kernel does not have: its data is unclaimed."""
