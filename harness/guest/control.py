@@ -298,7 +298,7 @@ class Guest:
     def participants(self):
         """Name -> (version, oldest, level, class, bytes)."""
         table = {}
-        for line in self.attribute("participants").splitlines():
+        for line in self.read("/sys/kernel/debug/liveupdate/participants").splitlines():
             name, version, oldest, level, kind, size = line.split()
             table[name] = (int(version), int(oldest), level, kind, int(size))
         return table

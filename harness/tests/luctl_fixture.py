@@ -71,6 +71,18 @@ def give_up_rebooting():
         raise OSError(ctypes.get_errno(), "cannot drop CAP_SYS_BOOT")
 
 
+def put_participants(top, lines):
+    """Those who take part in the machine at @top, as LuctlTest.participants()."""
+    folder = top / "sys/kernel/liveupdate/participants"
+    shutil.rmtree(folder, True)
+    folder.mkdir(parents=True)
+    for line in lines.splitlines():
+        name, *texts = line.split()
+        (folder / name).mkdir()
+        for file, text in zip(("version", "oldest", "level", "class", "bytes"), texts):
+            (folder / name / file).write_text(text + "\n", encoding="utf-8")
+
+
 class Result:
     """What luctl did: exit status, output, and the calls it made."""
 
@@ -119,7 +131,7 @@ class LuctlTest(unittest.TestCase):
                 "freeze_timeout_ms": "0"}.items():
             self.sysfs(name, text + "\n")
         self.failed("none", "", 0, count=0)
-        self.sysfs("participants", PARTICIPANTS)
+        self.participants(PARTICIPANTS)
         self.put("sys/kernel/kexec_loaded", "0\n")
         self.put("proc/1/comm", "sh\n")
         self.put("proc/cmdline", "BOOT_IMAGE=/vmlinuz initrd=/initrd kho=on "
@@ -189,6 +201,10 @@ class LuctlTest(unittest.TestCase):
             return (self.top / "sys/kernel/liveupdate" / name
                     ).read_text().rstrip("\n")
         return self.put(f"sys/kernel/liveupdate/{name}", text)
+
+    def participants(self, lines):
+        """Those who take part: a line each, as the kernel's list has it."""
+        put_participants(self.top, lines)
 
     def failed(self, step, name, number, device="", reason="", count=1):
         """What failed last."""

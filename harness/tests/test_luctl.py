@@ -591,10 +591,10 @@ class Status(LuctlTest):
             "freeze_timeout_ms": 0,
             "kexec_loaded": False, "last_failure": None, "devices": None,
             "devices_unnamed": 0, "retained": [], "sessions": [], "participants": [
-                {"name": "pci", "version": 3, "oldest": 1,
-                 "level": "devices", "mandatory": True, "bytes": 4096},
                 {"name": "shutdown-log", "version": 1, "oldest": 1,
-                 "level": "workload", "mandatory": False, "bytes": 0}]})
+                 "level": "workload", "mandatory": False, "bytes": 0},
+                {"name": "pci", "version": 3, "oldest": 1,
+                 "level": "devices", "mandatory": True, "bytes": 4096}]})
         self.assertRegex(text, r"(?m)^pci +3 +1-3 +devices +mandatory +4096$")
         self.assertRegex(text, r"(?m)^last failure +none$")
 
@@ -607,7 +607,8 @@ class Status(LuctlTest):
 
     def test_a_later_kernel(self):
         def later():
-            self.sysfs("participants", "new 1 1 spare optional 7 more words\n")
+            self.participants("new 1 1 spare optional 7\n")
+            self.sysfs("participants/new/more", "words\n")
         text, found = self.status(prepare=later, state="paused")
         self.assertEqual(found["participants"][0]["level"], "spare")
         self.assertIn("newer than this luctl", text)
@@ -769,18 +770,22 @@ class Status(LuctlTest):
     def test_many_participants(self):
         lines = "".join(f"p{i:04} 1 1 workload optional {i:20}\n"
                         for i in range(3000))
-        _, found = self.status(lambda: self.sysfs("participants", lines))
+        _, found = self.status(lambda: self.participants(lines))
         self.assertEqual([p["bytes"] for p in found["participants"]],
                          list(range(3000)))
-        _, found = self.status(lambda: self.sysfs("participants", ""))
+        _, found = self.status(lambda: self.participants(""))
         self.assertEqual(found["participants"], [])
 
     def test_damaged(self):
-        for line in ("pci", "pci x 1 devices optional 0",
-                     "pci 1 1 devices perhaps 0", "pci 1 1 devices optional 0x"):
+        for line in ("x 1 devices optional 0", "1 4294967296 devices optional 0",
+                     "1 1 devices perhaps 0", "1 1 devices optional 0x",
+                     "1 1 longer-than-a-level optional 0"):
             text, _ = self.both(UNREADABLE, "status", prepare=lambda l=line:
-                                self.sysfs("participants", l + "\n"))
+                                self.participants(f"pci {l}\n"))
             self.assertIn(line, text.err)
+        text, _ = self.both(UNREADABLE, "status", prepare=lambda:
+                            self.participants("pci 1 1\n"))
+        self.assertIn("participants/pci/level", text.err)
 
     def test_bytes_that_are_no_text(self):
         def damaged():

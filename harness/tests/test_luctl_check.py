@@ -16,7 +16,7 @@ from ..common import paths
 from ..common.run import locked, logged
 from . import luctl_images as images
 from .luctl_fixture import (KINDS, LOSS, NO_GO, OK, SOURCES, UNAVAILABLE,
-                            UNREADABLE, USAGE, build)
+                            UNREADABLE, USAGE, build, put_participants)
 from .luctl_images import LOG, PCI, note
 
 OUT = paths.BUILD / "luctl-asan"
@@ -66,13 +66,13 @@ class CheckTest(unittest.TestCase):
     def running(self, *participants, **fields):
         """Let the running kernel have these participants, all built in."""
         participants = participants or (PCI, LOG)
-        self.put("sys/kernel/liveupdate/participants", "".join(
+        put_participants(self.top, "".join(
             "{} {} {} {} {} 0\n".format(
                 name, version, oldest,
                 ("workload", "devices", "irq", "iommu", "memory")[level],
                 "mandatory" if mandatory else "optional")
             for name, version, oldest, level, mandatory in participants
-        ).encode())
+        ))
         self.put("sys/kernel/notes", images.notes(*participants, **fields))
 
     def put(self, name, data):
@@ -324,8 +324,8 @@ class Findings(CheckTest):
         self.running(PCI, LOG, ("tail", 9, 1, 0, 0))
         found = self.findings(NO_GO, images.kernel(("pci", 2, 1, 1, 1)))
         self.assertEqual([f[:2] for f in found],
-                         [("pci", "no-go"), ("shutdown-log", "loss"),
-                          ("tail", "loss")])
+                         [("shutdown-log", "loss"), ("tail", "loss"),
+                          ("pci", "no-go")])
 
     def test_news_are_no_finding(self):
         self.assertEqual(self.findings(OK, images.kernel(
@@ -457,7 +457,7 @@ class Running(CheckTest):
         self.assertEqual(self.finding(NO_GO, images.kernel(LOG))[0], "pci")
 
     def test_nothing_to_hand_over(self):
-        self.put("sys/kernel/liveupdate/participants", b"")
+        put_participants(self.top, "")
         self.check(OK, images.kernel(LOG))
 
     def test_json_under_sanitizers(self):

@@ -206,6 +206,7 @@ struct luo_instances {
  *	callback.
  * @snapshot: PREPARE has decided who takes part: who registers now is too late.
  * @registered: all participants by level, in order of registration.
+ * @participants: place of their directories, or NULL.
  * @progress_lock: protects @step, @name, @part, @task, @reported and @failure.
  *	Innermost. Process context.
  * @step: step in progress.
@@ -257,6 +258,7 @@ struct luo_machine {
 	struct mutex registered_lock;	/* the list of participants */
 	bool snapshot;
 	struct list_head registered[LIVEUPDATE_NR_LEVELS];
+	struct kobject *participants;
 
 	spinlock_t progress_lock;	/* what follows */
 	enum luo_step step;
@@ -379,6 +381,15 @@ void luo_incoming_drop(struct luo_machine *machine,
 		       struct liveupdate_subsystem *subsystem);
 void luo_subsystems_retain_table(struct luo_machine *machine);
 void __init luo_subsystems_abandon(struct luo_machine *machine);
+
+/* luo_participants.c */
+const char *luo_level_name(u32 level);
+const char *luo_class_name(u32 class);
+void luo_participant_publish(struct luo_machine *machine,
+			     struct liveupdate_subsystem *subsystem);
+void luo_participant_withdraw(struct luo_machine *machine,
+			      struct liveupdate_subsystem *subsystem);
+int luo_participants_add_dir(struct luo_machine *machine, struct kobject *parent);
 
 /* luo_register.c */
 int luo_subsystem_add(struct luo_machine *machine,

@@ -27,14 +27,6 @@
 
 #include "luo_machine.h"
 
-static const char *const luo_level_names[LIVEUPDATE_NR_LEVELS] = {
-	[LIVEUPDATE_LEVEL_WORKLOAD]	= "workload",
-	[LIVEUPDATE_LEVEL_DEVICES]	= "devices",
-	[LIVEUPDATE_LEVEL_IRQ]		= "irq",
-	[LIVEUPDATE_LEVEL_IOMMU]	= "iommu",
-	[LIVEUPDATE_LEVEL_MEMORY]	= "memory",
-};
-
 static unsigned int luo_nr_registered(struct luo_machine *machine)
 {
 	unsigned int count = 0;
@@ -84,6 +76,8 @@ int luo_subsystem_add(struct luo_machine *machine,
 		list_add_tail(&subsystem->registered,
 			      &machine->registered[subsystem->desc->level]);
 		late = machine->snapshot;
+		subsystem->participant = NULL;
+		luo_participant_publish(machine, subsystem);
 	}
 	if (late) {
 		pr_warn("%s: registered after prepare, which is cancelled\n",
@@ -125,6 +119,7 @@ void luo_subsystem_remove(struct luo_machine *machine,
 		if (luo_subsystem_find(machine, subsystem->desc->name) != subsystem)
 			return;
 		list_del(&subsystem->registered);
+		luo_participant_withdraw(machine, subsystem);
 	}
 	luo_incoming_drop(machine, subsystem);
 	luo_outgoing_drop(machine, subsystem);
@@ -167,9 +162,8 @@ ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
 
 			seq_buf_printf(&list, "%s %u %u %s %s %20llu\n",
 				       desc->name, desc->version, desc->oldest,
-				       luo_level_names[level],
-				       desc->class == LIVEUPDATE_MANDATORY ?
-				       "mandatory" : "optional",
+				       luo_level_name(level),
+				       luo_class_name(desc->class),
 				       READ_ONCE(subsystem->data.size));
 		}
 	}

@@ -55,7 +55,8 @@
  * Which file has what, where none calls one behind it: luo_handover.c, luo_peek.c,
  * luo_progress.c, luo_failure.c, luo_retained.c, luo_timeline.c, luo_parts.c,
  * luo_subsystem.c, luo_instance_out.c, luo_instance_in.c, luo_outgoing.c, luo_incoming.c,
- * this one, luo_register.c, luo_system.c, luo_pm.c, luo_shutdown_log.c, luo_sysfs.c.
+ * this one, luo_participants.c, luo_register.c, luo_system.c, luo_pm.c,
+ * luo_shutdown_log.c, luo_sysfs.c.
  *
  * Lock order
  *   system_transition_mutex -> the chain of PM notifiers -> luo_session_serialize_rwsem

@@ -15,10 +15,12 @@
 #include <linux/capability.h>
 #include <linux/cleanup.h>
 #include <linux/ctype.h>
+#include <linux/debugfs.h>
 #include <linux/device.h>
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/liveupdate.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
@@ -170,21 +172,6 @@ static ssize_t memory_map_show(struct kobject *kobj,
 			  "present" : "firmware");
 }
 
-/* Not a text attribute, because the list may be longer than a page. */
-static ssize_t participants_read(struct file *file, struct kobject *kobj,
-				 const struct bin_attribute *attr, char *buf,
-				 loff_t offset, size_t count)
-{
-	char *text __free(kvfree) = NULL;
-	ssize_t size;
-
-	size = luo_subsystems_show(&luo_system, &text);
-	if (size < 0)
-		return size;
-
-	return memory_read_from_buffer(buf, count, &offset, text, size);
-}
-
 static struct kobj_attribute state_attr = __ATTR_RO(state);
 static struct kobj_attribute transition_attr = __ATTR_RO(transition);
 static struct kobj_attribute prepare_attr = __ATTR_WO(prepare);
@@ -206,17 +193,24 @@ static struct attribute *luo_attrs[] = {
 	NULL
 };
 
-static const BIN_ATTR_RO(participants, 0);
-
-static const struct bin_attribute *const luo_bin_attrs[] = {
-	&bin_attr_participants,
-	NULL
-};
-
 static const struct attribute_group luo_group = {
 	.attrs = luo_attrs,
-	.bin_attrs = luo_bin_attrs,
 };
+
+/* The whole list, in the order of PREPARE, for people. */
+static int participants_show(struct seq_file *file, void *unused)
+{
+	char *text __free(kvfree) = NULL;
+	ssize_t size;
+
+	size = luo_subsystems_show(&luo_system, &text);
+	if (size < 0)
+		return size;
+	seq_write(file, text, size);
+
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(participants);
 
 /*
  * Is there anything for an operator to do? Live update may have been switched off after
@@ -288,6 +282,9 @@ static int __init luo_sysfs_add(void)
 	err = sysfs_create_group(kobj, &luo_failure_group);
 	if (err)
 		goto err_put;
+	err = luo_participants_add_dir(&luo_system, kobj);
+	if (err)
+		goto err_put;
 	err = luo_shutdown_log_add_file(kobj);
 	if (err)
 		goto err_put;
@@ -302,6 +299,8 @@ static int __init luo_sysfs_add(void)
 		goto err_put;
 	luo_kobject = kobj;
 	WRITE_ONCE(luo_system.announce, luo_announce);
+	debugfs_create_file("participants", 0400, debugfs_create_dir("liveupdate", NULL),
+			    NULL, &participants_fops);
 
 	return 0;
 

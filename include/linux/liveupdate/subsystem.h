@@ -68,6 +68,7 @@
 struct kobject;
 struct liveupdate_instance_info;
 struct liveupdate_subsystem;
+struct luo_participant;
 struct module;
 
 /**
@@ -291,6 +292,7 @@ struct liveupdate_subsystem {
 	/* private: owned by kernel/liveupdate */
 	struct list_head registered;
 	struct list_head enlisted;
+	struct luo_participant *participant;
 	struct liveupdate_data data;
 	u8 phase;
 };

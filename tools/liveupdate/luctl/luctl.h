@@ -210,7 +210,7 @@ char *luctl_too_old(const char *release);
 /* Report that @name below <sysfs>/kernel/liveupdate cannot be used. @err is positive. */
 enum luctl_status luctl_no_file(const char *name, int err);
 
-/* A participant as /sys/kernel/liveupdate/participants has it. */
+/* A participant as /sys/kernel/liveupdate/participants has it, a directory each. */
 struct luctl_participant {
 	char name[48];
 	uint32_t version;
@@ -220,7 +220,7 @@ struct luctl_participant {
 	uint64_t bytes;
 };
 
-/* The list of participants, to be freed; errors are reported. */
+/* The participants by level and name, to be freed; errors are reported. */
 enum luctl_status luctl_participants(struct luctl_participant **list, size_t *count);
 
 /* interrupt.c */

@@ -8,6 +8,7 @@
  * through luctl_read_file().
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,7 +23,7 @@
 #define KHO_MAJOR	6
 #define KHO_MINOR	16
 
-/* A text file of sysfs; the list of participants is the longest. */
+/* A text file of sysfs; the lists of devices are the longest. */
 #define TEXT_LIMIT	(1024 * 1024)
 
 char *luctl_path(const char *name)
@@ -207,57 +208,139 @@ int luctl_write(const char *name, const char *text)
 	return err;
 }
 
-static bool parse_participant(const char *line, struct luctl_participant *participant)
+/* A file of a participant, to be freed; NULL if it went away, or that was reported. */
+static char *participant_file(const char *name, const char *file, enum luctl_status *status)
 {
-	unsigned long long bytes;
-	char class[12];
-	int end = 0;
+	char *folder = luctl_format("participants/%s", name);
+	char *path = luctl_path(folder);
+	char *text = NULL;
 
-	/* A later kernel may add fields. */
-	if (sscanf(line, "%47s %u %u %11s %11s %llu%n", participant->name,
-		   &participant->version, &participant->oldest, participant->level, class,
-		   &bytes, &end) != 6 || (line[end] && line[end] != ' '))
+	if (!access(path, F_OK)) {
+		char *both = luctl_format("%s/%s", folder, file);
+
+		*status = luctl_read(both, &text);
+		free(both);
+	}
+	free(path);
+	free(folder);
+
+	return text;
+}
+
+static bool parse_number(const char *text, uint64_t *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+
+	return !errno && *text >= '0' && *text <= '9' && !*end;
+}
+
+/* From its name and the files @text, in the order of participant_files. */
+static bool parse_participant(char *const *text, struct luctl_participant *participant)
+{
+	uint64_t version, oldest;
+
+	if (!parse_number(text[0], &version) || version > UINT32_MAX ||
+	    !parse_number(text[1], &oldest) || oldest > UINT32_MAX ||
+	    !*text[2] || strlen(text[2]) >= sizeof(participant->level) ||
+	    (strcmp(text[3], "mandatory") && strcmp(text[3], "optional")) ||
+	    !parse_number(text[4], &participant->bytes))
 		return false;
-	if (strcmp(class, "mandatory") && strcmp(class, "optional"))
-		return false;
-	participant->mandatory = !strcmp(class, "mandatory");
-	participant->bytes = bytes;
+	participant->version = version;
+	participant->oldest = oldest;
+	strcpy(participant->level, text[2]);
+	participant->mandatory = !strcmp(text[3], "mandatory");
 
 	return true;
 }
 
+#define PARTICIPANT_FILES	5
+
+/* One participant more, unless it goes away meanwhile. */
+static enum luctl_status add_participant(const char *name, struct luctl_participant **list,
+					 size_t *count)
+{
+	static const char *const files[PARTICIPANT_FILES] = {
+		"version", "oldest", "level", "class", "bytes",
+	};
+	char *text[PARTICIPANT_FILES] = { NULL };
+	struct luctl_participant *participant;
+	enum luctl_status status = LUCTL_OK;
+	size_t found = 0;
+
+	if (strlen(name) >= sizeof(participant->name))
+		return LUCTL_OK;
+	while (found < PARTICIPANT_FILES) {
+		text[found] = participant_file(name, files[found], &status);
+		if (!text[found])
+			break;
+		found++;
+	}
+	if (found == PARTICIPANT_FILES) {
+		*list = luctl_resize(*list, *count + 1, sizeof(**list));
+		participant = &(*list)[*count];
+		strcpy(participant->name, name);
+		if (parse_participant(text, participant))
+			++*count;
+		else
+			status = luctl_fail(LUCTL_UNREADABLE, name,
+					    "use the luctl of this kernel",
+					    "a participant is not understood: %s %s %s %s %s",
+					    text[0], text[1], text[2], text[3], text[4]);
+	}
+	while (found--)
+		free(text[found]);
+
+	return status;
+}
+
+/* By level, as they are prepared, and then by name; unknown levels come last. */
+static int level_position(const char *level)
+{
+	static const char *const levels[] = { "workload", "devices", "irq", "iommu", "memory" };
+	size_t i = 0;
+
+	while (i < ARRAY_SIZE(levels) && strcmp(levels[i], level))
+		i++;
+
+	return i;
+}
+
+static int compare_participants(const void *a, const void *b)
+{
+	const struct luctl_participant *first = a, *second = b;
+	int difference = level_position(first->level) - level_position(second->level);
+
+	return difference ?: strcmp(first->name, second->name);
+}
+
 enum luctl_status luctl_participants(struct luctl_participant **list, size_t *count)
 {
-	struct luctl_participant *participants = NULL;
-	enum luctl_status status;
-	char *text = NULL, *rest, *line;
-	size_t used = 0;
+	char *path = luctl_path("participants");
+	DIR *folder = opendir(path);
+	enum luctl_status status = LUCTL_OK;
+	struct dirent *entry;
 
-	status = luctl_read("participants", &text);
-	if (status)
-		return status;
-
-	rest = text;
-	while ((line = strsep(&rest, "\n"))) {
-		if (!*line)
-			continue;
-		participants = luctl_resize(participants, used + 1, sizeof(*participants));
-		if (!parse_participant(line, &participants[used])) {
-			status = luctl_fail(LUCTL_UNREADABLE, "participants",
-					    "use the luctl of this kernel",
-					    "a line is not understood: %s", line);
-			goto err_free;
-		}
-		used++;
+	*list = NULL;
+	*count = 0;
+	if (!folder)
+		status = luctl_no_file("participants", errno);
+	while (!status && (entry = readdir(folder))) {
+		if (*entry->d_name != '.')
+			status = add_participant(entry->d_name, list, count);
 	}
-	free(text);
-	*list = participants;
-	*count = used;
+	if (folder)
+		closedir(folder);
+	free(path);
+	if (status) {
+		free(*list);
+		*list = NULL;
+		*count = 0;
+	} else if (*count) {
+		qsort(*list, *count, sizeof(**list), compare_participants);
+	}
 
-	return LUCTL_OK;
-
-err_free:
-	free(participants);
-	free(text);
 	return status;
 }

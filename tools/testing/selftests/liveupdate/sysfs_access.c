@@ -50,7 +50,8 @@ static const struct {
 	{ "last_failure/reason", 0444 },
 	{ "last_failure/count", 0444 },
 	{ "memory_map", 0444 },
-	{ "participants", 0444 },
+	{ "participants/test-irq/version", 0444, true },
+	{ "participants/test-irq/bytes", 0444, true },
 	{ "shutdown_log", 0400, true },
 };
 

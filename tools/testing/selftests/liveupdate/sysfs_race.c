@@ -148,7 +148,7 @@ static void reader(struct arena *arena)
 {
 	static const char *const states[] = { "normal", "prepared", NULL };
 	static const char *const files[] = {
-		"state", "transition", "participants", "last_failure/step",
+		"state", "transition", "participants/test-irq/bytes", "last_failure/step",
 		"last_failure/participant", "last_failure/errno", "last_failure/count",
 		"prepare_timeout_ms",
 	};
@@ -163,7 +163,8 @@ static void reader(struct arena *arena)
 			else if (i == 1)
 				sense = sense && transition_makes_sense(text);
 			else if (i == 2)
-				sense = sense && participants_make_sense(text);
+				sense = sense && !luo_participants_read(text, sizeof(text)) &&
+					participants_make_sense(text);
 
 			__atomic_add_fetch(&arena->reads, 1, __ATOMIC_RELAXED);
 			if (!sense && !__atomic_fetch_add(&arena->odd_reads, 1,

@@ -296,7 +296,7 @@ TEST_F(sysfs_state, participants)
 	char *line, *rest = list;
 	int level = 0, seen = 0;
 
-	ASSERT_EQ(0, luo_sysfs_read("participants", list, sizeof(list)));
+	ASSERT_EQ(0, luo_participants_read(list, sizeof(list)));
 	while ((line = strsep(&rest, "\n"))) {
 		ASSERT_EQ(0, luo_participant_parse(line, &participant))
 			TH_LOG("%s", line);

@@ -194,25 +194,40 @@ int luo_participant_parse(const char *line, struct luo_participant *participant)
 	return strcmp(again, squeezed) ? -EINVAL : 0;
 }
 
+int luo_participants_read(char *list, size_t size)
+{
+	int fd = open(LUO_LIST, O_RDONLY | O_CLOEXEC), length;
+
+	if (fd < 0)
+		return -errno;
+	length = luo_read_fd(fd, list, size);
+	close(fd);
+	if (length < 0)
+		return length;
+	if (length)
+		list[length - 1] = '\0';
+
+	return 0;
+}
+
 int luo_participant_find(const char *name, struct luo_participant *participant)
 {
-	static char list[LUO_CALLS_SIZE];
-	char *line, *rest = list;
-	int err;
+	static const char *const files[] = { "version", "oldest", "level", "class", "bytes", NULL };
+	char line[LUO_LINE_SIZE], file[LUO_LINE_SIZE], value[LUO_LINE_SIZE];
+	size_t length;
 
-	err = luo_sysfs_read("participants", list, sizeof(list));
-	if (err)
-		return err;
+	length = snprintf(line, sizeof(line), "%s", name);
+	for (int i = 0; files[i]; i++) {
+		int err;
 
-	while ((line = strsep(&rest, "\n"))) {
-		err = luo_participant_parse(line, participant);
+		snprintf(file, sizeof(file), "participants/%s/%s", name, files[i]);
+		err = luo_sysfs_read(file, value, sizeof(value));
 		if (err)
 			return err;
-		if (!strcmp(participant->name, name))
-			return 0;
+		length += snprintf(line + length, sizeof(line) - length, " %s", value);
 	}
 
-	return -ENOENT;
+	return luo_participant_parse(line, participant);
 }
 
 static int luo_test_write(const char *path, const char *text)

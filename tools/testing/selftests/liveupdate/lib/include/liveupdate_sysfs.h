@@ -17,6 +17,7 @@
 
 #define LUO_SYSFS	"/sys/kernel/liveupdate"
 #define LUO_TEST_DIR	"/sys/kernel/debug/liveupdate_test"
+#define LUO_LIST	"/sys/kernel/debug/liveupdate/participants"
 
 /* A line of any file but participants, or all of calls. */
 #define LUO_LINE_SIZE	256
@@ -62,6 +63,7 @@ struct luo_participant {
 };
 
 int luo_participant_parse(const char *line, struct luo_participant *participant);
+int luo_participants_read(char *list, size_t size);
 int luo_participant_find(const char *name, struct luo_participant *participant);
 
 /* The test participants. */

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Files of participants
+ *
+ * Each registered participant has a directory in /sys/kernel/liveupdate/participants
+ * with what it says of itself, a value per file, and how much it hands over.
+ *
+ * Lifecycle
+ *   Participants register long before there is a place for directories, so each gets
+ *   its own when it registers or when the place is made, whichever comes later, and
+ *   loses it when it leaves. That waits for those who read a file of it; hence a
+ *   reader can rely on the participant. One without a directory, because memory was
+ *   short, takes part like the others.
+ *
+ * Context: directories come and go under &luo_machine.registered_lock. Reading a file
+ * takes no lock.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cleanup.h>
+#include <linux/kobject.h>
+#include <linux/lockdep.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+#include "luo_machine.h"
+
+/**
+ * struct luo_participant - directory of a participant
+ * @kobj: the directory.
+ * @subsystem: the participant, registered as long as the directory can be used.
+ */
+struct luo_participant {
+	struct kobject kobj;
+	const struct liveupdate_subsystem *subsystem;
+};
+
+static const char *const luo_level_names[LIVEUPDATE_NR_LEVELS] = {
+	[LIVEUPDATE_LEVEL_WORKLOAD]	= "workload",
+	[LIVEUPDATE_LEVEL_DEVICES]	= "devices",
+	[LIVEUPDATE_LEVEL_IRQ]		= "irq",
+	[LIVEUPDATE_LEVEL_IOMMU]	= "iommu",
+	[LIVEUPDATE_LEVEL_MEMORY]	= "memory",
+};
+
+/**
+ * luo_level_name() - name of a level for people
+ * @level: the level
+ *
+ * Context: any.
+ * Return: a constant string.
+ */
+const char *luo_level_name(u32 level)
+{
+	return luo_level_names[level];
+}
+
+/**
+ * luo_class_name() - name of a class for people
+ * @class: the class
+ *
+ * Context: any.
+ * Return: a constant string.
+ */
+const char *luo_class_name(u32 class)
+{
+	return class == LIVEUPDATE_MANDATORY ? "mandatory" : "optional";
+}
+
+static const struct liveupdate_subsystem *to_subsystem(struct kobject *kobj)
+{
+	return container_of(kobj, struct luo_participant, kobj)->subsystem;
+}
+
+static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%u\n", to_subsystem(kobj)->desc->version);
+}
+
+static ssize_t oldest_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *buf)
+{
+	return sysfs_emit(buf, "%u\n", to_subsystem(kobj)->desc->oldest);
+}
+
+static ssize_t level_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%s\n", luo_level_name(to_subsystem(kobj)->desc->level));
+}
+
+static ssize_t class_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%s\n", luo_class_name(to_subsystem(kobj)->desc->class));
+}
+
+static ssize_t bytes_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *buf)
+{
+	return sysfs_emit(buf, "%llu\n", READ_ONCE(to_subsystem(kobj)->data.size));
+}
+
+static struct kobj_attribute version_attr = __ATTR_RO(version);
+static struct kobj_attribute oldest_attr = __ATTR_RO(oldest);
+static struct kobj_attribute level_attr = __ATTR_RO(level);
+static struct kobj_attribute class_attr = __ATTR_RO(class);
+static struct kobj_attribute bytes_attr = __ATTR_RO(bytes);
+
+static struct attribute *luo_participant_attrs[] = {
+	&version_attr.attr,
+	&oldest_attr.attr,
+	&level_attr.attr,
+	&class_attr.attr,
+	&bytes_attr.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(luo_participant);
+
+static void luo_participant_release(struct kobject *kobj)
+{
+	kfree(container_of(kobj, struct luo_participant, kobj));
+}
+
+static const struct kobj_type luo_participant_ktype = {
+	.release	= luo_participant_release,
+	.sysfs_ops	= &kobj_sysfs_ops,
+	.default_groups	= luo_participant_groups,
+};
+
+/**
+ * luo_participant_publish() - give a participant its directory, if there is a place
+ * @machine: the machine
+ * @subsystem: the participant, registered, without a directory
+ *
+ * Context: May sleep. &luo_machine.registered_lock held.
+ */
+void luo_participant_publish(struct luo_machine *machine,
+			     struct liveupdate_subsystem *subsystem)
+{
+	struct luo_participant *participant;
+	int err;
+
+	lockdep_assert_held(&machine->registered_lock);
+
+	if (!machine->participants)
+		return;
+
+	participant = kzalloc_obj(*participant);
+	if (!participant)
+		return;
+	participant->subsystem = subsystem;
+	err = kobject_init_and_add(&participant->kobj, &luo_participant_ktype,
+				   machine->participants, "%s", subsystem->desc->name);
+	if (err) {
+		pr_warn("%s has no directory: %pe\n", subsystem->desc->name,
+			ERR_PTR(err));
+		kobject_put(&participant->kobj);
+		return;
+	}
+	subsystem->participant = participant;
+}
+
+/**
+ * luo_participant_withdraw() - take the directory of a participant away
+ * @machine: the machine
+ * @subsystem: the participant, which may have none
+ *
+ * Context: May sleep. &luo_machine.registered_lock held. Waits for readers.
+ */
+void luo_participant_withdraw(struct luo_machine *machine,
+			      struct liveupdate_subsystem *subsystem)
+{
+	struct luo_participant *participant = subsystem->participant;
+
+	lockdep_assert_held(&machine->registered_lock);
+
+	if (!participant)
+		return;
+
+	subsystem->participant = NULL;
+	kobject_del(&participant->kobj);
+	kobject_put(&participant->kobj);
+}
+
+/**
+ * luo_participants_add_dir() - make the place for directories, and those of all
+ * @machine: the machine, without such a place
+ * @parent: where
+ *
+ * Context: May sleep. Takes &luo_machine.registered_lock.
+ * Return: 0 or -ENOMEM.
+ */
+int luo_participants_add_dir(struct luo_machine *machine, struct kobject *parent)
+{
+	struct liveupdate_subsystem *subsystem;
+
+	guard(mutex)(&machine->registered_lock);
+
+	machine->participants = kobject_create_and_add("participants", parent);
+	if (!machine->participants)
+		return -ENOMEM;
+
+	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
+		list_for_each_entry(subsystem, &machine->registered[level],
+				    registered)
+			luo_participant_publish(machine, subsystem);
+	}
+
+	return 0;
+}
