@@ -23,6 +23,11 @@ COMPATIBLE, VERSION, FLAGS, RECORD_SIZE, NR_RECORDS, NR_BLOCKS, RESERVED, CHECKS
 MAX_BLOCKS = (PAGE - HEAD.size) // REFERENCE.size
 
 
+def per_block(layout):
+    """Records of a layout that one block holds."""
+    return (PAGE - BLOCK.size) // (ENTRY.size + layout.size)
+
+
 class Table:
     """One table; `layout` is that of its records."""
 
@@ -47,7 +52,7 @@ class Table:
 
     @property
     def _per_block(self):
-        return (PAGE - BLOCK.size) // (ENTRY.size + self.layout.size)
+        return per_block(self.layout)
 
     def _block_size(self, count):
         return BLOCK.size + count * (ENTRY.size + self.layout.size)

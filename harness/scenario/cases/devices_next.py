@@ -2,9 +2,9 @@
 """Next kernels in which devices are not taken over, and damage on the way to them."""
 
 from ...guest.control import LIVEUPDATE
-from ...guest.devices import BLOB, BUS, FLAGS, ID, VALUE, VERSION
+from ...guest.devices import BLOB, BUS, FLAGS, ID, RECORD, VALUE, VERSION
 from ...guest.pages import Kept, full
-from ...guest.table import HEAD, NR_RECORDS, REFERENCE
+from ...guest.table import HEAD, NR_RECORDS, REFERENCE, per_block
 from ..api import scenario
 from ..test_bus import boot_with, check_counts, request, stopped_jump, update
 
@@ -422,6 +422,7 @@ def dev_off(run):
 
 MANY = ";".join(f"add dev{number}" for number in range(1, 26))
 NAMES = tuple(f"dev{number}" for number in range(1, 26))
+FIRST = per_block(RECORD)       # of these records are in the first of two blocks
 
 
 def _damaged(run, harm):
@@ -478,13 +479,14 @@ def dev_damaged_block(run):
         _flip(ram, table.record("dev5").address + ID + 1)      # dev5 becomes ddv5
     guest, devices = _damaged(run, harm)
     devices.load("b", MANY)
-    first = [name for name in NAMES[:19] if name != "dev5"]
+    first = [name for name in NAMES[:FIRST] if name != "dev5"]
     check_quarantined(run, guest, "its record is damaged", *first)
     check_all_quarantined(run, guest, *first)
     run.equal("what was received", devices.received(), {
-        name: (1, name) for name in NAMES[19:]})
+        name: (1, name) for name in NAMES[FIRST:]})
     devices.ordinary("dev5")
-    check_counts(run, devices, preserved=6, reclaimed=6, unreclaimed=19)
+    rest = len(NAMES) - FIRST
+    check_counts(run, devices, preserved=rest, reclaimed=rest, unreclaimed=FIRST)
     run.finish(guest, waits=("devices", "ddv5"))
     run.contains("console", guest.console(2), "devices: 1 did not appear")
     run.retained(guest, f"devices:{BUS}:ddv5")
@@ -501,10 +503,11 @@ def dev_missing_block(run):
                   (0x1000000).to_bytes(8, "little"))
         table.seal()
     guest, devices = _damaged(run, harm)
-    run.contains("console", guest.console(2), "6 records did not arrive")
+    run.contains("console", guest.console(2),
+                 f"{len(NAMES) - FIRST} records did not arrive")
     devices.load("b", MANY)
     run.equal("what was received", devices.received(), {
-        name: (1, name) for name in NAMES[:19]})
+        name: (1, name) for name in NAMES[:FIRST]})
     run.finish(guest)
     check_all_quarantined(run, guest)
     run.retained(guest, "devices:records")

@@ -118,4 +118,4 @@ def handover_damaged_address(run):
     rest = [name for name in TEST_ORDER if name != "test-irq"]
     check_calls(run, guest, "restore", rest[::-1])
     check_received(run, guest, {name: DATA[name] for name in rest})
-    run.finish(guest)
+    run.finish(guest, waits=("sessions", "vm"))

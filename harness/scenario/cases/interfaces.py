@@ -213,7 +213,7 @@ def instances_damaged(run):
         if kind == "mandatory":
             run.equal(f"claim {key}", command(guest, f"claim {WORKLOAD} {key}"), "")
     run.retained(guest, "liveupdate:instances")
-    run.finish(guest)
+    run.finish(guest, waits=("sessions", "vm"))
     run.retained(guest, "liveupdate:instances")
     run.forget(guest, "liveupdate:instances")
     run.prepare(guest)

@@ -78,8 +78,9 @@ def _total(guest):
     return int(re.search(r"MemTotal: +(\d+)", guest.read("/proc/meminfo"))[1])
 
 
-def _update(run, guest, extra="", mib=8):
-    """Updates the host kernel to itself, with data of every participant and a session."""
+def _update(run, guest, extra="", mib=8, waits=None):
+    """Updates the host kernel to itself, with data of every participant and a session;
+    another session may wait."""
     number = len(guest.boots)
     hand_over_data(guest)
     guest.do(f"guestctl session create vm{number} {mib}", timeout=60)
@@ -88,7 +89,7 @@ def _update(run, guest, extra="", mib=8):
     run.jump(guest, "host")
     check_received(run, guest)
     _verify(run, guest, f"vm{number}", mib)
-    run.finish(guest)
+    run.finish(guest, waits)
 
 
 def _verify(run, guest, name, mib):
@@ -153,7 +154,7 @@ def machine_memory_added(run):
         guest.do("guestctl session create big 16", timeout=60)
         pages = _session_pages(path, "big", 16)
         run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
-        _update(run, guest, KERNEL_ZONE)
+        _update(run, guest, KERNEL_ZONE, waits=("sessions", "big"))
         _verify(run, guest, "big", 16)
         run.check("all memory is there", abs(_total(guest) - total) < 16 * 1024,
                   f"{total} KiB before, {_total(guest)} KiB now")
@@ -171,7 +172,7 @@ def machine_memory_movable(run):
         guest.do("guestctl session create big 16", timeout=60)
         pages = _session_pages(path, "big", 16)
         run.check("a session lay there, until it was preserved", pages > 1000, f"{pages} pages")
-        _update(run, guest, MOVABLE_ZONE)
+        _update(run, guest, MOVABLE_ZONE, waits=("sessions", "big"))
         _verify(run, guest, "big", 16)
         run.equal("its zone in the next kernel", guest.read(f"{block}/valid_zones"), "Movable")
         run.step("take it out")

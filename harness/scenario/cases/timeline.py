@@ -303,7 +303,7 @@ def timeline_damaged_record(run):
     left = [r.name for r in _of(records, 1, tl.CALLBACK, step=step)]
     run.equal("callbacks that are left", sorted(left),
               sorted(set(guest.participants()) - {name}))
-    run.finish(guest)
+    run.finish(guest, waits=("sessions", "vm"))
     run.equal("damaged records later", read_timeline(guest)[0].damaged, 1)
 
 
@@ -319,7 +319,7 @@ def timeline_damaged_head(run):
     run.equal("its first record", (records[0].kind, records[0].name),
               (tl.KERNEL, release_of(run.image("b"))))
     run.equal("steps", [r.step for r in _of(records, 1, tl.STEP)], [tl.RESTORE])
-    run.finish(guest)
+    run.finish(guest, waits=("sessions", "vm"))
     run.contains("console of kernel B", guest.console(2), "timeline: nobody claimed")
     run.update(guest, "a")
     run.nothing_failed(guest)
