@@ -227,6 +227,8 @@ void __device_liveupdate_notify(struct device *dev, enum bus_notifier_event even
 			device_liveupdate_add_group(dev);
 		break;
 	case BUS_NOTIFY_BOUND_DRIVER:
+		/* Before userspace is told, and of those that had no probe(), too. */
+		device_liveupdate_settle(dev, 0);
 		if (liveupdate_enabled() &&
 		    (dev->driver->liveupdate || dlu_is_requested(dev)))
 			device_liveupdate_add_group(dev);

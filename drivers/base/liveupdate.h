@@ -321,6 +321,7 @@ void device_liveupdate_stop(struct device *dev,
 void device_liveupdate_quarantine(struct device *dev,
 				  struct device_liveupdate_incoming *incoming,
 				  const char *reason);
+void dlu_quarantine_unknown(struct device *dev, int error);
 void device_liveupdate_put_records(void);
 void dlu_flush_consumers(void);
 void device_liveupdate_detach(struct device *dev,

@@ -222,20 +222,28 @@ static struct device_liveupdate *device_liveupdate_attach_next(void)
 	return liveupdate;
 }
 
+/* It may be moved or removed at any time. */
+static struct device *dlu_get_parent(struct device *dev)
+{
+	guard(device)(dev);
+
+	return dev->p->dead ? NULL : get_device(dev->parent);
+}
+
 static void device_liveupdate_attach_work(struct work_struct *work)
 {
 	struct device_liveupdate *liveupdate;
 
 	while ((liveupdate = device_liveupdate_attach_next())) {
 		struct device *dev = liveupdate->dev;
-		bool lock_parent = dev->parent && dev->type &&
-				   dev->type->need_parent_lock;
+		struct device *parent __free(put_device) = dlu_get_parent(dev);
+		bool lock_parent = parent && dev->type && dev->type->need_parent_lock;
 
 		if (lock_parent)
-			device_lock(dev->parent);
+			device_lock(parent);
 		device_initial_probe(dev);
 		if (lock_parent)
-			device_unlock(dev->parent);
+			device_unlock(parent);
 		put_device(dev);
 	}
 }
@@ -408,6 +416,7 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 		device_liveupdate_put_records();
 	}
 
-	schedule_work(&device_liveupdate_work);
+	/* Probes take long, and whatever else is to be done on this processor would wait. */
+	queue_work(system_dfl_long_wq, &device_liveupdate_work);
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_finish);

@@ -16,7 +16,8 @@
  *      driver with the right compatible string and version can be bound, and only once
  *      all providers that are not on the path are reclaimed (liveupdate_provider.c):
  *      its probe is deferred until then.
- *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data.
+ *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data and
+ *      did not decline it. This is so before userspace is told that it is bound.
  *   4. Quarantined: the bus made the device harmless, once: at once if it is other
  *      hardware, if the record is damaged, if probe() failed for good, or if one of its
  *      providers is quarantined or released; at FINISH
@@ -249,11 +250,17 @@ bool device_liveupdate_added(struct device *dev)
 	struct device_liveupdate_id id;
 	const char *reason;
 	bool awaited;
+	int err;
 
 	device_lock_assert(dev);
 
-	if (device_liveupdate_identify(dev, &id))
+	err = device_liveupdate_identify(dev, &id);
+	if (err) {
+		/* It may be one of those that run. */
+		if (device_liveupdate_awaited(dev->bus, NULL))
+			dlu_quarantine_unknown(dev, err);
 		return false;
+	}
 
 	incoming = device_liveupdate_claim_record(dev, &id, &awaited);
 	if (!incoming)
@@ -372,8 +379,8 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_inherited, "LIVEUPDATE");
  *	and &dev_liveupdate_ops.version
  *
  * For probe(). The device runs and is left as it is by those that take it over. If
- * probe() succeeds afterwards it is reclaimed, if it fails for good the device is
- * quarantined. -EPROBE_DEFER changes nothing.
+ * probe() succeeds afterwards it is reclaimed, unless it declines, and if it fails for
+ * good the device is quarantined. -EPROBE_DEFER changes nothing.
  *
  * Context: probe(), with device_lock held.
  * Return: the data, valid until the device is unbound or &dev_liveupdate_ops.finish
@@ -399,6 +406,26 @@ const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 	return &incoming->data;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_adopt, "LIVEUPDATE");
+
+/**
+ * device_liveupdate_decline() - do not take over what was saved after all
+ * @dev: the device
+ *
+ * For a probe() that called device_liveupdate_adopt(), cannot use what it got, and goes
+ * on as ever: it has stopped the device and sets it up from nothing. The device is not
+ * reclaimed then, what was handed over for it is freed at FINISH, and other devices
+ * that need it and wait for it are quarantined.
+ *
+ * Context: probe(), with device_lock held.
+ */
+void device_liveupdate_decline(struct device *dev)
+{
+	device_lock_assert(dev);
+
+	if (device_liveupdate_inherited(dev))
+		dev->liveupdate->incoming->asked = false;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_decline, "LIVEUPDATE");
 
 /**
  * device_liveupdate_incoming_index() - which record is that of this device?
@@ -476,7 +503,7 @@ void device_liveupdate_settle(struct device *dev, int ret)
 		/* Those that wait for it. The core did so when it was bound, too early. */
 		driver_deferred_probe_trigger();
 	} else {
-		dev_warn(dev, "liveupdate: its driver did not ask for what was handed over\n");
+		dev_warn(dev, "liveupdate: its driver did not take over what was handed over\n");
 		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RELEASED);
 		device_liveupdate_tell_bus(dev, false);
 	}

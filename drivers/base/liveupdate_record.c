@@ -182,6 +182,45 @@ void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
 	__device_liveupdate_set_fate(incoming, fate);
 }
 
+/* Ask the bus. What is above the device may sleep, and then nothing would reach it. */
+static int dlu_call_quarantine(struct device *dev)
+{
+	int err;
+
+	pm_runtime_get_suppliers(dev);
+	if (dev->parent)
+		pm_runtime_get_sync(dev->parent);
+	err = dev->bus->liveupdate->quarantine(dev);
+	if (dev->parent)
+		pm_runtime_put(dev->parent);
+	pm_runtime_put_suppliers(dev);
+
+	return err;
+}
+
+/**
+ * dlu_quarantine_unknown() - stop a device that may have been handed over
+ * @dev: the device, of which the bus cannot say which one it is
+ * @error: why not, negative
+ *
+ * It has no record, and its memory is retained like that of any device that has not
+ * appeared.
+ *
+ * Context: May sleep. device_lock held.
+ */
+void dlu_quarantine_unknown(struct device *dev, int error)
+{
+	int err;
+
+	device_lock_assert(dev);
+
+	dev_err(dev, "liveupdate: quarantined: its bus cannot identify it: %pe\n",
+		ERR_PTR(error));
+	err = dlu_call_quarantine(dev);
+	if (err)
+		dev_err(dev, "liveupdate: cannot be stopped: %pe\n", ERR_PTR(err));
+}
+
 /* Stop a device, or try once more. */
 void device_liveupdate_stop(struct device *dev,
 			    struct device_liveupdate_incoming *incoming)
@@ -190,7 +229,7 @@ void device_liveupdate_stop(struct device *dev,
 
 	device_lock_assert(dev);
 
-	err = dev->bus->liveupdate->quarantine(dev);
+	err = dlu_call_quarantine(dev);
 	if (err)
 		dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
 			ERR_PTR(err));

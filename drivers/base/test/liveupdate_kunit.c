@@ -45,6 +45,7 @@
 #include <linux/liveupdate/retained.h>
 #include <linux/module.h>
 #include <linux/panic.h>
+#include <linux/pm_runtime.h>
 #include <linux/seq_buf.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -78,6 +79,7 @@ enum dlu_driver {
  * @bridge: it only connects others.
  * @blob: it saves a blob.
  * @silent: its driver does not ask for what was handed over.
+ * @declines: its driver declines what it asked for.
  * @defer: how often probe() is deferred.
  * @unsupported: why it cannot be preserved, or NULL.
  * @fail: callback that fails with -EIO.
@@ -100,6 +102,7 @@ struct dlu_device {
 	bool bridge;
 	bool blob;
 	bool silent;
+	bool declines;
 	unsigned int defer;
 	const char *unsupported;
 	const char *fail;
@@ -399,6 +402,9 @@ static int dlu_probe(struct device *dev)
 	dlu_dev->received = *data;
 	if (data->size)
 		strscpy(dlu_dev->text, liveupdate_data_blob(data));
+
+	if (dlu_dev->declines)
+		device_liveupdate_decline(dev);
 
 	return dlu_call(dev, "adopt");
 }
@@ -3130,6 +3136,100 @@ static void dlu_provider_order_test(struct kunit *test)
 
 /* 6b. Probes that do not go well. */
 
+/* Its driver asked for the data, and starts from nothing. */
+static void dlu_decline_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->declines = true;
+	dlu_add(test, a);
+	dlu_expect(test, " probe:a adopt:a");
+	dlu_expect_fate(test, 0, RELEASED);
+	/* It is not asked again. */
+	device_release_driver(&a->dev);
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlu_drivers[DLU_ONE], &a->dev));
+	dlu_expect(test, " remove:a probe:a");
+	dlu_do_finish();
+	dlu_expect(test, " blob:a");
+}
+
+/* What a bus notifier finds, which comes before the uevent. */
+static enum device_liveupdate_fate dlu_bound_fate;
+
+static int dlu_notified(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct device *dev = data;
+
+	if (action == BUS_NOTIFY_BOUND_DRIVER && dev->liveupdate->incoming)
+		dlu_bound_fate = dev->liveupdate->incoming->fate;
+
+	return NOTIFY_OK;
+}
+
+static void dlu_bound_test(struct kunit *test)
+{
+	struct notifier_block nb = { .notifier_call = dlu_notified };
+
+	dlu_jump_one(test, DLU_ONE);
+	dlu_bound_fate = DEVICE_LIVEUPDATE_UNKNOWN;
+	KUNIT_ASSERT_EQ(test, 0, bus_register_notifier(&dlu_bus, &nb));
+	dlu_make(test, "a", NULL);
+	bus_unregister_notifier(&dlu_bus, &nb);
+	dlu_expect(test, " probe:a adopt:a");
+	KUNIT_EXPECT_EQ(test, dlu_bound_fate, DEVICE_LIVEUPDATE_RECLAIMED);
+}
+
+/* It may be the one that runs. */
+static void dlu_unidentified_test(struct kunit *test)
+{
+	struct dlu_device *a;
+
+	dlu_jump_one(test, DLU_ONE);
+	a = dlu_new(test, "a", NULL);
+	a->fail = "identify";
+	dlu_add(test, a);
+	dlu_expect(test, " quarantine:a probe:a");
+	dlu_expect_fate(test, 0, ABSENT);
+	dlu_make_second(test, "second");
+	dlu_do_finish();
+	dlu_expect(test, " probe:second");
+	dlu_expect_retained(test, "devices:" DLU_BUS ":a");
+	KUNIT_EXPECT_EQ(test, 0, dlu_forget(""));
+	dlu_expect(test, " blob:a");
+
+	/* Nothing is known to run any more. */
+	a = dlu_new(test, "b", NULL);
+	a->fail = "identify";
+	dlu_add(test, a);
+	dlu_expect(test, " probe:b");
+}
+
+static void dlu_hook_awake(struct dlu_device *dlu_dev)
+{
+	KUNIT_EXPECT_TRUE(dlu->test, pm_runtime_active(dlu_dev->dev.parent));
+}
+
+/* What is above sleeps, as nobody needs it. */
+static void dlu_quarantine_asleep_test(struct kunit *test)
+{
+	struct dlu_device *bridge, *a;
+
+	dlu_jump_chain(test);
+	dlu_boot(test);
+	bridge = dlu_make_bridge(test, "bridge", NULL);
+	pm_runtime_enable(&bridge->dev);
+	a = dlu_new(test, "a", bridge);
+	a->fingerprint[0] = 'x';
+	a->hook_at = "quarantine";
+	a->hook = dlu_hook_awake;
+	dlu_clear_log();
+	dlu_add(test, a);
+	dlu_expect(test, " quarantine:a");
+	pm_runtime_disable(&bridge->dev);
+}
+
 static void dlu_probe_error_test(struct kunit *test)
 {
 	struct dlu_device *a;
@@ -4614,6 +4714,10 @@ static struct kunit_case dlu_cases[] = {
 	KUNIT_CASE_PARAM(dlu_hungry_damage_test, dlu_more_gen_params),
 	KUNIT_CASE(dlu_provider_order_test),
 	KUNIT_CASE(dlu_no_parent_test),
+	KUNIT_CASE(dlu_decline_test),
+	KUNIT_CASE(dlu_bound_test),
+	KUNIT_CASE(dlu_unidentified_test),
+	KUNIT_CASE(dlu_quarantine_asleep_test),
 	KUNIT_CASE(dlu_probe_error_test),
 	KUNIT_CASE(dlu_adopt_error_test),
 	KUNIT_CASE(dlu_defer_test),

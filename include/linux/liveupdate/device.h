@@ -97,7 +97,8 @@ struct device;
  *	operator declared the update complete, the data is freed afterwards.
  *
  * There is no callback to take a device over: probe() does that, with
- * device_liveupdate_adopt().
+ * device_liveupdate_adopt(), and device_liveupdate_decline() if it starts from nothing
+ * after all.
  *
  * Context: All may sleep. @freeze and @thaw run in the blackout, without
  * device_lock; they must not take it, nor a lock that is held while a device is
@@ -216,6 +217,7 @@ bool device_liveupdate_awaited(const struct bus_type *bus,
 bool device_liveupdate_inherited(struct device *dev);
 const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
 						      u32 *version);
+void device_liveupdate_decline(struct device *dev);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
@@ -250,6 +252,8 @@ device_liveupdate_adopt(struct device *dev, u32 *version)
 {
 	return NULL;
 }
+
+static inline void device_liveupdate_decline(struct device *dev) { }
 
 #endif /* CONFIG_DEV_LIVEUPDATE */
 
