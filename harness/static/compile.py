@@ -314,8 +314,9 @@ def _other(subject, name, toolchain, add):
     objects = paths.BUILD / f"obj-{name}"
     symbols = dict(subject.series_symbols())
     if toolchain.arch != kernel.NATIVE.arch:
-        # What x86 has without being asked, and files of drivers/pci want.
-        symbols.update(EFI="y", ACPI="y")
+        # What x86 has without being asked, and files of drivers/pci want; and what
+        # was not tried there, but can be compiled.
+        symbols.update(EFI="y", ACPI="y", COMPILE_TEST="y")
     config = kernel.outcome(paths.TREE, objects, symbols, name, toolchain)
     have = kconfig.parse(config)
     lost = [s for s in kconfig.read(["series"]) if s in symbols
