@@ -1489,7 +1489,8 @@ static void dlu_freeze_late_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_prepare());
 	dlu_clear_log();
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_freeze());
-	dlu_expect(test, " freeze:b bus-freeze:b freeze-late:b freeze:a bus-freeze:a freeze-late:a");
+	dlu_expect(test,
+		   " freeze:b bus-freeze:b freeze-late:b freeze:a bus-freeze:a freeze-late:a");
 	dlu_do_thaw();
 	dlu_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
 

@@ -217,7 +217,8 @@ char *luctl_failure_advice(const char *step, const char *name, int err)
 	switch (err) {
 	case ETIMEDOUT:
 		if (timed_out(step, err))
-			return luctl_format("the kernel log has the stack of who was late: raise --%stimeout, or see what it waits for",
+			return luctl_format("%s: raise --%stimeout, or see what it waits for",
+					    "the kernel log has the stack of who was late",
 					    strcmp(step, "freeze") ? "" : "freeze-");
 		return luctl_format("%s",
 				    "no limit is set, it gave up by itself: see the kernel log and its documentation");
