@@ -144,7 +144,7 @@ static int luo_instances_check_unique(struct luo_instances *instances)
 		instances->in[i].status = -EBADMSG;
 	}
 
-	blobs = kvcalloc(max(instances->nr_in, 1U), sizeof(*blobs), GFP_KERNEL);
+	blobs = kvzalloc_objs(*blobs, max(instances->nr_in, 1U));
 	if (!blobs)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < instances->nr_in; i++) {

@@ -251,9 +251,8 @@ static int __init luo_test_module_init(void)
 	int err;
 
 	luo_test_module_peek();
-	luo_test_module_instances = kvcalloc(instances,
-					     sizeof(*luo_test_module_instances),
-					     GFP_KERNEL);
+	luo_test_module_instances = kvzalloc_objs(*luo_test_module_instances,
+						  instances);
 	if (!luo_test_module_instances)
 		return -ENOMEM;
 

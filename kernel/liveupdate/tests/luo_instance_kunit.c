@@ -175,7 +175,7 @@ static void luo_ik_limit_test(struct kunit *test)
 	struct liveupdate_instance_info info;
 	unsigned int position = 0, count = 0;
 
-	many = kvcalloc(LUO_INSTANCES_MAX, sizeof(*many), GFP_KERNEL);
+	many = kvzalloc_objs(*many, LUO_INSTANCES_MAX);
 	KUNIT_ASSERT_NOT_NULL(test, many);
 	for (u32 i = 0; i < LUO_INSTANCES_MAX; i++) {
 		many[i].key = LUO_INSTANCES_MAX - i;
