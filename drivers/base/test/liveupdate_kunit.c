@@ -2232,6 +2232,9 @@ static void dlu_block_test(struct kunit *test)
 	};
 
 	for (unsigned int i = 0; i < ARRAY_SIZE(addresses); i++) {
+		/* What lies behind the block may by chance be the table. */
+		if (addresses[i] == phys + KHO_BLOCK_SIZE && dlu_find_memory(addresses[i]))
+			continue;
 		dlu_table()->blocks[1].phys = addresses[i];
 		dlu_seal();
 		KUNIT_EXPECT_EQ(test, 0, dlu_do_restore());
