@@ -12,9 +12,9 @@ every KUnit suite that is built in by then has to pass.
 from ..build import kernel
 from ..common import paths
 from ..common.run import HarnessError, locked, say
-from ..guest.control import APPEND, DEBUG, ENABLED, Guest
+from ..guest.control import APPEND, ENABLED, Guest
 from ..scenario.checks import splats
-from ..scenario.ktap import parse
+from ..scenario.suites import LATE, reports
 from ..source import tree
 from ..static import export
 from ..static.base import Results
@@ -24,15 +24,10 @@ FOLDER = paths.BUILD / "steps"
 LIMIT = 120                             # seconds for a guest
 KUNIT = "kunit.enable=1 kunit.autorun=1 dma_debug=off nokaslr"
 
-# The tests of the time limit make the kernel show the stack of who is late.
-EXPECTED = (r"Call Trace:",)
-
 
 def link(proof, step):
     """Build the whole image after a patch; where it is."""
-    symbols = kernel.wanted(("common", "series"), proof.git, True, partial=True,
-                            quiet=True)
-    kernel.configure(proof.source, proof.objects, symbols, step.name)
+    proof.configure(step.name)
     number = step.mail.name[:4]
     kernel.make(kernel.command(proof.source, proof.objects, "bzImage"),
                 paths.LOG / f"step-{number}.log", f"step {number}",
@@ -47,13 +42,11 @@ def boot(image, folder, append):
         guest = Guest(vm)
         vm.start()
         guest.wait_boot()
-        listed = guest.run(f"ls {DEBUG}/kunit")
-        for name in listed.out.split() if listed.ok else ():
-            report = parse(guest.read(f"{DEBUG}/kunit/{name}/results"))
+        for name, report in reports(guest):
             wrong += [f"{name}: {text}" for text in report.problems + report.failures()]
             passed.append(name)
     # Without the tests nothing is expected.
-    expected = EXPECTED if passed else ()
+    expected = LATE if passed else ()
     return wrong + splats(vm.serial(), expected), passed
 
 

@@ -187,15 +187,19 @@ class Proof:
                 raise HarnessError(f"{mail.name}: after git am the {what} "
                                    "differs from the assembled one")
 
+    def configure(self, label):
+        """Ask for all options that there are by now."""
+        symbols = kernel.wanted(("common", "series"), self.git, True,
+                                partial=True, quiet=True)
+        kernel.configure(self.source, self.objects, symbols, label)
+        self.stale = False
+
     def build(self, step, add):
         """Build what the series has touched up to this patch."""
         log = paths.LOG / f"series-{step.mail.name[:4]}.log"
         label = f"step {step.mail.name[:4]}"
         if self.stale:
-            symbols = kernel.wanted(("common", "series"), self.git, True,
-                                    partial=True, quiet=True)
-            kernel.configure(self.source, self.objects, symbols, label)
-            self.stale = False
+            self.configure(label)
         done = []
         if step.kernel_side:
             steps = kernel.make(

@@ -5,23 +5,18 @@ from ...build import programs as guest_programs
 from ...guest.control import DEBUG, host_path
 from ..api import Failed, scenario
 from ..ktap import expect_passed, parse
-from ..suites import MODULES, suites
+from ..suites import LATE, MODULES, reports, suites
 
 # Selftests of state updated; elsewhere they skip themselves.
 IN_UPDATED = ("sysfs_updated",)
-
-# The tests of the time limit make the kernel show the stack of who is late.
-LATE = (r"Call Trace:",)
 
 
 @scenario("kunit", smp=2, memory="2G", debug_always=True, expect=LATE)
 def kunit(run):
     """Every KUnit suite of the series that is built in, at boot, and none is missing."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=1")
-    # Not from the console, which loses lines when much is said at once.
     ran = []
-    for name in guest.do(f"ls {DEBUG}/kunit").split():
-        report = parse(guest.read(f"{DEBUG}/kunit/{name}/results"))
+    for name, report in reports(guest):
         expect_passed(run, report)
         run.step(f"ok suite {name}")
         ran += report.top()
