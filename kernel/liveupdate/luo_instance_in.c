@@ -11,7 +11,7 @@
  * accepted -> unclaimed -> freed at FINISH if it is optional. Mandatory ones are
  * retained (luo_retained.c): from RESTORE on as one cause for each participant,
  * "instances", until all are claimed; from FINISH on as one for each instance,
- * "instance-KEY".
+ * "instance-KEY". One that is claimed after FINISH is gone at once.
  *
  * What cannot be read
  *   - A record whose block is corrupted, or a whole table, says nothing about whose it
@@ -497,6 +497,7 @@ void luo_instances_finish(struct luo_machine *machine)
 	lockdep_assert_held(&machine->lock);
 	guard(mutex)(&instances->lock);
 
+	instances->finished = true;
 	for (unsigned int i = 0; i < instances->nr_in; i++)
 		luo_instance_unretain(instances, &instances->in[i]);
 	for (unsigned int i = 0; i < instances->nr_in; i++) {
@@ -630,8 +631,9 @@ int luo_instance_claim(struct luo_machine *machine,
 	if (info.error)
 		return info.error;
 
-	in->status = -EALREADY;
+	in->status = instances->finished ? -ENOENT : -EALREADY;
 	luo_instance_unretain(instances, in);
+	luo_instances_put(instances);
 
 	return 0;
 }

@@ -153,6 +153,7 @@ struct luo_instance_in {
  * @open: instances can be added.
  * @sealed: the tables are final.
  * @out: instances for the next kernel, by class.
+ * @finished: FINISH has come to those of the previous kernel.
  * @in: instances of the previous kernel, by participant and key; or NULL.
  * @nr_in: number of them.
  * @nr_unreadable: number of those that could not be read, by class, at least.
@@ -163,6 +164,7 @@ struct luo_instances {
 	bool open;
 	bool sealed;
 	struct luo_instances_out out[LUO_NR_CLASSES];
+	bool finished;
 	struct luo_instance_in *in;
 	unsigned int nr_in;
 	u32 nr_unreadable[LUO_NR_CLASSES];

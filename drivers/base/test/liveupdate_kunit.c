@@ -952,6 +952,8 @@ static void dlu_go_down(void)
 /* The next kernel boots; so far only the table was read. */
 static void dlu_boot(struct kunit *test)
 {
+	/* Once, or what was read would be lost. */
+	KUNIT_ASSERT_NULL(test, dlu_incoming.records);
 	KUNIT_ASSERT_EQ(test, 0, dlu_do_restore());
 	dlu_clear_log();
 }
@@ -4276,6 +4278,7 @@ static void dlu_fates_quarantined_test(struct kunit *test)
 static void dlu_fates_corrupted_test(struct kunit *test)
 {
 	dlu_jump_one(test, DLU_ONE);
+	dlu_unboot();
 	dlu_ser(0)->version++;
 	dlu_boot(test);
 	dlu_make(test, "a", NULL);
@@ -4651,6 +4654,7 @@ static void dlu_suite_exit(struct kunit_suite *suite)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(dlu_buses); i++)
 		bus_unregister(dlu_buses[i]);
+	class_unregister(&dlu_shutdown_class);
 	class_unregister(&dlu_class);
 }
 

@@ -317,15 +317,35 @@ static void luo_ik_unclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_find(test, 2, &info));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 2));
 	kho_restore_free(liveupdate_data_blob(&info.data));
+	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_claim(test, 2));
 	luo_kunit_expect_retained(test, &fixture->next, "vmm:instance-3");
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_retained_forget(&fixture->next.retained,
 							   "vmm:instance-2"));
 	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&fixture->next.retained,
 						     "vmm:instance-3"));
 	luo_kunit_expect_retained(test, &fixture->next, "");
+	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
 	KUNIT_EXPECT_EQ(test, 0, kho_kunit_reserved_pages(&fixture->kho));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(&fixture->next));
 	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(&fixture->next));
+}
+
+/* The last one is claimed: nothing is left of what was handed over. */
+static void luo_ik_late_claim_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct liveupdate_instance_info info;
+
+	luo_ik_add(test, it, 1, LIVEUPDATE_MANDATORY, true);
+	luo_kunit_jump(test);
+	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ik_find(test, 1, &info));
+	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 1));
+	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_claim(test, 1));
+	luo_kunit_expect_retained(test, &fixture->next, "");
+	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
 }
 
 /* All of a participant at once, as long as they are one cause. */
@@ -706,6 +726,7 @@ static struct kunit_case luo_ik_cases[] = {
 	KUNIT_CASE(luo_ik_deliver_test),
 	KUNIT_CASE(luo_ik_foreign_test),
 	KUNIT_CASE(luo_ik_unclaimed_test),
+	KUNIT_CASE(luo_ik_late_claim_test),
 	KUNIT_CASE(luo_ik_forget_test),
 	KUNIT_CASE(luo_ik_dispose_test),
 	KUNIT_CASE(luo_ik_lost_test),

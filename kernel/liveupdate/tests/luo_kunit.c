@@ -73,6 +73,7 @@ void luo_kunit_exit(struct kunit *test)
 	luo_machine_cancel(&fixture->machine);
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->machine));
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->next));
+	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
 	KUNIT_EXPECT_EQ(test, fixture->machine.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&fixture->machine.lock));
