@@ -14,7 +14,7 @@ from ...vm.ivshmem import Ivshmem
 from ...vm.pci_trace import MASTER
 from ..api import scenario
 from ..ktap import parse
-from ..suites import MODULES, suites
+from ..suites import suites
 
 # What the test bus has: a device below a bridge, with a supplier, and one that is alone.
 BUS = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add power1;"
@@ -348,8 +348,10 @@ def faults_kunit(run):
     faults.enable()
     before = faults.memory()
     problems = []
-    for suite in (name for name in suites() if name.endswith("faults")):
-        folder, module = f"{DEBUG}/kunit/{suite}", MODULES.get(suite)
+    for suite, module in suites().items():
+        if not suite.endswith("faults"):
+            continue
+        folder = f"{DEBUG}/kunit/{suite}"
         if module:
             guest.do(f"insmod {run.module('a', module)}", timeout=60)
         run.equal(f"run of {suite}", guest.write(f"{folder}/run", "1", timeout=240), "")

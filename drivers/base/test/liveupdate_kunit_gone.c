@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Devices that change while they are prepared
+ *
+ * Devices that are removed or unbound, appear, or become other hardware, between
+ * PREPARE and the jump, also while a step is under way.
+ */
+
+#include <linux/completion.h>
+#include <linux/device.h>
+#include <linux/kthread.h>
+#include <linux/string.h>
+
+#include "liveupdate_kunit.h"
+
+/**
+ * struct dlt_elsewhere - something to be done in a thread of its own
+ * @dlt_dev: the device.
+ * @remove: remove it, instead of unbinding it.
+ * @done: it is done.
+ */
+struct dlt_elsewhere {
+	struct dlt_device *dlt_dev;
+	bool remove;
+	struct completion done;
+};
+
+static int dlt_elsewhere_thread(void *context)
+{
+	struct dlt_elsewhere *elsewhere = context;
+
+	/* What it reports is for the test, too. */
+	current->kunit_test = dlt->test;
+	if (elsewhere->remove)
+		dlt_del(elsewhere->dlt_dev);
+	else
+		device_release_driver(&elsewhere->dlt_dev->dev);
+	complete(&elsewhere->done);
+
+	return 0;
+}
+
+/* Nobody removes a device in a callback, but others do at the same time. */
+static void dlt_elsewhere(struct dlt_device *dlt_dev, bool remove)
+{
+	struct dlt_elsewhere elsewhere = { .dlt_dev = dlt_dev, .remove = remove };
+	struct task_struct *thread;
+
+	init_completion(&elsewhere.done);
+	thread = kthread_run(dlt_elsewhere_thread, &elsewhere, "liveupdate_kunit");
+	if (IS_ERR(thread))
+		KUNIT_FAIL(dlt->test, "no thread");
+	else
+		wait_for_completion(&elsewhere.done);
+}
+
+static void dlt_unbind_hook(struct dlt_device *dlt_dev)
+{
+	dlt_dev->hook = NULL;
+	dlt_elsewhere(dlt_dev->context, false);
+}
+
+static void dlt_remove_hook(struct dlt_device *dlt_dev)
+{
+	dlt_dev->hook = NULL;
+	dlt_elsewhere(dlt_dev->context, true);
+}
+
+static void dlt_expect_broken(struct kunit *test, size_t nr_requested)
+{
+	KUNIT_EXPECT_TRUE(test, dlu_outgoing.broken);
+	dlt_expect_failed(test, "b", -ENODEV,
+			  "it was removed or unbound while prepared");
+	KUNIT_EXPECT_EQ(test, dlt_do_freeze(), -ENODEV);
+	dlt_expect(test, "");
+	dlt_do_cancel();
+	dlt_expect(test, " path-off:bridge bus-cancel:a cancel:a");
+	dlt_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), nr_requested);
+}
+
+static void dlt_unbind_prepared_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+	int references = dlt_references();
+
+	dlt_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	dlt_clear_log();
+	device_release_driver(&chain.b->dev);
+	dlt_expect(test, " bus-cancel:b cancel:b remove:b");
+	dlt_expect_broken(test, 1);
+	dlt_expect_refused(test, "b", -EOPNOTSUPP, "no driver is bound");
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&chain.b->dev, false));
+	KUNIT_EXPECT_EQ(test, dlt_references(), references);
+
+	/* The next one is not affected. */
+	dlt_request(test, chain.a);
+	KUNIT_EXPECT_EQ(test, 0, dlt_do_prepare());
+	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
+}
+
+static void dlt_remove_prepared_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+
+	dlt_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	dlt_clear_log();
+	dlt_del(chain.b);
+	dlt_expect(test, " bus-cancel:b cancel:b remove:b");
+	dlt_expect_broken(test, 0);
+}
+
+static void dlt_remove_frozen_test(struct kunit *test)
+{
+	struct kho_table *table = &dlu_outgoing.table;
+	const struct device_liveupdate_ser *ser;
+	struct dlt_chain chain = dlt_make_chain(test);
+	u64 checksum;
+
+	dlt_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_freeze());
+	dlt_clear_log();
+	dlt_del(chain.b);
+	dlt_expect(test, " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b");
+	/* Its record says so, should it be too late to stop the jump. */
+	ser = chain.b->dev.liveupdate->ser;
+	KUNIT_ASSERT_NOT_NULL(test, ser);
+	KUNIT_EXPECT_STREQ(test, ser->id, "b");
+	KUNIT_EXPECT_TRUE(test, ser->flags & DEVICE_LIVEUPDATE_SER_LOST);
+	ser = chain.a->dev.liveupdate->ser;
+	KUNIT_EXPECT_FALSE(test, ser->flags & DEVICE_LIVEUPDATE_SER_LOST);
+	/* The table can still be read. */
+	checksum = table->head->checksum;
+	kho_table_seal(table);
+	KUNIT_EXPECT_EQ(test, checksum, table->head->checksum);
+	dlt_do_thaw();
+	dlt_expect(test, " bus-thaw:a thaw:a");
+	dlt_expect_broken(test, 0);
+	KUNIT_EXPECT_NULL(test, chain.b->dev.liveupdate->ser);
+}
+
+static void dlt_unbind_path_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+
+	dlt_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_freeze());
+	dlt_clear_log();
+	device_release_driver(&chain.bridge->dev);
+	dlt_expect(test, " path-off:bridge remove:bridge");
+	dlt_do_thaw();
+	dlt_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
+	KUNIT_EXPECT_EQ(test, dlt_do_freeze(), -ENODEV);
+	dlt_do_cancel();
+	dlt_expect(test, " bus-cancel:a cancel:a bus-cancel:b cancel:b");
+}
+
+/* A device whose turn has not come is not cancelled, but missed. */
+static void dlt_remove_before_turn_test(struct kunit *test)
+{
+	struct dlt_device *a = dlt_make(test, "a", NULL);
+	struct dlt_device *b = dlt_make(test, "b", NULL);
+
+	dlt_request(test, a);
+	dlt_request(test, b);
+	b->hook = dlt_remove_hook;
+	b->hook_at = "prepare";
+	b->context = a;
+	dlt_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_prepare());
+	dlt_expect(test, " prepare:b remove:a bus-prepare:b bus-cancel:b cancel:b");
+	dlt_expect_idle(test);
+	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 1);
+}
+
+static void dlt_unbind_after_turn_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+
+	dlt_request(test, chain.b);
+	chain.a->hook = dlt_unbind_hook;
+	chain.a->hook_at = "prepare";
+	chain.a->context = chain.b;
+	dlt_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_prepare());
+	dlt_expect(test, " prepare:b bus-prepare:b prepare:a bus-cancel:b cancel:b remove:b",
+		   " bus-prepare:a path-on:bridge",
+		   " path-off:bridge bus-cancel:a cancel:a");
+	dlt_expect_idle(test);
+}
+
+static void dlt_unbind_in_freeze_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+
+	dlt_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	chain.b->hook = dlt_unbind_hook;
+	chain.b->hook_at = "freeze";
+	chain.b->context = chain.a;
+	dlt_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
+	dlt_expect(test, " freeze:b bus-cancel:a cancel:a remove:a bus-freeze:b",
+		   " bus-thaw:b thaw:b");
+	dlt_do_cancel();
+	dlt_expect(test, " path-off:bridge bus-cancel:b cancel:b");
+}
+
+/* The last one in a freeze was frozen already when another went away. */
+static void dlt_unbind_frozen_in_freeze_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+
+	dlt_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	chain.a->hook = dlt_unbind_hook;
+	chain.a->hook_at = "bus-freeze";
+	chain.a->context = chain.b;
+	dlt_clear_log();
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
+	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a",
+		   " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b",
+		   " bus-thaw:a thaw:a");
+	dlt_expect_broken(test, 1);
+}
+
+/* What userspace may do to what drives a device. */
+static void dlt_may_change_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+	struct dlt_device *other = dlt_make(test, "other", NULL);
+
+	dlt_request(test, chain.b);
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_may_change(&chain.b->dev));
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	for (int frozen = 0; frozen < 2; frozen++) {
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_liveupdate_may_change(&chain.bridge->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_liveupdate_may_change(&chain.a->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_liveupdate_may_change(&chain.b->dev));
+		KUNIT_EXPECT_EQ(test, 0,
+				device_liveupdate_may_change(&other->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY,
+				device_set_driver_override(&chain.b->dev, "dlt-one"));
+		KUNIT_EXPECT_FALSE(test, device_has_driver_override(&chain.b->dev));
+		if (!frozen)
+			KUNIT_ASSERT_EQ(test, 0, dlt_do_freeze());
+	}
+	KUNIT_EXPECT_EQ(test, 0, device_set_driver_override(&other->dev, "dlt-one"));
+	dlt_do_thaw();
+	dlt_do_cancel();
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_may_change(&chain.b->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_set_driver_override(&chain.b->dev, "dlt-one"));
+}
+
+#define DLT_CHANGED "it is not what it was when it was prepared"
+
+static void dlt_late_child_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+	struct dlt_device *child, *below, *on_path, *other;
+
+	dlt_request(test, chain.b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	dlt_clear_log();
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.b->dev));
+	/* Not even elsewhere: device_shutdown() would wait for it. */
+	on_path = dlt_make(test, "on-path", chain.bridge);
+	other = dlt_make(test, "other", NULL);
+	dlt_expect(test, "");
+	child = dlt_make(test, "child", chain.b);
+	below = dlt_make_below(test, "below", chain.a, &dlt_class);
+	KUNIT_EXPECT_EQ(test, -EAGAIN,
+			device_driver_attach(&dlt_drivers[DLT_PLAIN], &child->dev));
+	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
+	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a");
+	KUNIT_EXPECT_PTR_EQ(test, child->dev.driver, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, below->dev.driver, NULL);
+	/* What appeared below frozen ones is not shut down, all else is. */
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&child->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&below->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&on_path->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&other->dev));
+
+	dlt_do_thaw();
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&child->dev));
+	dlt_do_cancel();
+	wait_for_device_probe();
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(child, DLT_ONE));
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(below, DLT_ONE));
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(on_path, DLT_ONE));
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(other, DLT_ONE));
+}
+
+/* Without a set nothing is deferred. */
+static void dlt_no_set_test(struct kunit *test)
+{
+	struct dlt_device *a;
+
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	a = dlt_make(test, "a", NULL);
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
+	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
+}
+
+/* D6: what the device is, is read in PREPARE, and looked at once more in FREEZE. */
+static void dlt_identity_changes_test(struct kunit *test)
+{
+	struct dlt_chain chain = dlt_make_chain(test);
+
+	dlt_request(test, chain.b);
+	chain.b->fingerprint[3] = 1;
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	KUNIT_EXPECT_EQ(test, dlt_outgoing_ser(chain.b)->fingerprint[3], 1);
+	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
+	dlt_do_thaw();
+
+	dlt_clear_log();
+	chain.a->fingerprint[0] = 1;
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
+	dlt_expect_failed(test, "a", -ENODEV, DLT_CHANGED);
+	dlt_expect(test, " freeze:b bus-freeze:b bus-thaw:b thaw:b");
+	/* Its bus may say that this does not matter. */
+	dlt_bus_ops.match = dlt_match;
+	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
+	dlt_do_thaw();
+	chain.a->fingerprint[1] = 1;
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
+	dlt_expect_failed(test, "a", -ENODEV, DLT_CHANGED);
+	chain.a->fingerprint[1] = 0;
+
+	/* It moved, or does not say any more. */
+	dlt_set_identity(chain.b, "elsewhere");
+	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
+	dlt_expect_failed(test, "b", -ENODEV, DLT_CHANGED);
+	dlt_set_identity(chain.b, "b");
+	chain.b->fingerprint[3] = 1;
+	chain.bridge->fail = "identify";
+	KUNIT_EXPECT_EQ(test, -EIO, dlt_do_freeze());
+	dlt_expect_failed(test, "bridge", -EIO, DLT_NO_IDENTITY);
+	chain.bridge->fail = NULL;
+	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
+}
+
+static struct kunit_case dlt_gone_cases[] = {
+	KUNIT_CASE(dlt_unbind_prepared_test),
+	KUNIT_CASE(dlt_remove_prepared_test),
+	KUNIT_CASE(dlt_remove_frozen_test),
+	KUNIT_CASE(dlt_unbind_path_test),
+	KUNIT_CASE(dlt_remove_before_turn_test),
+	KUNIT_CASE(dlt_unbind_after_turn_test),
+	KUNIT_CASE(dlt_unbind_in_freeze_test),
+	KUNIT_CASE(dlt_unbind_frozen_in_freeze_test),
+	KUNIT_CASE(dlt_may_change_test),
+	KUNIT_CASE(dlt_late_child_test),
+	KUNIT_CASE(dlt_no_set_test),
+	KUNIT_CASE(dlt_identity_changes_test),
+	{}
+};
+
+static struct kunit_suite dlt_gone_suite = {
+	.name = "device-liveupdate-gone",
+	.suite_init = dlt_suite_init,
+	.suite_exit = dlt_suite_exit,
+	.init = dlt_init,
+	.exit = dlt_exit,
+	.test_cases = dlt_gone_cases,
+};
+
+kunit_test_suite(dlt_gone_suite);

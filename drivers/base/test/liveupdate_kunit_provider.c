@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: A device and what it needs
+ *
+ * In the next kernel a device is taken over after its parent, its suppliers and what
+ * its bus said it depends on; until then it waits, and without them it is quarantined.
+ */
+
+#include <linux/device.h>
+#include <linux/string.h>
+
+#include "liveupdate_kunit.h"
+
+/* Parents. */
+
+enum dlt_parent {
+	DLT_PARENT_MISSING,
+	DLT_PARENT_NEW,
+	DLT_PARENT_GRANDPARENT,
+	DLT_PARENT_OTHER_HARDWARE,
+	DLT_PARENT_FAILED,
+	DLT_PARENT_RELEASED,
+	DLT_PARENT_UNBOUND,
+	DLT_PARENT_WAITING,
+	DLT_PARENT_BETWEEN,
+	DLT_NR_PARENTS,
+};
+
+static const char *const dlt_parents[DLT_NR_PARENTS] = {
+	[DLT_PARENT_MISSING] = "not there",
+	[DLT_PARENT_NEW] = "not handed over",
+	[DLT_PARENT_GRANDPARENT] = "handed over, but another",
+	[DLT_PARENT_OTHER_HARDWARE] = "other hardware",
+	[DLT_PARENT_FAILED] = "probe failed",
+	[DLT_PARENT_RELEASED] = "not taken over",
+	[DLT_PARENT_UNBOUND] = "taken over and unbound",
+	[DLT_PARENT_WAITING] = "waits for a driver",
+	[DLT_PARENT_BETWEEN] = "with a class device in between",
+};
+
+static const void *dlt_parent_gen(struct kunit *test, const void *prev, char *desc)
+{
+	const char *const *parent = prev;
+
+	parent = parent ? parent + 1 : dlt_parents;
+	if (parent == dlt_parents + DLT_NR_PARENTS)
+		return NULL;
+	strscpy(desc, *parent, KUNIT_PARAM_DESC_SIZE);
+
+	return parent;
+}
+
+/* "a" as the case says, and what "b" is below. */
+static struct dlt_device *dlt_make_parent(struct kunit *test, enum dlt_parent parent,
+					  struct dlt_device *bridge)
+{
+	struct dlt_device *a;
+
+	if (parent == DLT_PARENT_MISSING)
+		return NULL;
+	if (parent == DLT_PARENT_GRANDPARENT)
+		return bridge;
+	if (parent == DLT_PARENT_NEW)
+		return dlt_make(test, "new", NULL);
+
+	a = dlt_new(test, "a", bridge);
+	if (parent == DLT_PARENT_OTHER_HARDWARE)
+		a->fingerprint[0] = 'x';
+	if (parent == DLT_PARENT_FAILED)
+		a->fail = "probe";
+	a->silent = parent == DLT_PARENT_RELEASED;
+	if (parent == DLT_PARENT_WAITING)
+		a->drivers = 0;
+	dlt_add(test, a);
+	if (parent == DLT_PARENT_UNBOUND)
+		device_release_driver(&a->dev);
+
+	return a;
+}
+
+static void dlt_parent_test(struct kunit *test)
+{
+	enum dlt_parent parent = (const char *const *)test->param_value - dlt_parents;
+	bool waits = parent == DLT_PARENT_WAITING;
+	bool may = parent == DLT_PARENT_BETWEEN;
+	struct dlt_device *bridge, *above, *b;
+
+	dlt_jump_chain(test);
+	dlt_boot(test);
+	bridge = dlt_make_bridge(test, "bridge", NULL);
+	above = dlt_make_parent(test, parent, bridge);
+	dlt_clear_log();
+	if (parent == DLT_PARENT_BETWEEN)
+		b = dlt_make_below(test, "b", above, &dlt_class);
+	else
+		b = dlt_make(test, "b", above);
+	dlt_expect(test, may ? " probe:b adopt:b" : waits ? "" : " quarantine:b");
+	KUNIT_EXPECT_EQ(test, dlt_driven_by(b, DLT_ONE), may);
+	if (!waits)
+		return;
+
+	KUNIT_EXPECT_EQ(test, -EAGAIN,
+			device_driver_attach(&dlt_drivers[DLT_ONE], &b->dev));
+	dlt_expect_fate(test, 2, INHERITED);
+	above->drivers = BIT(DLT_ONE);
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &above->dev));
+	wait_for_device_probe();
+	dlt_expect(test, " probe:a adopt:a probe:b adopt:b");
+}
+
+static void dlt_path_parent_test(struct kunit *test)
+{
+	struct dlt_device *bridge;
+
+	/* A bridge that nothing drives, or not any more, is as good as any. */
+	dlt_jump_chain(test);
+	dlt_boot(test);
+	bridge = dlt_make_bridge(test, "bridge", NULL);
+	device_release_driver(&bridge->dev);
+	dlt_clear_log();
+	dlt_expect_fate(test, 0, RELEASED);
+	dlt_make(test, "a", bridge);
+	dlt_expect(test, " probe:a adopt:a");
+	dlt_del_all();
+	dlt_unboot();
+
+	/* One that is other hardware did not keep anything alive. */
+	dlt_boot(test);
+	bridge = dlt_new(test, "bridge", NULL);
+	bridge->drivers = BIT(DLT_PLAIN);
+	bridge->fingerprint[0] = 'x';
+	dlt_add(test, bridge);
+	dlt_expect_fate(test, 0, QUARANTINED);
+	dlt_make(test, "a", bridge);
+	dlt_expect(test, " probe:bridge quarantine:a");
+}
+
+/* It waits for a driver, and meanwhile its parent fails. */
+static void dlt_parent_fails_later_test(struct kunit *test)
+{
+	struct dlt_device *a, *b;
+
+	dlt_jump_chain(test);
+	dlt_boot(test);
+	a = dlt_new(test, "a", dlt_make_bridge(test, "bridge", NULL));
+	a->drivers = 0;
+	a->fail = "probe";
+	dlt_add(test, a);
+	b = dlt_new(test, "b", a);
+	b->drivers = 0;
+	dlt_add(test, b);
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&b->dev));
+	dlt_clear_log();
+	KUNIT_EXPECT_EQ(test, -EIO, device_driver_attach(&dlt_drivers[DLT_ONE],
+							 &a->dev));
+	dlt_expect(test, " probe:a quarantine:a quarantine:b");
+	KUNIT_EXPECT_EQ(test, -ENODEV, device_driver_attach(&dlt_drivers[DLT_ONE],
+							    &b->dev));
+	dlt_expect(test, "");
+}
+
+/* A device that had no parent in the table must not have one. */
+static void dlt_no_parent_test(struct kunit *test)
+{
+	struct dlt_device *a = dlt_make(test, "a", NULL);
+	struct dlt_device *b = dlt_make(test, "b", NULL);
+
+	dlt_request(test, a);
+	dlt_request(test, b);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	dlt_jump(test);
+	dlt_boot(test);
+	a = dlt_make(test, "a", NULL);
+	b = dlt_make(test, "b", a);
+	dlt_expect(test, " probe:a adopt:a quarantine:b");
+}
+
+/* What else a device needs. */
+
+/* How the consumer "c" names its provider "p". */
+static const char *const dlt_ways[] = { "link", "dependency" };
+
+static void dlt_way_desc(const char *const *way, char *desc)
+{
+	strscpy(desc, *way, KUNIT_PARAM_DESC_SIZE);
+}
+
+KUNIT_ARRAY_PARAM(dlt_way, dlt_ways, dlt_way_desc);
+
+static void dlt_need(struct kunit *test, struct dlt_device *c, struct dlt_device *p)
+{
+	const char *const *way = test->param_value;
+
+	if (!way || !strcmp(*way, "link"))
+		KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &p->dev, 0));
+	else
+		c->depends[0] = p;
+}
+
+/* "d" needs "c", which needs "p". Only "d" is requested. */
+static void dlt_jump_needy(struct kunit *test)
+{
+	struct dlt_device *p = dlt_make(test, "p", NULL);
+	struct dlt_device *c = dlt_make(test, "c", NULL);
+	struct dlt_device *d = dlt_make(test, "d", NULL);
+
+	dlt_need(test, c, p);
+	dlt_need(test, d, c);
+	dlt_request(test, d);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	dlt_expect_set(test, " p c d");
+	dlt_jump(test);
+	for (unsigned int i = 0; i < 3; i++) {
+		KUNIT_EXPECT_EQ(test, dlt_ser(i)->parent, 0);
+		KUNIT_EXPECT_EQ(test, dlt_ser(i)->nr_providers, !!i);
+		KUNIT_EXPECT_EQ(test, dlt_ser(i)->providers[0], i ? i - 1 : 0);
+		KUNIT_EXPECT_EQ(test, dlt_ser(i)->more, 0);
+	}
+	dlt_boot(test);
+}
+
+/* Those behind it come first; nothing in this kernel says that they need it. */
+static void dlt_make_needy(struct kunit *test)
+{
+	dlt_make(test, "d", NULL);
+	dlt_make(test, "c", NULL);
+	dlt_expect(test, "");
+	dlt_expect_fate(test, 1, INHERITED);
+	dlt_expect_fate(test, 2, INHERITED);
+}
+
+static void dlt_provider_late_test(struct kunit *test)
+{
+	dlt_jump_needy(test);
+	dlt_make_needy(test);
+	dlt_make(test, "p", NULL);
+	wait_for_device_probe();
+	dlt_expect(test, " probe:p adopt:p probe:c adopt:c probe:d adopt:d");
+	dlt_do_finish();
+	dlt_expect(test, " finish:d finish:c finish:p blob:p blob:c blob:d");
+}
+
+/* The same for one that is deferred itself. */
+static void dlt_provider_deferred_test(struct kunit *test)
+{
+	struct dlt_device *p;
+
+	dlt_jump_needy(test);
+	dlt_make_needy(test);
+	p = dlt_new(test, "p", NULL);
+	p->defer = 1;
+	dlt_add(test, p);
+	dlt_expect(test, " probe:p");
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &p->dev));
+	wait_for_device_probe();
+	dlt_expect(test, " probe:p adopt:p probe:c adopt:c probe:d adopt:d");
+}
+
+static void dlt_provider_missing_test(struct kunit *test)
+{
+	dlt_jump_needy(test);
+	dlt_make_needy(test);
+	dlt_do_finish();
+	dlt_expect(test, " quarantine:d quarantine:c blob:c blob:d probe:d probe:c");
+	dlt_expect_retained(test, "devices:" DLT_BUS ":p");
+	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
+}
+
+static void dlt_provider_fails_test(struct kunit *test)
+{
+	struct dlt_device *p;
+
+	dlt_jump_needy(test);
+	dlt_make_needy(test);
+	p = dlt_new(test, "p", NULL);
+	p->fail = "probe";
+	dlt_add(test, p);
+	dlt_expect(test, " probe:p quarantine:p quarantine:c quarantine:d");
+	p->fail = NULL;
+	dlt_do_finish();
+	dlt_expect(test, " blob:p blob:c blob:d probe:d probe:c probe:p");
+}
+
+/* Its driver does not take it over, or it is gone before others come. */
+static void dlt_provider_released_test(struct kunit *test)
+{
+	struct dlt_device *p;
+
+	dlt_jump_needy(test);
+	p = dlt_new(test, "p", NULL);
+	p->silent = true;
+	dlt_add(test, p);
+	dlt_expect(test, " probe:p");
+	dlt_expect_fate(test, 0, RELEASED);
+	dlt_make(test, "c", NULL);
+	dlt_make(test, "d", NULL);
+	dlt_expect(test, " quarantine:c quarantine:d");
+}
+
+static void dlt_provider_removed_test(struct kunit *test)
+{
+	struct dlt_device *p, *c;
+
+	dlt_jump_needy(test);
+	p = dlt_make(test, "p", NULL);
+	dlt_expect(test, " probe:p adopt:p");
+	c = dlt_new(test, "c", NULL);
+	c->drivers = 0;
+	dlt_add(test, c);
+	dlt_make(test, "d", NULL);
+	dlt_expect(test, "");
+	dlt_del(p);
+	dlt_expect(test, " remove:p quarantine:c quarantine:d");
+}
+
+/* What has taken its device over is not disturbed: its driver knows what it needs. */
+static void dlt_provider_unbound_test(struct kunit *test)
+{
+	struct dlt_device *p;
+
+	dlt_jump_needy(test);
+	p = dlt_make(test, "p", NULL);
+	dlt_make(test, "c", NULL);
+	dlt_expect(test, " probe:p adopt:p probe:c adopt:c");
+	device_release_driver(&p->dev);
+	dlt_expect(test, " remove:p");
+	dlt_expect_fate(test, 1, RECLAIMED);
+	dlt_make(test, "d", NULL);
+	dlt_expect(test, " probe:d adopt:d");
+}
+
+/* A provider whose record did not arrive. */
+static void dlt_provider_lost_test(struct kunit *test)
+{
+	dlt_jump_needy(test);
+	dlt_unboot();
+	dlt_ser(0)->id[0] = ' ';
+	dlt_seal();
+	dlt_boot(test);
+	dlt_make(test, "c", NULL);
+	dlt_make(test, "d", NULL);
+	dlt_expect(test, " quarantine:c quarantine:d");
+}
+
+#define DLT_PROVIDERS	(DEVICE_LIVEUPDATE_PROVIDERS + DEVICE_LIVEUPDATE_MORE + 1)
+
+static struct device_liveupdate_more_ser *dlt_more(unsigned int index)
+{
+	return (void *)dlt_ser(index);
+}
+
+/* "all" needs more devices than fit into its record; it is the last one. */
+static void dlt_jump_hungry(struct kunit *test)
+{
+	struct dlt_device *all, *devices[DLT_PROVIDERS];
+	char name[8];
+
+	for (unsigned int i = 0; i < DLT_PROVIDERS; i++) {
+		snprintf(name, sizeof(name), "p%02u", i);
+		devices[i] = dlt_make(test, name, NULL);
+	}
+	all = dlt_make(test, "all", NULL);
+	for (unsigned int i = 0; i < DLT_PROVIDERS; i++)
+		dlt_need(test, all, devices[i]);
+	dlt_request(test, all);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_set, DLT_PROVIDERS + 1);
+	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_more, 2);
+	dlt_jump(test);
+	KUNIT_EXPECT_EQ(test, dlt_ser(DLT_PROVIDERS)->nr_providers, DLT_PROVIDERS);
+	KUNIT_EXPECT_EQ(test, dlt_ser(DLT_PROVIDERS)->more, DLT_PROVIDERS + 1);
+}
+
+static void dlt_hungry_test(struct kunit *test)
+{
+	struct dlt_device *all;
+	char name[8];
+
+	dlt_jump_hungry(test);
+	dlt_boot(test);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, DLT_PROVIDERS + 1);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_more, 2);
+	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
+	for (u32 i = 0; i < DLT_PROVIDERS; i++)
+		KUNIT_EXPECT_LT(test, dlu_provider(&dlu_incoming.records[DLT_PROVIDERS], i),
+				DLT_PROVIDERS);
+
+	all = dlt_make(test, "all", NULL);
+	for (unsigned int i = 0; i < DLT_PROVIDERS; i++) {
+		KUNIT_EXPECT_PTR_EQ(test, all->dev.driver, NULL);
+		snprintf(name, sizeof(name), "p%02u", i);
+		dlt_make(test, name, NULL);
+	}
+	wait_for_device_probe();
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(all, DLT_ONE));
+	dlt_expect_fate(test, DLT_PROVIDERS, RECLAIMED);
+}
+
+DLT_FIELD(more_other, ((struct device_liveupdate_more_ser *)ser)->device = 0)
+DLT_FIELD(more_few, ((struct device_liveupdate_more_ser *)ser)->nr--)
+DLT_FIELD(more_many, ((struct device_liveupdate_more_ser *)ser)->nr++)
+DLT_FIELD(more_behind, ((struct device_liveupdate_more_ser *)ser)->providers[0] = U32_MAX)
+
+static const struct dlt_field dlt_mores[] = {
+	{ "of another device", dlt_damage_more_other },
+	{ "too few", dlt_damage_more_few },
+	{ "too many", dlt_damage_more_many },
+	{ "a provider that is not there", dlt_damage_more_behind },
+	{ "no such record", NULL, true },
+};
+
+KUNIT_ARRAY_PARAM(dlt_more, dlt_mores, dlt_field_desc);
+
+/* It costs the device, whichever record of those that continue it is wrong. */
+static void dlt_hungry_damage_test(struct kunit *test)
+{
+	const struct dlt_field *field = test->param_value;
+	struct device_liveupdate_more_ser saved;
+
+	test->param_value = NULL;
+	dlt_jump_hungry(test);
+	for (unsigned int i = 1; i <= 2; i++) {
+		saved = *dlt_more(DLT_PROVIDERS + i);
+		if (field->damage)
+			field->damage(dlt_ser(DLT_PROVIDERS + i));
+		else
+			dlt_ser(DLT_PROVIDERS)->more = DLT_PROVIDERS + 1 + i;
+		dlt_seal();
+		dlt_boot(test);
+		KUNIT_EXPECT_TRUE(test, dlu_incoming.records[DLT_PROVIDERS].damaged);
+		KUNIT_EXPECT_EQ(test, dlu_incoming.records[DLT_PROVIDERS].data.size, 0);
+		KUNIT_EXPECT_FALSE(test, dlu_incoming.records[0].damaged);
+		dlt_unboot();
+		*dlt_more(DLT_PROVIDERS + i) = saved;
+	}
+}
+
+/* A bus says that a device needs one that comes after it. */
+static void dlt_provider_order_test(struct kunit *test)
+{
+	struct dlt_device *c = dlt_make(test, "c", NULL);
+
+	c->depends[0] = dlt_make(test, "p", NULL);
+	dlt_request(test, c);
+	dlt_clear_log();
+	dlt_expect_refused(test, "c", -EINVAL, "it needs a device that comes after it");
+}
+
+static struct kunit_case dlt_provider_cases[] = {
+	KUNIT_CASE_PARAM(dlt_parent_test, dlt_parent_gen),
+	KUNIT_CASE(dlt_path_parent_test),
+	KUNIT_CASE(dlt_parent_fails_later_test),
+	KUNIT_CASE_PARAM(dlt_provider_late_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_deferred_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_missing_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_fails_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_released_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_removed_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_unbound_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_lost_test, dlt_way_gen_params),
+	KUNIT_CASE(dlt_hungry_test),
+	KUNIT_CASE_PARAM(dlt_hungry_damage_test, dlt_more_gen_params),
+	KUNIT_CASE(dlt_provider_order_test),
+	KUNIT_CASE(dlt_no_parent_test),
+	{}
+};
+
+static struct kunit_suite dlt_provider_suite = {
+	.name = "device-liveupdate-provider",
+	.suite_init = dlt_suite_init,
+	.suite_exit = dlt_suite_exit,
+	.init = dlt_init,
+	.exit = dlt_exit,
+	.test_cases = dlt_provider_cases,
+};
+
+kunit_test_suite(dlt_provider_suite);
