@@ -3,10 +3,9 @@
 /**
  * DOC: Machines, participants and hand-overs for KUnit
  *
- * What luo_state_kunit.c and luo_handover_kunit.c have in common. Every test has
- * two machines of its own: one plays the outgoing kernel, the other one the
- * incoming kernel. Neither is published, so the machine of the system does not
- * notice.
+ * What the tests of the state machine have in common. Every test has two machines of
+ * its own: one plays the outgoing kernel, the other one the incoming kernel. Neither is
+ * published, so the machine of the system does not notice.
  *
  * The jump
  *   Table and blobs of the outgoing machine are real KHO memory, which
@@ -258,6 +257,14 @@ struct luo_kunit_participant *luo_kunit_add(struct kunit *test,
 }
 
 /* What ran. */
+
+/* States as they are called in sysfs. */
+const char *const luo_kunit_states[LIVEUPDATE_STATE_UPDATED + 1] = {
+	[LIVEUPDATE_STATE_NORMAL]	= "normal",
+	[LIVEUPDATE_STATE_PREPARED]	= "prepared",
+	[LIVEUPDATE_STATE_FROZEN]	= "frozen",
+	[LIVEUPDATE_STATE_UPDATED]	= "updated",
+};
 
 /**
  * luo_kunit_want() - note a callback that should run

@@ -84,6 +84,30 @@ struct luo_kunit_participant {
 	void *claimed;
 };
 
+#define LUO_KUNIT_NR	11
+
+/**
+ * struct luo_kunit_set - participants on all levels
+ * @count: their number.
+ * @walk: in the order in which they are to be walked down the levels.
+ */
+struct luo_kunit_set {
+	unsigned int count;
+	struct luo_kunit_participant *walk[LUO_KUNIT_NR];
+};
+
+/**
+ * struct luo_kunit_failure - which of them fails
+ * @count: how many there are.
+ * @index: which one, in the order in which they are walked down.
+ */
+struct luo_kunit_failure {
+	unsigned int count;
+	unsigned int index;
+};
+
+extern const char *const luo_kunit_states[LIVEUPDATE_STATE_UPDATED + 1];
+
 int luo_kunit_init(struct kunit *test);
 void luo_kunit_exit(struct kunit *test);
 
@@ -110,5 +134,20 @@ int luo_kunit_boot(struct kunit *test);
 
 struct luo_subsystem_ser *luo_kunit_record(struct kunit *test, u32 position);
 void luo_kunit_seal(struct kunit *test);
+
+/* luo_kunit_levels.c */
+void luo_kunit_scramble(struct kunit *test, struct luo_machine *machine,
+			struct luo_kunit_set *set, unsigned int count);
+void luo_kunit_want_down(struct kunit *test, struct luo_kunit_set *set,
+			 enum luo_step step, unsigned int count);
+void luo_kunit_want_up(struct kunit *test, struct luo_kunit_set *set,
+		       enum luo_step step, unsigned int count);
+void luo_kunit_expect_unprepared(struct kunit *test,
+				 struct luo_machine *machine,
+				 struct luo_kunit_set *set);
+void luo_kunit_limit(struct luo_machine *machine, u32 timeout_ms);
+void luo_kunit_late_hook(struct luo_kunit_participant *participant,
+			 enum luo_step step);
+const void *luo_kunit_failure_params(struct kunit *test, const void *prev, char *desc);
 
 #endif /* _LINUX_LUO_KUNIT_H */

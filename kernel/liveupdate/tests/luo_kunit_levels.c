@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+
+/**
+ * DOC: Participants on all levels for KUnit
+ *
+ * Participants that are registered in an order that is not the one in which they are
+ * walked, and what the walks should call. One of them, each in turn, is told to fail or
+ * to be late.
+ */
+
+#include <linux/jiffies.h>
+#include <linux/sprintf.h>
+
+#include "luo_kunit.h"
+
+/* Levels in order of registration, and the order in which that is walked. */
+static const enum liveupdate_level luo_kunit_levels[LUO_KUNIT_NR] = {
+	LIVEUPDATE_LEVEL_MEMORY,	LIVEUPDATE_LEVEL_WORKLOAD,
+	LIVEUPDATE_LEVEL_IRQ,		LIVEUPDATE_LEVEL_DEVICES,
+	LIVEUPDATE_LEVEL_IOMMU,		LIVEUPDATE_LEVEL_WORKLOAD,
+	LIVEUPDATE_LEVEL_MEMORY,	LIVEUPDATE_LEVEL_IRQ,
+	LIVEUPDATE_LEVEL_DEVICES,	LIVEUPDATE_LEVEL_IOMMU,
+	LIVEUPDATE_LEVEL_WORKLOAD,
+};
+
+static const u8 luo_kunit_walk[LUO_KUNIT_NR] = {
+	1, 5, 10, 3, 8, 2, 7, 4, 9, 0, 6
+};
+
+/* Registers the first @count of them. */
+void luo_kunit_scramble(struct kunit *test, struct luo_machine *machine,
+			struct luo_kunit_set *set, unsigned int count)
+{
+	struct luo_kunit_participant *participants[LUO_KUNIT_NR];
+	char name[8];
+
+	for (int i = 0; i < count; i++) {
+		snprintf(name, sizeof(name), "p%d", i);
+		participants[i] = luo_kunit_add(test, machine, name,
+						luo_kunit_levels[i]);
+	}
+	set->count = 0;
+	for (int i = 0; i < LUO_KUNIT_NR; i++) {
+		if (luo_kunit_walk[i] < count)
+			set->walk[set->count++] =
+				participants[luo_kunit_walk[i]];
+	}
+}
+
+/* Wants @step for the first @count, walking down the levels. */
+void luo_kunit_want_down(struct kunit *test, struct luo_kunit_set *set,
+			 enum luo_step step, unsigned int count)
+{
+	for (int i = 0; i < count; i++)
+		luo_kunit_want(test, step, set->walk[i]->desc.name);
+}
+
+/* Wants @step for the first @count, walking up the levels. */
+void luo_kunit_want_up(struct kunit *test, struct luo_kunit_set *set,
+		       enum luo_step step, unsigned int count)
+{
+	while (count--)
+		luo_kunit_want(test, step, set->walk[count]->desc.name);
+}
+
+/* Which one fails. */
+
+static const struct luo_kunit_failure luo_kunit_failures[] = {
+	{ 1, 0 },
+	{ 2, 0 }, { 2, 1 },
+	{ 3, 0 }, { 3, 1 }, { 3, 2 },
+	{ 11, 0 }, { 11, 1 }, { 11, 2 }, { 11, 3 }, { 11, 4 }, { 11, 5 },
+	{ 11, 6 }, { 11, 7 }, { 11, 8 }, { 11, 9 }, { 11, 10 },
+};
+
+static void luo_kunit_failure_desc(const struct luo_kunit_failure *failure,
+				   char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "callback %u of %u",
+		 failure->index + 1, failure->count);
+}
+
+KUNIT_ARRAY_PARAM(luo_kunit_failure, luo_kunit_failures, luo_kunit_failure_desc);
+
+/* Parameters of a test in which each one fails, in sets of several sizes. */
+const void *luo_kunit_failure_params(struct kunit *test, const void *prev, char *desc)
+{
+	return luo_kunit_failure_gen_params(test, prev, desc);
+}
+
+void luo_kunit_expect_unprepared(struct kunit *test,
+				 struct luo_machine *machine,
+				 struct luo_kunit_set *set)
+{
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_NULL(test, machine->table.head);
+	KUNIT_EXPECT_TRUE(test, list_empty(&machine->enlisted));
+	for (int i = 0; i < set->count; i++) {
+		const struct liveupdate_subsystem *subsystem =
+			&set->walk[i]->subsystem;
+
+		KUNIT_EXPECT_EQ(test, subsystem->phase, LUO_PHASE_IDLE);
+		KUNIT_EXPECT_EQ(test, subsystem->data.value, 0);
+		KUNIT_EXPECT_EQ(test, subsystem->data.size, 0);
+	}
+}
+
+/* Deadlines. */
+
+void luo_kunit_limit(struct luo_machine *machine, u32 timeout_ms)
+{
+	machine->prepare_timeout_ms = timeout_ms;
+	machine->freeze_timeout_ms = timeout_ms;
+}
+
+/* Makes the participant late without waiting. */
+void luo_kunit_late_hook(struct luo_kunit_participant *participant,
+			 enum luo_step step)
+{
+	if (step == (uintptr_t)participant->context)
+		participant->fixture->machine.deadline = jiffies - 1;
+}
