@@ -2,7 +2,7 @@
 """Devices of the test bus in a guest, and their table as it lies in memory.
 
 The language that the devices are told in is described in
-drivers/base/test/liveupdate_test_bus.c.
+drivers/base/test/liveupdate_test_bus_config.c.
 """
 
 import dataclasses

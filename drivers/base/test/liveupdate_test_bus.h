@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Test bus for live update of devices: what tests in the kernel use of it. The
- * language of the configuration is described in liveupdate_test_bus.c.
+ * language of the configuration is described in liveupdate_test_bus_config.c.
  */
 
 #ifndef _DRIVERS_BASE_LIVEUPDATE_TEST_BUS_H
