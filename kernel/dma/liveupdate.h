@@ -92,6 +92,9 @@ int dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 			   const struct liveupdate_data *data);
 int dma_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 				   const char *name);
+
+/* liveupdate_buffer.c */
+bool dma_liveupdate_withdraw(struct dma_liveupdate_buffer *buffer);
 #if IS_ENABLED(CONFIG_KUNIT)
 void dma_liveupdate_invalidate(void);
 int dma_liveupdate_nr_mapped(struct device *dev);

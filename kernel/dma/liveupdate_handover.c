@@ -37,6 +37,12 @@
 
 #include "liveupdate.h"
 
+struct dma_liveupdate_layer dma_liveupdate_layer = {
+	.lock = __MUTEX_INITIALIZER(dma_liveupdate_layer.lock),
+	.preserved = LIST_HEAD_INIT(dma_liveupdate_layer.preserved),
+};
+EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_layer);
+
 DEFINE_KHO_TABLE_FORMAT(dma_liveupdate_format, DMA_LIVEUPDATE_COMPATIBLE,
 			struct dma_liveupdate_ser, DMA_LIVEUPDATE_MAX);
 

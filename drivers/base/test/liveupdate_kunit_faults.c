@@ -353,7 +353,7 @@ static struct kunit_case dlt_fault_cases[] = {
 };
 
 static struct kunit_suite dlt_fault_suite = {
-	.name = "device_liveupdate_faults",
+	.name = "device-liveupdate-faults",
 	.suite_init = dlt_suite_init,
 	.suite_exit = dlt_suite_exit,
 	.init = dlt_init,

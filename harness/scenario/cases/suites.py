@@ -59,7 +59,7 @@ def kunit_devices(run):
 
 @scenario("kunit-pci", smp=2, limit=200, debug_always=True)
 def kunit_pci(run):
-    """The KUnit suite of PCI: a host bridge whose functions are arrays of bytes, MSI with
+    """The KUnit suites of PCI: a host bridge whose functions are arrays of bytes, MSI with
     mask bits among them, which no device of QEMU has."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=0")
     _run(run, guest, [name for name in suites() if name.startswith("pci")])
