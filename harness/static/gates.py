@@ -19,12 +19,14 @@ from .base import Results, Subject
 from .cocci import coccinelle
 from .compile import ARM64, CLANG, other, sparse, switched_off, w1
 from .docs import examples
+from .length import lengths
 from .text import abi, checkpatch, kernel_doc, licences, maintainers
 from .words import words
 
 GATES = {
     "licence": licences,
     "maintainers": maintainers,
+    "length": lengths,
     "words": words,
     "checkpatch": checkpatch,
     "kernel-doc": kernel_doc,

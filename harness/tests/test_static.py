@@ -13,6 +13,7 @@ from ..common.run import HarnessError
 from ..static import base as static_base
 from ..static import cocci as static_cocci
 from ..static import compile as static_compile
+from ..static import length as static_length
 
 LOG = """\
   CC      kernel/new.o
@@ -62,6 +63,28 @@ class Complaints(unittest.TestCase):
         after = [f"{paths.TREE}/drivers/x.c:576:41: warning: a", "y.c:2: warning: b"]
         self.assertEqual(static_base.added(
             static_compile.moved(before, base), after), [])
+
+
+class Lengths(unittest.TestCase):
+    """Which new files are too long."""
+
+    def judged(self, **files):
+        """What the gate says of files of so many lines."""
+        with tempfile.TemporaryDirectory() as folder, \
+                mock.patch.object(paths, "TREE", Path(folder)):
+            for name, lines in files.items():
+                (Path(folder) / f"{name}.c").write_text("x\n" * lines)
+            results = mock.Mock()
+            static_length.lengths(mock.Mock(kernel_c_and_h=[f"{name}.c" for name in files]),
+                                results)
+        return results.add.call_args.args
+
+    def test_lengths(self):
+        self.assertEqual(self.judged(a=1, b=static_length.LONGEST),
+                         (True, "length", "2 files", ""))
+        self.assertEqual(self.judged(a=1, b=901, c=2000),
+                         (False, "length", "3 files",
+                          "b.c: 901 lines, 900 at most\nc.c: 2000 lines, 900 at most"))
 
 
 NM = """\
