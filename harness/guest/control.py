@@ -380,6 +380,12 @@ class Guest:
         address = int(self.do("grep ' machine_kexec$' /proc/kallsyms").split()[0], 16)
         return self.vm.stop_at(address, lambda: self.send(command), meanwhile=meanwhile)
 
+    def flush_console(self):
+        """Waits until all that the kernel has printed so far is on the console."""
+        mark = f"harness: console at {self._sequence}"
+        self.do(f"echo '{mark}' >/dev/kmsg")
+        self.vm.wait_serial(f"{mark}\n", COMMAND_TIMEOUT)
+
     def console(self, boot=None):
         """Console text of one boot (1 is the first), or of all."""
         log = self.vm.serial()

@@ -158,7 +158,7 @@ class Devices:
 
     def in_turn(self):
         """No device was called at the wrong time, by any kernel."""
-        self._run.lacks("console", self._guest.console(), "out of turn")
+        self._run.unsaid(self._guest, "out of turn")
 
     def ordinary(self, name, driver=None):
         """A device that a driver has, and that live update does not know."""

@@ -32,6 +32,10 @@ KCSAN_APPEND = ("kcsan.early_enable=1 kcsan.udelay_task=3000 kcsan.udelay_interr
                 "kcsan.skip_watch=3000")
 
 
+# Seconds until what the kernel has printed is on its console.
+SAID_TIMEOUT = 30
+
+
 class Failed(HarnessError):
     """Something was not as the scenario expects."""
 
@@ -210,6 +214,18 @@ class Run:
         """States that a text does not hold a part."""
         lines = [line for line in text.splitlines() if part in line][:3]
         self.check(what, part not in text, f"found {lines!r}")
+
+    def said(self, guest, part, what="console"):
+        """States that the console tells this, now or soon: printing may lag behind."""
+        self.checks += 1
+        guest.vm.wait_serial(part, SAID_TIMEOUT)
+        self.steps.append(f"{time.monotonic() - self._start:7.2f}   ok: {what}")
+
+    def unsaid(self, guest, part, what="console"):
+        """States that the console has told nothing of this up to now."""
+        if guest.answers:
+            guest.flush_console()
+        self.lacks(what, guest.console(), part)
 
     # -- the moves of an update ---------------------------------------------
 

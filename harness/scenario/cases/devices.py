@@ -199,12 +199,12 @@ def dev_refused(run):
             ("old1", "EOPNOTSUPP", -95, "translated by nobody"),
             ("odd1", "EINVAL", -22, "cannot identify"), ("mute1", "EIO", -5, "cannot identify")):
         run.contains(f"reason of {name}", devices.file(name, "reason"), reason)
-        run.lacks("console", guest.console(), f"{name}: liveupdate:")
+        run.unsaid(guest, f"{name}: liveupdate:")
         run.equal(f"request of {name}", devices.request(name), error)
         devices.failed("request", name, errno, reason)
         run.equal(f"requested of {name}", devices.file(name, "requested"), "0")
-        run.contains("console", guest.console(), f"{name}: liveupdate: request failed")
-    run.contains("console", guest.console(), "translated by nobody")
+        run.said(guest, f"{name}: liveupdate: request failed")
+    run.said(guest, "translated by nobody")
 
     run.step("a parent whose driver has no live update")
     request(run, devices, "down1")
@@ -459,7 +459,7 @@ def dev_slow(run):
     run.state(guest, "normal")
     run.last_failed(guest, "prepare", "devices", -110)
     devices.failed("prepare", "slow1", -110, "late")
-    run.contains("console", guest.console(), "Call Trace:")
+    run.said(guest, "Call Trace:")
     check_counts(run, devices, requested=53)
     devices.tell("clear")
     run.prepare(guest)
@@ -481,8 +481,7 @@ def dev_poweroff(run):
             run.equal("reason of the end", guest.vm.shutdown_reason(30),
                       "guest-shutdown" if how == "poweroff" else "guest-reset")
         for name in (*ORDER, "lone1"):
-            run.contains(f"console at {how}", guest.console(),
-                         f"liveupdate_test_bus: {name} shutdown\n")
+            run.said(guest, f"liveupdate_test_bus: {name} shutdown\n", f"console at {how}")
         devices.in_turn()
         guest.vm.close()
 
@@ -502,8 +501,7 @@ def dev_rehearse_poweroff(run):
     guest.send(f"echo 1 >{CONTROL}/release")
     run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-shutdown")
     for name in (*ORDER, "lone1"):
-        run.contains("console at the end", guest.console(),
-                     f"liveupdate_test_bus: {name} shutdown\n")
+        run.said(guest, f"liveupdate_test_bus: {name} shutdown\n", "console at the end")
     devices.in_turn()
 
 
@@ -513,8 +511,7 @@ def dev_unbound(run):
     until the driver is back or the request is withdrawn. It goes with the device."""
     guest, devices = boot_with(run, "add nic1;add disk1", "nic1", "disk1")
     run.equal("unbind", devices.bind("liveupdate-test", "nic1", unbind=True), "")
-    run.contains("console", guest.console(),
-                 "nic1: liveupdate: requested, but has no driver any more")
+    run.said(guest, "nic1: liveupdate: requested, but has no driver any more")
     run.equal("requested without a driver", devices.file("nic1", "requested"), "1")
     run.equal("reason", devices.file("nic1", "reason"), "no driver is bound")
     check_counts(run, devices, requested=2)
@@ -533,8 +530,7 @@ def dev_unbound(run):
     check_counts(run, devices, requested=1, preserved=1)
     run.cancel(guest)
     devices.tell("remove disk1")
-    run.contains("console", guest.console(),
-                 "disk1: liveupdate: requested, but removed: the request is withdrawn")
+    run.said(guest, "disk1: liveupdate: requested, but removed: the request is withdrawn")
     check_counts(run, devices)
     devices.in_turn()
 

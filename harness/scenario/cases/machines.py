@@ -198,8 +198,7 @@ def machine_memory_late(run):
         run.check("a session lies in the added memory", pages > 1000, f"{pages} pages")
         run.equal("reboot(2)", guest.refused_jump(), "ESTALE")
         run.last_failed(guest, "freeze", "", -116)
-        run.contains("console", guest.console(), "memory that was added since the image was "
-                     "loaded: load it again")
+        run.said(guest, "memory that was added since the image was loaded: load it again")
         run.state(guest, "prepared")
         run.contains("session", guest.do("guestctl session check vm"), "ok")
         run.load(guest, "host", KERNEL_ZONE)
@@ -231,8 +230,8 @@ def machine_memory_driver(run):
         run.state(guest, "prepared")
         run.equal("kexec_file_load", guest.load(run.image("host"), run.append(KERNEL_ZONE)),
                   "ERANGE")
-        run.contains("console", guest.console(), "lie in memory of which the next kernel is not "
-                     "told, because a driver manages it")
+        run.said(guest, "lie in memory of which the next kernel is not told, because a "
+                        "driver manages it")
         run.contains("session", guest.do("guestctl session check vm"), "ok")
         run.cancel(guest)
 

@@ -65,7 +65,7 @@ class Bell:
         mask = pt.MSIX_ENABLE | pt.MSIX_MASK
         self._run.equal("message control in freeze", self._host.message_control(
             self._device.function, pt.MSIX) & mask, mask)
-        self._run.lacks("console", self._guest.console(), "Starting new kernel")
+        self._run.unsaid(self._guest, "Starting new kernel")
         self.ring(vector, "in freeze")
 
     def land(self, gdb):
@@ -164,7 +164,7 @@ def _blackout(run, cpus):
                       host.message_control(device.function, pt.MSIX) &
                       (pt.MSIX_ENABLE | pt.MSIX_MASK), pt.MSIX_ENABLE | pt.MSIX_MASK)
             replace_messages(gdb, device.function)
-            run.contains("console", guest.console(), "Starting new kernel")
+            run.said(guest, "Starting new kernel")
             bell.ring(STARTED, "at the jump, after Starting new kernel")
             bell.ring(TWICE, "the first time")
             bell.check_latched("at the jump")

@@ -272,7 +272,7 @@ def pci_error_shutdown(run):
         thread.join(70)
         run.check("the error was injected", errors and isinstance(errors[0], str) and
                   errors[0].startswith("OK"), str(errors))
-        run.contains("console", guest.console(), f"{edu.identity}: liveupdate: lost after")
+        run.said(guest, f"{edu.identity}: liveupdate: lost after")
         run.equal("at the jump it is no bus master",
                   host.command(edu.function) & pt.MASTER, 0)
         edu.again(gdb, before)

@@ -20,7 +20,7 @@ def pci_dma_unpreserved(run):
     the page is unmapped it can be frozen. Fails without dma_liveupdate_check() in freeze."""
     guest, host = boot(run, Machine().edu("edu0"), dma_debug=True)
     edu = EduDevice(run, guest, host, "edu0")
-    run.contains("console", guest.console(), "DMA-API: debugging enabled")
+    run.said(guest, "DMA-API: debugging enabled")
     edu.load("a")
     request(run, edu)
     run.prepare(guest)
@@ -34,7 +34,7 @@ def pci_dma_unpreserved(run):
         step, bus, identity, number, reason = last_failed(guest)
         run.equal("who failed", (step, bus, identity), ("freeze", "pci", edu.identity))
         run.check("why", int(number) < 0 and reason, f"{number} {reason}")
-    run.contains("console", guest.console(), f"{edu.identity}: liveupdate: ")
+    run.said(guest, f"{edu.identity}: liveupdate: ")
     run.equal("MSI was left alone", pt.disabled(
         host.trace.events(watch.start), edu.function.name,
         host.capability(edu.function, pt.MSI), pt.MSI_ENABLE), [])
@@ -133,7 +133,7 @@ def pci_three_updates(run):
             host.trace.events(whole.start), bell.function.name,
             host.capability(bell.function, pt.MSIX)), [])
         edu.store(pattern("the end"))
-        run.lacks("console", guest.console(), "liveupdate: quarantined")
+        run.unsaid(guest, "liveupdate: quarantined")
 
 
 @scenario("pci-card-added", smp=2, limit=200, **WATCHED)

@@ -204,7 +204,7 @@ def poweroff_from_prepared(run):
     """Power off in prepared is an ordinary power off."""
     guest = _leave_prepared(run, "poweroff")
     run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-shutdown")
-    run.contains("console", guest.console(), "reboot: Power down")
+    run.said(guest, "reboot: Power down")
 
 
 @scenario("reboot-from-prepared")
@@ -212,7 +212,7 @@ def reboot_from_prepared(run):
     """A plain reboot in prepared is an ordinary reset."""
     guest = _leave_prepared(run, "restart")
     run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-reset")
-    run.contains("console", guest.console(), "reboot: machine restart")
+    run.said(guest, "reboot: machine restart")
 
 
 @scenario("halt-from-prepared")
@@ -232,7 +232,7 @@ def panic_from_prepared(run):
     run.step("crash")
     guest.send("echo c > /proc/sysrq-trigger")
     run.equal("reason of the end", guest.vm.shutdown_reason(30), "guest-reset")
-    run.contains("console", guest.console(), "sysrq triggered crash")
+    run.said(guest, "sysrq triggered crash")
 
 
 @scenario("kdump-from-prepared", memory="2G", expect=(
@@ -311,7 +311,7 @@ def suspend_refused(run):
     allow("normal")
     run.prepare(guest)
     refuse("prepared")
-    run.contains("console", guest.console(), "refusing to sleep during a live update")
+    run.said(guest, "refusing to sleep during a live update")
     guest.do(f"guestctl kexec-load /run/next /run/initrd '{run.append()}'", timeout=60)
     run.jump(guest)
     guest.do("swapon /dev/vda; echo test_resume > /sys/power/disk")
@@ -341,9 +341,8 @@ def timeout_prepare(run):
     run.state(guest, "normal")
     run.last_failed(guest, "prepare", "test-irq", -110)
     check_calls(run, guest, "cancel", ("test-irq", "test-devices", "test-workload"))
-    log = guest.console()
-    run.contains("the log names the participant", log, "test-irq")
-    run.contains("the log has the stack", log, "Call Trace:")
+    run.said(guest, "test-irq", "the log names the participant")
+    run.said(guest, "Call Trace:", "the log has the stack")
 
     guest.configure("test-irq hold=none")
     run.prepare(guest)
@@ -368,7 +367,7 @@ def timeout_freeze(run):
     run.contains("reboot(2)", guest.finish(job).out, "ETIMEDOUT")
     run.state(guest, "prepared")
     run.last_failed(guest, "freeze", "test-devices", -110)
-    run.contains("the log has the stack", guest.console(), "Call Trace:")
+    run.said(guest, "Call Trace:", "the log has the stack")
     check_calls(run, guest, "thaw", ("test-devices", "test-workload"))
     guest.configure("test-devices hold=none")
     run.equal("no limit", guest.set("freeze_timeout_ms", 0), "")
