@@ -262,6 +262,7 @@ void __device_liveupdate_notify(struct device *dev, enum bus_notifier_event even
 
 static const struct liveupdate_subsystem_ops device_liveupdate_ops = {
 	.prepare	= device_liveupdate_prepare,
+	.can_freeze	= device_liveupdate_can_freeze,
 	.freeze		= device_liveupdate_freeze,
 	.thaw		= device_liveupdate_thaw,
 	.cancel		= device_liveupdate_cancel,

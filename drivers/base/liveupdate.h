@@ -249,6 +249,7 @@ int device_liveupdate_identify(struct device *dev,
 			       struct device_liveupdate_id *id);
 bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id,
 		       const struct device_liveupdate_id *before);
+void dlu_report_failure(struct device *dev, int error, const char *reason);
 int device_liveupdate_fail(struct device *dev, const char *step, int error,
 			   const char *reason);
 void device_liveupdate_invalidate(struct device *dev, int error, const char *reason);
@@ -293,6 +294,7 @@ void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate);
 /* liveupdate_outgoing.c: the steps in this kernel */
 int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 			      struct liveupdate_data *data);
+bool device_liveupdate_can_freeze(struct liveupdate_subsystem *subsystem);
 int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
 			     struct liveupdate_data *data);
 void device_liveupdate_thaw(struct liveupdate_subsystem *subsystem,

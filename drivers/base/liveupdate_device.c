@@ -158,7 +158,23 @@ bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id
 }
 
 /**
- * device_liveupdate_fail() - report that a device failed
+ * dlu_report_failure() - report that a device is why a callback fails
+ * @dev: the device
+ * @error: the error, negative
+ * @reason: why
+ *
+ * Context: May sleep. Takes dlu_lock.
+ */
+void dlu_report_failure(struct device *dev, int error, const char *reason)
+{
+	char name[LIVEUPDATE_DEVICE_LEN];
+
+	dlu_name(dev, name, sizeof(name));
+	liveupdate_report_failure(&device_liveupdate_subsystem, error, name, reason);
+}
+
+/**
+ * device_liveupdate_fail() - report that a device failed, and log it
  * @dev: the device
  * @step: what failed
  * @error: the error, negative
@@ -170,13 +186,9 @@ bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id
 int device_liveupdate_fail(struct device *dev, const char *step, int error,
 			   const char *reason)
 {
-	char name[LIVEUPDATE_DEVICE_LEN];
-
 	dev_err(dev, "liveupdate: %s failed: %pe, %s\n", step, ERR_PTR(error),
 		reason);
-
-	dlu_name(dev, name, sizeof(name));
-	liveupdate_report_failure(&device_liveupdate_subsystem, error, name, reason);
+	dlu_report_failure(dev, error, reason);
 
 	return error;
 }

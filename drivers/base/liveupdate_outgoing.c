@@ -415,6 +415,47 @@ void device_liveupdate_thaw(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_thaw);
 
+/* A device of the set's buses whose shutdown would have to wait, with a reference. */
+static struct device *dlu_find_busy(const char **reason)
+{
+	const struct bus_liveupdate_ops *asked = NULL;
+	struct device_liveupdate *liveupdate;
+	struct device *dev;
+
+	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
+		const struct bus_liveupdate_ops *bus = liveupdate->dev->bus->liveupdate;
+
+		/* Devices of a bus mostly follow one another. */
+		if (bus == asked || !bus->busy)
+			continue;
+		asked = bus;
+		dev = bus->busy(reason);
+		if (dev)
+			return dev;
+	}
+
+	return NULL;
+}
+
+/**
+ * device_liveupdate_can_freeze() - does nothing hold up the shutdown of devices?
+ * @subsystem: the participant
+ *
+ * Context: May sleep. Lock of the state machine held.
+ * Return: true if so; otherwise what does is reported.
+ */
+bool device_liveupdate_can_freeze(struct liveupdate_subsystem *subsystem)
+{
+	const char *reason = "busy";
+	struct device *dev __free(put_device) = dlu_find_busy(&reason);
+
+	if (!dev)
+		return true;
+	dlu_report_failure(dev, -EBUSY, reason);
+
+	return false;
+}
+
 /**
  * device_liveupdate_freeze() - FREEZE of the participant
  * @subsystem: the participant
@@ -422,8 +463,8 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_thaw);
  *
  * Context: May sleep. Lock of the state machine held. In the blackout.
  * Return: 0; -ENODEV if a device went away since it was prepared, or is not what it
- * was; -ETIMEDOUT; or
- * the error of a driver or bus. Nothing is left frozen on failure.
+ * was; -ETIMEDOUT; -EBUSY if something has begun that the shutdown of a device would wait
+ * for; or the error of a driver or bus. Nothing is left frozen on failure.
  */
 int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
 			     struct liveupdate_data *data)
@@ -436,6 +477,8 @@ int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
 		return -ENODEV;
 
 	err = device_liveupdate_walk(device_liveupdate_freeze_one, "freeze");
+	if (!err && !device_liveupdate_can_freeze(subsystem))
+		err = -EBUSY;
 	if (err)
 		device_liveupdate_thaw(subsystem, data);
 

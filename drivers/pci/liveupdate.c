@@ -335,15 +335,13 @@ static void pci_liveupdate_wait_handlers(struct pci_dev *pdev)
  * A slot that is at work holds up the shutdown of its port, and with it the jump, for a
  * second or more, whether its card is preserved or not.
  */
-static int pci_liveupdate_check_slots(void)
+static struct device *pci_liveupdate_busy(const char **reason)
 {
-	struct pci_dev *port __free(pci_dev_put) = pciehp_busy_port();
+	struct pci_dev *port = pciehp_busy_port();
 
-	if (!port)
-		return 0;
-	pci_err(port, "liveupdate: cannot go on: a card is being added or removed\n");
+	*reason = "a card is being added or removed";
 
-	return -EBUSY;
+	return port ? &port->dev : NULL;
 }
 
 static int pci_liveupdate_freeze(struct device *dev)
@@ -351,7 +349,7 @@ static int pci_liveupdate_freeze(struct device *dev)
 	struct pci_dev *pdev = to_pci_dev(dev);
 	int err;
 
-	err = pci_liveupdate_check_slots() ?: pci_liveupdate_check(dev, true);
+	err = pci_liveupdate_check(dev, true);
 	if (err)
 		return err;
 
@@ -573,6 +571,7 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.supported	= pci_liveupdate_supported,
 	.is_bridge	= pci_liveupdate_bridge,
 	.prepare	= pci_liveupdate_prepare,
+	.busy		= pci_liveupdate_busy,
 	.freeze		= pci_liveupdate_freeze,
 	.thaw		= pci_liveupdate_thaw,
 	.keep_path	= pci_liveupdate_keep_path,

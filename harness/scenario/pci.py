@@ -28,9 +28,9 @@ def request(run, *devices):
         run.equal(f"request of {device.name}", device.request(), "")
 
 
-def at_jump(run, guest, look, before="", flight=None, frozen=None):
+def at_jump(run, guest, look, before="", flight=None, frozen=None, ahead=""):
     """reboot(2), right behind a write that begins something, and a stop when the old
-    kernel has done all it does.
+    kernel has done all it does. Commands of the shell may go `ahead`.
 
     `look(gdb)` is called while the machine stands still there; then it goes on. A
     transfer in flight is waited for before the first instruction of the next kernel.
@@ -38,7 +38,7 @@ def at_jump(run, guest, look, before="", flight=None, frozen=None):
     """
     run.neighbour.check(run)
     run.step("stop at the jump")
-    command = f"guestctl reboot kexec {before}"
+    command = f"{ahead}guestctl reboot kexec {before}"
     if frozen:
         guest.configure("clear;test-memory hold=freeze")
         guest.start(command)

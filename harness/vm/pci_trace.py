@@ -27,6 +27,7 @@ MSI, EXPRESS, MSIX = 0x05, 0x10, 0x11           # capabilities
 MSI_ENABLE = 0x1
 MSIX_ENABLE, MSIX_MASK = 0x8000, 0x4000
 SLOT_CONTROL = 0x18                             # in the PCI Express capability
+POWER_INDICATOR = POWER_INDICATOR_OFF = 0x0300  # in it: two bits, 3 is off
 
 # What a machine has to record for the questions below.
 # A reset of a bus or of a function goes one way in QEMU 7.2, one of the machine, and

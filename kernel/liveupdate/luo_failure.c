@@ -77,6 +77,23 @@ void luo_callback_begins(struct luo_machine *machine)
 }
 
 /**
+ * luo_callback_waits() - log that what a callback has reported is waited for
+ * @machine: the machine
+ * @name: the participant
+ *
+ * Context: Process context. Takes &luo_machine.progress_lock.
+ */
+void luo_callback_waits(struct luo_machine *machine, const char *name)
+{
+	struct luo_failure reported;
+
+	scoped_guard(spinlock, &machine->progress_lock)
+		reported = machine->reported;
+	pr_info("%s: waiting before freeze: %s: %s\n", name, reported.device,
+		reported.reason);
+}
+
+/**
  * luo_callback_failed() - record that a callback failed
  * @machine: the machine
  * @step: the step

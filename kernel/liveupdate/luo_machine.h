@@ -316,6 +316,7 @@ void luo_record_failure(struct luo_machine *machine, enum luo_step step,
 			const char *name, int error, const char *device,
 			const char *reason);
 void luo_callback_begins(struct luo_machine *machine);
+void luo_callback_waits(struct luo_machine *machine, const char *name);
 void luo_callback_failed(struct luo_machine *machine, enum luo_step step,
 			 const char *name, int error);
 void luo_report_failure(struct luo_machine *machine, const char *name, int error,

@@ -16,11 +16,17 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cleanup.h>
+#include <linux/delay.h>
+#include <linux/jiffies.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
 
 #include "luo_machine.h"
+
+/* How long is waited for what ends by itself if FREEZE has no deadline; how often to look. */
+#define LUO_AWAIT_MS		30000
+#define LUO_AWAIT_POLL_US	2000
 
 static void luo_retire_all(struct luo_machine *machine)
 {
@@ -196,10 +202,56 @@ void luo_sessions_thaw(struct luo_machine *machine)
 	machine->sessions_frozen = false;
 }
 
+/* Wait until @subsystem has nothing under way that ends by itself. */
+static int luo_await(struct luo_machine *machine, struct liveupdate_subsystem *subsystem)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(LUO_AWAIT_MS);
+	bool waited = false;
+
+	while (!subsystem->ops->can_freeze(subsystem)) {
+		if (READ_ONCE(machine->going_down))
+			return -ESHUTDOWN;
+		if (machine->watched ? luo_progress_late(machine) : time_after(jiffies, end))
+			return -ETIMEDOUT;
+		if (!waited)
+			luo_callback_waits(machine, subsystem->desc->name);
+		waited = true;
+		fsleep(LUO_AWAIT_POLL_US);
+	}
+
+	return 0;
+}
+
+static int luo_await_all(struct luo_machine *machine)
+{
+	struct liveupdate_subsystem *subsystem;
+	int err;
+
+	list_for_each_entry(subsystem, &machine->enlisted, enlisted) {
+		const char *name = subsystem->desc->name;
+
+		if (!subsystem->ops->can_freeze)
+			continue;
+		luo_progress_enter(machine, LUO_STEP_FREEZE, name);
+		luo_callback_begins(machine);
+		err = luo_await(machine, subsystem);
+		luo_progress_leave(machine);
+		if (err) {
+			luo_callback_failed(machine, LUO_STEP_FREEZE, name, err);
+			return err;
+		}
+	}
+
+	return 0;
+}
+
 /**
  * luo_subsystems_freeze() - FREEZE every prepared participant
  * @machine: the machine
  * @sessions: the files of sessions before them, which may stand on what they have
+ *
+ * What a participant has under way that ends by itself is waited for before anything is
+ * frozen. The deadline counts from there on, the time that FREEZE takes does not.
  *
  * Context: May sleep. &luo_machine.lock held.
  * Return: 0 and the data is final; the error of the participant that failed, or that has
@@ -208,9 +260,14 @@ void luo_sessions_thaw(struct luo_machine *machine)
  */
 int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 {
-	u64 start = luo_timeline_now();
+	u64 start;
 	int err;
 
+	err = luo_await_all(machine);
+	if (err)
+		return err;
+
+	start = luo_timeline_now();
 	err = sessions ? luo_sessions_freeze(machine) : 0;
 	if (!err)
 		err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);

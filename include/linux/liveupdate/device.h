@@ -158,6 +158,10 @@ struct device_liveupdate_id {
  * @prepare: Optional. Save what the bus knows of the device, whose driver is
  *	prepared. An error undoes the whole step; @cancel is not called for the
  *	device that failed.
+ * @busy: Optional. At which device of the bus, preserved or not, is something under way
+ *	that its shutdown would wait for? Returns one with a reference, and in *@reason what
+ *	it is; or NULL. A query without side effects. Before anything is frozen it is asked
+ *	until there is none, and once more when all devices are frozen.
  * @freeze: Optional. Bring the device into the state in which it crosses the
  *	jump; its driver is frozen. @thaw is not called for a device that failed.
  * @thaw: Optional. Undo @freeze. Cannot fail.
@@ -197,6 +201,7 @@ struct bus_liveupdate_ops {
 			    int (*add)(struct device *dependency, void *context),
 			    void *context);
 	int (*prepare)(struct device *dev);
+	struct device *(*busy)(const char **reason);
 	int (*freeze)(struct device *dev);
 	void (*thaw)(struct device *dev);
 	void (*cancel)(struct device *dev);

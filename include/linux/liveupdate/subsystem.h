@@ -198,6 +198,10 @@ static_assert(sizeof(struct liveupdate_note) == 128);
  *	the configuration of what is preserved. Heavy work belongs here. An
  *	error undoes the whole step; @cancel is not called for the participant
  *	that failed, which frees what it allocated itself.
+ * @can_freeze: Optional. Is nothing under way that would hold up the jump, or that @freeze
+ *	would refuse, and that ends by itself? Before it says no, it names it with
+ *	liveupdate_report_failure(). A query without side effects, asked before anything
+ *	is frozen, again and again until the answer is yes, or time is up.
  * @freeze: Optional. Bring the data up to date. Runs in reboot(2), during the
  *	blackout, so it must be light: no device_lock, no waiting for userspace.
  *	An error makes reboot(2) return it after everything is thawed; @thaw is
@@ -256,6 +260,7 @@ static_assert(sizeof(struct liveupdate_note) == 128);
 struct liveupdate_subsystem_ops {
 	int (*prepare)(struct liveupdate_subsystem *subsystem,
 		       struct liveupdate_data *data);
+	bool (*can_freeze)(struct liveupdate_subsystem *subsystem);
 	int (*freeze)(struct liveupdate_subsystem *subsystem,
 		      struct liveupdate_data *data);
 	void (*thaw)(struct liveupdate_subsystem *subsystem,
