@@ -245,6 +245,20 @@ static int luo_await_all(struct luo_machine *machine)
 	return 0;
 }
 
+/* What has become void is not handed over, whatever its participant says. */
+static int luo_refuse_void(struct luo_machine *machine)
+{
+	struct luo_failure invalid;
+
+	scoped_guard(spinlock_irqsave, &machine->invalid_lock)
+		invalid = machine->invalid;
+	if (invalid.error)
+		luo_record_failure(machine, LUO_STEP_FREEZE, invalid.participant,
+				   invalid.error, invalid.device, invalid.reason);
+
+	return invalid.error;
+}
+
 /**
  * luo_subsystems_freeze() - FREEZE every prepared participant
  * @machine: the machine
@@ -254,8 +268,9 @@ static int luo_await_all(struct luo_machine *machine)
  * frozen. The deadline counts from there on, the time that FREEZE takes does not.
  *
  * Context: May sleep. &luo_machine.lock held.
- * Return: 0 and the data is final; the error of the participant that failed, or that has
- * lost a mandatory instance, after all others were thawed; -ETIMEDOUT if the deadline
+ * Return: 0 and the data is final; the error of the participant that failed, that has
+ * lost a mandatory instance, or whose preparation has become void, after all others were
+ * thawed; -ETIMEDOUT if the deadline
  * passed; -ESHUTDOWN if the system goes down otherwise.
  */
 int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
@@ -263,7 +278,9 @@ int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 	u64 start;
 	int err;
 
-	err = luo_await_all(machine);
+	err = luo_refuse_void(machine);
+	if (!err)
+		err = luo_await_all(machine);
 	if (err)
 		return err;
 
@@ -271,6 +288,8 @@ int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 	err = sessions ? luo_sessions_freeze(machine) : 0;
 	if (!err)
 		err = luo_walk(machine, LUO_STEP_FREEZE, LUO_PHASE_FROZEN);
+	if (!err)
+		err = luo_refuse_void(machine);
 	if (!err)
 		err = luo_instances_seal(machine);
 	if (!err)

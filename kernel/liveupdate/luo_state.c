@@ -38,8 +38,9 @@
  *   pulled out. Whoever notices may hold any lock, so
  *   liveupdate_invalidate() only takes a note, and a work item cancels the
  *   whole preparation once the machine is prepared and at rest. A rehearsal, or
- *   reboot(2) up to the point where it fails, comes first; it is up to the
- *   participant to refuse its freeze. The note is dropped when a prepare begins
+ *   reboot(2) up to the point where it fails, comes first, and neither freezes with
+ *   such a note: it is looked for before the first participant is frozen and after
+ *   the last. The note is dropped when a prepare begins
  *   and when the machine is back in normal, so that it never hits a preparation
  *   it was not meant for.
  *

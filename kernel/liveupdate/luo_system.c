@@ -103,7 +103,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_peek, "LIVEUPDATE");
  *
  * All of the preparation is cancelled, once no transition is in progress any
  * more; @subsystem is told by its cancel callback, as everybody is. Until then
- * it refuses to freeze.
+ * nothing can be frozen.
  *
  * Context: any.
  */

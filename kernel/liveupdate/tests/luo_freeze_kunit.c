@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of what comes before FREEZE
+ * DOC: Tests of what keeps FREEZE from beginning, or from being final
  *
  * What luo_outgoing.c promises of participants that have something under way: when they
- * are asked, for how long, and what it is called if it does not end.
+ * are asked, for how long, and what it is called if it does not end. And of what has become
+ * void.
  */
 
 #include <kunit/test-bug.h>
@@ -142,10 +143,60 @@ static void luo_freeze_going_down_test(struct kunit *test)
 	machine->going_down = false;
 }
 
+/* Participants that do not notice what they lost freeze all the same; the core does not. */
+static void luo_freeze_void(struct luo_kunit_participant *it, enum luo_step step)
+{
+	struct luo_machine *machine = &it->fixture->machine;
+
+	/* Without the work item, which would cancel behind the test's back. */
+	if (step == LUO_STEP_FREEZE)
+		machine->invalid = (struct luo_failure){
+			.error = -ENODEV, .participant = "it", .device = "part",
+			.reason = "pulled out",
+		};
+}
+
+static void luo_freeze_expect_void(struct kunit *test, const char *log)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+
+	luo_kunit_expect_log(test, log);
+	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -ENODEV);
+	KUNIT_EXPECT_STREQ(test, machine->failure.device, "part");
+	KUNIT_EXPECT_STREQ(test, machine->failure.reason, "pulled out");
+}
+
+static void luo_freeze_void_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_participant *it =
+		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_DEVICES);
+
+	luo_kunit_add(test, machine, "other", LIVEUPDATE_LEVEL_MEMORY);
+	luo_fk_prepare(test);
+	it->hook = luo_freeze_void;
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_freeze(machine, true));
+	luo_freeze_expect_void(test, " freeze:it freeze:other thaw:other thaw:it");
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_freeze(machine, true));
+	luo_freeze_expect_void(test, "");
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_rehearse(machine));
+	luo_freeze_expect_void(test, "");
+
+	KUNIT_ASSERT_EQ(test, 0, luo_machine_cancel(machine));
+	it->hook = NULL;
+	luo_fk_prepare(test);
+	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(machine, true));
+	luo_machine_thaw(machine);
+}
+
 static struct kunit_case luo_freeze_cases[] = {
 	KUNIT_CASE(luo_freeze_waits_test),
 	KUNIT_CASE(luo_freeze_never_test),
 	KUNIT_CASE(luo_freeze_going_down_test),
+	KUNIT_CASE(luo_freeze_void_test),
 	{}
 };
 

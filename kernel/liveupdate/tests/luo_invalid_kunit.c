@@ -118,7 +118,7 @@ static void luo_state_void_meanwhile_test(struct kunit *test)
 
 	other->context = it;
 	luo_kunit_expect_log(test, " prepare:it prepare:other");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_rehearse(machine));
 	other->context = NULL;
 	luo_state_expect_void(test, machine,
 			      " freeze:it freeze:other thaw:other thaw:it cancel:other cancel:it");
