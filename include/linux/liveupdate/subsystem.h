@@ -412,6 +412,10 @@ void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
 int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem);
 void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem);
 
+#ifdef CONFIG_PM_SLEEP
+int liveupdate_check_sleep(void);
+#endif
+
 #else /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
 
 /* For others than participants, which depend on the option. */
@@ -424,6 +428,11 @@ static inline int liveupdate_peek(const struct liveupdate_subsystem_desc *desc,
 				  struct liveupdate_data *data)
 {
 	return -ENOENT;
+}
+
+static inline int liveupdate_check_sleep(void)
+{
+	return 0;
 }
 
 #endif /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
