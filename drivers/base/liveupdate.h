@@ -180,6 +180,7 @@ struct dlu_outgoing {
  *	Filled by FINISH and kept until PREPARE, for participants that come after this
  *	one. Used only by the step under way.
  * @nr_fates: number of them.
+ * @abandoned: live update was off when they were handed over.
  * @awaiting: FINISH is still to come.
  * @finishing: FINISH is under way.
  * @parts: how long devices took in FINISH. Used only by it.
@@ -201,6 +202,7 @@ struct dlu_incoming {
 	unsigned int bucket_bits;
 	u8 *fates;
 	unsigned int nr_fates;
+	bool abandoned;
 	bool awaiting;
 	bool finishing;
 	struct liveupdate_parts parts;

@@ -165,6 +165,7 @@ int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 
 	guard(mutex)(&dlu_lock);
 
+	dlu_incoming.abandoned = false;
 	dlu_incoming.awaiting = true;
 	device_liveupdate_retain_absent();
 	device_liveupdate_retain_lost();
@@ -189,6 +190,7 @@ int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 	if (!data->size)
 		return 0;
 
+	dlu_incoming.abandoned = true;
 	err = device_liveupdate_read_table(data);
 	dlu_forget_fates();
 	kho_table_close(&dlu_incoming.handed);

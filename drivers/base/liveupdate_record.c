@@ -15,7 +15,6 @@
 
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
 
-#include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
 #include <linux/io.h>
@@ -45,14 +44,14 @@ void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
 		bus->settled(dev, reclaimed);
 }
 
-/* With live update switched off, nothing is freed before the next boot. */
+/*
+ * What was abandoned is not freed before the next boot. Not a question of whether live
+ * update is on: it may be switched off after this kernel restored, which then finishes.
+ */
 bool device_liveupdate_may_free(void)
 {
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_free);
-
-	return liveupdate_enabled();
+	return !dlu_incoming.abandoned;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_may_free);
 
 /* Has the device of a live record not appeared? dlu_lock held. */
 bool

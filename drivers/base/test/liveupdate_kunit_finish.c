@@ -285,18 +285,11 @@ static void dlt_unbound_test(struct kunit *test)
 
 /* Live update is off in the next kernel. */
 
-static bool dlt_may_not_free(void)
-{
-	return false;
-}
-
 static void dlt_abandon_test(struct kunit *test)
 {
 	struct dlt_chain chain;
 
 	dlt_jump_chain(test);
-	kunit_activate_static_stub(test, device_liveupdate_may_free,
-				   dlt_may_not_free);
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_abandon(&dlt_subsystem, &dlt->handed));
 	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
@@ -317,7 +310,6 @@ static void dlt_abandon_damaged_test(struct kunit *test)
 	dlt_ser(2)->value++;
 	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_abandon(&dlt_subsystem, &dlt->handed));
 	dlt_make_chain(test);
-	/* The stub is not needed: what a damaged record leads to is never freed. */
 	dlt_expect(test, " quarantine:bridge probe:bridge quarantine:a probe:a",
 		   " quarantine:b probe:b");
 	dlt_del_all();

@@ -402,7 +402,7 @@ static int dlt_register_all(void)
 
 int dlt_init(struct kunit *test)
 {
-	if (!kho_is_enabled() || !device_liveupdate_may_free())
+	if (!kho_is_enabled() || !liveupdate_enabled())
 		kunit_skip(test, "live update is off, boot with kho=on liveupdate=on");
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
 	    dlt_nr_requested() || dlu_incoming.nr_records)

@@ -392,7 +392,7 @@ static void dlm_intact_test(struct kunit *test)
 
 static int dlm_init(struct kunit *test)
 {
-	if (!kho_is_enabled() || !device_liveupdate_may_free())
+	if (!kho_is_enabled() || !liveupdate_enabled())
 		kunit_skip(test, "live update is off, boot with kho=on liveupdate=on");
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
 	    dlu_incoming.nr_records)

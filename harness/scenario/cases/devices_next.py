@@ -394,6 +394,28 @@ def dev_other_device(run):
     check_again(run, guest, devices, "disk1", "same1", "nic1", "leaf1", "nic2")
 
 
+@scenario("dev-startup-fails")
+def dev_startup_fails(run):
+    """Live update is switched off in the next kernel after devices were restored, because
+    what another update needs cannot be set up. Devices are taken over and finish ends it as
+    ever; one that has not appeared is retained by itself then, until it is given up. Fails if what becomes of devices depends on whether live update is on."""
+    guest, devices = boot_with(run, "add here1;add gone1;add wait1", "here1", "gone1",
+                               "wait1")
+    run.prepare(guest)
+    run.load(guest, "b", "liveupdate_test.break_startup=1")
+    run.jump(guest)
+    devices.load("b", "add here1;add wait1 driver=none")
+    check_counts(run, devices, preserved=2, reclaimed=1, unreclaimed=2)
+    run.equal("what is retained in updated", list(guest.retained()), ["devices"])
+    run.finish(guest, waits=("devices", "gone1", "wait1"))
+    check_all_quarantined(run, guest, "wait1")
+    run.equal("what is retained", list(guest.retained()), [f"devices:{BUS}:gone1"])
+    run.load(guest)
+    run.equal("kexec while something is retained", guest.refused_jump(), "EBUSY")
+    run.forget(guest, f"devices:{BUS}:gone1")
+    run.equal("what is retained", list(guest.retained()), [])
+
+
 @scenario("dev-off")
 def dev_off(run):
     """A next kernel with liveupdate=off: every device is quarantined when it appears and
