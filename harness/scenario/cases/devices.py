@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Devices of the test bus that run through an update, and what keeps them from it."""
 
+import re
+
 from ...guest.control import LIVEUPDATE
 from ...guest.devices import BUS, CONTROL, DEVICES, FOREIGN, PATH, expected
 from ..api import scenario
@@ -507,9 +509,12 @@ def dev_rehearse_poweroff(run):
 
 @scenario("dev-unbound")
 def dev_unbound(run):
-    """A request survives that the driver goes, which is said; prepare names the device
-    until the driver is back or the request is withdrawn. It goes with the device."""
+    """A request survives that the driver goes, which the log and a uevent say; prepare names
+    the device until the driver is back or the request is withdrawn. It goes with the device,
+    which is said, too."""
     guest, devices = boot_with(run, "add nic1;add disk1", "nic1", "disk1")
+    uevents = guest.start("guestctl uevent 60000 LIVEUPDATE= 3")
+    guest.until(f"grep -q listening {uevents}")
     run.equal("unbind", devices.bind("liveupdate-test", "nic1", unbind=True), "")
     run.said(guest, "nic1: liveupdate: requested, but has no driver any more")
     run.equal("requested without a driver", devices.file("nic1", "requested"), "1")
@@ -531,6 +536,9 @@ def dev_unbound(run):
     run.cancel(guest)
     devices.tell("remove disk1")
     run.said(guest, "disk1: liveupdate: requested, but removed: the request is withdrawn")
+    run.equal("uevents", re.findall(r" DEVPATH=\S*/(\w+) .* LIVEUPDATE=(\w+)",
+                                    guest.finish(uevents).out),
+              [("nic1", "unbound"), ("nic1", "unbound"), ("disk1", "withdrawn")])
     check_counts(run, devices)
     devices.in_turn()
 
