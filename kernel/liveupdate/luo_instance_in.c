@@ -57,11 +57,14 @@ static int luo_instance_cmp(const void *a, const void *b)
 	       cmp_int(first->key, second->key);
 }
 
+/* Those without a blob come first. */
 static int luo_instance_cmp_blob(const void *a, const void *b)
 {
-	const struct luo_instance_in *const *first = a, *const *second = b;
+	const struct luo_instance_ser *first = &((struct luo_instance_in *)a)->ser;
+	const struct luo_instance_ser *second = &((struct luo_instance_in *)b)->ser;
 
-	return cmp_int((*first)->ser.value, (*second)->ser.value);
+	return cmp_int(!!first->size, !!second->size) ?:
+	       cmp_int(first->value, second->value);
 }
 
 static bool luo_instance_valid(const struct luo_instance_ser *ser)
@@ -129,40 +132,35 @@ static int luo_instances_read(struct luo_instances *instances, u32 class,
 	return 0;
 }
 
-/* One key has one instance, and one blob one owner. */
-static int luo_instances_check_unique(struct luo_instances *instances)
+/*
+ * One key has one instance, and one blob one owner. Without memory of its own, since what
+ * was not compared could be freed by two owners. Leaves instances in the order of keys.
+ */
+static void luo_instances_check_unique(struct luo_instances *instances)
 {
-	struct luo_instance_in **blobs __free(kvfree) = NULL;
-	unsigned int nr_blobs = 0;
+	struct luo_instance_in *in = instances->in;
 
-	sort(instances->in, instances->nr_in, sizeof(*instances->in),
-	     luo_instance_cmp, NULL);
+	sort(in, instances->nr_in, sizeof(*in), luo_instance_cmp_blob, NULL);
 	for (unsigned int i = 1; i < instances->nr_in; i++) {
-		if (luo_instance_cmp(&instances->in[i - 1], &instances->in[i]))
-			continue;
-		instances->in[i - 1].status = -EBADMSG;
-		instances->in[i].status = -EBADMSG;
+		if (in[i].ser.size && !luo_instance_cmp_blob(&in[i - 1], &in[i])) {
+			in[i - 1].status = -EBADMSG;
+			in[i].status = -EBADMSG;
+		}
 	}
 
-	blobs = kvzalloc_objs(*blobs, max(instances->nr_in, 1U));
-	if (!blobs)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < instances->nr_in; i++) {
-		if (instances->in[i].ser.size)
-			blobs[nr_blobs++] = &instances->in[i];
+	sort(in, instances->nr_in, sizeof(*in), luo_instance_cmp, NULL);
+	for (unsigned int i = 1; i < instances->nr_in; i++) {
+		if (!luo_instance_cmp(&in[i - 1], &in[i])) {
+			in[i - 1].status = -EBADMSG;
+			in[i].status = -EBADMSG;
+		}
 	}
-	sort(blobs, nr_blobs, sizeof(*blobs), luo_instance_cmp_blob, NULL);
-	for (unsigned int i = 1; i < nr_blobs; i++) {
-		if (blobs[i - 1]->ser.value != blobs[i]->ser.value)
-			continue;
-		blobs[i - 1]->status = -EBADMSG;
-		blobs[i]->status = -EBADMSG;
-	}
-
-	return 0;
 }
 
-/* An instance whose blob is that of a participant, too, must not free it. */
+/*
+ * An instance whose blob is that of a participant, too, must not free it. Nor one whose
+ * blob is part of a table: these were freed by now, and so its data is not there.
+ */
 static void luo_instances_check_records(struct luo_machine *machine)
 {
 	struct luo_instances *instances = &machine->instances;
@@ -170,6 +168,8 @@ static void luo_instances_check_records(struct luo_machine *machine)
 	for (unsigned int i = 0; i < instances->nr_in; i++) {
 		struct luo_instance_in *in = &instances->in[i];
 
+		if (!in->status)
+			in->status = luo_instance_status(&in->ser);
 		for (unsigned int j = 0; in->ser.size && j < machine->nr_incoming; j++) {
 			const struct luo_subsystem_ser *ser =
 				&machine->incoming[j].ser;
@@ -201,13 +201,12 @@ void luo_instances_accept(struct luo_machine *machine, u32 class, phys_addr_t ph
 	guard(mutex)(&instances->lock);
 
 	err = luo_instances_read(instances, class, phys, size);
-	if (!err)
-		err = luo_instances_check_unique(instances);
-	if (!err)
+	if (err) {
+		pr_err("a table of instances cannot be used: %pe\n", ERR_PTR(err));
+		instances->nr_unreadable[class]++;
 		return;
-
-	pr_err("a table of instances cannot be used: %pe\n", ERR_PTR(err));
-	instances->nr_unreadable[class]++;
+	}
+	luo_instances_check_unique(instances);
 }
 
 static bool luo_instance_pending(const struct luo_instance_in *in)

@@ -8,7 +8,6 @@
  * in a kernel where live update is off.
  */
 
-#include <kunit/static_stub.h>
 #include <linux/device.h>
 #include <linux/string.h>
 

@@ -19,8 +19,8 @@ from ..suites import suites
 
 SEED = int(os.environ.get("SEED") or 1)
 
-SUITES = ("luo-mutate", "luo-timeline-mutate", "luo-shutdown-log-mutate",
-          "device-liveupdate-mutate", "dma-liveupdate-mutate")
+SUITES = ("luo-mutate", "luo-instances-mutate", "luo-timeline-mutate",
+          "luo-shutdown-log-mutate", "device-liveupdate-mutate", "dma-liveupdate-mutate")
 IMAGES = 1_000_000
 DEBUG_IMAGES = 20_000
 

@@ -12,7 +12,7 @@
  *	b	devices		mandatory	hands over a value
  *	c	memory		mandatory	hands over a blob of four pages
  *
- * In the next kernel c needs memory to restore.
+ * In the next kernel c needs memory to restore. Some tests give a instances, too.
  */
 
 #include <linux/mm.h>
@@ -387,12 +387,206 @@ static void luo_faults_list_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, failed, 1);
 }
 
+/* Instances, of which each class has one more than a block of its table holds. */
+
+#define LUO_FAULTS_PER_CLASS	(KHO_TABLE_PER_BLOCK(sizeof(struct luo_instance_ser)) + 1)
+
+struct luo_faults_instances {
+	struct liveupdate_instance of[LUO_NR_CLASSES][LUO_FAULTS_PER_CLASS];
+};
+
+/* How many could be added before memory was out, of both classes in turn. */
+static unsigned int luo_faults_add_instances(struct luo_machine *machine,
+					     struct luo_kunit_participant *owner,
+					     struct luo_faults_instances *instances,
+					     int *err)
+{
+	unsigned int count = 0;
+
+	for (u64 i = 0; i < LUO_FAULTS_PER_CLASS; i++) {
+		for (u32 class = 0; class < LUO_NR_CLASSES; class++) {
+			struct liveupdate_instance *instance = &instances->of[class][i];
+
+			*instance = (struct liveupdate_instance){
+				.key = class * 1000 + i, .version = 1, .class = class,
+				.data.value = i,
+			};
+			*err = luo_instance_add(machine, &owner->subsystem, instance);
+			if (*err)
+				return count;
+			count++;
+		}
+	}
+
+	return count;
+}
+
+static unsigned int luo_faults_nr_added(const struct luo_machine *machine)
+{
+	return machine->instances.out[LIVEUPDATE_OPTIONAL].count +
+	       machine->instances.out[LIVEUPDATE_MANDATORY].count;
+}
+
+static void luo_faults_instances_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_faults_instances *instances;
+	struct liveupdate_fault fault = {};
+	unsigned int added, failed = 0;
+	struct luo_faults them;
+	int err;
+
+	liveupdate_fault_require(test);
+	them = luo_faults_add(test, machine);
+	instances = kunit_kzalloc(test, sizeof(*instances), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, instances);
+	while (liveupdate_fault_next(test, &fault)) {
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+
+		liveupdate_fault_begin(&fault);
+		added = luo_faults_add_instances(machine, them.a, instances, &err);
+		liveupdate_fault_end(&fault);
+
+		KUNIT_EXPECT_EQ(test, luo_faults_nr_added(machine), added);
+		if (err) {
+			struct liveupdate_instance *last =
+				&instances->of[added % 2][added / 2];
+
+			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
+			KUNIT_EXPECT_NULL(test, last->subsystem);
+			KUNIT_EXPECT_EQ(test, 0, luo_instance_add(machine,
+								  &them.a->subsystem,
+								  last));
+			failed++;
+		}
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+		KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(machine,
+							   &instances->of[0][0]));
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_cancel(machine));
+		KUNIT_EXPECT_EQ(test, luo_faults_nr_added(machine), 0);
+		luo_faults_expect_idle(test, &them);
+		seq_buf_clear(&fixture->log);
+	}
+	/* A head and two blocks of each class. */
+	KUNIT_EXPECT_GE(test, failed, 6);
+}
+
+/* FREEZE and what takes instances away need no memory that they cannot do without. */
+static void luo_faults_drop_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_machine *machine = &fixture->machine;
+	struct luo_faults_instances *instances;
+	struct liveupdate_fault fault = {};
+	int err, frozen, dropped;
+	struct luo_faults them;
+
+	liveupdate_fault_require(test);
+	them = luo_faults_add(test, machine);
+	instances = kunit_kzalloc(test, sizeof(*instances), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, instances);
+	while (liveupdate_fault_next(test, &fault)) {
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+		luo_faults_add_instances(machine, them.a, instances, &err);
+		KUNIT_ASSERT_EQ(test, 0, err);
+
+		liveupdate_fault_begin(&fault);
+		luo_instance_lose(machine, &instances->of[0][1], -EIO);
+		frozen = luo_machine_freeze(machine, true);
+		luo_instance_lose(machine, &instances->of[0][2], -EIO);
+		luo_machine_thaw(machine);
+		dropped = luo_instance_drop(machine, &instances->of[1][0]);
+		err = luo_machine_cancel(machine);
+		liveupdate_fault_end(&fault);
+
+		KUNIT_EXPECT_EQ(test, frozen, 0);
+		KUNIT_EXPECT_EQ(test, dropped, 0);
+		KUNIT_EXPECT_EQ(test, err, 0);
+		luo_faults_expect_idle(test, &them);
+		seq_buf_clear(&fixture->log);
+	}
+}
+
+/*
+ * In the next kernel a table that there is no memory to read is as one that is corrupted:
+ * nobody is told that an instance was not there, and nothing of it is freed.
+ */
+static void luo_faults_expect_instances(struct kunit *test, u32 class, bool read)
+{
+	struct liveupdate_subsystem_desc desc = { .name = "a", .version = 1, .oldest = 1 };
+	struct luo_kunit *fixture = test->priv;
+	struct liveupdate_instance_info info;
+
+	for (u64 i = 0; i < LUO_FAULTS_PER_CLASS; i++) {
+		int err = luo_instance_find(&fixture->next, &desc, class * 1000 + i, &info);
+
+		KUNIT_EXPECT_EQ(test, err, read ? 0 : -EBADMSG);
+		if (!err)
+			KUNIT_EXPECT_EQ(test, info.data.value, i);
+	}
+}
+
+static void luo_faults_accept_test(struct kunit *test)
+{
+	struct luo_kunit *fixture = test->priv;
+	struct luo_instances *in = &fixture->next.instances;
+	struct luo_faults_instances *instances;
+	unsigned int lost[LUO_NR_CLASSES] = {};
+	struct liveupdate_fault fault = {};
+	struct luo_faults them, next;
+	int err;
+
+	liveupdate_fault_require(test);
+	them = luo_faults_add(test, &fixture->machine);
+	next = luo_faults_add_next(test);
+	instances = kunit_kzalloc(test, sizeof(*instances), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, instances);
+	while (liveupdate_fault_next(test, &fault)) {
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+		luo_faults_add_instances(&fixture->machine, them.a, instances, &err);
+		KUNIT_ASSERT_EQ(test, 0, err);
+		luo_kunit_jump(test);
+
+		liveupdate_fault_begin(&fault);
+		for (u32 class = 0; class < LUO_NR_CLASSES; class++)
+			luo_instances_accept(&fixture->next, class,
+					     fixture->instances[class].phys,
+					     fixture->instances[class].size);
+		liveupdate_fault_end(&fault);
+
+		for (u32 class = 0; class < LUO_NR_CLASSES; class++) {
+			bool read = !in->nr_unreadable[class];
+
+			lost[class] += !read;
+			luo_faults_expect_instances(test, class, read);
+			KUNIT_EXPECT_EQ(test, !read,
+					kho_kunit_is_reserved(&fixture->kho,
+							      fixture->instances[class].phys));
+		}
+		luo_instances_discard(&fixture->next);
+		KUNIT_EXPECT_NULL(test, in->in);
+		KUNIT_ASSERT_EQ(test, 0, luo_machine_restore(&fixture->next, fixture->phys,
+							     fixture->size));
+		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, true));
+		KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->next));
+		luo_faults_put(next.a);
+		luo_faults_put(next.c);
+		seq_buf_clear(&fixture->log);
+	}
+	KUNIT_EXPECT_GE(test, lost[LIVEUPDATE_OPTIONAL], 2);
+	KUNIT_EXPECT_GE(test, lost[LIVEUPDATE_MANDATORY], 2);
+}
+
 static struct kunit_case luo_faults_cases[] = {
 	KUNIT_CASE(luo_faults_prepare_test),
 	KUNIT_CASE(luo_faults_freeze_test),
 	KUNIT_CASE(luo_faults_restore_test),
 	KUNIT_CASE(luo_faults_finish_test),
 	KUNIT_CASE(luo_faults_list_test),
+	KUNIT_CASE(luo_faults_instances_test),
+	KUNIT_CASE(luo_faults_drop_test),
+	KUNIT_CASE(luo_faults_accept_test),
 	{}
 };
 

@@ -34,8 +34,8 @@ enum {
 #define LUO_MUTATE_KNOWN	3
 
 static const struct luo_mutate_case luo_mutate_cases[] = {
-	{ "as it is", false, 100 },
-	{ "checksums corrected", true, 150 },
+	{ "as it is", false, 70 },
+	{ "checksums corrected", true, 100 },
 };
 
 KUNIT_ARRAY_PARAM_DESC(luo_mutate_case, luo_mutate_cases, name);
