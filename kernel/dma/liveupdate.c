@@ -68,15 +68,9 @@
 
 #include "liveupdate.h"
 
-/**
- * dma_liveupdate_prepare() - PREPARE of the participant
- * @subsystem: the participant
- * @data: its data; filled in
- *
- * All devices are prepared.
- *
- * Context: May sleep. Lock of the state machine held.
- * Return: 0, or the error of dma_liveupdate_alloc_table().
+/*
+ * PREPARE of the participant. All devices are prepared. May sleep. Lock of the state
+ * machine held.
  */
 int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
@@ -106,14 +100,7 @@ int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_prepare);
 
-/**
- * dma_liveupdate_freeze() - FREEZE of the participant
- * @subsystem: the participant
- * @data: its data
- *
- * Context: May sleep. Lock of the state machine held. In the blackout.
- * Return: 0, or -ENODEV if a buffer was taken away since PREPARE.
- */
+/* FREEZE of the participant. May sleep. Lock of the state machine held. In the blackout. */
 int dma_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
 			  struct liveupdate_data *data)
 {
@@ -123,14 +110,9 @@ int dma_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_freeze);
 
-/**
- * dma_liveupdate_cancel() - CANCEL of the participant
- * @subsystem: the participant
- * @data: its data, emptied
- *
- * Devices are cancelled next, and unpreserve their buffers.
- *
- * Context: May sleep. Lock of the state machine held.
+/*
+ * CANCEL of the participant. Devices are cancelled next, and unpreserve their buffers.
+ * May sleep. Lock of the state machine held.
  */
 void dma_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
@@ -145,14 +127,7 @@ void dma_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_cancel);
 
-/**
- * dma_liveupdate_restore() - RESTORE of the participant
- * @subsystem: the participant
- * @data: its data
- *
- * Context: May sleep. At early_initcall.
- * Return: 0, or the error of dma_liveupdate_read_table().
- */
+/* RESTORE of the participant. May sleep. At early_initcall. */
 int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
 {
@@ -226,13 +201,7 @@ static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming,
 	       dma_liveupdate_free_incoming(incoming);
 }
 
-/**
- * dma_liveupdate_finish() - FINISH of the participant
- * @subsystem: the participant
- * @data: its data
- *
- * Context: May sleep. Lock of the state machine held.
- */
+/* FINISH of the participant. May sleep. Lock of the state machine held. */
 void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
 {
@@ -274,14 +243,7 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_finish);
 
-/**
- * dma_liveupdate_forget_retained() - the operator gives up what is retained
- * @subsystem: the participant
- * @name: empty
- *
- * Context: May sleep. Takes &dma_liveupdate_layer.lock.
- * Return: 0; -ENOENT if nothing is retained.
- */
+/* The operator gives up what is retained. May sleep. Takes &dma_liveupdate_layer.lock. */
 int dma_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 				   const char *name)
 {
@@ -304,16 +266,9 @@ int dma_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_forget_retained);
 
-/**
- * dma_liveupdate_abandon() - live update is off, but buffers were handed over
- * @subsystem: the participant
- * @data: its data
- *
- * Nothing is touched, so that all of them stay reserved. It is the devices that are
- * retained.
- *
- * Context: May sleep. At early_initcall.
- * Return: 0, or the error of dma_liveupdate_open_table().
+/*
+ * Live update is off, but buffers were handed over. Nothing is touched, so that all of
+ * them stay reserved. It is the devices that are retained. May sleep. At early_initcall.
  */
 int dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 			   const struct liveupdate_data *data)

@@ -46,13 +46,9 @@ EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_layer);
 DEFINE_KHO_TABLE_FORMAT(dma_liveupdate_format, DMA_LIVEUPDATE_COMPATIBLE,
 			struct dma_liveupdate_ser, DMA_LIVEUPDATE_MAX);
 
-/**
- * dma_liveupdate_in_scratch() - will the next kernel use this memory to boot?
- * @phys: physical address
- * @size: size of the memory there
- *
- * Context: any.
- * Return: true if some of it is in the scratch memory of KHO.
+/*
+ * Will the next kernel use this memory to boot? Returns true if some of it is in the
+ * scratch memory of KHO.
  */
 bool dma_liveupdate_in_scratch(phys_addr_t phys, size_t size)
 {
@@ -62,13 +58,7 @@ bool dma_liveupdate_in_scratch(phys_addr_t phys, size_t size)
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_in_scratch);
 
-/**
- * dma_liveupdate_keep_folio() - keep memory for the next kernel
- * @folio: the memory
- *
- * Context: May sleep.
- * Return: 0 or the error of kho_preserve_folio().
- */
+/* Keep memory for the next kernel. May sleep. */
 int dma_liveupdate_keep_folio(struct folio *folio)
 {
 	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_keep_folio, folio);
@@ -77,12 +67,7 @@ int dma_liveupdate_keep_folio(struct folio *folio)
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_keep_folio);
 
-/**
- * dma_liveupdate_drop_folio() - undo dma_liveupdate_keep_folio()
- * @folio: the memory
- *
- * Context: May sleep.
- */
+/* Undo dma_liveupdate_keep_folio(). May sleep. */
 void dma_liveupdate_drop_folio(struct folio *folio)
 {
 	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_drop_folio, folio);
@@ -91,14 +76,9 @@ void dma_liveupdate_drop_folio(struct folio *folio)
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_drop_folio);
 
-/**
- * dma_liveupdate_handed_over() - may this memory be used?
- * @phys: physical address that came from the previous kernel
- * @size: size of the memory there, a power of two pages
- *
- * Context: any.
- * Return: true if @phys is the start of memory that was handed over, is exactly
- * @size bytes long, and was not taken over yet.
+/*
+ * May this memory be used? Returns true if @phys is the start of memory that was handed
+ * over, is exactly @size bytes long, and was not taken over yet.
  */
 bool dma_liveupdate_handed_over(phys_addr_t phys, size_t size)
 {
@@ -106,12 +86,9 @@ bool dma_liveupdate_handed_over(phys_addr_t phys, size_t size)
 	return kho_is_restorable(phys, size) && !kho_is_restorable(phys, size + 1);
 }
 
-/**
- * dma_liveupdate_restore_folio() - take over memory that was handed over
- * @phys: physical address, dma_liveupdate_handed_over()
- *
- * Context: May sleep.
- * Return: the memory with one reference, to be freed with folio_put(), or NULL.
+/*
+ * Take over memory that was handed over. May sleep. Returns the memory with one
+ * reference, to be freed with folio_put(), or NULL.
  */
 struct folio *dma_liveupdate_restore_folio(phys_addr_t phys)
 {
@@ -121,13 +98,9 @@ struct folio *dma_liveupdate_restore_folio(phys_addr_t phys)
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_restore_folio);
 
-/**
- * dma_liveupdate_alloc_table() - make room for the records of what is preserved
- * @data: data of the participant; filled in
- *
- * Context: May sleep. &dma_liveupdate_layer.lock held.
- * Return: 0; or the error of kho_table_alloc(), of which -E2BIG says that there are
- * more than %DMA_LIVEUPDATE_MAX.
+/*
+ * Make room for the records of what is preserved. May sleep. &dma_liveupdate_layer.lock
+ * held.
  */
 int dma_liveupdate_alloc_table(struct liveupdate_data *data)
 {
@@ -146,12 +119,7 @@ int dma_liveupdate_alloc_table(struct liveupdate_data *data)
 	return 0;
 }
 
-/**
- * dma_liveupdate_free_table() - undo dma_liveupdate_alloc_table()
- * @data: data of the participant; emptied
- *
- * Context: May sleep. &dma_liveupdate_layer.lock held.
- */
+/* Undo dma_liveupdate_alloc_table(). May sleep. &dma_liveupdate_layer.lock held. */
 void dma_liveupdate_free_table(struct liveupdate_data *data)
 {
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
@@ -165,11 +133,9 @@ void dma_liveupdate_free_table(struct liveupdate_data *data)
 	*data = (struct liveupdate_data){};
 }
 
-/**
- * dma_liveupdate_write_table() - fill the table
- *
- * Context: May sleep. &dma_liveupdate_layer.lock held. There is a table with room for
- * what is preserved.
+/*
+ * Fill the table. May sleep. &dma_liveupdate_layer.lock held. There is a table with room
+ * for what is preserved.
  */
 void dma_liveupdate_write_table(void)
 {
@@ -213,13 +179,9 @@ static struct dma_liveupdate_incoming *dma_liveupdate_find_any(u32 device, u32 t
 	return NULL;
 }
 
-/**
- * dma_liveupdate_find_incoming() - look for a buffer of the previous kernel
- * @device: position of the device in the table of devices
- * @tag: name of the buffer
- *
- * Context: any. &dma_liveupdate_layer.lock held.
- * Return: the buffer, or NULL.
+/*
+ * Look for a buffer of the previous kernel. &dma_liveupdate_layer.lock held. Returns the
+ * buffer, or NULL.
  */
 struct dma_liveupdate_incoming *dma_liveupdate_find_incoming(u32 device, u32 tag)
 {
@@ -269,13 +231,9 @@ static void dma_liveupdate_read(const struct dma_liveupdate_ser *from,
 		       dma_liveupdate_bucket(ser->device, ser->tag));
 }
 
-/**
- * dma_liveupdate_open_table() - begin to read what the previous kernel left
- * @data: data of the participant: a blob that was handed over
- *
- * Context: May sleep. &dma_liveupdate_layer.lock held.
- * Return: 0 and &dma_liveupdate_layer.handed is open; or the error of
- * kho_table_open().
+/*
+ * Begin to read what the previous kernel left. May sleep. &dma_liveupdate_layer.lock
+ * held.
  */
 int dma_liveupdate_open_table(const struct liveupdate_data *data)
 {
@@ -285,15 +243,11 @@ int dma_liveupdate_open_table(const struct liveupdate_data *data)
 			      data->value, data->size);
 }
 
-/**
- * dma_liveupdate_read_table() - validate and copy what the previous kernel left
- * @data: data of the participant: a blob that was handed over
- *
- * On success the records are in &dma_liveupdate_layer.incoming and the fields
- * behind it, and &dma_liveupdate_layer.handed is open. On failure nothing has changed.
- *
- * Context: May sleep. &dma_liveupdate_layer.lock held.
- * Return: 0, also if records are corrupted; the error of kho_table_open(); -ENOMEM.
+/*
+ * Validate and copy what the previous kernel left. On success the records are in
+ * &dma_liveupdate_layer.incoming and the fields behind it, and
+ * &dma_liveupdate_layer.handed is open. On failure nothing has changed. May sleep.
+ * &dma_liveupdate_layer.lock held.
  */
 int dma_liveupdate_read_table(const struct liveupdate_data *data)
 {
@@ -330,10 +284,9 @@ int dma_liveupdate_read_table(const struct liveupdate_data *data)
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_read_table);
 
-/**
- * dma_liveupdate_forget() - drop all records of the previous kernel
- *
- * Context: May sleep. &dma_liveupdate_layer.lock held. No buffer leads to a record.
+/*
+ * Drop all records of the previous kernel. May sleep. &dma_liveupdate_layer.lock held.
+ * No buffer leads to a record.
  */
 void dma_liveupdate_forget(void)
 {

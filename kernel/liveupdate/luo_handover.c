@@ -38,13 +38,9 @@
 DEFINE_KHO_TABLE_FORMAT(luo_subsystems_format, LUO_SUBSYSTEMS_COMPATIBLE,
 			struct luo_subsystem_ser, LUO_SUBSYSTEMS_MAX);
 
-/**
- * luo_name_valid() - check the name of a participant
- * @name: LIVEUPDATE_SUBSYSTEM_NAME_LEN bytes
- *
- * Context: any.
- * Return: true if @name is not empty, printable without white space, and
- * terminated and padded with zeroes.
+/*
+ * Check the name of a participant. Returns true if @name is not empty, printable without
+ * white space, and terminated and padded with zeroes.
  */
 bool luo_name_valid(const char *name)
 {
@@ -60,15 +56,7 @@ bool luo_name_valid(const char *name)
 	return !memchr_inv(name + len, 0, LIVEUPDATE_SUBSYSTEM_NAME_LEN - len);
 }
 
-/**
- * luo_handover_alloc() - make room for the table and publish it
- * @machine: the machine
- * @count: number of records
- *
- * Context: May sleep. &luo_machine.lock held.
- * Return: 0; the error of kho_table_alloc(), of which -E2BIG says that @count exceeds
- * %LUO_SUBSYSTEMS_MAX; or that of kho_add_subtree().
- */
+/* Make room for the table and publish it. May sleep. &luo_machine.lock held. */
 int luo_handover_alloc(struct luo_machine *machine, unsigned int count)
 {
 	struct kho_table *table = &machine->table;
@@ -87,12 +75,7 @@ int luo_handover_alloc(struct luo_machine *machine, unsigned int count)
 	return err;
 }
 
-/**
- * luo_handover_free() - withdraw the table
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Withdraw the table. May sleep. &luo_machine.lock held. */
 void luo_handover_free(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
@@ -102,11 +85,9 @@ void luo_handover_free(struct luo_machine *machine)
 	kho_table_free(&machine->table);
 }
 
-/**
- * luo_handover_write() - fill the table, for the next kernel to be read
- * @machine: the machine; its table has room for all that are enlisted
- *
- * Context: May sleep. &luo_machine.lock held. Cannot fail.
+/*
+ * Fill the table, for the next kernel to be read. May sleep. &luo_machine.lock held.
+ * Cannot fail.
  */
 void luo_handover_write(struct luo_machine *machine)
 {
@@ -130,12 +111,7 @@ void luo_handover_write(struct luo_machine *machine)
 	kho_table_seal(&machine->table);
 }
 
-/**
- * luo_handover_clear() - make the table unreadable for the next kernel
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Make the table unreadable for the next kernel. May sleep. &luo_machine.lock held. */
 void luo_handover_clear(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
@@ -174,18 +150,7 @@ static bool luo_records_valid(const struct luo_subsystem_ser *records,
 	return true;
 }
 
-/**
- * luo_handover_read() - validate and copy what the previous kernel left
- * @table: on success the table, open, for kho_table_release() or kho_table_close()
- * @phys: physical address of the head, as KHO gave it
- * @size: size of the head, as KHO gave it
- * @records: on success the records in table order, to be freed with kvfree()
- * @count: on success their number
- *
- * Context: May sleep, takes no lock.
- * Return: 0; the error of kho_table_open(); -EBADMSG if a record is corrupted;
- * -EINVAL if one is missing or not valid, or if two share a name or a blob; -ENOMEM.
- */
+/* Validate and copy what the previous kernel left. May sleep, takes no lock. */
 int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 		      size_t size, struct luo_subsystem_ser **records,
 		      unsigned int *count)

@@ -58,14 +58,7 @@ static void luo_set_status(struct luo_machine *machine,
 	incoming->status = status;
 }
 
-/**
- * luo_subsystems_accept() - enter the records of the previous kernel
- * @machine: the machine, without records
- * @incoming: the records, owned by the machine from here on
- * @count: their number
- *
- * Context: Any context that holds &luo_machine.lock.
- */
+/* Enter the records of the previous kernel. Any context that holds &luo_machine.lock. */
 void luo_subsystems_accept(struct luo_machine *machine,
 			   struct luo_incoming *incoming, unsigned int count)
 {
@@ -205,12 +198,7 @@ static int luo_forget_table(void *context, const char *owner, const char *name)
 	return 0;
 }
 
-/**
- * luo_subsystems_retain_table() - it is not known what the previous kernel left
- * @machine: the machine
- *
- * Context: May sleep. Takes &luo_machine.lock.
- */
+/* It is not known what the previous kernel left. May sleep. Takes &luo_machine.lock. */
 void luo_subsystems_retain_table(struct luo_machine *machine)
 {
 	guard(mutex)(&machine->lock);
@@ -285,14 +273,10 @@ static void luo_restore_one(struct luo_machine *machine,
 		luo_restore_one_late(machine, incoming);
 }
 
-/**
- * luo_subsystems_restore_late() - the rest of RESTORE, with all memory and processors
- * @machine: the machine
- *
- * For those who have restored and have more to do, in the same order. Who restores from
- * here on does both at once.
- *
- * Context: May sleep. &luo_machine.lock held.
+/*
+ * The rest of RESTORE, with all memory and processors. For those who have restored and
+ * have more to do, in the same order. Who restores from here on does both at once. May
+ * sleep. &luo_machine.lock held.
  */
 void luo_subsystems_restore_late(struct luo_machine *machine)
 {
@@ -310,12 +294,7 @@ void luo_subsystems_restore_late(struct luo_machine *machine)
 	}
 }
 
-/**
- * luo_subsystems_restore() - RESTORE every participant that has a record
- * @machine: the machine, with &luo_machine.incoming filled
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* RESTORE every participant that has a record. May sleep. &luo_machine.lock held. */
 void luo_subsystems_restore(struct luo_machine *machine)
 {
 	struct luo_incoming *incoming = machine->incoming;
@@ -391,14 +370,9 @@ static int luo_can_finish_one(struct luo_machine *machine,
 	return -EBUSY;
 }
 
-/**
- * luo_subsystems_can_finish() - ask those who restored whether something still waits
- * @machine: the machine
- *
- * In the order of FINISH, up to the first that says so.
- *
- * Context: May sleep. &luo_machine.lock held.
- * Return: 0, or -EBUSY, which is recorded as a failure.
+/*
+ * Ask those who restored whether something still waits. In the order of FINISH, up to
+ * the first that says so. May sleep. &luo_machine.lock held.
  */
 int luo_subsystems_can_finish(struct luo_machine *machine)
 {
@@ -422,12 +396,7 @@ int luo_subsystems_can_finish(struct luo_machine *machine)
 	return 0;
 }
 
-/**
- * luo_subsystems_finish() - FINISH everybody who restored, drop the rest
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* FINISH everybody who restored, drop the rest. May sleep. &luo_machine.lock held. */
 void luo_subsystems_finish(struct luo_machine *machine)
 {
 	unsigned int count = machine->nr_incoming, kept = 0;
@@ -471,11 +440,9 @@ void luo_subsystems_finish(struct luo_machine *machine)
 	luo_timeline_step(machine, LUO_STEP_FINISH, start, 0);
 }
 
-/**
- * luo_incoming_late() - let those take over their records who came since RESTORE
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
+/*
+ * Let those take over their records who came since RESTORE. May sleep. &luo_machine.lock
+ * held.
  */
 void luo_incoming_late(struct luo_machine *machine)
 {
@@ -502,11 +469,9 @@ void luo_incoming_late(struct luo_machine *machine)
 	}
 }
 
-/**
- * luo_subsystems_late() - the same, once no transition is under way any more
- * @work: &luo_machine.late
- *
- * Context: May sleep. Takes &luo_machine.lock.
+/*
+ * The same, once no transition is under way any more. May sleep. Takes
+ * &luo_machine.lock.
  */
 void luo_subsystems_late(struct work_struct *work)
 {
@@ -516,14 +481,9 @@ void luo_subsystems_late(struct work_struct *work)
 	luo_incoming_late(machine);
 }
 
-/**
- * luo_incoming_drop() - a participant leaves that may have restored a record
- * @machine: the machine
- * @subsystem: the participant
- *
- * What it restored counts as unclaimed.
- *
- * Context: May sleep. &luo_machine.lock held.
+/*
+ * A participant leaves that may have restored a record. What it restored counts as
+ * unclaimed. May sleep. &luo_machine.lock held.
  */
 void luo_incoming_drop(struct luo_machine *machine,
 		       struct liveupdate_subsystem *subsystem)
@@ -567,15 +527,10 @@ static int __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
 	return subsystem->ops->abandon(subsystem, &data);
 }
 
-/**
- * luo_subsystems_abandon() - let built-in participants abandon their records
- * @machine: the machine, with &luo_machine.incoming filled
- *
- * In the order in which they would have been restored. What cannot be abandoned is
- * retained.
- *
- * Context: May sleep. Takes &luo_machine.lock. At early_initcall, if live update is
- * off.
+/*
+ * Let built-in participants abandon their records. In the order in which they would have
+ * been restored. What cannot be abandoned is retained. May sleep. Takes
+ * &luo_machine.lock. At early_initcall, if live update is off.
  */
 void __init luo_subsystems_abandon(struct luo_machine *machine)
 {

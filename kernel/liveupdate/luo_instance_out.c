@@ -45,35 +45,19 @@ static const char *const luo_instances_kho_names[] = {
 	[LIVEUPDATE_MANDATORY]	= LUO_INSTANCES_KHO_MANDATORY,
 };
 
-/**
- * luo_instances_format() - what is in a table of instances
- *
- * Context: any.
- * Return: the format, which is that of both classes.
- */
+/* What is in a table of instances. Returns the format, which is that of both classes. */
 const struct kho_table_format *luo_instances_format(void)
 {
 	return &luo_instances_ser_format;
 }
 
-/**
- * luo_instances_name() - under which name KHO has a table
- * @class: class of the instances in it
- *
- * Context: any.
- * Return: a constant string.
- */
+/* Under which name KHO has a table. */
 const char *luo_instances_name(u32 class)
 {
 	return luo_instances_kho_names[class];
 }
 
-/**
- * luo_instances_init() - there are no instances
- * @instances: zeroed memory
- *
- * Context: any.
- */
+/* There are no instances. */
 void luo_instances_init(struct luo_instances *instances)
 {
 	mutex_init(&instances->lock);
@@ -89,12 +73,7 @@ static void luo_instance_unlink(struct luo_instances *instances,
 	instances->out[instance->class].count--;
 }
 
-/**
- * luo_instances_open() - instances can be added from here on
- * @machine: the machine; all who take part are enlisted
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Instances can be added from here on. May sleep. &luo_machine.lock held. */
 void luo_instances_open(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
@@ -111,12 +90,7 @@ static void luo_instances_free_table(struct luo_machine *machine,
 	kho_table_free(&out->table);
 }
 
-/**
- * luo_instances_close() - forget all instances
- * @machine: the machine; all who took part are still enlisted
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Forget all instances. May sleep. &luo_machine.lock held. */
 void luo_instances_close(struct luo_machine *machine)
 {
 	struct luo_instances *instances = &machine->instances;
@@ -171,13 +145,7 @@ static void luo_instances_write(struct luo_instances *instances)
 	}
 }
 
-/**
- * luo_instances_leave() - forget the instances of a participant
- * @machine: the machine
- * @subsystem: the participant, which is about to leave
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Forget the instances of a participant. May sleep. &luo_machine.lock held. */
 void luo_instances_leave(struct luo_machine *machine,
 			 struct liveupdate_subsystem *subsystem)
 {
@@ -236,14 +204,9 @@ static bool luo_instance_exists(struct luo_instances *instances,
 	return false;
 }
 
-/**
- * luo_instance_add() - hand over one more instance
- * @machine: the machine
- * @subsystem: the participant
- * @instance: the instance
- *
- * Context: May sleep. Takes &luo_instances.lock.
- * Return: as liveupdate_instance_add().
+/*
+ * Hand over one more instance. May sleep. Takes &luo_instances.lock. Returns as
+ * liveupdate_instance_add().
  */
 int luo_instance_add(struct luo_machine *machine,
 		     struct liveupdate_subsystem *subsystem,
@@ -279,13 +242,9 @@ int luo_instance_add(struct luo_machine *machine,
 	return 0;
 }
 
-/**
- * luo_instance_drop() - do not hand an instance over
- * @machine: the machine
- * @instance: the instance; nothing happens if it is not added
- *
- * Context: May sleep. Takes &luo_instances.lock.
- * Return: as liveupdate_instance_drop().
+/*
+ * Do not hand an instance over. May sleep. Takes &luo_instances.lock. Returns as
+ * liveupdate_instance_drop().
  */
 int luo_instance_drop(struct luo_machine *machine,
 		      struct liveupdate_instance *instance)
@@ -301,14 +260,9 @@ int luo_instance_drop(struct luo_machine *machine,
 	return 0;
 }
 
-/**
- * luo_instance_lose() - an instance cannot be handed over any more
- * @machine: the machine
- * @instance: the instance; nothing happens if it is not added
- * @error: why, negative
- *
- * Context: May sleep. Takes &luo_instances.lock.
- * Return: the participant whose preparation the caller has to invalidate, or NULL.
+/*
+ * An instance cannot be handed over any more. May sleep. Takes &luo_instances.lock.
+ * Returns the participant whose preparation the caller has to invalidate, or NULL.
  */
 struct liveupdate_subsystem *luo_instance_lose(struct luo_machine *machine,
 					       struct liveupdate_instance *instance,
@@ -355,13 +309,7 @@ static int luo_instances_check(struct luo_machine *machine)
 	return 0;
 }
 
-/**
- * luo_instances_seal() - write the instances down
- * @machine: the machine; all participants are frozen
- *
- * Context: May sleep. &luo_machine.lock held.
- * Return: 0; or why a mandatory instance is lost, and nothing is sealed.
- */
+/* Write the instances down. May sleep. &luo_machine.lock held. */
 int luo_instances_seal(struct luo_machine *machine)
 {
 	struct luo_instances *instances = &machine->instances;
@@ -380,12 +328,7 @@ int luo_instances_seal(struct luo_machine *machine)
 	return 0;
 }
 
-/**
- * luo_instances_unseal() - undo luo_instances_seal(), if that is to be done
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Undo luo_instances_seal(), if that is to be done. May sleep. &luo_machine.lock held. */
 void luo_instances_unseal(struct luo_machine *machine)
 {
 	struct luo_instances *instances = &machine->instances;

@@ -45,25 +45,13 @@ static const char *const luo_level_names[LIVEUPDATE_NR_LEVELS] = {
 	[LIVEUPDATE_LEVEL_MEMORY]	= "memory",
 };
 
-/**
- * luo_level_name() - name of a level for people
- * @level: the level
- *
- * Context: any.
- * Return: a constant string.
- */
+/* Name of a level for people. */
 const char *luo_level_name(u32 level)
 {
 	return luo_level_names[level];
 }
 
-/**
- * luo_class_name() - name of a class for people
- * @class: the class
- *
- * Context: any.
- * Return: a constant string.
- */
+/* Name of a class for people. */
 const char *luo_class_name(u32 class)
 {
 	return class == LIVEUPDATE_MANDATORY ? "mandatory" : "optional";
@@ -131,12 +119,9 @@ static const struct kobj_type luo_participant_ktype = {
 	.default_groups	= luo_participant_groups,
 };
 
-/**
- * luo_participant_publish() - give a participant its directory, if there is a place
- * @machine: the machine
- * @subsystem: the participant, registered, without a directory
- *
- * Context: May sleep. &luo_machine.registered_lock held.
+/*
+ * Give a participant its directory, if there is a place. May sleep.
+ * &luo_machine.registered_lock held.
  */
 void luo_participant_publish(struct luo_machine *machine,
 			     struct liveupdate_subsystem *subsystem)
@@ -164,12 +149,9 @@ void luo_participant_publish(struct luo_machine *machine,
 	subsystem->participant = participant;
 }
 
-/**
- * luo_participant_withdraw() - take the directory of a participant away
- * @machine: the machine
- * @subsystem: the participant, which may have none
- *
- * Context: May sleep. &luo_machine.registered_lock held. Waits for readers.
+/*
+ * Take the directory of a participant away. May sleep. &luo_machine.registered_lock
+ * held. Waits for readers.
  */
 void luo_participant_withdraw(struct luo_machine *machine,
 			      struct liveupdate_subsystem *subsystem)
@@ -186,13 +168,9 @@ void luo_participant_withdraw(struct luo_machine *machine,
 	kobject_put(&participant->kobj);
 }
 
-/**
- * luo_participants_add_dir() - make the place for directories, and those of all
- * @machine: the machine, without such a place
- * @parent: where
- *
- * Context: May sleep. Takes &luo_machine.registered_lock.
- * Return: 0 or -ENOMEM.
+/*
+ * Make the place for directories, and those of all. May sleep. Takes
+ * &luo_machine.registered_lock.
  */
 int luo_participants_add_dir(struct luo_machine *machine, struct kobject *parent)
 {

@@ -33,14 +33,7 @@
 
 #include "luo_machine.h"
 
-/**
- * luo_part_begin() - a part of a participant is about to be worked on
- * @machine: the machine
- * @parts: the account, zeroed before the first part
- * @name: name of the part, valid until luo_part_end()
- *
- * Context: Process context.
- */
+/* A part of a participant is about to be worked on. Process context. */
 void luo_part_begin(struct luo_machine *machine, struct liveupdate_parts *parts,
 		    const char *name)
 {
@@ -78,14 +71,7 @@ static noinline void luo_part_keep(struct liveupdate_parts *parts, u64 end,
 	parts->slowest[i].error = clamp(error, -MAX_ERRNO, 0);
 }
 
-/**
- * luo_part_account() - enter the part under way in an account
- * @parts: the account
- * @end: luo_timeline_now() when it was done
- * @error: what it ended with
- *
- * Context: any.
- */
+/* Enter the part under way in an account. */
 void luo_part_account(struct liveupdate_parts *parts, u64 end, int error)
 {
 	u64 took;
@@ -102,15 +88,10 @@ void luo_part_account(struct liveupdate_parts *parts, u64 end, int error)
 	parts->name = NULL;
 }
 
-/**
- * luo_part_end() - the work on the part is done
- * @machine: the machine
- * @parts: the account, after luo_part_begin()
- * @error: what it ended with
- *
- * Context: Process context.
- * Return: @error if it is not 0; -ETIMEDOUT if the caller is in a callback of
- * PREPARE or FREEZE whose deadline has passed; otherwise 0.
+/*
+ * The work on the part is done. Process context. Returns @error if it is not 0;
+ * -ETIMEDOUT if the caller is in a callback of PREPARE or FREEZE whose deadline has
+ * passed; otherwise 0.
  */
 int luo_part_end(struct luo_machine *machine, struct liveupdate_parts *parts,
 		 int error)
@@ -128,14 +109,7 @@ int luo_part_end(struct luo_machine *machine, struct liveupdate_parts *parts,
 	return 0;
 }
 
-/**
- * luo_parts_record() - write an account to the timeline
- * @machine: the machine
- * @subsystem: the participant
- * @parts: the account, after all parts
- *
- * Context: Process context.
- */
+/* Write an account to the timeline. Process context. */
 void luo_parts_record(struct luo_machine *machine,
 		      struct liveupdate_subsystem *subsystem,
 		      const struct liveupdate_parts *parts)

@@ -55,15 +55,9 @@ static int luo_peek_record(const struct luo_subsystem_ser *ser,
 	return 0;
 }
 
-/**
- * luo_peek_table() - look for a record in a table that nobody has read yet
- * @phys: physical address of the head of the table, as KHO gave it
- * @size: size of the head, as KHO gave it
- * @desc: name and versions of the participant
- * @data: on success the data
- *
- * Context: May sleep, takes no lock.
- * Return: as liveupdate_peek().
+/*
+ * Look for a record in a table that nobody has read yet. May sleep, takes no lock.
+ * Returns as liveupdate_peek().
  */
 int luo_peek_table(phys_addr_t phys, size_t size,
 		   const struct liveupdate_subsystem_desc *desc,
@@ -87,14 +81,9 @@ int luo_peek_table(phys_addr_t phys, size_t size,
 	return -ENOENT;
 }
 
-/**
- * luo_peek_incoming() - look for a record that a machine has
- * @machine: the machine
- * @desc: name and versions of the participant
- * @data: on success the data
- *
- * Context: any. Takes &luo_machine.incoming_lock.
- * Return: as liveupdate_peek().
+/*
+ * Look for a record that a machine has. Takes &luo_machine.incoming_lock. Returns as
+ * liveupdate_peek().
  */
 int luo_peek_incoming(struct luo_machine *machine,
 		      const struct liveupdate_subsystem_desc *desc,

@@ -42,13 +42,7 @@ static const char *const luo_step_names[] = {
 	[LUO_STEP_REQUEST]	= "request",
 };
 
-/**
- * luo_step_name() - name of a step for people
- * @step: the step
- *
- * Context: any.
- * Return: a constant string.
- */
+/* Name of a step for people. */
 const char *luo_step_name(enum luo_step step)
 {
 	return luo_step_names[step];
@@ -82,13 +76,9 @@ static void luo_watchdog(struct work_struct *work)
 	put_task_struct(task);
 }
 
-/**
- * luo_progress_enter() - a participant is about to be called
- * @machine: the machine
- * @step: the step
- * @name: name of the participant
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
+/*
+ * A participant is about to be called. Process context. Takes
+ * &luo_machine.progress_lock.
  */
 void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
 			const char *name)
@@ -100,12 +90,7 @@ void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
 	strscpy(machine->name, name);
 }
 
-/**
- * luo_progress_leave() - the participant returned
- * @machine: the machine
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
- */
+/* The participant returned. Process context. Takes &luo_machine.progress_lock. */
 void luo_progress_leave(struct luo_machine *machine)
 {
 	guard(spinlock)(&machine->progress_lock);
@@ -113,14 +98,10 @@ void luo_progress_leave(struct luo_machine *machine)
 	machine->part = NULL;
 }
 
-/**
- * luo_progress_part() - the participant turns to one of its parts
- * @machine: the machine
- * @name: name of the part, valid until the next call, or NULL for none
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
- * Return: the step in progress; LUO_STEP_NONE, and nothing happened, if the
- * caller is not in a callback of this machine.
+/*
+ * The participant turns to one of its parts. Process context. Takes
+ * &luo_machine.progress_lock. Returns the step in progress; LUO_STEP_NONE, and nothing
+ * happened, if the caller is not in a callback of this machine.
  */
 enum luo_step luo_progress_part(struct luo_machine *machine, const char *name)
 {
@@ -134,13 +115,9 @@ enum luo_step luo_progress_part(struct luo_machine *machine, const char *name)
 	return machine->step;
 }
 
-/**
- * luo_progress_show() - say what is in progress, as "transition" does
- * @machine: the machine
- * @buf: a page
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
- * Return: bytes written.
+/*
+ * Say what is in progress, as "transition" does. Process context. Takes
+ * &luo_machine.progress_lock.
  */
 ssize_t luo_progress_show(struct luo_machine *machine, char *buf)
 {
@@ -153,13 +130,7 @@ ssize_t luo_progress_show(struct luo_machine *machine, char *buf)
 			  machine->part ? " " : "", machine->part ?: "");
 }
 
-/**
- * luo_progress_late() - is the walk past its deadline?
- * @machine: the machine
- *
- * Context: &luo_machine.lock held.
- * Return: true if it is.
- */
+/* Is the walk past its deadline? &luo_machine.lock held. */
 bool luo_progress_late(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
@@ -177,14 +148,7 @@ static void luo_unwatch(struct luo_machine *machine)
 	}
 }
 
-/**
- * luo_transition_begin() - participants are about to be called
- * @machine: the machine
- * @step: the step
- * @watched: the step has a deadline; PREPARE and FREEZE
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Participants are about to be called. May sleep. &luo_machine.lock held. */
 void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 			  bool watched)
 {
@@ -202,12 +166,7 @@ void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
 	}
 }
 
-/**
- * luo_transition_end() - no participant is called any more
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* No participant is called any more. May sleep. &luo_machine.lock held. */
 void luo_transition_end(struct luo_machine *machine)
 {
 	luo_unwatch(machine);
@@ -219,12 +178,7 @@ void luo_transition_end(struct luo_machine *machine)
 	machine->part = NULL;
 }
 
-/**
- * luo_progress_init() - nothing is in progress
- * @machine: zeroed memory
- *
- * Context: any.
- */
+/* Nothing is in progress. */
 void luo_progress_init(struct luo_machine *machine)
 {
 	spin_lock_init(&machine->progress_lock);

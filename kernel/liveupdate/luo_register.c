@@ -39,19 +39,11 @@ static unsigned int luo_nr_registered(struct luo_machine *machine)
 	return count;
 }
 
-/**
- * luo_subsystem_add() - register a participant with a machine
- * @machine: the machine
- * @subsystem: the participant
- *
- * If the machine holds a record for it, the participant restores it now, or when the
- * transition under way is over. If the machine is prepared, or is being prepared without
- * it, the preparation has become void.
- *
- * Context: May sleep. Waits for no transition: the caller may hold what that takes.
- * Return: 0; -EINVAL if the description is malformed; -EEXIST if the name is
- * taken; -ENOSPC if there are %LUO_SUBSYSTEMS_MAX participants. That restoring failed is
- * not an error of registering.
+/*
+ * Register a participant with a machine. If the machine holds a record for it, the
+ * participant restores it now, or when the transition under way is over. If the machine
+ * is prepared, or is being prepared without it, the preparation has become void. May
+ * sleep. Waits for no transition: the caller may hold what that takes.
  */
 int luo_subsystem_add(struct luo_machine *machine,
 		      struct liveupdate_subsystem *subsystem)
@@ -98,17 +90,12 @@ int luo_subsystem_add(struct luo_machine *machine,
 	return 0;
 }
 
-/**
- * luo_subsystem_remove() - unregister a participant from a machine
- * @machine: the machine
- * @subsystem: the participant
- *
- * A participant that is prepared is cancelled and leaves the table; what it
- * restored counts as unclaimed. Neither happens to a module that is unloaded,
- * because it is pinned, but both can to one whose init function fails late.
- * Nothing happens to one that is not registered.
- *
- * Context: May sleep. Waits for a transition to end.
+/*
+ * Unregister a participant from a machine. A participant that is prepared is cancelled
+ * and leaves the table; what it restored counts as unclaimed. Neither happens to a
+ * module that is unloaded, because it is pinned, but both can to one whose init function
+ * fails late. Nothing happens to one that is not registered. May sleep. Waits for a
+ * transition to end.
  */
 void luo_subsystem_remove(struct luo_machine *machine,
 			  struct liveupdate_subsystem *subsystem)
@@ -125,17 +112,11 @@ void luo_subsystem_remove(struct luo_machine *machine,
 	luo_outgoing_drop(machine, subsystem);
 }
 
-/**
- * luo_subsystems_show() - list the participants
- * @machine: the machine
- * @text: on success the list, to be freed with kvfree()
- *
- * A line has the same length in every state, because a reader may need several
- * calls, and each makes the list anew.
- *
- * Context: May sleep. Takes &luo_machine.registered_lock, and so does not wait
- * for a transition.
- * Return: length of the list in bytes, or -ENOMEM.
+/*
+ * List the participants. A line has the same length in every state, because a reader may
+ * need several calls, and each makes the list anew. May sleep. Takes
+ * &luo_machine.registered_lock, and so does not wait for a transition. Returns length of
+ * the list in bytes, or -ENOMEM.
  */
 ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
 {
@@ -172,12 +153,7 @@ ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
 	return seq_buf_used(&list);
 }
 
-/**
- * luo_subsystems_add_builtin() - register all built-in participants
- * @machine: the machine
- *
- * Context: early_initcall.
- */
+/* Register all built-in participants. At early_initcall. */
 void __init luo_subsystems_add_builtin(struct luo_machine *machine)
 {
 	struct liveupdate_subsystem **entry;

@@ -170,25 +170,14 @@ static void luo_retained_publish(struct liveupdate_retained *cause)
 		       ERR_PTR(err));
 }
 
-/**
- * luo_retained_init() - nothing is retained
- * @retained: zeroed memory
- *
- * Context: any.
- */
+/* Nothing is retained. */
 void luo_retained_init(struct luo_retained_list *retained)
 {
 	mutex_init(&retained->lock);
 	INIT_LIST_HEAD(&retained->causes);
 }
 
-/**
- * luo_retained_any() - is anything retained?
- * @retained: the list
- *
- * Context: May sleep. Takes &luo_retained_list.lock.
- * Return: true if it is.
- */
+/* Is anything retained? May sleep. Takes &luo_retained_list.lock. */
 bool luo_retained_any(struct luo_retained_list *retained)
 {
 	guard(mutex)(&retained->lock);
@@ -196,13 +185,9 @@ bool luo_retained_any(struct luo_retained_list *retained)
 	return !list_empty(&retained->causes);
 }
 
-/**
- * luo_retained_add_dir() - make the directory for causes, and for those there are
- * @retained: the list, without a directory
- * @parent: where
- *
- * Context: May sleep. Takes &luo_retained_list.lock.
- * Return: 0 or -ENOMEM.
+/*
+ * Make the directory for causes, and for those there are. May sleep. Takes
+ * &luo_retained_list.lock.
  */
 int luo_retained_add_dir(struct luo_retained_list *retained,
 			 struct kobject *parent)
@@ -220,18 +205,9 @@ int luo_retained_add_dir(struct luo_retained_list *retained,
 	return 0;
 }
 
-/**
- * luo_retain() - enter a cause
- * @retained: the list
- * @owner: the participant
- * @name: name of the part, unique for the participant; may be empty
- * @bytes: how much memory, 0 if that is not known
- * @reason: why, a constant string
- * @forget: called with @context, @owner and @name to give it up
- * @context: for @forget
- *
- * Context: May sleep. Takes &luo_retained_list.lock.
- * Return: the cause, until luo_retained_release().
+/*
+ * Enter a cause. May sleep. Takes &luo_retained_list.lock. Returns the cause, until
+ * luo_retained_release().
  */
 struct liveupdate_retained *luo_retain(struct luo_retained_list *retained,
 				       const char *owner, const char *name,
@@ -259,11 +235,9 @@ struct liveupdate_retained *luo_retain(struct luo_retained_list *retained,
 	return cause;
 }
 
-/**
- * luo_retained_release() - a cause is gone
- * @cause: the cause, which is not valid any more afterwards; or NULL
- *
- * Context: May sleep. Takes &luo_retained_list.lock. Waits for readers of its files.
+/*
+ * A cause is gone. May sleep. Takes &luo_retained_list.lock. Waits for readers of its
+ * files.
  */
 void luo_retained_release(struct liveupdate_retained *cause)
 {
@@ -277,14 +251,9 @@ void luo_retained_release(struct liveupdate_retained *cause)
 	kobject_put(&cause->kobj);
 }
 
-/**
- * luo_retained_refuse() - refuse a step that would lose what is retained
- * @machine: the machine
- * @step: the step
- *
- * Context: May sleep. Takes &luo_retained_list.lock.
- * Return: 0 if nothing is retained; otherwise -EBUSY, and the first cause is what
- * failed last.
+/*
+ * Refuse a step that would lose what is retained. May sleep. Takes
+ * &luo_retained_list.lock.
  */
 int luo_retained_refuse(struct luo_machine *machine, enum luo_step step)
 {
@@ -308,14 +277,7 @@ int luo_retained_refuse(struct luo_machine *machine, enum luo_step step)
 
 #if IS_ENABLED(CONFIG_KUNIT)
 
-/**
- * luo_retained_ids() - list what is retained, for tests
- * @retained: the list
- * @ids: the IDs, separated by spaces
- * @size: size of @ids in bytes
- *
- * Context: May sleep. Takes &luo_retained_list.lock.
- */
+/* List what is retained, for tests. May sleep. Takes &luo_retained_list.lock. */
 void luo_retained_ids(struct luo_retained_list *retained, char *ids, size_t size)
 {
 	struct liveupdate_retained *cause;
@@ -330,13 +292,9 @@ void luo_retained_ids(struct luo_retained_list *retained, char *ids, size_t size
 }
 EXPORT_SYMBOL_IF_KUNIT(luo_retained_ids);
 
-/**
- * luo_retained_forget() - give a cause up, for tests
- * @retained: the list; nobody else changes it
- * @id: ID of the cause
- *
- * Context: May sleep. Takes &luo_retained_list.lock and, without it, locks of the owner.
- * Return: 0; the error of the owner; -ENOENT if there is no such cause.
+/*
+ * Give a cause up, for tests. May sleep. Takes &luo_retained_list.lock and, without it,
+ * locks of the owner.
  */
 int luo_retained_forget(struct luo_retained_list *retained, const char *id)
 {

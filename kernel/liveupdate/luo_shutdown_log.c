@@ -164,15 +164,7 @@ static void luo_shutdown_log_cancel(struct liveupdate_subsystem *subsystem,
 	liveupdate_data_free(data);
 }
 
-/**
- * luo_shutdown_log_check() - is this the log of a shutdown?
- * @mem: what the previous kernel left
- * @size: bytes that can be read there
- *
- * Context: any.
- * Return: 0; -EINVAL if the format is not known or the length is out of bounds;
- * -EBADMSG if the checksum differs.
- */
+/* Is this the log of a shutdown? */
 int luo_shutdown_log_check(const void *mem, size_t size)
 {
 	const struct luo_shutdown_log_ser *ser = mem;
@@ -256,13 +248,7 @@ static ssize_t shutdown_log_read(struct file *file, struct kobject *kobj,
 
 static const BIN_ATTR_ADMIN_RO(shutdown_log, 0);
 
-/**
- * luo_shutdown_log_add_file() - show the log of the previous kernel
- * @kobj: /sys/kernel/liveupdate
- *
- * Context: May sleep. Once.
- * Return: 0 or the error of sysfs_create_bin_file().
- */
+/* Show the log of the previous kernel. May sleep. Once. */
 int __init luo_shutdown_log_add_file(struct kobject *kobj)
 {
 	return sysfs_create_bin_file(kobj, &bin_attr_shutdown_log);

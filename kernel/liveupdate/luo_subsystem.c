@@ -60,13 +60,9 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/liveupdate.h>
 
-/**
- * luo_subsystem_find() - find a registered participant
- * @machine: the machine
- * @name: its name
- *
- * Context: &luo_machine.registered_lock held.
- * Return: the participant, or NULL.
+/*
+ * Find a registered participant. &luo_machine.registered_lock held. Returns the
+ * participant, or NULL.
  */
 struct liveupdate_subsystem *luo_subsystem_find(struct luo_machine *machine,
 						const char *name)
@@ -86,18 +82,10 @@ struct liveupdate_subsystem *luo_subsystem_find(struct luo_machine *machine,
 	return NULL;
 }
 
-/**
- * luo_subsystem_call() - call one callback of a participant
- * @machine: the machine
- * @step: which
- * @subsystem: the participant
- *
- * The one place where callbacks are called. What is not an error of userspace,
- * such as a positive value or -ERESTARTSYS, is not in the contract of a callback
- * and counts as -EINVAL.
- *
- * Context: May sleep. &luo_machine.lock held.
- * Return: 0 or the error of the callback.
+/*
+ * Call one callback of a participant. The one place where callbacks are called. What is
+ * not an error of userspace, such as a positive value or -ERESTARTSYS, is not in the
+ * contract of a callback and counts as -EINVAL. May sleep. &luo_machine.lock held.
  */
 int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 		       struct liveupdate_subsystem *subsystem)
@@ -160,12 +148,7 @@ int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 	return err;
 }
 
-/**
- * luo_subsystem_retire() - a participant has nothing to do with an update any more
- * @subsystem: the participant, whose module is let go
- *
- * Context: &luo_machine.lock held.
- */
+/* A participant has nothing to do with an update any more. &luo_machine.lock held. */
 void luo_subsystem_retire(struct liveupdate_subsystem *subsystem)
 {
 	list_del_init(&subsystem->enlisted);
@@ -174,13 +157,7 @@ void luo_subsystem_retire(struct liveupdate_subsystem *subsystem)
 	module_put(subsystem->ops->owner);
 }
 
-/**
- * luo_subsystem_check() - is a participant well described?
- * @subsystem: the participant
- *
- * Context: any.
- * Return: 0 or -EINVAL.
- */
+/* Is a participant well described? */
 int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
 {
 	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
@@ -194,12 +171,9 @@ int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
 	return 0;
 }
 
-/**
- * luo_subsystem_builtin() - find a built-in participant, registered or not
- * @name: its name
- *
- * Context: any, until init memory is freed.
- * Return: the participant, or NULL.
+/*
+ * Find a built-in participant, registered or not. Any context, until init memory is
+ * freed. Returns the participant, or NULL.
  */
 struct liveupdate_subsystem *__init luo_subsystem_builtin(const char *name)
 {

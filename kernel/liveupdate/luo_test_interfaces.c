@@ -224,12 +224,7 @@ static int luo_test_claim_instance(struct liveupdate_subsystem *subsystem, u64 k
 	return 0;
 }
 
-/**
- * luo_test_instances_cancel() - cancel of a participant: nothing is handed over
- * @subsystem: the participant
- *
- * Context: May sleep.
- */
+/* Cancel of a participant: nothing is handed over. May sleep. */
 void luo_test_instances_cancel(struct liveupdate_subsystem *subsystem)
 {
 	struct luo_test_instance *it, *next;
@@ -483,13 +478,7 @@ static const struct file_operations luo_test_instances_fops = {
 	.release	= single_release,
 };
 
-/**
- * luo_test_interfaces_init() - make the files of the interfaces
- * @dir: the directory of the test participants in debugfs
- *
- * Context: May sleep.
- * Return: 0; or the error of registering the notifier or the handler.
- */
+/* Make the files of the interfaces. May sleep. */
 int __init luo_test_interfaces_init(struct dentry *dir)
 {
 	int err;

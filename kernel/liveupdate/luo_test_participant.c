@@ -415,12 +415,9 @@ void luo_test_exit(struct luo_test_participant *participant)
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_exit, "LIVEUPDATE");
 
-/**
- * luo_test_find() - find a test participant
- * @name: its name
- *
- * Context: May sleep. It stays there as long as nobody unloads its module.
- * Return: the participant, or NULL.
+/*
+ * Find a test participant. May sleep. It stays there as long as nobody unloads its
+ * module. Returns the participant, or NULL.
  */
 struct luo_test_participant *luo_test_find(const char *name)
 {
@@ -435,13 +432,7 @@ struct luo_test_participant *luo_test_find(const char *name)
 	return NULL;
 }
 
-/**
- * luo_test_for_each() - do something for all test participants
- * @work: does it, with the list locked
- * @context: for @work
- *
- * Context: May sleep.
- */
+/* Do something for all test participants. May sleep. */
 void luo_test_for_each(void (*work)(struct luo_test_participant *participant,
 				    void *context), void *context)
 {
@@ -635,12 +626,9 @@ static void __init luo_test_bulk_register(void)
 	}
 }
 
-/**
- * luo_test_early_init() - configure the built-in test participants
- *
- * Those of the boot parameter bulk are registered, too.
- *
- * Context: early_initcall, before other participants are registered.
+/*
+ * Configure the built-in test participants. Those of the boot parameter bulk are
+ * registered, too. At early_initcall, before other participants are registered.
  */
 void __init luo_test_early_init(void)
 {

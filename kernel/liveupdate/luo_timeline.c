@@ -84,12 +84,7 @@ static struct luo_timeline luo_timeline;
 static u8 luo_timeline_early[LUO_TIMELINE_EARLY_SIZE] __initdata __aligned(8);
 static u64 luo_timeline_first __initdata;
 
-/**
- * luo_timeline_now() - the counter
- *
- * Context: any.
- * Return: its value.
- */
+/* The counter. */
 u64 luo_timeline_now(void)
 {
 #ifdef CONFIG_ARM64
@@ -150,16 +145,7 @@ static void luo_timeline_start(struct luo_timeline *timeline, u64 start)
 			    init_utsname()->release, start, start, 0);
 }
 
-/**
- * luo_timeline_callback() - record a callback that returned
- * @machine: the machine
- * @step: the step
- * @name: the participant
- * @start: luo_timeline_now() before the call
- * @error: what it returned
- *
- * Context: any.
- */
+/* Record a callback that returned. */
 void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
 			   const char *name, u64 start, int error)
 {
@@ -169,15 +155,7 @@ void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
 				    start, luo_timeline_now(), error);
 }
 
-/**
- * luo_timeline_parts() - record the parts of a callback that is about to return
- * @machine: the machine
- * @step: the step
- * @name: the participant
- * @parts: the parts
- *
- * Context: in the callback.
- */
+/* Record the parts of a callback that is about to return. In the callback. */
 void luo_timeline_parts(struct luo_machine *machine, enum luo_step step,
 			const char *name, const struct liveupdate_parts *parts)
 {
@@ -197,15 +175,7 @@ void luo_timeline_parts(struct luo_machine *machine, enum luo_step step,
 				    parts->slowest[i].error);
 }
 
-/**
- * luo_timeline_step() - record a step over all participants
- * @machine: the machine
- * @step: the step
- * @start: luo_timeline_now() before it
- * @error: what it ended with
- *
- * Context: any.
- */
+/* Record a step over all participants. */
 void luo_timeline_step(struct luo_machine *machine, enum luo_step step,
 		       u64 start, int error)
 {
@@ -224,11 +194,7 @@ static void luo_timeline_mark(const char *name)
 
 /* Marks of the old kernel on its way out; if it does not jump, they are lost. */
 
-/**
- * luo_timeline_serialized() - record that reboot(2) cannot fail any more
- *
- * Context: any.
- */
+/* Record that reboot(2) cannot fail any more. */
 void luo_timeline_serialized(void)
 {
 	luo_timeline_mark("serialized");
@@ -325,10 +291,9 @@ static void luo_timeline_exec(void *unused, struct task_struct *task,
 	schedule_work(&luo_timeline_exec_work);
 }
 
-/**
- * luo_timeline_arrive() - the previous kernel left something
- *
- * Context: May sleep. At early_initcall, before any participant is restored.
+/*
+ * The previous kernel left something. May sleep. At early_initcall, before any
+ * participant is restored.
  */
 void __init luo_timeline_arrive(void)
 {
@@ -354,12 +319,7 @@ static void __init luo_timeline_levels_unregister(void)
 	luo_timeline_levels = false;
 }
 
-/**
- * luo_timeline_arrived() - leave init memory
- * @updated: what the previous kernel left was state, and it was restored
- *
- * Context: May sleep. At early_initcall, after the participants were restored.
- */
+/* Leave init memory. May sleep. At early_initcall, after the participants were restored. */
 void __init luo_timeline_arrived(bool updated)
 {
 	struct luo_timeline *timeline = &luo_timeline;
@@ -380,12 +340,7 @@ void __init luo_timeline_arrived(bool updated)
 
 /* The life of an update. */
 
-/**
- * luo_timeline_begin() - an update is about to be prepared
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* An update is about to be prepared. May sleep. &luo_machine.lock held. */
 void luo_timeline_begin(struct luo_machine *machine)
 {
 	struct luo_timeline *timeline = machine->timeline;
@@ -403,12 +358,7 @@ void luo_timeline_begin(struct luo_machine *machine)
 	luo_timeline_start(timeline, luo_timeline_now());
 }
 
-/**
- * luo_timeline_rehearse() - the update is about to be rehearsed
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* The update is about to be rehearsed. May sleep. &luo_machine.lock held. */
 void luo_timeline_rehearse(struct luo_machine *machine)
 {
 	struct luo_timeline *timeline = machine->timeline;
@@ -422,12 +372,7 @@ void luo_timeline_rehearse(struct luo_machine *machine)
 	timeline->rehearsed = atomic_read(&timeline->used);
 }
 
-/**
- * luo_timeline_end() - the update is cancelled or finished
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* The update is cancelled or finished. May sleep. &luo_machine.lock held. */
 void luo_timeline_end(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
@@ -517,11 +462,9 @@ LIVEUPDATE_BUILTIN_SUBSYSTEM(luo_timeline_subsystem);
 
 /* Registration with the rest of the kernel. */
 
-/**
- * luo_timeline_early_init() - record what the system's machine does
- * @machine: the machine of the system
- *
- * Context: early_initcall, once, if live update is enabled.
+/*
+ * Record what the system's machine does. At early_initcall, once, if live update is
+ * enabled.
  */
 void __init luo_timeline_early_init(struct luo_machine *machine)
 {
@@ -543,13 +486,7 @@ static ssize_t timeline_read(struct file *file, struct kobject *kobj,
 
 static const BIN_ATTR_RO(timeline, 0);
 
-/**
- * luo_timeline_add_file() - show the timeline
- * @kobj: /sys/kernel/liveupdate
- *
- * Context: May sleep. Once.
- * Return: 0 or the error of sysfs_create_bin_file().
- */
+/* Show the timeline. May sleep. Once. */
 int __init luo_timeline_add_file(struct kobject *kobj)
 {
 	return sysfs_create_bin_file(kobj, &bin_attr_timeline);

@@ -72,12 +72,7 @@ static size_t luo_timeline_bytes(u32 slots)
 	       slots * sizeof(struct liveupdate_timeline_record);
 }
 
-/**
- * luo_timeline_init() - make a timeline without memory
- * @timeline: the timeline
- *
- * Context: any.
- */
+/* Make a timeline without memory. */
 void luo_timeline_init(struct luo_timeline *timeline)
 {
 	*timeline = (struct luo_timeline){
@@ -88,12 +83,7 @@ void luo_timeline_init(struct luo_timeline *timeline)
 	mutex_init(&timeline->lock);
 }
 
-/**
- * luo_timeline_seal() - bring the head up to date
- * @timeline: the timeline
- *
- * Context: any that excludes every other caller.
- */
+/* Bring the head up to date. Any context that excludes every other caller. */
 void luo_timeline_seal(struct luo_timeline *timeline)
 {
 	struct luo_timeline_ser *ser = timeline->ser;
@@ -110,15 +100,7 @@ void luo_timeline_seal(struct luo_timeline *timeline)
 	ser->crc = luo_timeline_crc(ser, offsetof(struct luo_timeline_ser, crc));
 }
 
-/**
- * luo_timeline_check() - is this the head of a timeline?
- * @mem: what the previous kernel left
- * @size: bytes that can be read there
- *
- * Context: any.
- * Return: 0; -EPROTONOSUPPORT if the format is not known; -EBADMSG if the checksum
- * differs; -EINVAL if a number is out of bounds.
- */
+/* Is this the head of a timeline? */
 int luo_timeline_check(const void *mem, size_t size)
 {
 	const struct luo_timeline_ser *ser = mem;
@@ -163,12 +145,7 @@ static bool luo_timeline_record_valid(const struct luo_timeline_ser *ser,
 	       luo_timeline_name_valid(record->name);
 }
 
-/**
- * luo_timeline_make_room() - remove updates until half of the slots is free
- * @timeline: the timeline; nobody appends
- *
- * Context: May sleep. Takes &luo_timeline.lock.
- */
+/* Remove updates until half of the slots is free. May sleep. Takes &luo_timeline.lock. */
 void luo_timeline_make_room(struct luo_timeline *timeline)
 {
 	struct liveupdate_timeline_record *records = timeline->records;
@@ -286,17 +263,9 @@ static void luo_timeline_write(struct luo_timeline *timeline,
 					parts ? record.count : 0);
 }
 
-/**
- * luo_timeline_append() - record what took place
- * @timeline: the timeline; nothing is recorded if no update is under way
- * @kind: kind of record
- * @step: step it belongs to, or LUO_STEP_NONE
- * @name: cut if it is too long
- * @start: counter when it began
- * @end: counter when it ended
- * @error: 0 or a negative error
- *
- * Context: any, also with interrupts off and other processors stopped.
+/*
+ * Record what took place. Any context, also with interrupts off and other processors
+ * stopped.
  */
 void luo_timeline_append(struct luo_timeline *timeline,
 			 enum liveupdate_timeline_kind kind,
@@ -314,17 +283,7 @@ void luo_timeline_append(struct luo_timeline *timeline,
 	luo_timeline_write(timeline, record, name);
 }
 
-/**
- * luo_timeline_append_parts() - record all parts of a callback together
- * @timeline: the timeline; nothing is recorded if no update is under way
- * @step: step they belong to
- * @name: the participant
- * @start: @end less the time they took
- * @end: counter when they were done
- * @count: number of them
- *
- * Context: in a callback.
- */
+/* Record all parts of a callback together. In a callback. */
 void luo_timeline_append_parts(struct luo_timeline *timeline,
 			       enum luo_step step, const char *name,
 			       u64 start, u64 end, u32 count)
@@ -359,15 +318,7 @@ static void luo_timeline_move(struct luo_timeline *timeline,
 		luo_timeline_store(timeline, records[i]);
 }
 
-/**
- * luo_timeline_attach() - give a timeline new memory
- * @timeline: the timeline; nobody appends. What it holds moves along.
- * @mem: zeroed, aligned to 8 bytes
- * @size: bytes of it
- *
- * Context: May sleep. Takes &luo_timeline.lock.
- * Return: 0; -EINVAL if there is no room for a single callback.
- */
+/* Give a timeline new memory. May sleep. Takes &luo_timeline.lock. */
 int luo_timeline_attach(struct luo_timeline *timeline, void *mem, size_t size)
 {
 	if (size < luo_timeline_bytes(LUO_TIMELINE_RESERVED + 1))
@@ -382,12 +333,7 @@ int luo_timeline_attach(struct luo_timeline *timeline, void *mem, size_t size)
 	return 0;
 }
 
-/**
- * luo_timeline_detach() - take the memory from a timeline
- * @timeline: the timeline; nobody appends. It is empty afterwards.
- *
- * Context: May sleep. Takes &luo_timeline.lock.
- */
+/* Take the memory from a timeline. May sleep. Takes &luo_timeline.lock. */
 void luo_timeline_detach(struct luo_timeline *timeline)
 {
 	guard(mutex)(&timeline->lock);
@@ -397,13 +343,9 @@ void luo_timeline_detach(struct luo_timeline *timeline)
 	atomic_set(&timeline->used, 0);
 }
 
-/**
- * luo_timeline_adopt() - go on with the timeline of the previous kernel
- * @timeline: the timeline; nobody appends. What it holds comes behind.
- * @mem: memory that luo_timeline_check() accepted and that is ours now
- *
- * Context: May sleep. Takes &luo_timeline.lock.
- * Return: number of records that were damaged.
+/*
+ * Go on with the timeline of the previous kernel. May sleep. Takes &luo_timeline.lock.
+ * Returns number of records that were damaged.
  */
 u32 luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
 {
@@ -435,13 +377,7 @@ u32 luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
 	return damaged;
 }
 
-/**
- * luo_timeline_truncate() - remove the last records
- * @timeline: the timeline; nobody appends
- * @used: number of records to keep; nothing happens if there are no more
- *
- * Context: May sleep. Takes &luo_timeline.lock.
- */
+/* Remove the last records. May sleep. Takes &luo_timeline.lock. */
 void luo_timeline_truncate(struct luo_timeline *timeline, u32 used)
 {
 	u32 before = atomic_read(&timeline->used);
@@ -456,12 +392,9 @@ void luo_timeline_truncate(struct luo_timeline *timeline, u32 used)
 	timeline->generation++;
 }
 
-/**
- * luo_timeline_complete() - number of leading slots that hold a record
- * @timeline: the timeline
- *
- * Context: any that excludes luo_timeline_make_room().
- * Return: their number.
+/*
+ * Number of leading slots that hold a record. Any context that excludes
+ * luo_timeline_make_room().
  */
 u32 luo_timeline_complete(struct luo_timeline *timeline)
 {
@@ -476,17 +409,9 @@ u32 luo_timeline_complete(struct luo_timeline *timeline)
 	return i;
 }
 
-/**
- * luo_timeline_read() - read header and records as userspace gets them
- * @timeline: the timeline
- * @frequency: of the counter, counts a second
- * @flags: LIVEUPDATE_TIMELINE_INVARIANT or 0
- * @buf: where to
- * @offset: bytes to leave out
- * @count: bytes at most
- *
- * Context: May sleep. Takes &luo_timeline.lock.
- * Return: bytes read, 0 behind the end.
+/*
+ * Read header and records as userspace gets them. May sleep. Takes &luo_timeline.lock.
+ * Returns bytes read, 0 behind the end.
  */
 ssize_t luo_timeline_read(struct luo_timeline *timeline, u64 frequency,
 			  u32 flags, char *buf, loff_t offset, size_t count)

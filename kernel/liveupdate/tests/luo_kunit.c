@@ -25,12 +25,7 @@
 
 #include "luo_kunit.h"
 
-/**
- * luo_kunit_init() - give a test its machines
- * @test: the test
- *
- * Return: 0 or -ENOMEM; skips the test if KHO is off.
- */
+/* Give a test its machines. */
 int luo_kunit_init(struct kunit *test)
 {
 	struct luo_kunit *fixture = kunit_kzalloc(test, sizeof(*fixture),
@@ -51,10 +46,7 @@ int luo_kunit_init(struct kunit *test)
 	return 0;
 }
 
-/**
- * luo_kunit_exit() - bring both machines to rest and the memory back
- * @test: the test
- */
+/* Bring both machines to rest and the memory back. */
 void luo_kunit_exit(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -107,13 +99,7 @@ static int luo_kunit_callback(struct liveupdate_subsystem *subsystem,
 	return participant->error[step];
 }
 
-/**
- * luo_kunit_pattern() - content of a participant's blob
- * @name: name of the participant
- * @offset: offset into the blob
- *
- * Return: the byte.
- */
+/* Content of a participant's blob. */
 u8 luo_kunit_pattern(const char *name, size_t offset)
 {
 	return name[offset % strlen(name)] + offset;
@@ -204,13 +190,9 @@ static const struct liveupdate_subsystem_ops luo_kunit_ops = {
 	.finish		= luo_kunit_finish,
 };
 
-/**
- * luo_kunit_new() - make a participant, optional and of version 1
- * @test: the test
- * @name: its name
- * @level: its level
- *
- * Return: the participant, not registered.
+/*
+ * Make a participant, optional and of version 1. Returns the participant, not
+ * registered.
  */
 struct luo_kunit_participant *luo_kunit_new(struct kunit *test,
 					    const char *name, u32 level)
@@ -234,15 +216,7 @@ struct luo_kunit_participant *luo_kunit_new(struct kunit *test,
 	return participant;
 }
 
-/**
- * luo_kunit_add() - make a participant and register it
- * @test: the test
- * @machine: where to register it
- * @name: its name
- * @level: its level
- *
- * Return: the participant.
- */
+/* Make a participant and register it. */
 struct luo_kunit_participant *luo_kunit_add(struct kunit *test,
 					    struct luo_machine *machine,
 					    const char *name, u32 level)
@@ -266,12 +240,7 @@ const char *const luo_kunit_states[LIVEUPDATE_STATE_UPDATED + 1] = {
 	[LIVEUPDATE_STATE_UPDATED]	= "updated",
 };
 
-/**
- * luo_kunit_want() - note a callback that should run
- * @test: the test
- * @step: the step
- * @name: name of the participant
- */
+/* Note a callback that should run. */
 void luo_kunit_want(struct kunit *test, enum luo_step step, const char *name)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -279,10 +248,7 @@ void luo_kunit_want(struct kunit *test, enum luo_step step, const char *name)
 	seq_buf_printf(&fixture->want, " %s:%s", luo_step_name(step), name);
 }
 
-/**
- * luo_kunit_expect_wanted() - compare what ran with what should, forget both
- * @test: the test
- */
+/* Compare what ran with what should, forget both. */
 void luo_kunit_expect_wanted(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -292,11 +258,7 @@ void luo_kunit_expect_wanted(struct kunit *test)
 	seq_buf_clear(&fixture->want);
 }
 
-/**
- * luo_kunit_expect_log() - compare what ran, and forget it
- * @test: the test
- * @log: " step:name" for each callback, in order
- */
+/* Compare what ran, and forget it. */
 void luo_kunit_expect_log(struct kunit *test, const char *log)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -306,14 +268,7 @@ void luo_kunit_expect_log(struct kunit *test, const char *log)
 	seq_buf_clear(&fixture->log);
 }
 
-/**
- * luo_kunit_expect_failed() - compare what the machine says failed last
- * @test: the test
- * @machine: the machine
- * @step: the step
- * @name: name of the participant, may be empty
- * @error: the error
- */
+/* Compare what the machine says failed last. */
 void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
 			     enum luo_step step, const char *name, int error)
 {
@@ -323,12 +278,7 @@ void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
 	KUNIT_EXPECT_EQ(test, machine->failure.error, error);
 }
 
-/**
- * luo_kunit_expect_retained() - compare what a machine retains
- * @test: the test
- * @machine: the machine
- * @want: the IDs, separated by spaces
- */
+/* Compare what a machine retains. */
 void luo_kunit_expect_retained(struct kunit *test, struct luo_machine *machine,
 			       const char *want)
 {
@@ -338,12 +288,7 @@ void luo_kunit_expect_retained(struct kunit *test, struct luo_machine *machine,
 	KUNIT_EXPECT_STREQ(test, ids, want);
 }
 
-/**
- * luo_kunit_forget_all() - give up whatever a machine retains
- * @machine: the machine
- *
- * Return: 0, or the error of one that cannot be given up.
- */
+/* Give up whatever a machine retains. */
 int luo_kunit_forget_all(struct luo_machine *machine)
 {
 	char ids[LUO_KUNIT_IDS_LEN];
@@ -360,10 +305,7 @@ int luo_kunit_forget_all(struct luo_machine *machine)
 
 /* Hand-over. */
 
-/**
- * luo_kunit_view_table() - let the outgoing machine's table be read in place
- * @test: the test
- */
+/* Let the outgoing machine's table be read in place. */
 void luo_kunit_view_table(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -412,11 +354,9 @@ static void luo_kunit_leave_instances(struct luo_instances *instances)
 	luo_instances_init(instances);
 }
 
-/**
- * luo_kunit_jump() - freeze the outgoing machine and leave it behind
- * @test: the test; the machine is prepared
- *
- * The machine is in state normal again, with all its participants.
+/*
+ * Freeze the outgoing machine and leave it behind. The machine is in state normal again,
+ * with all its participants.
  */
 void luo_kunit_jump(struct kunit *test)
 {
@@ -442,12 +382,7 @@ void luo_kunit_jump(struct kunit *test)
 	machine->state = LIVEUPDATE_STATE_NORMAL;
 }
 
-/**
- * luo_kunit_boot() - let the incoming machine look for what was left
- * @test: the test, after luo_kunit_jump()
- *
- * Return: as luo_machine_restore().
- */
+/* Let the incoming machine look for what was left. Returns as luo_machine_restore(). */
 int luo_kunit_boot(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -462,13 +397,7 @@ int luo_kunit_boot(struct kunit *test)
 	return luo_machine_restore(&fixture->next, fixture->phys, fixture->size);
 }
 
-/**
- * luo_kunit_record() - find a record of the table that was handed over
- * @test: the test, after luo_kunit_jump()
- * @position: which record
- *
- * Return: the record.
- */
+/* Find a record of the table that was handed over. */
 struct luo_subsystem_ser *luo_kunit_record(struct kunit *test, u32 position)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -479,10 +408,7 @@ struct luo_subsystem_ser *luo_kunit_record(struct kunit *test, u32 position)
 	return (struct luo_subsystem_ser *)(entry + 1);
 }
 
-/**
- * luo_kunit_seal() - make the checksums of that table match whatever is in it
- * @test: the test, after luo_kunit_jump()
- */
+/* Make the checksums of that table match whatever is in it. */
 void luo_kunit_seal(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
