@@ -10,8 +10,8 @@
  * Concept
  *   Nobody is asked who was not named: an operator requests devices one by one.
  *   PREPARE closes the set over what they need. An ancestor, up to the first that
- *   has neither bus nor class, is preserved, too, or, if it only forwards for others,
- *   a bridge, kept alive as part of the path; so are suppliers of managed device links
+ *   has neither bus nor class, is preserved, too, or, if its bus says that it only
+ *   forwards for others, kept alive as part of the path; so are suppliers of managed device links
  *   and the devices that the bus says it depends on. Nothing else is kept alive
  *   without being preserved: whether its driver leaves it alone, and what it writes
  *   to meanwhile, nobody could tell. What is below a preserved device, or is a consumer
@@ -157,10 +157,10 @@ void device_liveupdate_lose(struct device *dev, const char *reason)
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_lose, "LIVEUPDATE");
 
-/* Unless it is on the path and its bus keeps it alive while shutting it down. */
+/* Unless it is a forwarder, and its bus keeps it alive while shutting it down. */
 static bool dlu_is_left_alone(const struct device *dev)
 {
-	return !dev->liveupdate->path || !dev->bus->liveupdate->shutdown_path;
+	return !dev->liveupdate->path || !dev->bus->shutdown;
 }
 
 /**

@@ -35,7 +35,13 @@
 
 #include "base.h"
 
-/* The steps, for one device. */
+/* The steps, for one device. A forwarder has no driver, as far as they go. */
+
+static enum device_liveupdate_role
+dlu_role_in_set(const struct device_liveupdate *liveupdate)
+{
+	return liveupdate->path ? DEVICE_LIVEUPDATE_FORWARDER : DEVICE_LIVEUPDATE_ENDPOINT;
+}
 
 static int device_liveupdate_prepare_driver(struct device_liveupdate *liveupdate)
 {
@@ -50,7 +56,7 @@ static int device_liveupdate_prepare_driver(struct device_liveupdate *liveupdate
 			goto err_free;
 	}
 	if (bus->prepare) {
-		err = bus->prepare(dev);
+		err = bus->prepare(dev, DEVICE_LIVEUPDATE_ENDPOINT);
 		if (err)
 			goto err_cancel;
 	}
@@ -90,8 +96,8 @@ static int device_liveupdate_prepare_one(struct device_liveupdate *liveupdate,
 	bus = dev->bus->liveupdate;
 	if (!liveupdate->path)
 		err = device_liveupdate_prepare_driver(liveupdate);
-	else if (bus->keep_path)
-		err = bus->keep_path(dev, true);
+	else if (bus->prepare)
+		err = bus->prepare(dev, DEVICE_LIVEUPDATE_FORWARDER);
 	if (!err)
 		WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_PREPARED);
 
@@ -105,16 +111,11 @@ static void __device_liveupdate_cancel(struct device_liveupdate *liveupdate)
 
 	lockdep_assert_held(&liveupdate->lock);
 
-	if (liveupdate->path) {
-		if (bus->keep_path)
-			bus->keep_path(dev, false);
-	} else {
-		if (bus->cancel)
-			bus->cancel(dev);
-		if (liveupdate->ops->cancel)
-			liveupdate->ops->cancel(dev, &liveupdate->data);
-		liveupdate_data_free(&liveupdate->data);
-	}
+	if (bus->cancel)
+		bus->cancel(dev, dlu_role_in_set(liveupdate));
+	if (liveupdate->ops && liveupdate->ops->cancel)
+		liveupdate->ops->cancel(dev, &liveupdate->data);
+	liveupdate_data_free(&liveupdate->data);
 	device_liveupdate_let_sleep(liveupdate);
 }
 
@@ -174,10 +175,10 @@ static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate,
 		if (err)
 			return err;
 	}
-	if (ops && bus->freeze) {
-		err = bus->freeze(dev);
+	if (bus->freeze) {
+		err = bus->freeze(dev, dlu_role_in_set(liveupdate));
 		if (err) {
-			if (ops->thaw)
+			if (ops && ops->thaw)
 				ops->thaw(dev, &liveupdate->data);
 			return err;
 		}
@@ -197,8 +198,8 @@ static void __device_liveupdate_thaw(struct device_liveupdate *liveupdate)
 
 	lockdep_assert_held(&liveupdate->lock);
 
-	if (ops && bus->thaw)
-		bus->thaw(dev);
+	if (bus->thaw)
+		bus->thaw(dev, dlu_role_in_set(liveupdate));
 	if (ops && ops->thaw)
 		ops->thaw(dev, &liveupdate->data);
 }

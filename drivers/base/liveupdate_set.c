@@ -34,12 +34,23 @@ static bool device_liveupdate_driver_valid(const struct dev_liveupdate_ops *ops)
 	       ops->oldest && ops->oldest <= ops->version;
 }
 
+static enum device_liveupdate_role dlu_role(struct device *dev)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	return bus->role ? bus->role(dev) : DEVICE_LIVEUPDATE_ENDPOINT;
+}
+
 /* Can the device be preserved at all? Its driver stays as it is meanwhile. */
 static int dlu_check_support(struct device *dev, const char **reason)
 {
 	const struct device_driver *drv = READ_ONCE(dev->driver);
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
 
+	if (dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER) {
+		*reason = "it only forwards for others";
+		return -EOPNOTSUPP;
+	}
 	if (!drv) {
 		*reason = "no driver is bound";
 		return -EOPNOTSUPP;
@@ -54,6 +65,8 @@ static int dlu_check_support(struct device *dev, const char **reason)
 	}
 
 	*reason = "not supported by its bus";
+	if (dlu_role(dev) == DEVICE_LIVEUPDATE_UNSUPPORTED)
+		return -EOPNOTSUPP;
 
 	return bus->supported ? bus->supported(dev, reason) : 0;
 }
@@ -260,10 +273,8 @@ static int device_liveupdate_enter(struct device *dev, bool path)
 /* A device that one in the set needs: an ancestor, a supplier, or what its bus says. */
 static int device_liveupdate_enter_provider(struct device *dev, void *unused)
 {
-	const struct bus_liveupdate_ops *bus = dev->bus ? dev->bus->liveupdate : NULL;
-
-	return device_liveupdate_enter(dev, bus && bus->is_bridge &&
-					    bus->is_bridge(dev));
+	return device_liveupdate_enter(dev, dev->bus && dev->bus->liveupdate &&
+					    dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER);
 }
 
 /**

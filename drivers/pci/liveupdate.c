@@ -178,9 +178,16 @@ static bool pci_liveupdate_match(struct device *dev,
 	return false;
 }
 
-static bool pci_liveupdate_bridge(struct device *dev)
+static enum device_liveupdate_role pci_liveupdate_role(struct device *dev)
 {
-	return pci_liveupdate_is_bridge(to_pci_dev(dev));
+	switch (to_pci_dev(dev)->hdr_type) {
+	case PCI_HEADER_TYPE_NORMAL:
+		return DEVICE_LIVEUPDATE_ENDPOINT;
+	case PCI_HEADER_TYPE_BRIDGE:
+		return DEVICE_LIVEUPDATE_FORWARDER;
+	default:
+		return DEVICE_LIVEUPDATE_UNSUPPORTED;
+	}
 }
 
 /* Whether it can be preserved. */
@@ -266,20 +273,11 @@ static int pci_liveupdate_check(struct device *dev, bool frozen)
 	return err;
 }
 
-static int pci_liveupdate_prepare(struct device *dev)
+/* No request of the functions below gets through otherwise. */
+static int pci_liveupdate_check_bridge(struct pci_dev *pdev)
 {
-	return pci_liveupdate_check(dev, false);
-}
-
-static int pci_liveupdate_keep_path(struct device *dev, bool on)
-{
-	struct pci_dev *pdev = to_pci_dev(dev);
 	u16 command;
 
-	if (!on)
-		return 0;
-
-	/* No request of the devices below gets through otherwise. */
 	pci_read_config_word(pdev, PCI_COMMAND, &command);
 	if (pdev->current_state != PCI_D0 ||
 	    pdev->error_state != pci_channel_io_normal ||
@@ -287,6 +285,14 @@ static int pci_liveupdate_keep_path(struct device *dev, bool on)
 		return -EIO;
 
 	return 0;
+}
+
+static int pci_liveupdate_prepare(struct device *dev, enum device_liveupdate_role role)
+{
+	if (role == DEVICE_LIVEUPDATE_FORWARDER)
+		return pci_liveupdate_check_bridge(to_pci_dev(dev));
+
+	return pci_liveupdate_check(dev, false);
 }
 
 /* Interrupts. */
@@ -344,10 +350,13 @@ static struct device *pci_liveupdate_busy(const char **reason)
 	return port ? &port->dev : NULL;
 }
 
-static int pci_liveupdate_freeze(struct device *dev)
+static int pci_liveupdate_freeze(struct device *dev, enum device_liveupdate_role role)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
 	int err;
+
+	if (role == DEVICE_LIVEUPDATE_FORWARDER)
+		return pci_liveupdate_check_bridge(pdev);
 
 	err = pci_liveupdate_check(dev, true);
 	if (err)
@@ -368,11 +377,11 @@ static int pci_liveupdate_freeze(struct device *dev)
 	return 0;
 }
 
-static void pci_liveupdate_thaw(struct device *dev)
+static void pci_liveupdate_thaw(struct device *dev, enum device_liveupdate_role role)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
 
-	if (pci_dev_is_disconnected(pdev))
+	if (role == DEVICE_LIVEUPDATE_FORWARDER || pci_dev_is_disconnected(pdev))
 		return;
 
 	/* INTx was off before, or the function would have been refused. */
@@ -569,16 +578,14 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
 	.match		= pci_liveupdate_match,
 	.supported	= pci_liveupdate_supported,
-	.is_bridge	= pci_liveupdate_bridge,
+	.role		= pci_liveupdate_role,
 	.prepare	= pci_liveupdate_prepare,
 	.busy		= pci_liveupdate_busy,
 	.freeze		= pci_liveupdate_freeze,
 	.thaw		= pci_liveupdate_thaw,
-	.keep_path	= pci_liveupdate_keep_path,
 	.quarantine	= pci_liveupdate_quarantine,
 	.stop		= pci_liveupdate_stop,
 	.settled	= pci_liveupdate_settled,
-	.shutdown_path	= true,
 };
 
 /**

@@ -91,6 +91,21 @@ void plu_set(enum plu_index index, int where, int size, u32 value);
 void plu_allow(enum plu_index index, int where, int size, u32 bits);
 void plu_scan(struct kunit *test, unsigned long awaited);
 struct pci_dev *plu_dev(struct kunit *test, enum plu_index index);
+static inline enum device_liveupdate_role plu_role(struct pci_dev *pdev)
+{
+	return pci_liveupdate_ops.role(&pdev->dev);
+}
+
+static inline int plu_prepare(struct pci_dev *pdev, enum device_liveupdate_role role)
+{
+	return pci_liveupdate_ops.prepare(&pdev->dev, role);
+}
+
+static inline int plu_freeze(struct pci_dev *pdev, enum device_liveupdate_role role)
+{
+	return pci_liveupdate_ops.freeze(&pdev->dev, role);
+}
+
 int plu_init(struct kunit *test);
 void plu_exit(struct kunit *test);
 void plu_leave_frozen(enum plu_index index);

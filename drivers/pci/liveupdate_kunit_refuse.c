@@ -137,7 +137,7 @@ static void plu_refused_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
 			pci_liveupdate_ops.supported(&pdev->dev, &reason));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(reason, param->reason));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, pci_liveupdate_ops.prepare(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, plu_prepare(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 
 	pdev->is_virtfn = saved.is_virtfn;
 	pdev->is_physfn = saved.is_physfn;
@@ -185,8 +185,13 @@ static void plu_refused_bridge_test(struct kunit *test)
 			pci_liveupdate_ops.supported(&plu_dev(test, PLU_BRIDGE)->dev,
 						     &reason));
 	KUNIT_EXPECT_STREQ(test, reason, "not an endpoint");
-	KUNIT_EXPECT_TRUE(test, pci_liveupdate_ops.is_bridge(&plu_dev(test, PLU_BRIDGE)->dev));
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_ops.is_bridge(&plu_dev(test, PLU_FIRST)->dev));
+	KUNIT_EXPECT_EQ(test, DEVICE_LIVEUPDATE_FORWARDER,
+			plu_role(plu_dev(test, PLU_BRIDGE)));
+	KUNIT_EXPECT_EQ(test, DEVICE_LIVEUPDATE_ENDPOINT, plu_role(plu_dev(test, PLU_FIRST)));
+	plu_dev(test, PLU_FIRST)->hdr_type = PCI_HEADER_TYPE_CARDBUS;
+	KUNIT_EXPECT_EQ(test, DEVICE_LIVEUPDATE_UNSUPPORTED,
+			plu_role(plu_dev(test, PLU_FIRST)));
+	plu_dev(test, PLU_FIRST)->hdr_type = PCI_HEADER_TYPE_NORMAL;
 }
 
 /* A function that has INTx, but whose driver polls. */
@@ -211,17 +216,21 @@ static void plu_path_test(struct kunit *test)
 	plu_scan(test, 0);
 	pdev = plu_dev(test, PLU_BRIDGE);
 	pdev->current_state = PCI_D0;
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.keep_path(&pdev->dev, true));
+	KUNIT_EXPECT_EQ(test, 0, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
 	plu_set(PLU_BRIDGE, PCI_COMMAND, 2, PCI_COMMAND_MEMORY);
-	KUNIT_EXPECT_EQ(test, -EIO, pci_liveupdate_ops.keep_path(&pdev->dev, true));
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.keep_path(&pdev->dev, false));
+	KUNIT_EXPECT_EQ(test, -EIO, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
 	plu_set(PLU_BRIDGE, PCI_COMMAND, 2, PCI_COMMAND_MASTER);
 	pdev->error_state = pci_channel_io_frozen;
-	KUNIT_EXPECT_EQ(test, -EIO, pci_liveupdate_ops.keep_path(&pdev->dev, true));
+	KUNIT_EXPECT_EQ(test, -EIO, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
 	pdev->error_state = pci_channel_io_normal;
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.keep_path(&pdev->dev, true));
+	KUNIT_EXPECT_EQ(test, 0, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
+	plu.nr_writes = 0;
+	KUNIT_EXPECT_EQ(test, 0, plu_freeze(pdev, DEVICE_LIVEUPDATE_FORWARDER));
+	pci_liveupdate_ops.thaw(&pdev->dev, DEVICE_LIVEUPDATE_FORWARDER);
+	KUNIT_EXPECT_EQ(test, plu.nr_writes, 0);
 	pdev->current_state = PCI_D3hot;
-	KUNIT_EXPECT_EQ(test, -EIO, pci_liveupdate_ops.keep_path(&pdev->dev, true));
+	KUNIT_EXPECT_EQ(test, -EIO, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
+	KUNIT_EXPECT_EQ(test, -EIO, plu_freeze(pdev, DEVICE_LIVEUPDATE_FORWARDER));
 }
 
 static struct kunit_case plu_refuse_cases[] = {

@@ -27,10 +27,10 @@ static void plu_freeze_intx_test(struct kunit *test)
 	plu_scan(test, 0);
 	pdev = plu_dev(test, PLU_FIRST);
 	pdev->msix_enabled = 1;
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.prepare(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, plu_prepare(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 	pdev->msix_enabled = 0;
 	plu.nr_writes = 0;
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, pci_liveupdate_ops.freeze(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, plu_freeze(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 	KUNIT_EXPECT_EQ(test, plu.nr_writes, 0);
 }
 
@@ -45,14 +45,14 @@ static void plu_freeze_msix_test(struct kunit *test)
 	plu_set(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2, enabled);
 	plu.nr_writes = 0;
 
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.freeze(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, plu_freeze(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 	KUNIT_EXPECT_EQ(test, enabled | PCI_MSIX_FLAGS_MASKALL,
 			plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2));
 	KUNIT_EXPECT_EQ(test, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
 			PCI_COMMAND_INTX_DISABLE,
 			plu_config(PLU_FIRST, PCI_COMMAND, 2));
 
-	pci_liveupdate_ops.thaw(&pdev->dev);
+	pci_liveupdate_ops.thaw(&pdev->dev, DEVICE_LIVEUPDATE_ENDPOINT);
 	KUNIT_EXPECT_EQ(test, enabled,
 			plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2));
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS,
@@ -109,10 +109,10 @@ static void plu_freeze_maskable_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, plu_msi_flags(PLU_MASKABLE));
 
 	plu.nr_writes = 0;
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.freeze(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, plu_freeze(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 	KUNIT_EXPECT_FALSE(test, plu_msi_flags(PLU_MASKABLE));
 
-	pci_liveupdate_ops.thaw(&pdev->dev);
+	pci_liveupdate_ops.thaw(&pdev->dev, DEVICE_LIVEUPDATE_ENDPOINT);
 	KUNIT_EXPECT_TRUE(test, plu_msi_flags(PLU_MASKABLE));
 	KUNIT_EXPECT_EQ(test, 0, plu_config(PLU_MASKABLE, PLU_MSI + PCI_MSI_MASK_64, 4));
 	/* Masks are the business of the interrupt core. */
@@ -129,13 +129,13 @@ static void plu_freeze_msi_test(struct kunit *test)
 	pdev = plu_dev(test, PLU_PLAIN_MSI);
 	plu_get_msi(test, pdev, &interrupt);
 
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.freeze(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, plu_freeze(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 	KUNIT_EXPECT_FALSE(test, plu_msi_flags(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_TRUE(test, plu_config(PLU_PLAIN_MSI, PCI_COMMAND, 2) &
 				PCI_COMMAND_INTX_DISABLE);
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&interrupt.count));
 
-	pci_liveupdate_ops.thaw(&pdev->dev);
+	pci_liveupdate_ops.thaw(&pdev->dev, DEVICE_LIVEUPDATE_ENDPOINT);
 	KUNIT_EXPECT_TRUE(test, plu_msi_flags(PLU_PLAIN_MSI));
 	plu_put_msi(pdev, &interrupt);
 }
@@ -176,10 +176,10 @@ static void plu_freeze_thread_test(struct kunit *test)
 	irq_wake_thread(irq, &thread);
 	KUNIT_EXPECT_TRUE(test, wait_for_completion_timeout(&thread.runs, HZ));
 
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.freeze(&pdev->dev));
+	KUNIT_EXPECT_EQ(test, 0, plu_freeze(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 	KUNIT_EXPECT_TRUE(test, READ_ONCE(thread.done));
 
-	pci_liveupdate_ops.thaw(&pdev->dev);
+	pci_liveupdate_ops.thaw(&pdev->dev, DEVICE_LIVEUPDATE_ENDPOINT);
 	free_irq(irq, &thread);
 	pci_free_irq_vectors(pdev);
 	pci_disable_device(pdev);

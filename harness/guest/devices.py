@@ -28,7 +28,8 @@ STEPS = {
     "thaw": ("bus-thaw", "thaw"),
     "cancel": ("bus-cancel", "cancel"),
 }
-PATH_STEPS = {"prepare": "path-on", "cancel": "path-off"}
+PATH_STEPS = {"prepare": "path-on", "freeze": "path-freeze", "thaw": "path-thaw",
+              "cancel": "path-off"}
 
 
 def expected(step, names, path=()):

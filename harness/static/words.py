@@ -84,7 +84,6 @@ USED = frozenset((
     r"damage[ds]?",
     r"strays?",
     r"going_down",
-    r"keep_path",
     r"announce[sd]?",
     r"abandon(?:s|ed|ing)?",
     r"(?:the|a|no|each|this|one|that) jump",

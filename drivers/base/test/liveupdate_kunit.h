@@ -42,6 +42,7 @@ enum dlt_driver {
  * @fingerprint: fingerprint.
  * @drivers: drivers it matches.
  * @bridge: it only connects others.
+ * @role: otherwise what it is.
  * @blob: it saves a blob.
  * @silent: its driver does not ask for what was handed over.
  * @declines: its driver declines what it asked for.
@@ -65,6 +66,7 @@ struct dlt_device {
 	char fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN];
 	unsigned long drivers;
 	bool bridge;
+	enum device_liveupdate_role role;
 	bool blob;
 	bool silent;
 	bool declines;
@@ -199,6 +201,7 @@ extern struct dev_liveupdate_ops dlt_ops[DLT_PLAIN];
 extern const struct dev_liveupdate_ops dlt_ops_default;
 extern struct device_driver dlt_drivers[DLT_NR_DRIVERS];
 extern const struct bus_type dlt_bus;
+extern const struct bus_type dlt_forward_bus;
 extern const struct bus_type dlt_shutdown_bus;
 extern const struct class dlt_class;
 extern const struct class dlt_shutdown_class;
@@ -208,7 +211,7 @@ void dlt_expect_parts(struct kunit *test, const char *const *parts);
 int dlt_identify(struct device *dev, struct device_liveupdate_id *id);
 bool dlt_match(struct device *dev, const struct device_liveupdate_id *id,
 	       const struct device_liveupdate_id *handed);
-bool dlt_is_bridge(struct device *dev);
+enum device_liveupdate_role dlt_bus_role(struct device *dev);
 int dlt_quarantine(struct device *dev);
 void dlt_freeze_late(struct device *dev, const struct liveupdate_data *data);
 int dlt_register(enum dlt_driver driver);

@@ -97,9 +97,20 @@ static int dlt_supported(struct device *dev, const char **reason)
 	return -EPERM;
 }
 
-bool dlt_is_bridge(struct device *dev)
+enum device_liveupdate_role dlt_bus_role(struct device *dev)
 {
-	return to_dlt_device(dev)->bridge;
+	struct dlt_device *dlt_dev = to_dlt_device(dev);
+
+	return dlt_dev->bridge ? DEVICE_LIVEUPDATE_FORWARDER : dlt_dev->role;
+}
+
+/* Calls of the bus have another name if they are for a device that only forwards. */
+static int dlt_bus_call(struct device *dev, enum device_liveupdate_role role,
+			const char *endpoint, const char *forwarder)
+{
+	KUNIT_EXPECT_EQ(dlt->test, role, dlt_bus_role(dev));
+
+	return dlt_call(dev, role == DEVICE_LIVEUPDATE_FORWARDER ? forwarder : endpoint);
 }
 
 static int dlt_dependencies(struct device *dev,
@@ -119,29 +130,24 @@ static int dlt_dependencies(struct device *dev,
 	return err;
 }
 
-static int dlt_bus_prepare(struct device *dev)
+static int dlt_bus_prepare(struct device *dev, enum device_liveupdate_role role)
 {
-	return dlt_call(dev, "bus-prepare");
+	return dlt_bus_call(dev, role, "bus-prepare", "path-on");
 }
 
-static int dlt_bus_freeze(struct device *dev)
+static int dlt_bus_freeze(struct device *dev, enum device_liveupdate_role role)
 {
-	return dlt_call(dev, "bus-freeze");
+	return dlt_bus_call(dev, role, "bus-freeze", "path-freeze");
 }
 
-static void dlt_bus_thaw(struct device *dev)
+static void dlt_bus_thaw(struct device *dev, enum device_liveupdate_role role)
 {
-	dlt_call(dev, "bus-thaw");
+	dlt_bus_call(dev, role, "bus-thaw", "path-thaw");
 }
 
-static void dlt_bus_cancel(struct device *dev)
+static void dlt_bus_cancel(struct device *dev, enum device_liveupdate_role role)
 {
-	dlt_call(dev, "bus-cancel");
-}
-
-static int dlt_keep_path(struct device *dev, bool on)
-{
-	return dlt_call(dev, on ? "path-on" : "path-off");
+	dlt_bus_call(dev, role, "bus-cancel", "path-off");
 }
 
 int dlt_quarantine(struct device *dev)
@@ -157,13 +163,12 @@ static void dlt_stop(struct device *dev)
 static const struct bus_liveupdate_ops dlt_bus_ops_default = {
 	.identify	= dlt_identify,
 	.supported	= dlt_supported,
-	.is_bridge	= dlt_is_bridge,
+	.role		= dlt_bus_role,
 	.dependencies	= dlt_dependencies,
 	.prepare	= dlt_bus_prepare,
 	.freeze		= dlt_bus_freeze,
 	.thaw		= dlt_bus_thaw,
 	.cancel		= dlt_bus_cancel,
-	.keep_path	= dlt_keep_path,
 	.quarantine	= dlt_quarantine,
 	.stop		= dlt_stop,
 };
@@ -277,6 +282,14 @@ static void dlt_bus_shutdown(struct device *dev)
 {
 }
 
+/* Shuts devices down that forward for others, too, in its own way. */
+const struct bus_type dlt_forward_bus = {
+	.name		= "liveupdate-kunit-w",
+	.probe		= dlt_probe,
+	.shutdown	= dlt_bus_shutdown,
+	.liveupdate	= &dlt_bus_ops,
+};
+
 /* Acts on devices without a driver, too. */
 const struct bus_type dlt_shutdown_bus = {
 	.name		= "liveupdate-kunit-s",
@@ -373,7 +386,7 @@ void dlt_reset_bus(void)
 }
 
 static const struct bus_type *const dlt_buses[] = {
-	&dlt_bus, &dlt_second_bus, &dlt_foreign_bus, &dlt_shutdown_bus,
+	&dlt_bus, &dlt_second_bus, &dlt_foreign_bus, &dlt_forward_bus, &dlt_shutdown_bus,
 };
 
 int dlt_suite_init(struct kunit_suite *suite)

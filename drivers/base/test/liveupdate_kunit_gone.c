@@ -138,7 +138,7 @@ static void dlt_remove_frozen_test(struct kunit *test)
 	kho_table_seal(table);
 	KUNIT_EXPECT_EQ(test, checksum, table->head->checksum);
 	dlt_do_thaw();
-	dlt_expect(test, " bus-thaw:a thaw:a");
+	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a");
 	dlt_expect_broken(test, 0);
 	KUNIT_EXPECT_NULL(test, chain.b->dev.liveupdate->ser);
 }
@@ -152,7 +152,7 @@ static void dlt_unbind_path_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_freeze());
 	dlt_clear_log();
 	device_release_driver(&chain.bridge->dev);
-	dlt_expect(test, " path-off:bridge remove:bridge");
+	dlt_expect(test, " path-thaw:bridge path-off:bridge remove:bridge");
 	dlt_do_thaw();
 	dlt_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
 	KUNIT_EXPECT_EQ(test, dlt_do_freeze(), -ENODEV);
@@ -225,7 +225,7 @@ static void dlt_unbind_frozen_in_freeze_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
 	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a",
 		   " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b",
-		   " bus-thaw:a thaw:a");
+		   " path-freeze:bridge path-thaw:bridge bus-thaw:a thaw:a");
 	dlt_expect_broken(test, 1);
 }
 
@@ -280,7 +280,7 @@ static void dlt_late_child_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EAGAIN,
 			device_driver_attach(&dlt_drivers[DLT_PLAIN], &child->dev));
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
-	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a");
+	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a path-freeze:bridge");
 	KUNIT_EXPECT_PTR_EQ(test, child->dev.driver, NULL);
 	KUNIT_EXPECT_PTR_EQ(test, below->dev.driver, NULL);
 	/* What appeared below frozen ones is not shut down, all else is. */

@@ -81,9 +81,10 @@ static void dlt_freeze_late_test(struct kunit *test)
 	dlt_clear_log();
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_freeze());
 	dlt_expect(test,
-		   " freeze:b bus-freeze:b freeze-late:b freeze:a bus-freeze:a freeze-late:a");
+		   " freeze:b bus-freeze:b freeze-late:b freeze:a bus-freeze:a freeze-late:a",
+		   " path-freeze:bridge");
 	dlt_do_thaw();
-	dlt_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
+	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a bus-thaw:b thaw:b");
 
 	chain.b->fail = "bus-freeze";
 	KUNIT_EXPECT_NE(test, 0, dlt_do_freeze());
@@ -110,7 +111,7 @@ struct dlt_failure {
 static const struct dlt_failure dlt_failures[] = {
 	{ "prepare", 1 }, { "prepare", 3 }, { "prepare", 4 },
 	{ "bus-prepare", 1 }, { "bus-prepare", 3 }, { "bus-prepare", 4 },
-	{ "path-on", 0 }, { "path-on", 2 },
+	{ "path-on", 0 }, { "path-on", 2 }, { "path-freeze", 0 }, { "path-freeze", 2 },
 	{ "freeze", 1 }, { "freeze", 3 }, { "freeze", 4 },
 	{ "bus-freeze", 1 }, { "bus-freeze", 3 }, { "bus-freeze", 4 },
 };
@@ -144,7 +145,7 @@ static void dlt_want_failure(struct seq_buf *want, const struct dlt_failure *fai
 	for (i = ARRAY_SIZE(dlt_failing) - 1; i > failure->index; i--)
 		dlt_want(want, frozen ? "freeze" : "prepare",
 			 frozen ? "bus-freeze" : "bus-prepare",
-			 frozen ? NULL : "path-on", i);
+			 frozen ? "path-freeze" : "path-on", i);
 	if (bus)
 		seq_buf_printf(want, " %s:%s", failure->call + 4, name);
 	seq_buf_printf(want, " %s:%s", failure->call, name);
@@ -153,7 +154,7 @@ static void dlt_want_failure(struct seq_buf *want, const struct dlt_failure *fai
 	for (i++; i < ARRAY_SIZE(dlt_failing); i++)
 		dlt_want(want, frozen ? "bus-thaw" : "bus-cancel",
 			 frozen ? "thaw" : "cancel",
-			 frozen ? NULL : "path-off", i);
+			 frozen ? "path-thaw" : "path-off", i);
 }
 
 static struct dlt_device *dlt_make_failing(struct kunit *test, unsigned int index)
@@ -227,7 +228,12 @@ static void dlt_shutdown_test(struct kunit *test)
 	struct dlt_chain chain = dlt_make_chain(test);
 	struct dlt_device *c = dlt_make_below(test, "c", chain.b, &dlt_class);
 	struct dlt_device *other = dlt_make(test, "other", NULL);
+	struct dlt_device *forwarder = dlt_new(test, "forwarder", NULL);
 
+	forwarder->dev.bus = &dlt_forward_bus;
+	forwarder->bridge = true;
+	dlt_add(test, forwarder);
+	dlt_request(test, dlt_make(test, "forwarded", forwarder));
 	dlt_request(test, c);
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.b->dev));
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
@@ -249,9 +255,9 @@ static void dlt_shutdown_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_on_path(&chain.a->dev));
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_on_path(&other->dev));
 
-	dlt_bus_ops.shutdown_path = true;
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.bridge->dev));
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&chain.a->dev));
+	/* Its bus shuts it down in its own way, if it has one. */
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&forwarder->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_on_path(&forwarder->dev));
 
 	dlt_come_back();
 	dlt_do_thaw();
@@ -303,7 +309,7 @@ static void dlt_lose_passed_test(struct kunit *test)
 
 	/* Whatever is called, this one is not. */
 	dlt_do_thaw();
-	dlt_expect(test, " bus-thaw:a thaw:a");
+	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a");
 	device_release_driver(&chain.b->dev);
 	dlt_expect(test, " remove:b");
 }
@@ -316,7 +322,7 @@ static void dlt_remove_passed_test(struct kunit *test)
 	dlt_request(test, chain.b);
 	dlt_pass_all(test, &chain);
 	dlt_do_thaw();
-	dlt_expect(test, " bus-thaw:a thaw:a");
+	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a");
 	dlt_del(chain.b);
 	dlt_expect(test, " stop:b remove:b");
 	KUNIT_EXPECT_TRUE(test, dlt_outgoing_ser(chain.b)->flags &

@@ -50,9 +50,9 @@ static void dlt_set_chain_test(struct kunit *test)
 	dlt_expect(test, " prepare:b bus-prepare:b prepare:a bus-prepare:a path-on:bridge");
 	dlt_expect_set(test, " bridge/ a b");
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_freeze());
-	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a");
+	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a path-freeze:bridge");
 	dlt_do_thaw();
-	dlt_expect(test, " bus-thaw:a thaw:a bus-thaw:b thaw:b");
+	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a bus-thaw:b thaw:b");
 	dlt_do_cancel();
 	dlt_expect(test, " path-off:bridge bus-cancel:a cancel:a bus-cancel:b cancel:b");
 	dlt_expect_idle(test);
@@ -65,7 +65,7 @@ static void dlt_set_spartan_test(struct kunit *test)
 
 	dlt_bus_ops = (struct bus_liveupdate_ops) {
 		.identify	= dlt_identify,
-		.is_bridge	= dlt_is_bridge,
+		.role		= dlt_bus_role,
 		.quarantine	= dlt_quarantine,
 	};
 	dlt_ops[DLT_ONE] = (struct dev_liveupdate_ops) {
@@ -84,7 +84,7 @@ static void dlt_set_spartan_test(struct kunit *test)
 	dlt_clear_log();
 	dlt_do_finish();
 	dlt_expect(test, "");
-	dlt_bus_ops.is_bridge = NULL;
+	dlt_bus_ops.role = NULL;
 }
 
 static void dlt_set_stops_test(struct kunit *test)
@@ -97,7 +97,7 @@ static void dlt_set_stops_test(struct kunit *test)
 	dlt_expect_set(test, " b");
 }
 
-/* What is on the path and requested, or needed otherwise, is preserved. */
+/* What forwards for others cannot be requested, and is on their path however it is needed. */
 static void dlt_set_both_test(struct kunit *test)
 {
 	struct dlt_device *a = dlt_make(test, "a", NULL);
@@ -109,21 +109,18 @@ static void dlt_set_both_test(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &b->dev, 0));
 	c->depends[0] = b;
 	dlt_request(test, c);
-	dlt_request(test, a);
-	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
-	dlt_expect_set(test, " a b c");
-	dlt_do_cancel();
-
-	/* In the other order, too: what comes later does not take it back. */
-	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&c->dev, false));
-	dlt_request(test, c);
-	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
-	dlt_expect_set(test, " a b c");
-	dlt_do_cancel();
-
-	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, device_liveupdate_request(&a->dev, true));
+	dlt_expect_failed(test, "a", -EOPNOTSUPP, "it only forwards for others");
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_set(test, " a/ b c");
+	dlt_do_cancel();
+
+	/* What neither forwards nor can be preserved is no help to anybody. */
+	a->bridge = false;
+	a->role = DEVICE_LIVEUPDATE_UNSUPPORTED;
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, device_liveupdate_request(&a->dev, true));
+	dlt_clear_log();
+	dlt_expect_refused(test, "a", -EOPNOTSUPP, "not supported by its bus");
 }
 
 /* A supplier that forwards nothing is preserved, or nothing is. */

@@ -76,13 +76,18 @@ static int dlm_identify(struct device *dev, struct device_liveupdate_id *id)
 	return 0;
 }
 
-static int dlm_step(struct device *dev)
+static int dlm_step(struct device *dev, enum device_liveupdate_role role)
 {
 	return 0;
 }
 
-static void dlm_undo(struct device *dev)
+static void dlm_undo(struct device *dev, enum device_liveupdate_role role)
 {
+}
+
+static int dlm_quarantine(struct device *dev)
+{
+	return 0;
 }
 
 static const struct bus_liveupdate_ops dlm_bus_ops = {
@@ -91,7 +96,7 @@ static const struct bus_liveupdate_ops dlm_bus_ops = {
 	.freeze		= dlm_step,
 	.thaw		= dlm_undo,
 	.cancel		= dlm_undo,
-	.quarantine	= dlm_step,
+	.quarantine	= dlm_quarantine,
 };
 
 static int dlm_probe(struct device *dev)

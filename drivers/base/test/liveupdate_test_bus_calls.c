@@ -38,6 +38,8 @@ const char *const test_bus_steps[TEST_BUS_NR_STEPS] = {
 	[TEST_BUS_BUS_CANCEL]	= "bus-cancel",
 	[TEST_BUS_CANCEL]	= "cancel",
 	[TEST_BUS_PATH_ON]	= "path-on",
+	[TEST_BUS_PATH_FREEZE]	= "path-freeze",
+	[TEST_BUS_PATH_THAW]	= "path-thaw",
 	[TEST_BUS_PATH_OFF]	= "path-off",
 	[TEST_BUS_FINISH]	= "finish",
 	[TEST_BUS_QUARANTINE]	= "quarantine",
@@ -51,7 +53,7 @@ const u32 test_bus_can_fail =
 	BIT(TEST_BUS_NONE) | BIT(TEST_BUS_IDENTIFY) | BIT(TEST_BUS_PROBE) |
 	BIT(TEST_BUS_ADOPT) | BIT(TEST_BUS_PREPARE) | BIT(TEST_BUS_BUS_PREPARE) |
 	BIT(TEST_BUS_FREEZE) | BIT(TEST_BUS_BUS_FREEZE) | BIT(TEST_BUS_PATH_ON) |
-	BIT(TEST_BUS_QUARANTINE);
+	BIT(TEST_BUS_PATH_FREEZE) | BIT(TEST_BUS_QUARANTINE);
 
 static const u32 test_bus_in_kernel_log =
 	BIT(TEST_BUS_QUARANTINE) | BIT(TEST_BUS_SHUTDOWN) |
@@ -227,7 +229,7 @@ int test_bus_prepare(struct device *dev, struct liveupdate_data *data)
 
 	test_bus_expect(dev, TEST_BUS_PREPARE,
 			tdev->driver_phase == TEST_BUS_IDLE &&
-			tdev->bus_phase == TEST_BUS_IDLE && !tdev->on_path);
+			tdev->bus_phase == TEST_BUS_IDLE && tdev->path_phase == TEST_BUS_IDLE);
 	err = test_bus_call(dev, TEST_BUS_PREPARE);
 	if (err)
 		return err;
@@ -343,9 +345,10 @@ static int test_bus_supported(struct device *dev, const char **reason)
 	return -EOPNOTSUPP;
 }
 
-static bool test_bus_is_bridge(struct device *dev)
+static enum device_liveupdate_role test_bus_role(struct device *dev)
 {
-	return to_test_bus_device(dev)->bridge;
+	return to_test_bus_device(dev)->bridge ? DEVICE_LIVEUPDATE_FORWARDER :
+						 DEVICE_LIVEUPDATE_ENDPOINT;
 }
 
 static int test_bus_dependencies(struct device *dev,
@@ -374,10 +377,30 @@ static int test_bus_dependencies(struct device *dev,
 	return err;
 }
 
-static int test_bus_bus_prepare(struct device *dev)
+/* Its state is as of a device, but its driver takes no part. */
+static int test_bus_path_step(struct device *dev, enum test_bus_step step,
+			      enum test_bus_phase from, enum test_bus_phase to)
 {
 	struct test_bus_device *tdev = to_test_bus_device(dev);
 	int err;
+
+	test_bus_expect(dev, step, tdev->bridge && tdev->path_phase == from &&
+			tdev->driver_phase == TEST_BUS_IDLE);
+	err = test_bus_call(dev, step);
+	if (!err)
+		tdev->path_phase = to;
+
+	return err;
+}
+
+static int test_bus_bus_prepare(struct device *dev, enum device_liveupdate_role role)
+{
+	struct test_bus_device *tdev = to_test_bus_device(dev);
+	int err;
+
+	if (role == DEVICE_LIVEUPDATE_FORWARDER)
+		return test_bus_path_step(dev, TEST_BUS_PATH_ON, TEST_BUS_IDLE,
+					  TEST_BUS_PREPARED);
 
 	test_bus_expect(dev, TEST_BUS_BUS_PREPARE,
 			tdev->driver_phase == TEST_BUS_PREPARED &&
@@ -389,10 +412,14 @@ static int test_bus_bus_prepare(struct device *dev)
 	return err;
 }
 
-static int test_bus_bus_freeze(struct device *dev)
+static int test_bus_bus_freeze(struct device *dev, enum device_liveupdate_role role)
 {
 	struct test_bus_device *tdev = to_test_bus_device(dev);
 	int err;
+
+	if (role == DEVICE_LIVEUPDATE_FORWARDER)
+		return test_bus_path_step(dev, TEST_BUS_PATH_FREEZE, TEST_BUS_PREPARED,
+					  TEST_BUS_FROZEN);
 
 	test_bus_expect(dev, TEST_BUS_BUS_FREEZE,
 			tdev->driver_phase == TEST_BUS_FROZEN &&
@@ -404,9 +431,15 @@ static int test_bus_bus_freeze(struct device *dev)
 	return err;
 }
 
-static void test_bus_bus_thaw(struct device *dev)
+static void test_bus_bus_thaw(struct device *dev, enum device_liveupdate_role role)
 {
 	struct test_bus_device *tdev = to_test_bus_device(dev);
+
+	if (role == DEVICE_LIVEUPDATE_FORWARDER) {
+		test_bus_path_step(dev, TEST_BUS_PATH_THAW, TEST_BUS_FROZEN,
+				   TEST_BUS_PREPARED);
+		return;
+	}
 
 	test_bus_call(dev, TEST_BUS_BUS_THAW);
 	test_bus_expect(dev, TEST_BUS_BUS_THAW,
@@ -415,30 +448,21 @@ static void test_bus_bus_thaw(struct device *dev)
 	tdev->bus_phase = TEST_BUS_PREPARED;
 }
 
-static void test_bus_bus_cancel(struct device *dev)
+static void test_bus_bus_cancel(struct device *dev, enum device_liveupdate_role role)
 {
 	struct test_bus_device *tdev = to_test_bus_device(dev);
+
+	if (role == DEVICE_LIVEUPDATE_FORWARDER) {
+		test_bus_path_step(dev, TEST_BUS_PATH_OFF, TEST_BUS_PREPARED,
+				   TEST_BUS_IDLE);
+		return;
+	}
 
 	test_bus_call(dev, TEST_BUS_BUS_CANCEL);
 	test_bus_expect(dev, TEST_BUS_BUS_CANCEL,
 			tdev->driver_phase == TEST_BUS_PREPARED &&
 			tdev->bus_phase == TEST_BUS_PREPARED);
 	tdev->bus_phase = TEST_BUS_IDLE;
-}
-
-static int test_bus_keep_path(struct device *dev, bool on)
-{
-	struct test_bus_device *tdev = to_test_bus_device(dev);
-	enum test_bus_step step = on ? TEST_BUS_PATH_ON : TEST_BUS_PATH_OFF;
-	int err;
-
-	test_bus_expect(dev, step, tdev->on_path != on &&
-			tdev->driver_phase == TEST_BUS_IDLE);
-	err = test_bus_call(dev, step);
-	if (!err)
-		tdev->on_path = on;
-
-	return err;
 }
 
 static int test_bus_quarantine(struct device *dev)
@@ -464,24 +488,18 @@ static void test_bus_stop(struct device *dev)
 			tdev->bus_phase == TEST_BUS_FROZEN);
 }
 
-struct bus_liveupdate_ops test_bus_liveupdate_ops = {
+const struct bus_liveupdate_ops test_bus_liveupdate_ops = {
 	.identify	= test_bus_identify,
 	.supported	= test_bus_supported,
-	.is_bridge	= test_bus_is_bridge,
+	.role		= test_bus_role,
 	.dependencies	= test_bus_dependencies,
 	.prepare	= test_bus_bus_prepare,
 	.freeze		= test_bus_bus_freeze,
 	.thaw		= test_bus_bus_thaw,
 	.cancel		= test_bus_bus_cancel,
-	.keep_path	= test_bus_keep_path,
 	.quarantine	= test_bus_quarantine,
 	.stop		= test_bus_stop,
-	.shutdown_path	= true,
 };
-
-/* A real bus has constant operations. */
-module_param_named(shutdown_path, test_bus_liveupdate_ops.shutdown_path, bool, 0);
-MODULE_PARM_DESC(shutdown_path, "devices on the path are shut down, too");
 
 void test_bus_shutdown(struct device *dev)
 {

@@ -33,7 +33,7 @@
  *	bus=foreign	add only: it is on the other bus
  *	driver=DRIVER	which drivers it matches: one, other, plain, empty, several with
  *			'+' in between, or none. one, if not given
- *	bridge=0|1	whether the bus says that it is a bridge
+ *	bridge=0|1	whether the bus says that it only forwards for others
  *	id=TEXT		identity, NAME if not given
  *	fingerprint=TEXT
  *			fingerprint of the hardware, nothing if not given

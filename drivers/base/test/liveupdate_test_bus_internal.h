@@ -41,6 +41,8 @@ enum test_bus_step {
 	TEST_BUS_BUS_CANCEL,
 	TEST_BUS_CANCEL,
 	TEST_BUS_PATH_ON,
+	TEST_BUS_PATH_FREEZE,
+	TEST_BUS_PATH_THAW,
 	TEST_BUS_PATH_OFF,
 	TEST_BUS_FINISH,
 	TEST_BUS_QUARANTINE,
@@ -90,7 +92,7 @@ struct test_bus_device {
 	/* What happened to it so far. */
 	u8 driver_phase;
 	u8 bus_phase;
-	bool on_path;
+	u8 path_phase;
 	bool adopted;
 	bool quarantined;
 };
@@ -121,7 +123,7 @@ extern const char *const test_bus_steps[TEST_BUS_NR_STEPS];
 extern const u32 test_bus_can_fail;
 extern struct mutex test_bus_lock;
 extern unsigned long test_bus_nr_calls;
-extern struct bus_liveupdate_ops test_bus_liveupdate_ops;
+extern const struct bus_liveupdate_ops test_bus_liveupdate_ops;
 
 void test_bus_go_on(void);
 int test_bus_probe(struct device *dev);

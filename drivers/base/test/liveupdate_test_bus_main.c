@@ -20,7 +20,8 @@
  *
  * Steps of the driver are probe, adopt, prepare, freeze, thaw, cancel, finish,
  * shutdown and remove; those of the bus are identify, bus-prepare, bus-freeze,
- * bus-thaw, bus-cancel, path-on, path-off, shutdown-path, stop and quarantine.
+ * bus-thaw, bus-cancel, stop and quarantine, and of what only forwards for others
+ * path-on, path-freeze, path-thaw, path-off and shutdown-path instead.
  *
  * Further files in debugfs: "calls" lists the latest callbacks but identify, one
  * "STEP NAME ERRNO" a line, as they begin; "release", by a write of any text, lets

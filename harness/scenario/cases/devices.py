@@ -264,8 +264,7 @@ def _failures(order, path, steps):
     """(device, step, calls that happened before it) for every callback of a step."""
     for number, name in enumerate(order):
         if name in path:
-            if "prepare" in steps:
-                yield name, "path-on", order[:number], []
+            yield name, "path-on" if "prepare" in steps else "path-freeze", order[:number], []
             continue
         first, second = steps["prepare" if "prepare" in steps else "freeze"]
         yield name, first, order[:number], []
@@ -304,8 +303,8 @@ def dev_prepare_failure(run):
 
 @scenario("dev-freeze-failure", debug_always=True)
 def dev_freeze_failure(run):
-    """freeze of every device fails in turn, in its driver and in its bus: all before it
-    are thawed in reverse and the machine is prepared; the jump works afterwards."""
+    """freeze of every device fails in turn, in its driver, in its bus and on the path: all
+    before it are thawed in reverse and the machine is prepared; the jump works afterwards."""
     guest, devices = boot_with(run, SMALL, "nic1", "disk1")
     run.prepare(guest)
     run.load(guest)

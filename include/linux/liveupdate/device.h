@@ -135,6 +135,23 @@ struct device_liveupdate_id {
 };
 
 /**
+ * enum device_liveupdate_role - what a device is for those that need it
+ * @DEVICE_LIVEUPDATE_ENDPOINT: It does work of its own. It is preserved, by its bus and
+ *	its driver, if it is requested or if a preserved device needs it.
+ * @DEVICE_LIVEUPDATE_FORWARDER: It only connects others. It cannot be requested. If a
+ *	preserved device needs it, it is kept alive as part of the path of that device:
+ *	its bus is called for it, but its driver is not, and in the next kernel any
+ *	driver may be bound to it.
+ * @DEVICE_LIVEUPDATE_UNSUPPORTED: Neither can be done. A device that needs it cannot be
+ *	preserved.
+ */
+enum device_liveupdate_role {
+	DEVICE_LIVEUPDATE_ENDPOINT,
+	DEVICE_LIVEUPDATE_FORWARDER,
+	DEVICE_LIVEUPDATE_UNSUPPORTED,
+};
+
+/**
  * struct bus_liveupdate_ops - what a bus does for live update
  * @identify: Required. Fill in @id, which is zeroed. Must not write to the
  *	device. May run before the device is bound.
@@ -146,30 +163,29 @@ struct device_liveupdate_id {
  * @supported: Optional. Can this device be preserved at all? If not, an error and
  *	in *@reason why, a few words: "translated by an IOMMU". Called when a
  *	device is requested, and for all when the set is closed.
- * @is_bridge: Optional. Does the device only connect others? A bridge that a
- *	preserved device needs, above it or as supplier of a managed device link, is
- *	kept alive as part of its path; what is not a bridge is preserved. Without it
- *	no device is a bridge.
+ * @role: Optional. What is the device for those that need it, because they are below it,
+ *	or by a managed device link, or as their bus says? The same answer for as long as
+ *	the device is there. Without it every device is %DEVICE_LIVEUPDATE_ENDPOINT.
  * @dependencies: Optional. Call @add with @context for every device, beyond
  *	parents and the suppliers of managed device links, that @dev cannot do
  *	without; return the first error of @add. They were registered before @dev, as
- *	in the next kernel @dev is adopted after them. What is said under @is_bridge holds
- *	for them, too.
- * @prepare: Optional. Save what the bus knows of the device, whose driver is
- *	prepared. An error undoes the whole step; @cancel is not called for the
- *	device that failed.
+ *	in the next kernel @dev is taken over after them. @role is asked for them, too.
+ * @prepare: Optional. Of %DEVICE_LIVEUPDATE_ENDPOINT: save what the bus knows of the
+ *	device, whose driver is prepared. Of %DEVICE_LIVEUPDATE_FORWARDER: from now on it
+ *	must work for the devices that need it. An error undoes the whole step; @cancel is
+ *	not called for the device that failed.
  * @busy: Optional. At which device of the bus, preserved or not, is something under way
  *	that its shutdown would wait for? Returns one with a reference, and in *@reason what
  *	it is; or NULL. A query without side effects. Before anything is frozen it is asked
  *	until there is none, and once more when all devices are frozen.
- * @freeze: Optional. Bring the device into the state in which it crosses the
- *	jump; its driver is frozen. @thaw is not called for a device that failed.
+ * @freeze: Optional. Bring the device into the state in which it crosses the kexec;
+ *	its driver is frozen, unless it is %DEVICE_LIVEUPDATE_FORWARDER. @thaw is not
+ *	called for a device that failed.
  * @thaw: Optional. Undo @freeze. Cannot fail.
  * @cancel: Optional. Undo @prepare. Cannot fail.
- * @keep_path: Optional. The device is on the path of a preserved one from now on
- *	(@on) or no longer. Can fail only if @on.
  * @quarantine: Required. In the next kernel: nobody takes the device over, make it
- *	harmless. The device may be a bridge if its record was damaged. 0 says that
+ *	harmless. The device may be %DEVICE_LIVEUPDATE_FORWARDER if its record is
+ *	corrupted. 0 says that
  *	it was reset, or that it cannot access memory even if its next driver lets it,
  *	for that memory is freed next. After an error its memory is retained, and it
  *	is called again at FINISH.
@@ -182,34 +198,35 @@ struct device_liveupdate_id {
  *	it over (@reclaimed), or set it up as ever. Of a device on the path, that
  *	nothing below needs it any more: FINISH is over, or it is not the one that
  *	was handed over.
- * @shutdown_path: &bus_type.shutdown is called for a device on the path, too. It
- *	finds out with device_liveupdate_on_path(), and leaves alive what the
- *	devices below it need. If not set, such a device is not shut down.
  *
- * Context: as &struct dev_liveupdate_ops. @identify, @supported, @is_bridge and
+ * A bus with %DEVICE_LIVEUPDATE_FORWARDER and with &bus_type.shutdown has that called for
+ * a frozen one, too, as there may be services to end. It finds out with
+ * device_liveupdate_on_path(), and leaves alive what the devices that need it use.
+ * Without &bus_type.shutdown a frozen forwarder is not shut down at all: its driver
+ * would not know.
+ *
+ * Context: as &struct dev_liveupdate_ops. @identify, @supported, @role and
  * @dependencies run with device_lock held or without; a driver that is bound stays
- * so meanwhile. @keep_path, @quarantine and @settled run with it held, and so does
- * @stop, except when a device is removed.
+ * so meanwhile. @quarantine and @settled run with it held, and so does @stop, except
+ * when a device is removed.
  */
 struct bus_liveupdate_ops {
 	int (*identify)(struct device *dev, struct device_liveupdate_id *id);
 	bool (*match)(struct device *dev, const struct device_liveupdate_id *id,
 		      const struct device_liveupdate_id *handed);
 	int (*supported)(struct device *dev, const char **reason);
-	bool (*is_bridge)(struct device *dev);
+	enum device_liveupdate_role (*role)(struct device *dev);
 	int (*dependencies)(struct device *dev,
 			    int (*add)(struct device *dependency, void *context),
 			    void *context);
-	int (*prepare)(struct device *dev);
+	int (*prepare)(struct device *dev, enum device_liveupdate_role role);
 	struct device *(*busy)(const char **reason);
-	int (*freeze)(struct device *dev);
-	void (*thaw)(struct device *dev);
-	void (*cancel)(struct device *dev);
-	int (*keep_path)(struct device *dev, bool on);
+	int (*freeze)(struct device *dev, enum device_liveupdate_role role);
+	void (*thaw)(struct device *dev, enum device_liveupdate_role role);
+	void (*cancel)(struct device *dev, enum device_liveupdate_role role);
 	int (*quarantine)(struct device *dev);
 	void (*stop)(struct device *dev);
 	void (*settled)(struct device *dev, bool reclaimed);
-	bool shutdown_path;
 };
 
 #ifdef CONFIG_DEV_LIVEUPDATE
