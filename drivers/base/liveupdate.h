@@ -58,6 +58,9 @@ enum dlu_need {
  *	may be unverified.
  * @corrupted: these are unverified.
  * @more: it is no device, but continues the record of one.
+ * @stopped: the device was stopped, so that nothing that the previous kernel began goes
+ *	on, in it or in what can only be stopped with it.
+ * @removed: the device was removed; should it come back, it has no record.
  * @retained: the device could not be stopped, or FINISH is over, and it has not
  *	appeared; or NULL.
  *
@@ -74,8 +77,13 @@ struct device_liveupdate_incoming {
 	bool damaged;
 	bool corrupted;
 	bool more;
+	bool stopped;
+	bool removed;
 	struct liveupdate_retained *retained;
 };
+
+/* Longest name of a record, with a position behind bus and identity. */
+#define DLU_NAME_LEN	(DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN + 12)
 
 /* Not a device in its own right, only kept alive for others? */
 static inline bool
@@ -106,6 +114,8 @@ device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
  * @data: what the driver saved.
  * @ser: its record in the outgoing table, once that is written.
  * @incoming: record of the previous kernel, until FINISH. Under device_lock.
+ * @record: 1 + position of that record, also afterwards, or 0. For those below the
+ *	device that have not appeared. Under dlu_lock.
  * @attach: entry in the list of devices to be probed after FINISH, or empty.
  *
  * Allocated for devices that are requested, in the set or handed over, and only
@@ -133,6 +143,7 @@ struct device_liveupdate {
 	struct liveupdate_data data;
 	struct device_liveupdate_ser *ser;
 	struct device_liveupdate_incoming *incoming;
+	u32 record;
 	struct list_head attach;
 };
 
@@ -249,6 +260,7 @@ struct device_liveupdate *device_liveupdate_get(struct device *dev);
 bool device_liveupdate_string_valid(const char *string);
 int device_liveupdate_identify(struct device *dev,
 			       struct device_liveupdate_id *id);
+enum device_liveupdate_role dlu_role(struct device *dev);
 bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id,
 		       const struct device_liveupdate_id *before);
 void dlu_report_failure(struct device *dev, int error, const char *reason);
@@ -272,8 +284,11 @@ int device_liveupdate_read_table(const struct liveupdate_data *data);
 void device_liveupdate_release_table(void);
 struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
 					    unsigned int bits, const char *id);
+u32 dlu_record_above(const struct device *parent);
 struct device_liveupdate_incoming *
-device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id);
+dlu_find_record(const struct bus_type *bus, const struct device *parent,
+		const struct device_liveupdate_id *id);
+bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdate_id *id);
 void dlu_forget_fates(void);
 void dlu_free_records(void);
 u32 dlu_nr_more(u32 nr_providers);
@@ -325,7 +340,8 @@ void device_liveupdate_stop(struct device *dev,
 void device_liveupdate_quarantine(struct device *dev,
 				  struct device_liveupdate_incoming *incoming,
 				  const char *reason);
-void dlu_quarantine_unknown(struct device *dev, int error);
+void dlu_quarantine_unknown(struct device *dev, const char *reason);
+void dlu_stop_with_parents(void);
 void device_liveupdate_put_records(void);
 void dlu_flush_consumers(void);
 void device_liveupdate_detach(struct device *dev,

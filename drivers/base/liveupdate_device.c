@@ -138,6 +138,20 @@ static void dlu_name(struct device *dev, char *name, size_t size)
 }
 
 /**
+ * dlu_role() - what is a device for those that need it?
+ * @dev: a device on a bus with live update
+ *
+ * Context: May sleep.
+ * Return: what its bus says.
+ */
+enum device_liveupdate_role dlu_role(struct device *dev)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	return bus->role ? bus->role(dev) : DEVICE_LIVEUPDATE_ENDPOINT;
+}
+
+/**
  * dlu_same_hardware() - is a device the one that it was?
  * @dev: a device on a bus with live update
  * @id: what it identifies itself as

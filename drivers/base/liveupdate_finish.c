@@ -51,8 +51,8 @@ static void device_liveupdate_retain_lost(void)
 /**
  * device_liveupdate_forget_retained() - the operator gives up what is retained
  * @subsystem: the participant
- * @name: BUS:ID of a device that has not appeared or could not be stopped; empty for
- *	all of them
+ * @name: BUS:ID of a device that has not appeared or could not be stopped, with
+ *	#POSITION if several are called so; empty for all of them
  *
  * For an operator who knows that such a device is gone: if it still runs, it does so in
  * memory that is used for something else from here on.
@@ -63,7 +63,7 @@ static void device_liveupdate_retain_lost(void)
 int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 				      const char *name)
 {
-	char other[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
+	char other[DLU_NAME_LEN];
 	unsigned int found = 0;
 
 	guard(mutex)(&dlu_lock);
@@ -356,7 +356,9 @@ static bool device_liveupdate_finish_one(struct device *dev,
 						     "nobody took it over");
 		break;
 	case DEVICE_LIVEUPDATE_RUNNING:
-		device_liveupdate_stop(dev, incoming);
+		/* What needs its parent for that has its turn when all else is stopped. */
+		if (dev->bus->liveupdate->quarantine)
+			device_liveupdate_stop(dev, incoming);
 		break;
 	default:
 		break;
@@ -401,6 +403,7 @@ void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			device_liveupdate_attach_later(dev->liveupdate);
 		liveupdate_part_end(parts, 0);
 	}
+	dlu_stop_with_parents();
 	liveupdate_parts_record(subsystem, parts);
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {

@@ -11,11 +11,11 @@
  *
  * Lifecycle of a record
  *   1. Absent: RESTORE read the record, long before any device is probed.
- *   2. Inherited: a device of that bus and identity appeared, and its bus agrees
- *      that it is the same hardware below the same parent. From then on only a
- *      driver with the right compatible string and version can be bound, and only once
- *      all providers that are not on the path are reclaimed (liveupdate_provider.c):
- *      its probe is deferred until then.
+ *   2. Inherited: a device of that bus and identity appeared below the device that its
+ *      record names as its parent, and its bus agrees that it is the same hardware.
+ *      From then on only a driver with the right compatible string and version can be
+ *      bound, and only once all providers that are not on the path are reclaimed
+ *      (liveupdate_provider.c): its probe is deferred until then.
  *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data and
  *      did not decline it. This is so before userspace is told that it is bound.
  *   4. Quarantined: the bus made the device harmless, once: at once if it is other
@@ -38,6 +38,10 @@
  *
  *   Devices on the path of others have records, too, so that a bus knows them when it
  *   finds them, but any driver may be bound to them.
+ *
+ *   What appears below another parent is another device, also if it has the same name. If
+ *   that one has not appeared, nor its parent, it may be the same that was moved, and is
+ *   stopped, but the record stays.
  *
  *   With live update switched off, or if FINISH is over, a device is quarantined when
  *   it appears. In the first case what was saved stays reserved.
@@ -76,7 +80,8 @@
 /**
  * device_liveupdate_awaited() - was a device handed over that is yet to appear?
  * @bus: its bus
- * @id: which device, or NULL for any of the bus
+ * @parent: what it is below, which stays
+ * @id: which device, or NULL for any of the bus, wherever it is
  *
  * For a bus that writes to a device before it adds it: this one may run. If other
  * hardware is found at the same place there is no need for care; it is quarantined
@@ -86,12 +91,12 @@
  * Return: true if the previous kernel handed over such a device, with the same
  * fingerprint, and it was not added yet.
  */
-bool device_liveupdate_awaited(const struct bus_type *bus,
+bool device_liveupdate_awaited(const struct bus_type *bus, const struct device *parent,
 			       const struct device_liveupdate_id *id)
 {
 	const struct device_liveupdate_incoming *incoming;
 
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_awaited, bus, id);
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_awaited, bus, parent, id);
 
 	if (likely(!READ_ONCE(dlu_incoming.nr_absent)))
 		return false;
@@ -101,10 +106,7 @@ bool device_liveupdate_awaited(const struct bus_type *bus,
 	if (!dlu_incoming.nr_absent)
 		return false;
 	if (id) {
-		incoming = device_liveupdate_find(device_liveupdate_bucket(dlu_incoming.buckets,
-									   dlu_incoming.bucket_bits,
-									   id->id),
-						  bus->name, id->id);
+		incoming = dlu_find_record(bus, parent, id);
 		return incoming && incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
 		       !memcmp(incoming->ser.fingerprint, id->fingerprint,
 			       sizeof(id->fingerprint));
@@ -132,15 +134,8 @@ device_liveupdate_claim_record(struct device *dev,
 
 	if (!dlu_incoming.nr_absent)
 		return NULL;
-	incoming = device_liveupdate_find(device_liveupdate_bucket(dlu_incoming.buckets,
-								   dlu_incoming.bucket_bits,
-								   id->id),
-					  dev->bus->name, id->id);
+	incoming = dlu_find_record(dev->bus, dev->parent, id);
 	if (!incoming || incoming->fate != DEVICE_LIVEUPDATE_ABSENT)
-		return NULL;
-	/* It is not this one that the record was about, as far as it can be told. */
-	if (incoming->corrupted && memcmp(incoming->ser.fingerprint, id->fingerprint,
-					  sizeof(id->fingerprint)))
 		return NULL;
 
 	incoming->dev = get_device(dev);
@@ -257,14 +252,17 @@ bool device_liveupdate_added(struct device *dev)
 	err = device_liveupdate_identify(dev, &id);
 	if (err) {
 		/* It may be one of those that run. */
-		if (device_liveupdate_awaited(dev->bus, NULL))
-			dlu_quarantine_unknown(dev, err);
+		if (device_liveupdate_awaited(dev->bus, NULL, NULL))
+			dlu_quarantine_unknown(dev, "its bus cannot identify it");
 		return false;
 	}
 
 	incoming = device_liveupdate_claim_record(dev, &id, &awaited);
-	if (!incoming)
+	if (!incoming) {
+		if (unlikely(dlu_has_lookalike(dev->bus, &id)))
+			dlu_quarantine_unknown(dev, "it may be one that was below another parent");
 		return false;
+	}
 
 	/* It must not fall asleep while nobody drives it. */
 	pm_runtime_get_noresume(dev);
@@ -275,6 +273,7 @@ bool device_liveupdate_added(struct device *dev)
 		scoped_guard(mutex, &dlu_lock) {
 			liveupdate->id = id;
 			liveupdate->incoming = incoming;
+			liveupdate->record = incoming - dlu_incoming.records + 1;
 		}
 	} else {
 		/* Nothing can protect it from the wrong driver. */
@@ -453,6 +452,51 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_incoming_index, "LIVEUPDATE");
 
+static bool dlu_is_above(const struct device *dev, const struct device *below)
+{
+	while (below && below != dev)
+		below = below->parent;
+
+	return below;
+}
+
+/**
+ * device_liveupdate_provider_index() - which record is that of a device above?
+ * @dev: a device that was handed over
+ * @consumer: what is below it, and is being probed
+ * @index: on success the position of @dev in the table of devices that was handed over
+ *
+ * For those who take something over that belongs to @dev on behalf of a device below
+ * it, which may appear, and be probed, long after @dev was taken over, until FINISH.
+ *
+ * Context: May sleep. Takes dlu_lock. device_lock of @consumer held.
+ * Return: 0; -ENOENT if @dev is not above @consumer, was not handed over, or has not been
+ * taken over or is not any more.
+ */
+int device_liveupdate_provider_index(struct device *dev, struct device *consumer,
+				     u32 *index)
+{
+	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate_incoming *incoming;
+
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_provider_index, dev, consumer, index);
+
+	device_lock_assert(consumer);
+
+	if (!liveupdate || !dlu_is_above(dev, consumer->parent))
+		return -ENOENT;
+
+	guard(mutex)(&dlu_lock);
+	incoming = liveupdate->incoming;
+	if (!incoming || incoming->fate != DEVICE_LIVEUPDATE_RECLAIMED ||
+	    device_liveupdate_ser_path(incoming))
+		return -ENOENT;
+	*index = incoming - dlu_incoming.records;
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_provider_index, "LIVEUPDATE");
+
 /**
  * device_liveupdate_get_fate() - what became of a device that was handed over?
  * @index: position of its record
@@ -577,6 +621,8 @@ void device_liveupdate_removed(struct device *dev)
 			device_liveupdate_quarantine(dev, incoming,
 						     "it is removed");
 	}
+	scoped_guard(mutex, &dlu_lock)
+		incoming->removed = true;
 	device_liveupdate_detach(dev, incoming);
 }
 

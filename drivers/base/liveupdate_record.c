@@ -28,12 +28,37 @@
 
 #include "base.h"
 
-/* Who operators know it by. */
+/* Is there another device of the same identity, below another parent? */
+static bool dlu_has_namesake(const struct device_liveupdate_incoming *incoming)
+{
+	const struct device_liveupdate_incoming *other;
+
+	if (hlist_unhashed(&incoming->hash))
+		return false;
+	hlist_for_each_entry(other, device_liveupdate_bucket(dlu_incoming.buckets,
+							     dlu_incoming.bucket_bits,
+							     incoming->ser.id), hash) {
+		if (other != incoming && !strcmp(other->ser.id, incoming->ser.id) &&
+		    !strcmp(other->ser.bus, incoming->ser.bus))
+			return true;
+	}
+
+	return false;
+}
+
+/* Who operators know it by: BUS:ID, and #POSITION if there are several. dlu_lock held. */
 void
 device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
 			     char *name, size_t size)
 {
-	snprintf(name, size, "%s:%s", incoming->ser.bus, incoming->ser.id);
+	size_t len;
+
+	lockdep_assert_held(&dlu_lock);
+
+	len = scnprintf(name, size, "%s:%s", incoming->ser.bus, incoming->ser.id);
+	if (dlu_has_namesake(incoming))
+		scnprintf(name + len, size - len, "#%u",
+			  (unsigned int)(incoming - dlu_incoming.records));
 }
 
 void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
@@ -91,7 +116,7 @@ void device_liveupdate_release_record(struct device_liveupdate_incoming *incomin
 static void device_liveupdate_retain_record(struct device_liveupdate_incoming *incoming,
 					    const char *reason)
 {
-	char name[DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN];
+	char name[DLU_NAME_LEN];
 
 	if (incoming->retained)
 		return;
@@ -197,25 +222,40 @@ static int dlu_call_quarantine(struct device *dev)
 	return err;
 }
 
+/* Was a device stopped together with what is above it? */
+static bool dlu_stopped_above(const struct device *dev)
+{
+	u32 record;
+
+	guard(mutex)(&dlu_lock);
+
+	record = dlu_record_above(dev->parent);
+
+	return record && record <= dlu_incoming.nr_records &&
+	       dlu_incoming.records[record - 1].stopped;
+}
+
 /**
  * dlu_quarantine_unknown() - stop a device that may have been handed over
- * @dev: the device, of which the bus cannot say which one it is
- * @error: why not, negative
+ * @dev: the device, of which it cannot be said which one it is
+ * @reason: why not
  *
  * It has no record, and its memory is retained like that of any device that has not
  * appeared.
  *
  * Context: May sleep. device_lock held.
  */
-void dlu_quarantine_unknown(struct device *dev, int error)
+void dlu_quarantine_unknown(struct device *dev, const char *reason)
 {
 	int err;
 
 	device_lock_assert(dev);
 
-	dev_err(dev, "liveupdate: quarantined: its bus cannot identify it: %pe\n",
-		ERR_PTR(error));
-	err = dlu_call_quarantine(dev);
+	dev_err(dev, "liveupdate: quarantined: %s\n", reason);
+	if (dev->bus->liveupdate->quarantine)
+		err = dlu_call_quarantine(dev);
+	else
+		err = dlu_stopped_above(dev) ? 0 : -EBUSY;
 	if (err)
 		dev_err(dev, "liveupdate: cannot be stopped: %pe\n", ERR_PTR(err));
 }
@@ -224,16 +264,57 @@ void dlu_quarantine_unknown(struct device *dev, int error)
 void device_liveupdate_stop(struct device *dev,
 			    struct device_liveupdate_incoming *incoming)
 {
-	int err;
+	/* What forwards for others does not stop them. */
+	bool forwarder = dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER;
+	int err = 0;
 
 	device_lock_assert(dev);
 
-	err = dlu_call_quarantine(dev);
-	if (err)
-		dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
-			ERR_PTR(err));
-	device_liveupdate_set_fate(incoming, err ? DEVICE_LIVEUPDATE_RUNNING :
-						   DEVICE_LIVEUPDATE_QUARANTINED);
+	if (dev->bus->liveupdate->quarantine) {
+		err = dlu_call_quarantine(dev);
+		if (err)
+			dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
+				ERR_PTR(err));
+	} else if (!dlu_stopped_above(dev)) {
+		dev_warn(dev, "liveupdate: cannot be stopped without its parent, what it may access is retained\n");
+		err = -EBUSY;
+	}
+
+	guard(mutex)(&dlu_lock);
+	incoming->stopped = !err && !forwarder;
+	__device_liveupdate_set_fate(incoming, err ? DEVICE_LIVEUPDATE_RUNNING :
+						     DEVICE_LIVEUPDATE_QUARANTINED);
+}
+
+/* A device that runs because its parent does, or NULL. */
+static struct device *dlu_get_running(const struct device_liveupdate_incoming *incoming)
+{
+	guard(mutex)(&dlu_lock);
+
+	if (incoming->fate != DEVICE_LIVEUPDATE_RUNNING || !incoming->dev ||
+	    incoming->dev->bus->liveupdate->quarantine)
+		return NULL;
+
+	return get_device(incoming->dev);
+}
+
+/**
+ * dlu_stop_with_parents() - look again at what can only be stopped with its parent
+ *
+ * Context: May sleep. In FINISH, when all others are stopped. Takes device_lock.
+ */
+void dlu_stop_with_parents(void)
+{
+	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
+		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+		struct device *dev __free(put_device) = dlu_get_running(incoming);
+
+		if (!dev)
+			continue;
+		guard(device)(dev);
+		if (dev->liveupdate->incoming == incoming)
+			device_liveupdate_stop(dev, incoming);
+	}
 }
 
 /* Stop a device that nobody takes over. */

@@ -34,13 +34,6 @@ static bool device_liveupdate_driver_valid(const struct dev_liveupdate_ops *ops)
 	       ops->oldest && ops->oldest <= ops->version;
 }
 
-static enum device_liveupdate_role dlu_role(struct device *dev)
-{
-	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
-
-	return bus->role ? bus->role(dev) : DEVICE_LIVEUPDATE_ENDPOINT;
-}
-
 /* Can the device be preserved at all? Its driver stays as it is meanwhile. */
 static int dlu_check_support(struct device *dev, const char **reason)
 {
@@ -277,6 +270,28 @@ static int device_liveupdate_enter_provider(struct device *dev, void *unused)
 					    dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER);
 }
 
+static int dlu_enter_follower(struct device *dev, void *unused)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus ? dev->bus->liveupdate : NULL;
+
+	/* Whatever is between a device and what is below it. */
+	if (!dev->bus && dev->class)
+		return device_for_each_child(dev, NULL, dlu_enter_follower);
+	if (!bus || !bus->follow || !bus->follow(dev))
+		return 0;
+
+	return device_liveupdate_enter(dev, false);
+}
+
+/* What is below a preserved device comes along if its bus says so. */
+static int dlu_enter_followers(struct device_liveupdate *liveupdate)
+{
+	if (liveupdate->path)
+		return 0;
+
+	return device_for_each_child(liveupdate->dev, NULL, dlu_enter_follower);
+}
+
 /**
  * dlu_member_above() - the nearest ancestor of a device that is in the set
  * @dev: the device
@@ -420,6 +435,10 @@ static int device_liveupdate_number(void)
 			return device_liveupdate_fail(dev, "prepare", -EINVAL,
 						      "it was moved below a device that comes after it");
 		liveupdate->parent = parent ? parent->index + 1 : 0;
+		if (!liveupdate->path && !dev->bus->liveupdate->quarantine &&
+		    (!parent || parent->path))
+			return device_liveupdate_fail(dev, "prepare", -EOPNOTSUPP,
+						      "it can only be stopped with its parent, which is not preserved");
 		err = dlu_collect_providers(liveupdate);
 		if (err)
 			return err;
@@ -427,6 +446,7 @@ static int device_liveupdate_number(void)
 		bucket = device_liveupdate_bucket(buckets, bits, liveupdate->id.id);
 		hlist_for_each_entry(twin, bucket, hash) {
 			if (twin->dev->bus == dev->bus &&
+			    twin->parent == liveupdate->parent &&
 			    !strcmp(twin->id.id, liveupdate->id.id))
 				return device_liveupdate_fail(dev, "prepare", -EEXIST,
 							      "its identity is that of another device");
@@ -489,7 +509,8 @@ int device_liveupdate_close(void)
 		guard(device)(liveupdate->dev);
 		err = device_liveupdate_still_there(liveupdate->dev) ?:
 		      dlu_walk_providers(liveupdate->dev,
-					 device_liveupdate_enter_provider, NULL);
+					 device_liveupdate_enter_provider, NULL) ?:
+		      dlu_enter_followers(liveupdate);
 		if (err)
 			return err;
 	}

@@ -59,22 +59,131 @@ struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
 }
 
 /**
- * device_liveupdate_find() - look for a record of the previous kernel
- * @bucket: device_liveupdate_bucket() of the records
- * @bus: name of the bus, terminated
- * @id: identity, terminated
+ * dlu_record_above() - which record is that of the nearest device that has one?
+ * @parent: where to begin to look, upwards; or NULL
  *
- * Context: dlu_lock held, or before others know the records.
- * Return: the record, or NULL.
+ * Context: dlu_lock held. @parent and what is above it stay.
+ * Return: 1 + position of the record, or 0.
+ */
+u32 dlu_record_above(const struct device *parent)
+{
+	lockdep_assert_held(&dlu_lock);
+
+	for (; parent; parent = parent->parent) {
+		const struct device_liveupdate *liveupdate = READ_ONCE(parent->liveupdate);
+
+		if (liveupdate && liveupdate->record)
+			return liveupdate->record;
+	}
+
+	return 0;
+}
+
+/*
+ * Is it known which device is the parent of one that was handed over, and can that still
+ * have the device below it?
+ */
+static bool dlu_parent_is_known(const struct device_liveupdate_incoming *incoming)
+{
+	u32 parent = incoming->ser.parent;
+
+	if (incoming->corrupted || parent > incoming - dlu_incoming.records)
+		return false;
+
+	return !parent || (!hlist_unhashed(&dlu_incoming.records[parent - 1].hash) &&
+			   !dlu_incoming.records[parent - 1].removed);
+}
+
+/**
+ * dlu_find_record() - look for the record of a device that appears
+ * @bus: its bus
+ * @parent: what it is below, which stays
+ * @id: which one it is
+ *
+ * A device is known by the record of its parent, by its bus and its identity. If it cannot
+ * be told any more which device was the parent, it may be any.
+ *
+ * Context: dlu_lock held, with records.
+ * Return: the record, whose device may have been here before, or NULL. A record that is
+ * corrupted has the fingerprint of @id.
  */
 struct device_liveupdate_incoming *
-device_liveupdate_find(struct hlist_head *bucket, const char *bus, const char *id)
+dlu_find_record(const struct bus_type *bus, const struct device *parent,
+		const struct device_liveupdate_id *id)
+{
+	struct device_liveupdate_incoming *incoming, *loose = NULL;
+	u32 above = dlu_record_above(parent);
+	struct hlist_head *bucket;
+
+	bucket = device_liveupdate_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
+					  id->id);
+	hlist_for_each_entry(incoming, bucket, hash) {
+		if (strcmp(incoming->ser.id, id->id) || strcmp(incoming->ser.bus, bus->name))
+			continue;
+		if (dlu_parent_is_known(incoming)) {
+			if (incoming->ser.parent == above)
+				return incoming;
+			continue;
+		}
+		/* It is not this one that the record was about, as far as it can be told. */
+		if (incoming->corrupted && memcmp(incoming->ser.fingerprint, id->fingerprint,
+						  sizeof(id->fingerprint)))
+			continue;
+		if (incoming->fate == DEVICE_LIVEUPDATE_ABSENT)
+			loose = incoming;
+	}
+
+	return loose;
+}
+
+/**
+ * dlu_has_lookalike() - may a device that has no record be one that was handed over?
+ * @bus: its bus
+ * @id: which one it is
+ *
+ * It is called like one that has not appeared, and looks like it, and nothing has been seen
+ * of the parent of that one either: so it may have been moved.
+ *
+ * Context: Takes dlu_lock.
+ * Return: true if so.
+ */
+bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdate_id *id)
+{
+	const struct device_liveupdate_incoming *incoming;
+	u32 parent;
+
+	guard(mutex)(&dlu_lock);
+
+	if (!dlu_incoming.nr_absent)
+		return false;
+	hlist_for_each_entry(incoming, device_liveupdate_bucket(dlu_incoming.buckets,
+								dlu_incoming.bucket_bits,
+								id->id), hash) {
+		parent = incoming->ser.parent;
+		if (incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+		    !strcmp(incoming->ser.id, id->id) &&
+		    !strcmp(incoming->ser.bus, bus->name) &&
+		    !memcmp(incoming->ser.fingerprint, id->fingerprint,
+			    sizeof(id->fingerprint)) &&
+		    (!parent || (dlu_parent_is_known(incoming) &&
+				 dlu_incoming.records[parent - 1].fate ==
+				 DEVICE_LIVEUPDATE_ABSENT)))
+			return true;
+	}
+
+	return false;
+}
+
+/* Look for another record that says it is about the same device. */
+static struct device_liveupdate_incoming *
+dlu_find_twin(struct hlist_head *bucket, const struct device_liveupdate_ser *ser)
 {
 	struct device_liveupdate_incoming *incoming;
 
 	hlist_for_each_entry(incoming, bucket, hash) {
-		if (!strcmp(incoming->ser.id, id) &&
-		    !strcmp(incoming->ser.bus, bus))
+		if (incoming->ser.parent == ser->parent &&
+		    !strcmp(incoming->ser.id, ser->id) &&
+		    !strcmp(incoming->ser.bus, ser->bus))
 			return incoming;
 	}
 
@@ -267,8 +376,7 @@ static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *s
 static bool device_liveupdate_is_first(struct hlist_head *bucket,
 				       const struct device_liveupdate_incoming *incoming)
 {
-	struct device_liveupdate_incoming *twin =
-		device_liveupdate_find(bucket, incoming->ser.bus, incoming->ser.id);
+	struct device_liveupdate_incoming *twin = dlu_find_twin(bucket, &incoming->ser);
 
 	if (!twin)
 		return true;
@@ -418,6 +526,18 @@ static void dlu_validate_more(u32 device)
 	}
 }
 
+/* Without the record of its parent it is not known which device a record is about. */
+static void dlu_validate_parent(u32 device)
+{
+	struct device_liveupdate_incoming *incoming = &dlu_incoming.records[device];
+
+	if (hlist_unhashed(&incoming->hash) || dlu_parent_is_known(incoming))
+		return;
+	incoming->corrupted = true;
+	incoming->damaged = true;
+	incoming->data = (struct liveupdate_data){};
+}
+
 static int device_liveupdate_alloc_records(unsigned int count)
 {
 	/* At least one bit, as hash_32() cannot do with none. */
@@ -477,8 +597,10 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 	}
 	memset(dlu_incoming.records + done, 0,
 	       (dlu_incoming.nr_records - done) * sizeof(*dlu_incoming.records));
-	for (u32 i = 0; i < dlu_incoming.nr_records; i++)
+	for (u32 i = 0; i < dlu_incoming.nr_records; i++) {
+		dlu_validate_parent(i);
 		dlu_validate_more(i);
+	}
 	dlu_incoming.nr_lost = dlu_incoming.nr_records - dlu_incoming.nr_more -
 			       dlu_incoming.nr_absent;
 

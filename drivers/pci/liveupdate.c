@@ -600,11 +600,11 @@ void pci_liveupdate_recognize(struct pci_dev *pdev)
 {
 	struct device_liveupdate_id id = {};
 
-	if (!device_liveupdate_awaited(&pci_bus_type, NULL))
+	if (!device_liveupdate_awaited(&pci_bus_type, NULL, NULL))
 		return;
 
 	pci_liveupdate_describe(pdev, &id);
-	if (!device_liveupdate_awaited(&pci_bus_type, &id))
+	if (!device_liveupdate_awaited(&pci_bus_type, pdev->dev.parent, &id))
 		return;
 	set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 	/* As for any function that nobody has set up. */

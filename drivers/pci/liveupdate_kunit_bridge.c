@@ -228,13 +228,16 @@ static void plu_init_bridge(enum plu_index index, unsigned int devfn)
 	plu_allow(index, PCI_BRIDGE_CONTROL, 2, 0xffff);
 }
 
-static bool plu_awaited(const struct bus_type *bus,
+static bool plu_awaited(const struct bus_type *bus, const struct device *parent,
 			const struct device_liveupdate_id *id)
 {
 	if (bus != &pci_bus_type)
 		return false;
 	if (!id)
 		return plu.awaited;
+	/* Part of what a function is known by. */
+	if (!parent)
+		return false;
 
 	for (unsigned int i = 0; i < PLU_NR; i++) {
 		const struct plu_function *function = &plu.functions[i];

@@ -168,6 +168,22 @@ static bool dma_liveupdate_free_incoming(struct dma_liveupdate_incoming *incomin
 	return true;
 }
 
+/* Did whoever has given the memory back take care that it is not used any more? */
+static bool dma_liveupdate_was_released(const struct dma_liveupdate_incoming *incoming)
+{
+	if (!incoming->returned)
+		return false;
+
+	switch (device_liveupdate_get_fate(incoming->consumer)) {
+	case DEVICE_LIVEUPDATE_RECLAIMED:
+	case DEVICE_LIVEUPDATE_QUARANTINED:
+	case DEVICE_LIVEUPDATE_RELEASED:
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* May the memory of a record be freed, as far as its device goes? */
 static bool dma_liveupdate_may_free(const struct dma_liveupdate_incoming *incoming,
 				    enum device_liveupdate_fate fate)
@@ -181,7 +197,7 @@ static bool dma_liveupdate_may_free(const struct dma_liveupdate_incoming *incomi
 		 * A driver that took the device over may not know of all its buffers.
 		 * What it gave back is not used any more.
 		 */
-		return incoming->returned;
+		return dma_liveupdate_was_released(incoming);
 	default:
 		return false;
 	}

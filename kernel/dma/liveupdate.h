@@ -26,6 +26,7 @@
  * @folio: the memory, once it was restored and while nobody uses it.
  * @buffer: who uses it, or NULL.
  * @returned: it was adopted and freed since.
+ * @consumer: record of the device whose driver adopted it: its own, or one below.
  */
 struct dma_liveupdate_incoming {
 	struct dma_liveupdate_ser ser;
@@ -34,6 +35,7 @@ struct dma_liveupdate_incoming {
 	struct folio *folio;
 	struct dma_liveupdate_buffer *buffer;
 	bool returned;
+	u32 consumer;
 };
 
 /**

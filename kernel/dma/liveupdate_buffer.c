@@ -286,44 +286,15 @@ static int dma_liveupdate_claim(struct device *dev,
 	return incoming->folio ? 0 : -EBADMSG;
 }
 
-/**
- * dma_liveupdate_adopt() - take over a buffer that the previous kernel handed over
- * @dev: the device
- * @size: size in bytes, as it was allocated
- * @tag: name of the buffer, as it was allocated
- *
- * For probe(), and only after device_liveupdate_adopt(). The device may access the
- * buffer at any time, and may have done so since the driver of the previous kernel last
- * looked. What it contains is for the driver to check. If this fails, the device must be
- * stopped before it is given other memory, or probe() must fail.
- *
- * A driver that takes its device over adopts all buffers; of those that it has no use
- * for it keeps the device away, and frees them. What it did not adopt is retained.
- *
- * Context: probe(), with device_lock held.
- * Return: the buffer, to be freed with dma_liveupdate_free(); or ERR_PTR() of
- * -ENOENT if none was handed over, or its record is damaged; -EINVAL if it has
- * another size; -E2BIG if @size is more than a folio can have; -EBUSY if it was
- * adopted already; -EEXIST if the device has another buffer of that @tag;
- * -EOPNOTSUPP if DMA of the device is of another kind in this kernel;
- * -EADDRNOTAVAIL if the device does not reach it at the address that it uses;
- * -EBADMSG if its memory did not arrive; -EIO if it cannot be mapped; -ENOMEM.
- */
-struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
-						   size_t size, u32 tag)
+/* The buffer @tag of the record @device, for the driver of the record @consumer. */
+static struct dma_liveupdate_buffer *
+dma_liveupdate_take(struct device *dev, u32 device, u32 consumer, int order, u32 tag)
 {
 	struct dma_liveupdate_buffer *buffer __free(kfree) = NULL;
 	struct dma_liveupdate_incoming *incoming;
 	const char *reason;
-	int order, err;
-	u32 device;
+	int err;
 
-	order = dma_liveupdate_order(size);
-	if (order < 0)
-		return ERR_PTR(order);
-	err = device_liveupdate_incoming_index(dev, &device);
-	if (err)
-		return ERR_PTR(err);
 	err = dma_liveupdate_supported(dev, &reason);
 	if (err) {
 		dev_warn(dev, "liveupdate: cannot adopt DMA buffers: %s\n", reason);
@@ -357,10 +328,84 @@ struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
 	incoming->buffer = buffer;
 	incoming->folio = NULL;
 	incoming->returned = false;
+	incoming->consumer = consumer;
 
 	return no_free_ptr(buffer);
 }
+
+/**
+ * dma_liveupdate_adopt() - take over a buffer that the previous kernel handed over
+ * @dev: the device
+ * @size: size in bytes, as it was allocated
+ * @tag: name of the buffer, as it was allocated
+ *
+ * For probe(), and only after device_liveupdate_adopt(). The device may access the
+ * buffer at any time, and may have done so since the driver of the previous kernel last
+ * looked. What it contains is for the driver to check. If this fails, the device must be
+ * stopped before it is given other memory, or probe() must fail.
+ *
+ * A driver that takes its device over adopts all buffers; of those that it has no use
+ * for it keeps the device away, and frees them. What it did not adopt is retained.
+ *
+ * Context: probe(), with device_lock held.
+ * Return: the buffer, to be freed with dma_liveupdate_free(); or ERR_PTR() of
+ * -ENOENT if none was handed over, or its record is damaged; -EINVAL if it has
+ * another size; -E2BIG if @size is more than a folio can have; -EBUSY if it was
+ * adopted already; -EEXIST if the device has another buffer of that @tag;
+ * -EOPNOTSUPP if DMA of the device is of another kind in this kernel;
+ * -EADDRNOTAVAIL if the device does not reach it at the address that it uses;
+ * -EBADMSG if its memory did not arrive; -EIO if it cannot be mapped; -ENOMEM.
+ */
+struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
+						   size_t size, u32 tag)
+{
+	int order, err;
+	u32 device;
+
+	order = dma_liveupdate_order(size);
+	if (order < 0)
+		return ERR_PTR(order);
+	err = device_liveupdate_incoming_index(dev, &device);
+
+	return err ? ERR_PTR(err) : dma_liveupdate_take(dev, device, device, order, tag);
+}
 EXPORT_SYMBOL_NS_GPL(dma_liveupdate_adopt, "LIVEUPDATE");
+
+/**
+ * dma_liveupdate_retrieve_for() - the same, for the driver of a device below
+ * @dev: the device that the buffer was allocated for
+ * @consumer: the device below it that is being probed, handed over or not
+ * @size: size in bytes, as it was allocated
+ * @tag: name of the buffer, as it was allocated
+ *
+ * @dev has been taken over. If the probe of @consumer fails afterwards, it frees the buffer,
+ * and the memory is kept until @consumer was stopped. If that was not handed over, nobody
+ * would stop it: then its driver does so before it frees the buffer.
+ *
+ * Context: probe() of @consumer, with its device_lock held. Until FINISH.
+ * Return: as dma_liveupdate_adopt(); -ENOENT also if @dev is not above @consumer, or has
+ * not been taken over.
+ */
+struct dma_liveupdate_buffer *
+dma_liveupdate_retrieve_for(struct device *dev, struct device *consumer, size_t size,
+			    u32 tag)
+{
+	u32 device, taker;
+	int order, err;
+
+	order = dma_liveupdate_order(size);
+	if (order < 0)
+		return ERR_PTR(order);
+	err = device_liveupdate_provider_index(dev, consumer, &device);
+	if (err)
+		return ERR_PTR(err);
+	/* One that was not handed over is the business of what is above it. */
+	if (device_liveupdate_incoming_index(consumer, &taker))
+		taker = device;
+
+	return dma_liveupdate_take(dev, device, taker, order, tag);
+}
+EXPORT_SYMBOL_NS_GPL(dma_liveupdate_retrieve_for, "LIVEUPDATE");
 
 /**
  * dma_liveupdate_preserve() - keep a buffer for the next kernel

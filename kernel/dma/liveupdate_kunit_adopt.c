@@ -247,6 +247,44 @@ static void dmt_finish_running_test(struct kunit *test)
 	dmt_expect_freed(test, 0, true);
 }
 
+static struct dma_liveupdate_buffer *dmt_retrieve_for(u32 tag)
+{
+	return dma_liveupdate_retrieve_for(dmt->a.dev, dmt->b.dev, 1, tag);
+}
+
+/* Memory of one device is taken over for another one below it, which fails afterwards. */
+static void dmt_consumer_test(struct kunit *test)
+{
+	struct dma_liveupdate_buffer *buffer;
+
+	dmt_make(test, &dmt->a, 1, 0);
+	dmt_make(test, &dmt->a, 1, 1);
+	dmt_cross(test);
+	/* "a" was taken over, so that it cannot be asked for as being probed. */
+	dmt->a.inherited = false;
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 0));
+	dmt_expect_error(test, -ENOENT,
+			 dma_liveupdate_retrieve_for(dmt->b.dev, dmt->a.dev, 1, 0));
+	dmt_expect_error(test, -ENOENT, dmt_retrieve_for(2));
+	buffer = dmt_retrieve_for(0);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
+	KUNIT_EXPECT_PTR_EQ(test, buffer->dev, dmt->a.dev);
+	dmt_expect_error(test, -EBUSY, dmt_retrieve_for(0));
+	dma_liveupdate_free(buffer);
+	/* The other one is for a device that was not handed over. */
+	dmt->b.inherited = false;
+	buffer = dmt_retrieve_for(1);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
+	dma_liveupdate_free(buffer);
+	dmt->b.fate = DEVICE_LIVEUPDATE_RUNNING;
+	dmt_finish();
+	dmt_expect_freed(test, 0, false);
+	dmt_expect_freed(test, 1, true);
+	dmt_expect_retained(test, "dma");
+	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_forget_retained(&dmt_subsystem, ""));
+	dmt_expect_freed(test, 0, true);
+}
+
 /* Memory that did not arrive is not freed either. */
 static void dmt_finish_lost_test(struct kunit *test)
 {
@@ -285,6 +323,7 @@ static struct kunit_case dmt_adopt_cases[] = {
 	KUNIT_CASE(dmt_finish_test),
 	KUNIT_CASE(dmt_finish_absent_test),
 	KUNIT_CASE(dmt_finish_running_test),
+	KUNIT_CASE(dmt_consumer_test),
 	KUNIT_CASE(dmt_finish_lost_test),
 	KUNIT_CASE(dmt_abandon_test),
 	{}

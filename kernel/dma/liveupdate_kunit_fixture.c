@@ -77,6 +77,16 @@ static int dmt_incoming_index(struct device *dev, u32 *index)
 	return 0;
 }
 
+/* "b" is below "a". */
+static int dmt_provider_index(struct device *dev, struct device *consumer, u32 *index)
+{
+	if (dev != dmt->a.dev || consumer != dmt->b.dev)
+		return -ENOENT;
+	*index = dmt->a.index;
+
+	return 0;
+}
+
 static enum device_liveupdate_fate dmt_get_fate(u32 index)
 {
 	if (index == dmt->a.index)
@@ -460,6 +470,8 @@ int dmt_init(struct kunit *test)
 				   dmt_outgoing_index);
 	kunit_activate_static_stub(test, device_liveupdate_incoming_index,
 				   dmt_incoming_index);
+	kunit_activate_static_stub(test, device_liveupdate_provider_index,
+				   dmt_provider_index);
 	kunit_activate_static_stub(test, device_liveupdate_get_fate, dmt_get_fate);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmt_in_scratch);

@@ -29,6 +29,7 @@ enum dlt_driver {
 	DLT_PLAIN,
 	DLT_SECOND,
 	DLT_FOREIGN,
+	DLT_BELOW,
 	DLT_NR_DRIVERS,
 };
 
@@ -44,6 +45,7 @@ enum dlt_driver {
  * @bridge: it only connects others.
  * @role: otherwise what it is.
  * @blob: it saves a blob.
+ * @stays: it does not come along with its parent, if it could.
  * @silent: its driver does not ask for what was handed over.
  * @declines: its driver declines what it asked for.
  * @defer: how often probe() is deferred.
@@ -68,6 +70,7 @@ struct dlt_device {
 	bool bridge;
 	enum device_liveupdate_role role;
 	bool blob;
+	bool stays;
 	bool silent;
 	bool declines;
 	unsigned int defer;
@@ -202,6 +205,7 @@ extern const struct dev_liveupdate_ops dlt_ops_default;
 extern struct device_driver dlt_drivers[DLT_NR_DRIVERS];
 extern const struct bus_type dlt_bus;
 extern const struct bus_type dlt_forward_bus;
+extern const struct bus_type dlt_below_bus;
 extern const struct bus_type dlt_shutdown_bus;
 extern const struct class dlt_class;
 extern const struct class dlt_shutdown_class;
@@ -228,6 +232,8 @@ struct dlt_device *dlt_make(struct kunit *test, const char *name,
 			    struct dlt_device *parent);
 struct dlt_device *dlt_make_bridge(struct kunit *test, const char *name,
 				   struct dlt_device *parent);
+void dlt_add_below(struct kunit *test, struct dlt_device *dlt_dev,
+		   struct dlt_device *parent, const struct class *class);
 struct dlt_device *dlt_make_below(struct kunit *test, const char *name,
 				  struct dlt_device *parent,
 				  const struct class *class);

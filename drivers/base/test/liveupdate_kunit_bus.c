@@ -272,6 +272,23 @@ static const struct bus_type dlt_second_bus = {
 	.liveupdate	= &dlt_bus_ops,
 };
 
+static bool dlt_follow(struct device *dev)
+{
+	return !to_dlt_device(dev)->stays;
+}
+
+static const struct bus_liveupdate_ops dlt_below_ops = {
+	.identify	= dlt_identify,
+	.follow		= dlt_follow,
+};
+
+/* Its devices come along with their parent, and are only stopped with it. */
+const struct bus_type dlt_below_bus = {
+	.name		= "liveupdate-kunit-b",
+	.probe		= dlt_probe,
+	.liveupdate	= &dlt_below_ops,
+};
+
 /* Knows nothing of live update. */
 static const struct bus_type dlt_foreign_bus = {
 	.name		= "liveupdate-kunit-f",
@@ -340,6 +357,7 @@ struct device_driver dlt_drivers[DLT_NR_DRIVERS] = {
 	[DLT_PLAIN] = DLT_DRIVER("dlt-plain", &dlt_bus, NULL),
 	[DLT_SECOND] = DLT_DRIVER("dlt-second", &dlt_second_bus, &dlt_ops[DLT_ONE]),
 	[DLT_FOREIGN] = DLT_DRIVER("dlt-foreign", &dlt_foreign_bus, NULL),
+	[DLT_BELOW] = DLT_DRIVER("dlt-below", &dlt_below_bus, &dlt_ops[DLT_ONE]),
 };
 
 static bool dlt_registered[DLT_NR_DRIVERS];
@@ -387,6 +405,7 @@ void dlt_reset_bus(void)
 
 static const struct bus_type *const dlt_buses[] = {
 	&dlt_bus, &dlt_second_bus, &dlt_foreign_bus, &dlt_forward_bus, &dlt_shutdown_bus,
+	&dlt_below_bus,
 };
 
 int dlt_suite_init(struct kunit_suite *suite)
@@ -500,11 +519,9 @@ struct dlt_device *dlt_make_bridge(struct kunit *test, const char *name,
 }
 
 /* With a device without a bus in between, which may have a class. */
-struct dlt_device *dlt_make_below(struct kunit *test, const char *name,
-				  struct dlt_device *parent,
-				  const struct class *class)
+void dlt_add_below(struct kunit *test, struct dlt_device *dlt_dev,
+		   struct dlt_device *parent, const struct class *class)
 {
-	struct dlt_device *dlt_dev = dlt_new(test, name, parent);
 	struct device *between = kzalloc_obj(*between);
 
 	KUNIT_ASSERT_NOT_NULL(test, between);
@@ -512,11 +529,21 @@ struct dlt_device *dlt_make_below(struct kunit *test, const char *name,
 	between->release = dlt_release_between;
 	between->class = class;
 	between->parent = &parent->dev;
-	KUNIT_ASSERT_EQ(test, 0, dev_set_name(between, "above-%s", name));
+	KUNIT_ASSERT_EQ(test, 0,
+			dev_set_name(between, "above-%s", dev_name(&dlt_dev->dev)));
 	KUNIT_ASSERT_EQ(test, 0, device_add(between));
 	dlt_dev->between = between;
 	dlt_dev->dev.parent = between;
 	dlt_add(test, dlt_dev);
+}
+
+struct dlt_device *dlt_make_below(struct kunit *test, const char *name,
+				  struct dlt_device *parent,
+				  const struct class *class)
+{
+	struct dlt_device *dlt_dev = dlt_new(test, name, parent);
+
+	dlt_add_below(test, dlt_dev, parent, class);
 
 	return dlt_dev;
 }

@@ -85,6 +85,7 @@ static void dlt_parent_test(struct kunit *test)
 	bool waits = parent == DLT_PARENT_WAITING;
 	bool may = parent == DLT_PARENT_BETWEEN;
 	struct dlt_device *bridge, *above, *b;
+	bool moved;
 
 	dlt_jump_chain(test);
 	dlt_boot(test);
@@ -95,8 +96,14 @@ static void dlt_parent_test(struct kunit *test)
 		b = dlt_make_below(test, "b", above, &dlt_class);
 	else
 		b = dlt_make(test, "b", above);
-	dlt_expect(test, may ? " probe:b adopt:b" : waits ? "" : " quarantine:b");
-	KUNIT_EXPECT_EQ(test, dlt_driven_by(b, DLT_ONE), may);
+	moved = parent == DLT_PARENT_MISSING || parent == DLT_PARENT_NEW ||
+		parent == DLT_PARENT_GRANDPARENT;
+	dlt_expect(test, may ? " probe:b adopt:b" : waits ? "" :
+			 moved ? " quarantine:b probe:b" : " quarantine:b");
+	/* What was moved has no record, and is as any device once it is stopped. */
+	KUNIT_EXPECT_EQ(test, dlt_driven_by(b, DLT_ONE), may || moved);
+	if (moved)
+		dlt_expect_fate(test, 2, ABSENT);
 	if (!waits)
 		return;
 
@@ -173,7 +180,7 @@ static void dlt_no_parent_test(struct kunit *test)
 	dlt_boot(test);
 	a = dlt_make(test, "a", NULL);
 	b = dlt_make(test, "b", a);
-	dlt_expect(test, " probe:a adopt:a quarantine:b");
+	dlt_expect(test, " probe:a adopt:a quarantine:b probe:b");
 }
 
 /* What else a device needs. */

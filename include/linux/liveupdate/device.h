@@ -123,9 +123,11 @@ struct dev_liveupdate_ops {
 
 /**
  * struct device_liveupdate_id - which device this is
- * @id: identity on its bus, terminated and padded with zeroes, printable without
- *	white space. It must name the same hardware in the next kernel, so it
- *	cannot contain a number that was given in the order of enumeration.
+ * @id: identity among the devices of its bus that have the same parent, terminated and
+ *	padded with zeroes, printable without white space. It must name the same
+ *	hardware in the next kernel, so it cannot contain a number that was given in
+ *	the order of enumeration. What is below another preserved device may be called
+ *	the same.
  * @fingerprint: what tells this hardware from other hardware that may be found
  *	at the same place, padded with zeroes: kind, revision, resources.
  */
@@ -160,6 +162,10 @@ enum device_liveupdate_role {
  *	device is frozen, where @handed is what it was when it was prepared. @handed
  *	has the same &device_liveupdate_id.id. Without it the fingerprints must be equal. Must
  *	not write to the device.
+ * @follow: Optional. The parent of the device is preserved. Is the device preserved with
+ *	it, as if it had been requested? If not, and it was not requested, the update is
+ *	refused, provided that it has a driver or that it would be shut down otherwise.
+ *	Called when the set is closed, with device_lock of the parent held.
  * @supported: Optional. Can this device be preserved at all? If not, an error and
  *	in *@reason why, a few words: "translated by an IOMMU". Called when a
  *	device is requested, and for all when the set is closed.
@@ -183,12 +189,14 @@ enum device_liveupdate_role {
  *	called for a device that failed.
  * @thaw: Optional. Undo @freeze. Cannot fail.
  * @cancel: Optional. Undo @prepare. Cannot fail.
- * @quarantine: Required. In the next kernel: nobody takes the device over, make it
- *	harmless. The device may be %DEVICE_LIVEUPDATE_FORWARDER if its record is
- *	corrupted. 0 says that
- *	it was reset, or that it cannot access memory even if its next driver lets it,
- *	for that memory is freed next. After an error its memory is retained, and it
- *	is called again at FINISH.
+ * @quarantine: Required, unless the device cannot be stopped but with its parent. In the
+ *	next kernel: nobody takes the device over, make it harmless. The device may be
+ *	%DEVICE_LIVEUPDATE_FORWARDER if its record is corrupted. 0 says that it was reset,
+ *	or that it cannot access memory even if its next driver lets it, for that memory
+ *	is freed next. After an error its memory is retained, and it is called again at
+ *	FINISH. Without it the device counts as stopped when @quarantine of what is above
+ *	it says so, and its memory is retained until then; such a device is refused
+ *	unless its parent is preserved, too.
  * @stop: Required if devices access memory. In the old kernel: the device, which is
  *	frozen, was lost after device_shutdown() had passed it. Make it access no memory
  *	until the jump and after it. Nothing else is called for it in this kernel, in the
@@ -214,6 +222,7 @@ struct bus_liveupdate_ops {
 	int (*identify)(struct device *dev, struct device_liveupdate_id *id);
 	bool (*match)(struct device *dev, const struct device_liveupdate_id *id,
 		      const struct device_liveupdate_id *handed);
+	bool (*follow)(struct device *dev);
 	int (*supported)(struct device *dev, const char **reason);
 	enum device_liveupdate_role (*role)(struct device *dev);
 	int (*dependencies)(struct device *dev,
@@ -234,7 +243,7 @@ struct bus_liveupdate_ops {
 int device_liveupdate_may_change(struct device *dev);
 void device_liveupdate_lose(struct device *dev, const char *reason);
 bool device_liveupdate_on_path(struct device *dev);
-bool device_liveupdate_awaited(const struct bus_type *bus,
+bool device_liveupdate_awaited(const struct bus_type *bus, const struct device *parent,
 			       const struct device_liveupdate_id *id);
 bool device_liveupdate_inherited(struct device *dev);
 const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
@@ -258,7 +267,7 @@ static inline bool device_liveupdate_on_path(struct device *dev)
 }
 
 static inline bool
-device_liveupdate_awaited(const struct bus_type *bus,
+device_liveupdate_awaited(const struct bus_type *bus, const struct device *parent,
 			  const struct device_liveupdate_id *id)
 {
 	return false;

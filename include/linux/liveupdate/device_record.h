@@ -42,6 +42,8 @@ enum device_liveupdate_fate {
 
 int device_liveupdate_outgoing_index(struct device *dev, u32 *index);
 int device_liveupdate_incoming_index(struct device *dev, u32 *index);
+int device_liveupdate_provider_index(struct device *dev, struct device *consumer,
+				     u32 *index);
 enum device_liveupdate_fate device_liveupdate_get_fate(u32 index);
 
 #endif /* _LINUX_LIVEUPDATE_DEVICE_RECORD_H */

@@ -22,6 +22,11 @@
  * also what it gets where %CONFIG_DMA_LIVEUPDATE is off. There is no such way out
  * of dma_liveupdate_adopt(): the device goes on to use what it has.
  *
+ * The device that does the DMA may be above the one whose driver knows what the memory
+ * is for, such as a transport. That driver allocates and preserves the memory of the
+ * device above, and in the next kernel takes it with dma_liveupdate_retrieve_for(), when
+ * the device above has been taken over and until the update is declared complete.
+ *
  * What a driver adds:
  *
  * .. code-block:: c
@@ -132,6 +137,9 @@ struct dma_liveupdate_buffer *dma_liveupdate_alloc(struct device *dev,
 						   size_t size, u32 tag);
 struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
 						   size_t size, u32 tag);
+struct dma_liveupdate_buffer *
+dma_liveupdate_retrieve_for(struct device *dev, struct device *consumer, size_t size,
+			    u32 tag);
 void dma_liveupdate_free(struct dma_liveupdate_buffer *buffer);
 int dma_liveupdate_preserve(struct dma_liveupdate_buffer *buffer);
 void dma_liveupdate_unpreserve(struct dma_liveupdate_buffer *buffer);
@@ -155,6 +163,13 @@ dma_liveupdate_alloc(struct device *dev, size_t size, u32 tag)
 
 static inline struct dma_liveupdate_buffer *
 dma_liveupdate_adopt(struct device *dev, size_t size, u32 tag)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static inline struct dma_liveupdate_buffer *
+dma_liveupdate_retrieve_for(struct device *dev, struct device *consumer, size_t size,
+			    u32 tag)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }

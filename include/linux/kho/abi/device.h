@@ -19,9 +19,9 @@
  * What is not the parent and does not fit into the record is in records behind those of
  * all devices, &struct device_liveupdate_more_ser, in a row for each device.
  *
- * A device is known by the name of its bus, by an @id that the bus chose because
- * it names the same hardware in the next kernel, and by a @fingerprint of that
- * hardware. What may drive it is known by @compatible and @version, which the
+ * A device is known by the record of its parent, by the name of its bus, by an @id that
+ * the bus chose because it names the same hardware in the next kernel, and by a
+ * @fingerprint of that hardware. What may drive it is known by @compatible and @version, which the
  * driver chose for what it saved. Names of drivers, names of devices and numbers
  * given in the order of enumeration are not handed over.
  *
@@ -70,7 +70,7 @@
 /**
  * struct device_liveupdate_ser - a device that is handed over
  * @bus: name of the bus.
- * @id: identity on the bus, unique among the devices of the bus.
+ * @id: identity on the bus, unique among the devices of the bus with the same @parent.
  * @fingerprint: what tells this hardware from other hardware at the same place;
  *	its meaning is the bus's.
  * @parent: 1 + position of the nearest ancestor in the table, 0 if there is
