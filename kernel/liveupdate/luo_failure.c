@@ -34,17 +34,7 @@
 
 #include "luo_machine.h"
 
-/**
- * luo_record_failure() - record a failure
- * @machine: the machine
- * @step: step that failed
- * @name: participant that failed, may be empty
- * @error: its error, negative
- * @device: device or other part of the participant that failed, may be empty
- * @reason: why, may be empty; both are cut if they are too long
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
- */
+/* Record a failure. Process context. Takes &luo_machine.progress_lock. */
 void luo_record_failure(struct luo_machine *machine, enum luo_step step,
 			const char *name, int error, const char *device,
 			const char *reason)
@@ -64,11 +54,9 @@ void luo_record_failure(struct luo_machine *machine, enum luo_step step,
 	strscpy(failure->reason, reason);
 }
 
-/**
- * luo_callback_begins() - drop what was reported by earlier callbacks
- * @machine: the machine
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
+/*
+ * Drop what was reported by earlier callbacks. Process context. Takes
+ * &luo_machine.progress_lock.
  */
 void luo_callback_begins(struct luo_machine *machine)
 {
@@ -76,12 +64,9 @@ void luo_callback_begins(struct luo_machine *machine)
 	machine->reported = (struct luo_failure){};
 }
 
-/**
- * luo_callback_waits() - log that what a callback has reported is waited for
- * @machine: the machine
- * @name: the participant
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
+/*
+ * Log that what a callback has reported is waited for. Process context. Takes
+ * &luo_machine.progress_lock.
  */
 void luo_callback_waits(struct luo_machine *machine, const char *name)
 {
@@ -93,16 +78,9 @@ void luo_callback_waits(struct luo_machine *machine, const char *name)
 		reported.reason);
 }
 
-/**
- * luo_callback_failed() - record that a callback failed
- * @machine: the machine
- * @step: the step
- * @name: the participant
- * @error: what the callback returned, negative
- *
- * With what it reported; or with what made void what it prepared, if it was that.
- *
- * Context: Process context. Takes &luo_machine.progress_lock and
+/*
+ * Record that a callback failed. With what it reported; or with what made void what it
+ * prepared, if it was that. Process context. Takes &luo_machine.progress_lock and
  * &luo_machine.invalid_lock, one after the other.
  */
 void luo_callback_failed(struct luo_machine *machine, enum luo_step step,
@@ -127,15 +105,9 @@ static bool luo_in_callback(struct luo_machine *machine, const char *name)
 	return READ_ONCE(machine->task) == current && !strcmp(machine->name, name);
 }
 
-/**
- * luo_report_failure() - a participant says what fails, and why
- * @machine: the machine
- * @name: the participant
- * @error: the error, negative
- * @device: device or other part of it, may be empty
- * @reason: why
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
+/*
+ * A participant says what fails, and why. Process context. Takes
+ * &luo_machine.progress_lock.
  */
 void luo_report_failure(struct luo_machine *machine, const char *name, int error,
 			const char *device, const char *reason)
@@ -152,13 +124,7 @@ void luo_report_failure(struct luo_machine *machine, const char *name, int error
 	strscpy(machine->reported.reason, reason);
 }
 
-/**
- * luo_last_failure() - what failed last
- * @machine: the machine
- * @failure: copy of it; its count is 0 if nothing has failed
- *
- * Context: Process context. Takes &luo_machine.progress_lock.
- */
+/* What failed last. Process context. Takes &luo_machine.progress_lock. */
 void luo_last_failure(struct luo_machine *machine, struct luo_failure *failure)
 {
 	guard(spinlock)(&machine->progress_lock);

@@ -180,16 +180,9 @@ static void luo_instances_check_records(struct luo_machine *machine)
 	}
 }
 
-/**
- * luo_instances_accept() - take in the instances of one class
- * @machine: the machine
- * @class: the class; each at most once
- * @phys: physical address of the head of the table, as KHO gave it
- * @size: size of the head, as KHO gave it
- *
- * What cannot be read is counted, and stays reserved.
- *
- * Context: May sleep. Takes &luo_instances.lock. Before the records of participants are
+/*
+ * Take in the instances of one class. What cannot be read is counted, and stays
+ * reserved. May sleep. Takes &luo_instances.lock. Before the records of participants are
  * accepted.
  */
 void luo_instances_accept(struct luo_machine *machine, u32 class, phys_addr_t phys,
@@ -426,12 +419,7 @@ static void luo_instances_report(struct luo_machine *machine)
 					   machine);
 }
 
-/**
- * luo_instances_arrived() - look what there is, before anybody restores
- * @machine: the machine, with the records of participants
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Look what there is, before anybody restores. May sleep. &luo_machine.lock held. */
 void luo_instances_arrived(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
@@ -441,11 +429,9 @@ void luo_instances_arrived(struct luo_machine *machine)
 	luo_instances_report(machine);
 }
 
-/**
- * luo_instances_restored() - retain mandatory instances that nobody has claimed yet
- * @machine: the machine; all who could restore have
- *
- * Context: May sleep. &luo_machine.lock held.
+/*
+ * Retain mandatory instances that nobody has claimed yet. May sleep. &luo_machine.lock
+ * held.
  */
 void luo_instances_restored(struct luo_machine *machine)
 {
@@ -461,13 +447,9 @@ void luo_instances_restored(struct luo_machine *machine)
 	}
 }
 
-/**
- * luo_instances_discard() - the records of participants cannot be used
- * @machine: the machine
- *
- * All that was handed over stays reserved.
- *
- * Context: May sleep. Takes &luo_instances.lock.
+/*
+ * The records of participants cannot be used. All that was handed over stays reserved.
+ * May sleep. Takes &luo_instances.lock.
  */
 void luo_instances_discard(struct luo_machine *machine)
 {
@@ -481,11 +463,9 @@ void luo_instances_discard(struct luo_machine *machine)
 	memset(instances->nr_unreadable, 0, sizeof(instances->nr_unreadable));
 }
 
-/**
- * luo_instances_finish() - free optional instances that nobody claimed, retain others
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
+/*
+ * Free optional instances that nobody claimed, retain others. May sleep.
+ * &luo_machine.lock held.
  */
 void luo_instances_finish(struct luo_machine *machine)
 {
@@ -546,15 +526,9 @@ luo_instance_lookup(struct luo_instances *instances,
 		       sizeof(*instances->in), luo_instance_cmp);
 }
 
-/**
- * luo_instance_find() - find an instance that was handed over
- * @machine: the machine
- * @desc: the participant
- * @key: number of the instance
- * @info: the instance, if there is one
- *
- * Context: May sleep. Takes &luo_instances.lock.
- * Return: as liveupdate_instance_find().
+/*
+ * Find an instance that was handed over. May sleep. Takes &luo_instances.lock. Returns
+ * as liveupdate_instance_find().
  */
 int luo_instance_find(struct luo_machine *machine,
 		      const struct liveupdate_subsystem_desc *desc, u64 key,
@@ -574,15 +548,9 @@ int luo_instance_find(struct luo_machine *machine,
 	return info->error;
 }
 
-/**
- * luo_instance_next() - find one instance after the other
- * @machine: the machine
- * @desc: the participant
- * @position: 0 at first; where to go on
- * @info: as luo_instance_find()
- *
- * Context: May sleep. Takes &luo_instances.lock.
- * Return: as liveupdate_instance_next().
+/*
+ * Find one instance after the other. May sleep. Takes &luo_instances.lock. Returns as
+ * liveupdate_instance_next().
  */
 int luo_instance_next(struct luo_machine *machine,
 		      const struct liveupdate_subsystem_desc *desc,
@@ -605,14 +573,9 @@ int luo_instance_next(struct luo_machine *machine,
 	return luo_instances_nothing(instances);
 }
 
-/**
- * luo_instance_claim() - an instance is taken over
- * @machine: the machine
- * @desc: the participant
- * @key: number of the instance
- *
- * Context: May sleep. Takes &luo_instances.lock.
- * Return: as liveupdate_instance_claim().
+/*
+ * An instance is taken over. May sleep. Takes &luo_instances.lock. Returns as
+ * liveupdate_instance_claim().
  */
 int luo_instance_claim(struct luo_machine *machine,
 		       const struct liveupdate_subsystem_desc *desc, u64 key)

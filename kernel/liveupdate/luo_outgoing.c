@@ -103,14 +103,10 @@ static int luo_walk(struct luo_machine *machine, enum luo_step step,
 	return 0;
 }
 
-/**
- * luo_subsystems_prepare() - PREPARE every registered participant
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- * Return: 0; the error of the participant that failed, after all others were
- * cancelled; -ETIMEDOUT if the deadline passed; -ESHUTDOWN if the system goes down;
- * -ENOMEM.
+/*
+ * PREPARE every registered participant. May sleep. &luo_machine.lock held. Returns 0;
+ * the error of the participant that failed, after all others were cancelled; -ETIMEDOUT
+ * if the deadline passed; -ESHUTDOWN if the system goes down; -ENOMEM.
  */
 int luo_subsystems_prepare(struct luo_machine *machine)
 {
@@ -135,12 +131,7 @@ int luo_subsystems_prepare(struct luo_machine *machine)
 	return err;
 }
 
-/**
- * luo_subsystems_cancel() - CANCEL every prepared participant
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* CANCEL every prepared participant. May sleep. &luo_machine.lock held. */
 void luo_subsystems_cancel(struct luo_machine *machine)
 {
 	u64 start = luo_timeline_now();
@@ -152,13 +143,10 @@ void luo_subsystems_cancel(struct luo_machine *machine)
 	luo_timeline_step(machine, LUO_STEP_CANCEL, start, 0);
 }
 
-/**
- * luo_sessions_freeze() - freeze the files of sessions
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- * Return: 0; the error of a file; -ETIMEDOUT if the deadline passed, when
- * luo_sessions_thaw() is left to be called.
+/*
+ * Freeze the files of sessions. May sleep. &luo_machine.lock held. Returns 0; the error
+ * of a file; -ETIMEDOUT if the deadline passed, when luo_sessions_thaw() is left to be
+ * called.
  */
 int luo_sessions_freeze(struct luo_machine *machine)
 {
@@ -187,12 +175,7 @@ int luo_sessions_freeze(struct luo_machine *machine)
 	return err;
 }
 
-/**
- * luo_sessions_thaw() - undo luo_sessions_freeze(), if that is to be done
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* Undo luo_sessions_freeze(), if that is to be done. May sleep. &luo_machine.lock held. */
 void luo_sessions_thaw(struct luo_machine *machine)
 {
 	lockdep_assert_held(&machine->lock);
@@ -259,19 +242,13 @@ static int luo_refuse_void(struct luo_machine *machine)
 	return invalid.error;
 }
 
-/**
- * luo_subsystems_freeze() - FREEZE every prepared participant
- * @machine: the machine
- * @sessions: the files of sessions before them, which may stand on what they have
- *
- * What a participant has under way that ends by itself is waited for before anything is
- * frozen. The deadline counts from there on, the time that FREEZE takes does not.
- *
- * Context: May sleep. &luo_machine.lock held.
- * Return: 0 and the data is final; the error of the participant that failed, that has
- * lost a mandatory instance, or whose preparation has become void, after all others were
- * thawed; -ETIMEDOUT if the deadline
- * passed; -ESHUTDOWN if the system goes down otherwise.
+/*
+ * FREEZE every prepared participant. What a participant has under way that ends by
+ * itself is waited for before anything is frozen. The deadline counts from there on, the
+ * time that FREEZE takes does not. May sleep. &luo_machine.lock held. Returns 0 and the
+ * data is final; the error of the participant that failed, that has lost a mandatory
+ * instance, or whose preparation has become void, after all others were thawed;
+ * -ETIMEDOUT if the deadline passed; -ESHUTDOWN if the system goes down otherwise.
  */
 int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 {
@@ -301,12 +278,7 @@ int luo_subsystems_freeze(struct luo_machine *machine, bool sessions)
 	return err;
 }
 
-/**
- * luo_subsystems_thaw() - THAW every frozen participant
- * @machine: the machine
- *
- * Context: May sleep. &luo_machine.lock held.
- */
+/* THAW every frozen participant. May sleep. &luo_machine.lock held. */
 void luo_subsystems_thaw(struct luo_machine *machine)
 {
 	u64 start = luo_timeline_now();
@@ -318,14 +290,9 @@ void luo_subsystems_thaw(struct luo_machine *machine)
 	luo_timeline_step(machine, LUO_STEP_THAW, start, 0);
 }
 
-/**
- * luo_outgoing_drop() - a participant leaves while it is prepared or frozen
- * @machine: the machine
- * @subsystem: the participant; nothing happens in another phase
- *
- * It is cancelled and leaves the table.
- *
- * Context: May sleep. &luo_machine.lock held.
+/*
+ * A participant leaves while it is prepared or frozen. It is cancelled and leaves the
+ * table. May sleep. &luo_machine.lock held.
  */
 void luo_outgoing_drop(struct luo_machine *machine,
 		       struct liveupdate_subsystem *subsystem)

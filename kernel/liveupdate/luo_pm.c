@@ -74,12 +74,7 @@ static struct notifier_block luo_pm_notifier = {
 	.notifier_call = luo_pm_notify,
 };
 
-/**
- * luo_pm_register() - begin to look at suspend and hibernation
- *
- * Context: May sleep. Once.
- * Return: 0 or the error of register_pm_notifier().
- */
+/* Begin to look at suspend and hibernation. May sleep. Once. */
 int luo_pm_register(void)
 {
 	return register_pm_notifier(&luo_pm_notifier);

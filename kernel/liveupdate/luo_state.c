@@ -87,13 +87,7 @@ static const char *const luo_state_names[] = {
 	[LIVEUPDATE_STATE_UPDATED]	= "updated",
 };
 
-/**
- * luo_state_name() - name of a state for people
- * @state: the state
- *
- * Context: any.
- * Return: a constant string.
- */
+/* Name of a state for people. */
 const char *luo_state_name(enum liveupdate_state state)
 {
 	return luo_state_names[state];
@@ -129,12 +123,7 @@ static void luo_announce_state(struct luo_machine *machine,
 
 static void luo_invalidated(struct work_struct *work);
 
-/**
- * luo_machine_init() - make a machine in state normal without participants
- * @machine: zeroed memory
- *
- * Context: any.
- */
+/* Make a machine in state normal without participants. */
 void luo_machine_init(struct luo_machine *machine)
 {
 	mutex_init(&machine->lock);
@@ -222,14 +211,10 @@ static int luo_prepare(struct luo_machine *machine)
 	return err;
 }
 
-/**
- * luo_machine_prepare() - normal -> prepared
- * @machine: the machine
- *
- * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY in another state, during another transition, while the
- * system suspends or reboots, or if something is retained; otherwise as
- * luo_subsystems_prepare().
+/*
+ * Normal -> prepared. May sleep. Tries for &luo_machine.lock. Returns 0; -EBUSY in
+ * another state, during another transition, while the system suspends or reboots, or if
+ * something is retained; otherwise as luo_subsystems_prepare().
  */
 int luo_machine_prepare(struct luo_machine *machine)
 {
@@ -306,13 +291,9 @@ static int luo_end(struct luo_machine *machine, enum liveupdate_state state,
 	return 0;
 }
 
-/**
- * luo_machine_cancel() - prepared -> normal
- * @machine: the machine
- *
- * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY in another state, during another transition, or while the
- * system reboots.
+/*
+ * Prepared -> normal. May sleep. Tries for &luo_machine.lock. Returns 0; -EBUSY in
+ * another state, during another transition, or while the system reboots.
  */
 int luo_machine_cancel(struct luo_machine *machine)
 {
@@ -371,19 +352,11 @@ static void luo_invalidated(struct work_struct *work)
 	luo_announce_state(machine, LIVEUPDATE_STATE_NORMAL);
 }
 
-/**
- * luo_machine_invalidate() - what a participant prepared has become void
- * @machine: the machine
- * @subsystem: the participant
- * @error: why, negative
- * @device: device or other part of it that is the cause, may be empty
- * @reason: why, in words
- *
- * The machine goes back to normal as soon as it is prepared and nothing is in
- * progress. Of several reasons the first is remembered. Nothing happens if
- * nothing is prepared, or being prepared.
- *
- * Context: any. Takes &luo_machine.invalid_lock.
+/*
+ * What a participant prepared has become void. The machine goes back to normal as soon
+ * as it is prepared and nothing is in progress. Of several reasons the first is
+ * remembered. Nothing happens if nothing is prepared, or being prepared. Takes
+ * &luo_machine.invalid_lock.
  */
 void luo_machine_invalidate(struct luo_machine *machine,
 			    struct liveupdate_subsystem *subsystem, int error,
@@ -402,16 +375,11 @@ void luo_machine_invalidate(struct luo_machine *machine,
 	luo_queue_invalid(machine, 0);
 }
 
-/**
- * luo_machine_finish() - updated -> normal
- * @machine: the machine
- * @give_up: also if something of what was handed over still waits
- *
- * Context: May sleep. Takes locks of sessions, and without these tries for
- * &luo_machine.lock.
- * Return: 0; -EBUSY in another state, during another transition, or while the
- * system reboots; also if something waits and not @give_up, which is recorded as a
- * failure then, and nothing is changed.
+/*
+ * Updated -> normal. May sleep. Takes locks of sessions, and without these tries for
+ * &luo_machine.lock. Returns 0; -EBUSY in another state, during another transition, or
+ * while the system reboots; also if something waits and not @give_up, which is recorded
+ * as a failure then, and nothing is changed.
  */
 int luo_machine_finish(struct luo_machine *machine, bool give_up)
 {
@@ -420,14 +388,10 @@ int luo_machine_finish(struct luo_machine *machine, bool give_up)
 		       luo_subsystems_finish);
 }
 
-/**
- * luo_machine_rehearse() - FREEZE and THAW for real, and stay prepared
- * @machine: the machine
- *
- * Context: May sleep. Tries for &luo_machine.lock and, with it held, for
- * system_transition_mutex.
- * Return: 0; -EBUSY in another state, during another transition, suspend or
- * reboot; otherwise as luo_subsystems_freeze().
+/*
+ * FREEZE and THAW for real, and stay prepared. May sleep. Tries for &luo_machine.lock
+ * and, with it held, for system_transition_mutex. Returns 0; -EBUSY in another state,
+ * during another transition, suspend or reboot; otherwise as luo_subsystems_freeze().
  */
 int luo_machine_rehearse(struct luo_machine *machine)
 {
@@ -490,18 +454,13 @@ static int luo_freeze(struct luo_machine *machine, bool receives)
 	return err;
 }
 
-/**
- * luo_machine_freeze() - enter reboot(2) for kexec
- * @machine: the machine
- * @receives: the next kernel can be handed state
- *
- * prepared becomes frozen; in normal and updated only files of sessions are frozen. No
- * lock is kept: reboot(2) holds system_transition_mutex, which keeps requests out, and
- * changes of sessions were ruled out before.
- *
- * Context: May sleep. Tries for &luo_machine.lock.
- * Return: 0; -EBUSY during a transition; -EINVAL if prepared and not @receives;
- * otherwise as luo_subsystems_freeze() or luo_sessions_freeze().
+/*
+ * Enter reboot(2) for kexec. prepared becomes frozen; in normal and updated only files
+ * of sessions are frozen. No lock is kept: reboot(2) holds system_transition_mutex,
+ * which keeps requests out, and changes of sessions were ruled out before. May sleep.
+ * Tries for &luo_machine.lock. Returns 0; -EBUSY during a transition; -EINVAL if
+ * prepared and not @receives; otherwise as luo_subsystems_freeze() or
+ * luo_sessions_freeze().
  */
 int luo_machine_freeze(struct luo_machine *machine, bool receives)
 {
@@ -513,12 +472,7 @@ int luo_machine_freeze(struct luo_machine *machine, bool receives)
 	return err;
 }
 
-/**
- * luo_machine_thaw() - the jump did not happen after all
- * @machine: the machine, luo_machine_freeze() succeeded
- *
- * Context: May sleep. Takes &luo_machine.lock.
- */
+/* The jump did not happen after all. May sleep. Takes &luo_machine.lock. */
 void luo_machine_thaw(struct luo_machine *machine)
 {
 	scoped_guard(mutex, &machine->lock) {
@@ -538,15 +492,10 @@ void luo_machine_thaw(struct luo_machine *machine)
 	luo_announce_state(machine, LIVEUPDATE_STATE_PREPARED);
 }
 
-/**
- * luo_machine_accept() - take in what the previous kernel left
- * @machine: a machine in state normal
- * @phys: physical address of the head of the table, as KHO gave it
- * @size: size of the head, as KHO gave it
- *
- * Context: May sleep. Takes &luo_machine.lock. Once, at early_initcall.
- * Return: 0 and @machine has the records; otherwise the error of luo_handover_read(), or
- * -ENOMEM, and everything that was handed over stays reserved.
+/*
+ * Take in what the previous kernel left. May sleep. Takes &luo_machine.lock. Once, at
+ * early_initcall. Returns 0 and @machine has the records; otherwise the error of
+ * luo_handover_read(), or -ENOMEM, and everything that was handed over stays reserved.
  */
 int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
 		       size_t size)
@@ -577,15 +526,11 @@ int luo_machine_accept(struct luo_machine *machine, phys_addr_t phys,
 	return 0;
 }
 
-/**
- * luo_machine_restore() - become updated on what the previous kernel left
- * @machine: a machine in state normal, with all built-in participants
- * @phys: physical address of the head of the table, as KHO gave it
- * @size: size of the head, as KHO gave it
- *
- * Context: May sleep. Takes &luo_machine.lock. Once, at early_initcall.
- * Return: 0 and the state is updated, whether or not every participant restored;
- * otherwise the error of luo_machine_accept(), and the state is normal.
+/*
+ * Become updated on what the previous kernel left. May sleep. Takes &luo_machine.lock.
+ * Once, at early_initcall. Returns 0 and the state is updated, whether or not every
+ * participant restored; otherwise the error of luo_machine_accept(), and the state is
+ * normal.
  */
 int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 			size_t size)
@@ -610,11 +555,9 @@ int luo_machine_restore(struct luo_machine *machine, phys_addr_t phys,
 	return 0;
 }
 
-/**
- * luo_machine_restore_late() - let participants restore what needs the whole system
- * @machine: the machine, after luo_machine_restore() if there is anything to restore
- *
- * Context: May sleep. Takes &luo_machine.lock. Once, with all memory and processors.
+/*
+ * Let participants restore what needs the whole system. May sleep. Takes
+ * &luo_machine.lock. Once, with all memory and processors.
  */
 void luo_machine_restore_late(struct luo_machine *machine)
 {

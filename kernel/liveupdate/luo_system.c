@@ -414,13 +414,11 @@ static int luo_refuse_jump_back(struct luo_machine *machine)
 	return -EINVAL;
 }
 
-/**
- * luo_state_check() - may there be a jump into kexec_image at all?
- *
- * Context: reboot(2), with system_transition_mutex and the kexec lock held. Also if
- * live update is off.
- * Return: 0; -EBUSY if something is retained, or during a transition; -EINVAL if
- * kexec_image will jump back and the state is not normal.
+/*
+ * May there be a jump into kexec_image at all? In reboot(2), with
+ * system_transition_mutex and the kexec lock held. Also if live update is off. Returns
+ * 0; -EBUSY if something is retained, or during a transition; -EINVAL if kexec_image
+ * will jump back and the state is not normal.
  */
 int luo_state_check(void)
 {
@@ -434,13 +432,10 @@ int luo_state_check(void)
 	return luo_refuse_jump_back(&luo_system);
 }
 
-/**
- * luo_state_hold() - let nobody change a session from here on
- *
- * Waits for those who do, up to freeze_timeout_ms; luo_session_unhold() undoes it.
- *
- * Context: reboot(2), with system_transition_mutex and the kexec lock held.
- * Return: 0; -EBUSY during a transition; -ETIMEDOUT.
+/*
+ * Let nobody change a session from here on. Waits for those who do, up to
+ * freeze_timeout_ms; luo_session_unhold() undoes it. In reboot(2), with
+ * system_transition_mutex and the kexec lock held.
  */
 int luo_state_hold(void)
 {
@@ -459,13 +454,10 @@ int luo_state_hold(void)
 	return err;
 }
 
-/**
- * luo_state_freeze() - freeze for the jump into kexec_image
- *
- * Context: reboot(2), with system_transition_mutex and the kexec lock held, after
- * luo_state_hold().
- * Return: 0; -EINVAL if prepared and kexec_image cannot receive state; otherwise as
- * luo_machine_freeze().
+/*
+ * Freeze for the jump into kexec_image. In reboot(2), with system_transition_mutex and
+ * the kexec lock held, after luo_state_hold(). Returns 0; -EINVAL if prepared and
+ * kexec_image cannot receive state; otherwise as luo_machine_freeze().
  */
 int luo_state_freeze(void)
 {
@@ -473,11 +465,9 @@ int luo_state_freeze(void)
 						kexec_image->kho.fdt);
 }
 
-/**
- * luo_state_thaw() - undo luo_state_freeze()
- * @err: why the jump cannot happen, which no participant is to blame for
- *
- * Context: reboot(2), with system_transition_mutex and the kexec lock held.
+/*
+ * Undo luo_state_freeze(). In reboot(2), with system_transition_mutex and the kexec lock
+ * held.
  */
 void luo_state_thaw(int err)
 {
@@ -514,12 +504,7 @@ static struct notifier_block luo_reboot_notifier = {
 	.priority = INT_MAX,
 };
 
-/**
- * luo_reboot_register() - begin to look at reboots
- *
- * Context: May sleep. Once.
- * Return: 0 or the error of register_reboot_notifier().
- */
+/* Begin to look at reboots. May sleep. Once. */
 int luo_reboot_register(void)
 {
 	return register_reboot_notifier(&luo_reboot_notifier);
@@ -563,10 +548,9 @@ static void __init luo_instances_receive(struct luo_machine *machine)
 	}
 }
 
-/**
- * luo_state_early_init() - look for what the previous kernel left
- *
- * Context: early_initcall, after the sessions' own data was looked for.
+/*
+ * Look for what the previous kernel left. At early_initcall, after the sessions' own
+ * data was looked for.
  */
 void __init luo_state_early_init(void)
 {
