@@ -11,6 +11,9 @@ from ..participants import TEST_ORDER, check_calls, check_received, hand_over_da
 
 LEVELS = ("workload", "devices", "irq", "iommu", "memory")
 
+# Of each participant, in the order of the whole list.
+FILES = ("version", "oldest", "level", "class", "bytes")
+
 
 @scenario("update-echo", debug=True, smp=2)
 def update_echo(run):
@@ -39,6 +42,9 @@ def update_echo(run):
     sizes = guest.participants()
     for name in TEST_ORDER:
         run.equal(f"bytes of {name}", sizes[name][4], size_of(name))
+        run.equal(f"files of {name}", tuple(guest.attribute(f"participants/{name}/{file}")
+                                            for file in FILES),
+                  tuple(str(value) for value in sizes[name]))
 
     run.load(guest)
     run.jump(guest)
