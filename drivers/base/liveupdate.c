@@ -3,7 +3,7 @@
 /**
  * DOC: Device live update
  *
- * Keeps devices running while one kernel replaces another. This is the participant
+ * Keeps devices running while one kernel replaces another. This is the subsystem
  * "devices" of a live update (kernel/liveupdate/luo_state.c); it calls the buses
  * and drivers that take part (include/linux/liveupdate/device.h).
  *
@@ -41,7 +41,7 @@
  *   firmware would make it as long as that, and one that takes that mutex would never
  *   end. Without a set nothing is deferred.
  *
- *   A device that goes away nevertheless is cancelled at once. The set is broken
+ *   A device that goes away nevertheless is cancelled at once. The set is invalid
  *   then: freezing it fails, and the whole update is cancelled.
  *
  * The next kernel is described in liveupdate_incoming.c, the format between them in
@@ -49,9 +49,9 @@
  * in Documentation/ABI/testing/sysfs-devices-liveupdate.
  *
  * Contexts
- *   The steps of the participant run one at a time, under the lock of the state
+ *   The transitions of the subsystem run one at a time, under the lock of the state
  *   machine. FREEZE and THAW take no device_lock. Probes that run while the set is
- *   closed are waited for in PREPARE; they must not wait for a participant of live
+ *   closed are waited for in PREPARE; they must not wait for a subsystem of live
  *   update to be unregistered.
  *
  * Lock order
@@ -88,27 +88,27 @@ int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
 
 	if (liveupdate && liveupdate->incoming)
-		return device_liveupdate_may_adopt(dev, drv);
+		return dlu_check_retrieve(dev, drv);
 
 	return unlikely(dlu_defers_probes()) ? -EPROBE_DEFER : 0;
 }
 
 /**
- * dlu_may_bind() - may a driver be bound to this device without a probe?
+ * dlu_check_bind() - may a driver be bound to this device without a probe?
  * @dev: the device, whose driver is set
  *
  * Context: device_lock held, as device_bind_driver().
  * Return: 0; -ENODEV as device_liveupdate_veto(); -EBUSY if the device is not in the
  * set, but its shutdown would reach one that is.
  */
-int dlu_may_bind(struct device *dev)
+int dlu_check_bind(struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
 
 	if (liveupdate && liveupdate->incoming)
-		return device_liveupdate_may_adopt(dev, dev->driver);
+		return dlu_check_retrieve(dev, dev->driver);
 	/* PREPARE sees the driver of the device, or is seen. */
-	if (unlikely(dlu_defers_probes()) && device_liveupdate_stray(dev))
+	if (unlikely(dlu_defers_probes()) && dlu_unrequested(dev))
 		return -EBUSY;
 
 	return 0;
@@ -124,19 +124,19 @@ int dlu_may_bind(struct device *dev)
  */
 void device_liveupdate_probed(struct device *dev, int ret)
 {
-	device_liveupdate_settle(dev, ret);
+	dlu_complete(dev, ret);
 
 	/* It may have been asked for before what it reaches was in the set. */
-	if (ret || likely(!READ_ONCE(dlu_outgoing.closed)) || !device_liveupdate_stray(dev))
+	if (ret || likely(!READ_ONCE(dlu_outgoing.closed)) || !dlu_unrequested(dev))
 		return;
 	scoped_guard(mutex, &dlu_lock)
-		dlu_outgoing.broken = true;
-	device_liveupdate_invalidate(dev, -EBUSY,
-				     "was bound, but its shutdown would reach a preserved device");
+		dlu_outgoing.invalid = true;
+	dlu_invalidate(dev, -EBUSY,
+		       "was bound, but its shutdown would reach a preserved device");
 }
 
 /**
- * device_liveupdate_lose() - a device cannot run through an update any more
+ * device_liveupdate_abort() - a device cannot run through an update any more
  * @dev: the device, in the set, handed over, or neither
  * @reason: why, a few words
  *
@@ -148,14 +148,14 @@ void device_liveupdate_probed(struct device *dev, int ret)
  *
  * Context: May sleep. device_lock held; not from a callback of live update.
  */
-void device_liveupdate_lose(struct device *dev, const char *reason)
+void device_liveupdate_abort(struct device *dev, const char *reason)
 {
 	device_lock_assert(dev);
 
-	device_liveupdate_lose_incoming(dev, reason);
-	device_liveupdate_lose_outgoing(dev, reason);
+	dlu_abort_incoming(dev, reason);
+	dlu_abort_outgoing(dev, reason);
 }
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_lose, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_abort, "LIVEUPDATE");
 
 /* Unless it is a forwarder, and its bus keeps it alive while shutting it down. */
 static bool dlu_is_left_alone(const struct device *dev)
@@ -168,7 +168,7 @@ static bool dlu_is_left_alone(const struct device *dev)
  * @dev: the device
  *
  * The device may be one that the previous kernel left running and that nobody took
- * over. It is made harmless first, whatever comes next.
+ * over. It is quiesced first, whatever comes next.
  *
  * Context: device_lock held.
  * Return: true if the device must be left alone: a frozen one, unless it is on the
@@ -180,115 +180,115 @@ bool device_liveupdate_shutdown(struct device *dev)
 	const struct device_liveupdate *above;
 
 	if (dev->liveupdate && dev->liveupdate->incoming)
-		device_liveupdate_going_down(dev);
+		dlu_shutting_down(dev);
 	if (likely(!READ_ONCE(dlu_outgoing.closed)))
 		return false;
 
 	if (!dev->bus) {
-		dev = device_liveupdate_ancestor(dev);
-		return dev && device_liveupdate_frozen(dev) && dlu_is_left_alone(dev);
+		dev = dlu_ancestor(dev);
+		return dev && dlu_frozen(dev) && dlu_is_left_alone(dev);
 	}
 
 	/* It appeared since PREPARE, and has no driver. */
-	if (!device_liveupdate_in_set(dev->liveupdate)) {
+	if (!dlu_in_set(dev->liveupdate)) {
 		above = dlu_member_above(dev);
-		return above && !above->path && device_liveupdate_frozen(above->dev);
+		return above && !above->path && dlu_frozen(above->dev);
 	}
 
-	return device_liveupdate_frozen(dev) && dlu_pass(dev) && dlu_is_left_alone(dev);
+	return dlu_frozen(dev) && dlu_pass(dev) && dlu_is_left_alone(dev);
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown);
 
 /**
- * __device_liveupdate_notify() - something happens to a device
+ * __dlu_notify() - something happens to a device
  * @dev: the device, on a bus with live update
  * @event: what
  *
  * Context: that of the notifiers of the bus.
  */
-void __device_liveupdate_notify(struct device *dev, enum bus_notifier_event event)
+void __dlu_notify(struct device *dev, enum bus_notifier_event event)
 {
 	switch (event) {
 	case BUS_NOTIFY_ADD_DEVICE:
 		if (likely(!READ_ONCE(dlu_incoming.nr_absent)))
 			break;
 		device_lock(dev);
-		if (device_liveupdate_added(dev))
-			device_liveupdate_add_group(dev);
+		if (dlu_added(dev))
+			dlu_add_group(dev);
 		device_unlock(dev);
 		break;
 	case BUS_NOTIFY_BIND_DRIVER:
 		/* Nobody asks about a driver while it comes; see liveupdate_sysfs.c. */
 		if (dlu_is_requested(dev))
-			device_liveupdate_remove_group(dev);
+			dlu_remove_group(dev);
 		break;
 	case BUS_NOTIFY_DRIVER_NOT_BOUND:
 		if (dlu_is_requested(dev))
-			device_liveupdate_add_group(dev);
+			dlu_add_group(dev);
 		break;
 	case BUS_NOTIFY_BOUND_DRIVER:
 		/* Before userspace is told, and of those that had no probe(), too. */
-		device_liveupdate_settle(dev, 0);
+		dlu_complete(dev, 0);
 		if (liveupdate_enabled() &&
 		    (dev->driver->liveupdate || dlu_is_requested(dev)))
-			device_liveupdate_add_group(dev);
+			dlu_add_group(dev);
 		break;
 	case BUS_NOTIFY_UNBIND_DRIVER:
 		/* Waits for those who use the files, and hence the driver. */
-		device_liveupdate_remove_group(dev);
-		device_liveupdate_lost(dev);
-		device_liveupdate_unbound(dev);
+		dlu_remove_group(dev);
+		dlu_lost(dev);
+		dlu_unbound(dev);
 		break;
 	case BUS_NOTIFY_UNBOUND_DRIVER:
 		if (!dlu_is_requested(dev) || dev->p->dead)
 			break;
-		device_liveupdate_add_group(dev);
+		dlu_add_group(dev);
 		dlu_request_unbound(dev);
 		break;
 	case BUS_NOTIFY_DEL_DEVICE:
-		device_liveupdate_remove_group(dev);
-		device_liveupdate_withdraw(dev);
-		device_liveupdate_lost(dev);
+		dlu_remove_group(dev);
+		dlu_withdraw(dev);
+		dlu_lost(dev);
 		break;
 	case BUS_NOTIFY_REMOVED_DEVICE:
-		device_liveupdate_removed(dev);
+		dlu_removed(dev);
 		break;
 	default:
 		break;
 	}
 }
 
-/* The participant. */
+/* The subsystem. */
 
-static const struct liveupdate_subsystem_ops device_liveupdate_ops = {
-	.prepare	= device_liveupdate_prepare,
-	.can_freeze	= device_liveupdate_can_freeze,
-	.freeze		= device_liveupdate_freeze,
-	.thaw		= device_liveupdate_thaw,
-	.cancel		= device_liveupdate_cancel,
-	.restore	= device_liveupdate_restore,
-	.can_finish	= device_liveupdate_can_finish,
-	.finish		= device_liveupdate_finish,
-	.abandon	= device_liveupdate_abandon,
-	.forget		= device_liveupdate_forget_retained,
+static const struct liveupdate_subsystem_ops dlu_ops = {
+	.prepare	= dlu_prepare,
+	.can_freeze	= dlu_can_freeze,
+	.freeze		= dlu_freeze,
+	.thaw		= dlu_thaw,
+	.cancel		= dlu_cancel,
+	.restore	= dlu_restore,
+	.can_finish	= dlu_can_finish,
+	.finish		= dlu_finish,
+	.discard	= dlu_discard,
+	.forget		= dlu_forget_retained,
 	.owner		= THIS_MODULE,
 };
 
-LIVEUPDATE_NOTE(device_liveupdate_note, "devices", 1, 1,
+LIVEUPDATE_NOTE(dlu_note, "devices", 1, 1,
 		LIVEUPDATE_LEVEL_DEVICES, LIVEUPDATE_MANDATORY);
 
-struct liveupdate_subsystem device_liveupdate_subsystem =
-	LIVEUPDATE_SUBSYSTEM_INIT(device_liveupdate_note, device_liveupdate_ops);
+struct liveupdate_subsystem dlu_subsystem =
+	LIVEUPDATE_SUBSYSTEM_INIT(dlu_note, dlu_ops);
 
-LIVEUPDATE_BUILTIN_SUBSYSTEM(device_liveupdate_subsystem);
+LIVEUPDATE_BUILTIN_SUBSYSTEM(dlu_subsystem);
 
-static int __init device_liveupdate_init(void)
+static int __init dlu_init(void)
 {
 	struct kobject *kobj = liveupdate_kobject();
 
 	if (!kobj)
 		return 0;
 
-	return device_liveupdate_sysfs_init(kobj);
+	return dlu_sysfs_init(kobj);
 }
-late_initcall_sync(device_liveupdate_init);
+late_initcall_sync(dlu_init);

@@ -21,17 +21,17 @@ struct module;
 #ifdef CONFIG_DEV_LIVEUPDATE
 
 /**
- * enum device_liveupdate_phase - how far a device of the set is
- * @DEVICE_LIVEUPDATE_IDLE: not prepared.
- * @DEVICE_LIVEUPDATE_PREPARED: prepare succeeded.
- * @DEVICE_LIVEUPDATE_FROZEN: freeze succeeded.
- * @DEVICE_LIVEUPDATE_LOST: taken away while it was in the set; cancelled.
+ * enum dlu_phase - how far a device of the set is
+ * @DLU_IDLE: not prepared.
+ * @DLU_PREPARED: prepare succeeded.
+ * @DLU_FROZEN: freeze succeeded.
+ * @DLU_LOST: taken away while it was in the set; cancelled.
  */
-enum device_liveupdate_phase {
-	DEVICE_LIVEUPDATE_IDLE,
-	DEVICE_LIVEUPDATE_PREPARED,
-	DEVICE_LIVEUPDATE_FROZEN,
-	DEVICE_LIVEUPDATE_LOST,
+enum dlu_phase {
+	DLU_IDLE,
+	DLU_PREPARED,
+	DLU_FROZEN,
+	DLU_LOST,
 };
 
 /**
@@ -47,14 +47,14 @@ enum dlu_need {
 };
 
 /**
- * struct device_liveupdate_incoming - a record the previous kernel left
+ * struct dlu_incoming_device - a record the previous kernel left
  * @ser: the record.
  * @hash: entry in &dlu_incoming.buckets.
  * @data: what the driver saved.
  * @dev: the device, with a reference, or NULL.
- * @fate: what becomes of it.
+ * @state: what becomes of it.
  * @asked: probe() asked for @data.
- * @damaged: nothing but bus, identity and fingerprint says what it is, and these
+ * @invalid: nothing but bus, identity and fingerprint says what it is, and these
  *	may be unverified.
  * @corrupted: these are unverified.
  * @more: it is no device, but continues the record of one.
@@ -64,17 +64,17 @@ enum dlu_need {
  * @retained: the device could not be stopped, or FINISH is over, and it has not
  *	appeared; or NULL.
  *
- * @dev and @fate change under dlu_lock. While there is a @dev,
+ * @dev and @state change under dlu_lock. While there is a @dev,
  * everything but @hash changes under its device_lock only.
  */
-struct device_liveupdate_incoming {
+struct dlu_incoming_device {
 	struct device_liveupdate_ser ser;
 	struct hlist_node hash;
 	struct liveupdate_data data;
 	struct device *dev;
-	enum device_liveupdate_fate fate;
+	enum device_liveupdate_state state;
 	bool asked;
-	bool damaged;
+	bool invalid;
 	bool corrupted;
 	bool more;
 	bool stopped;
@@ -87,9 +87,9 @@ struct device_liveupdate_incoming {
 
 /* Not a device in its own right, only kept alive for others? */
 static inline bool
-device_liveupdate_ser_path(const struct device_liveupdate_incoming *incoming)
+dlu_ser_path(const struct dlu_incoming_device *incoming)
 {
-	return !incoming->damaged &&
+	return !incoming->invalid &&
 	       incoming->ser.flags & DEVICE_LIVEUPDATE_SER_PATH;
 }
 
@@ -130,7 +130,7 @@ struct device_liveupdate {
 	struct list_head member;
 	struct hlist_node hash;
 	bool path;
-	enum device_liveupdate_phase phase;
+	enum dlu_phase phase;
 	bool passed;
 	bool awake;
 	struct device_liveupdate_id id;
@@ -142,7 +142,7 @@ struct device_liveupdate {
 	struct module *owner;
 	struct liveupdate_data data;
 	struct device_liveupdate_ser *ser;
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 	u32 record;
 	struct list_head attach;
 };
@@ -152,13 +152,13 @@ struct device_liveupdate {
  * @requested: devices that are requested, &device_liveupdate.requested.
  * @closed: PREPARE has begun: the set is closed, requests are refused.
  * @set: devices of the prepare in effect, providers first. Changed only by the
- *	step under way.
+ *	transition under way.
  * @nr_set: number of them.
  * @nr_more: number of records that continue those of the devices.
- * @broken: a device of the set was lost.
- * @table: outgoing table. Changed only by the step under way; sealed under dlu_lock,
- *	as are changes of records afterwards.
- * @parts: how long devices took in the step under way. Likewise.
+ * @invalid: a device of the set was lost.
+ * @table: outgoing table. Changed only by the transition under way; sealed under
+ *	dlu_lock, as are changes of records afterwards.
+ * @items: how long devices took in the transition under way. Likewise.
  *
  * Protected by dlu_lock, except as noted.
  */
@@ -168,9 +168,9 @@ struct dlu_outgoing {
 	struct list_head set;
 	unsigned int nr_set;
 	unsigned int nr_more;
-	bool broken;
+	bool invalid;
 	struct kho_table table;
-	struct liveupdate_parts parts;
+	struct liveupdate_items items;
 };
 
 /**
@@ -187,20 +187,20 @@ struct dlu_outgoing {
  * @nr_running: those in @records whose device could not be stopped.
  * @buckets: the same by identity.
  * @bucket_bits: binary logarithm of the number of @buckets.
- * @fates: for each record what became of its device, &enum device_liveupdate_fate.
- *	Filled by FINISH and kept until PREPARE, for participants that come after this
- *	one. Used only by the step under way.
- * @nr_fates: number of them.
- * @abandoned: live update was off when they were handed over.
- * @awaiting: FINISH is still to come.
+ * @states: for each record what became of its device, &enum device_liveupdate_state.
+ *	Filled by FINISH and kept until PREPARE, for subsystems that come after this
+ *	one. Used only by the transition under way.
+ * @nr_states: number of them.
+ * @discarded: live update was off when they were handed over.
+ * @pending: FINISH is still to come.
  * @finishing: FINISH is under way.
- * @parts: how long devices took in FINISH. Used only by it.
+ * @items: how long devices took in FINISH. Used only by it.
  *
  * Protected by dlu_lock, except as noted.
  */
 struct dlu_incoming {
 	struct kho_table_incoming handed;
-	struct device_liveupdate_incoming *records;
+	struct dlu_incoming_device *records;
 	unsigned int nr_records;
 	unsigned int nr_more;
 	unsigned int nr_lost;
@@ -211,12 +211,12 @@ struct dlu_incoming {
 	unsigned int nr_running;
 	struct hlist_head *buckets;
 	unsigned int bucket_bits;
-	u8 *fates;
-	unsigned int nr_fates;
-	bool abandoned;
-	bool awaiting;
+	u8 *states;
+	unsigned int nr_states;
+	bool discarded;
+	bool pending;
 	bool finishing;
-	struct liveupdate_parts parts;
+	struct liveupdate_items items;
 };
 
 /*
@@ -227,16 +227,16 @@ struct dlu_incoming {
 extern struct mutex dlu_lock;
 extern struct dlu_outgoing dlu_outgoing;
 extern struct dlu_incoming dlu_incoming;
-extern struct liveupdate_subsystem device_liveupdate_subsystem;
+extern struct liveupdate_subsystem dlu_subsystem;
 
 /* liveupdate.c: what the driver core calls */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv);
-int dlu_may_bind(struct device *dev);
+int dlu_check_bind(struct device *dev);
 void device_liveupdate_probed(struct device *dev, int ret);
 void device_liveupdate_shutdown_begins(void);
 bool device_liveupdate_shutdown(struct device *dev);
-void __device_liveupdate_notify(struct device *dev,
-				enum bus_notifier_event event);
+void __dlu_notify(struct device *dev,
+		  enum bus_notifier_event event);
 void device_liveupdate_release(struct device *dev);
 
 /**
@@ -250,133 +250,133 @@ static inline void device_liveupdate_notify(struct device *dev,
 					    enum bus_notifier_event event)
 {
 	if (dev->bus->liveupdate)
-		__device_liveupdate_notify(dev, event);
+		__dlu_notify(dev, event);
 }
 
 /* liveupdate_device.c: what is known of a device */
-bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate);
-struct device *device_liveupdate_ancestor(const struct device *dev);
-struct device_liveupdate *device_liveupdate_get(struct device *dev);
-bool device_liveupdate_string_valid(const char *string);
-int device_liveupdate_identify(struct device *dev,
-			       struct device_liveupdate_id *id);
+bool dlu_in_set(const struct device_liveupdate *liveupdate);
+struct device *dlu_ancestor(const struct device *dev);
+struct device_liveupdate *dlu_get(struct device *dev);
+bool dlu_string_valid(const char *string);
+int dlu_identify_device(struct device *dev,
+			struct device_liveupdate_id *id);
 enum device_liveupdate_role dlu_role(struct device *dev);
 bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id,
 		       const struct device_liveupdate_id *before);
 void dlu_report_failure(struct device *dev, int error, const char *reason);
-int device_liveupdate_fail(struct device *dev, const char *step, int error,
-			   const char *reason);
-void device_liveupdate_invalidate(struct device *dev, int error, const char *reason);
+int dlu_fail(struct device *dev, const char *transition, int error,
+	     const char *reason);
+void dlu_invalidate(struct device *dev, int error, const char *reason);
 
 /* liveupdate_provider.c: what a device needs */
 typedef int (*dlu_provider_fn)(struct device *provider, void *context);
 int dlu_walk_providers(struct device *dev, dlu_provider_fn fn, void *context);
 int dlu_collect_providers(struct device_liveupdate *liveupdate);
 void dlu_drop_providers(struct device_liveupdate *liveupdate);
-enum dlu_need dlu_needs(const struct device_liveupdate_incoming *incoming);
+enum dlu_need dlu_needs(const struct dlu_incoming_device *incoming);
 
 /* liveupdate_table.c: the format */
-int device_liveupdate_alloc_table(struct liveupdate_data *data);
-void device_liveupdate_free_table(struct liveupdate_data *data);
-void device_liveupdate_write_table(void);
-void device_liveupdate_write_lost(struct device_liveupdate *liveupdate);
-int device_liveupdate_read_table(const struct liveupdate_data *data);
-void device_liveupdate_release_table(void);
-struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
-					    unsigned int bits, const char *id);
+int dlu_alloc_table(struct liveupdate_data *data);
+void dlu_free_table(struct liveupdate_data *data);
+void dlu_write_table(void);
+void dlu_write_lost(struct device_liveupdate *liveupdate);
+int dlu_read_table(const struct liveupdate_data *data);
+void dlu_release_table(void);
+struct hlist_head *dlu_bucket(struct hlist_head *buckets,
+			      unsigned int bits, const char *id);
 u32 dlu_record_above(const struct device *parent);
-struct device_liveupdate_incoming *
+struct dlu_incoming_device *
 dlu_find_record(const struct bus_type *bus, const struct device *parent,
 		const struct device_liveupdate_id *id);
 bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdate_id *id);
-void dlu_forget_fates(void);
+void dlu_forget_states(void);
 void dlu_free_records(void);
 u32 dlu_nr_more(u32 nr_providers);
-u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index);
+u32 dlu_provider(const struct dlu_incoming_device *incoming, u32 index);
 
 /* liveupdate_set.c: which devices are handed over */
 int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
 		      const char **reason);
-int device_liveupdate_request(struct device *dev, bool on);
+int dlu_request(struct device *dev, bool on);
 bool dlu_is_requested(const struct device *dev);
 void dlu_request_unbound(struct device *dev);
-void device_liveupdate_withdraw(struct device *dev);
+void dlu_withdraw(struct device *dev);
 struct device_liveupdate *dlu_member_above(const struct device *dev);
-bool device_liveupdate_stray(const struct device *dev);
+bool dlu_unrequested(const struct device *dev);
 bool dlu_defers_probes(void);
-int device_liveupdate_close(void);
-void device_liveupdate_open(void);
-void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate);
+int dlu_close(void);
+void dlu_open(void);
+void dlu_let_sleep(struct device_liveupdate *liveupdate);
 
-/* liveupdate_outgoing.c: the steps in this kernel */
-int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
-bool device_liveupdate_can_freeze(struct liveupdate_subsystem *subsystem);
-int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
-			     struct liveupdate_data *data);
-void device_liveupdate_thaw(struct liveupdate_subsystem *subsystem,
-			    struct liveupdate_data *data);
-void device_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
-void device_liveupdate_lose_outgoing(struct device *dev, const char *reason);
-void device_liveupdate_lost(struct device *dev);
+/* liveupdate_outgoing.c: the transitions in this kernel */
+int dlu_prepare(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data);
+bool dlu_can_freeze(struct liveupdate_subsystem *subsystem);
+int dlu_freeze(struct liveupdate_subsystem *subsystem,
+	       struct liveupdate_data *data);
+void dlu_thaw(struct liveupdate_subsystem *subsystem,
+	      struct liveupdate_data *data);
+void dlu_cancel(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data);
+void dlu_abort_outgoing(struct device *dev, const char *reason);
+void dlu_lost(struct device *dev);
 bool dlu_pass(struct device *dev);
-bool device_liveupdate_frozen(const struct device *dev);
+bool dlu_frozen(const struct device *dev);
 
 /* liveupdate_record.c: what becomes of a record */
-void __device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
-				  enum device_liveupdate_fate fate);
-void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
-				enum device_liveupdate_fate fate);
-void device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
-				  char *name, size_t size);
-void device_liveupdate_tell_bus(struct device *dev, bool reclaimed);
-bool device_liveupdate_is_absent(const struct device_liveupdate_incoming *incoming);
-void device_liveupdate_retain_absent(void);
-void device_liveupdate_retain_each(void);
-void device_liveupdate_release_record(struct device_liveupdate_incoming *incoming);
-void device_liveupdate_stop(struct device *dev,
-			    struct device_liveupdate_incoming *incoming);
-void device_liveupdate_quarantine(struct device *dev,
-				  struct device_liveupdate_incoming *incoming,
-				  const char *reason);
+void __dlu_set_state(struct dlu_incoming_device *incoming,
+		     enum device_liveupdate_state state);
+void dlu_set_state(struct dlu_incoming_device *incoming,
+		   enum device_liveupdate_state state);
+void dlu_print_name(const struct dlu_incoming_device *incoming,
+		    char *name, size_t size);
+void dlu_notify_bus(struct device *dev, bool reclaimed);
+bool dlu_is_absent(const struct dlu_incoming_device *incoming);
+void dlu_retain_absent(void);
+void dlu_retain_each(void);
+void dlu_release_record(struct dlu_incoming_device *incoming);
+void dlu_stop(struct device *dev,
+	      struct dlu_incoming_device *incoming);
+void dlu_quarantine(struct device *dev,
+		    struct dlu_incoming_device *incoming,
+		    const char *reason);
 void dlu_quarantine_unknown(struct device *dev, const char *reason);
 void dlu_stop_with_parents(void);
-void device_liveupdate_put_records(void);
+void dlu_put_records(void);
 void dlu_flush_consumers(void);
-void device_liveupdate_detach(struct device *dev,
-			      struct device_liveupdate_incoming *incoming);
-void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming);
-void device_liveupdate_forget(void);
-bool device_liveupdate_may_free(void);
+void dlu_detach(struct device *dev,
+		struct dlu_incoming_device *incoming);
+void dlu_dispose(struct dlu_incoming_device *incoming);
+void dlu_forget(void);
+bool dlu_may_free(void);
 
 /* liveupdate_incoming.c: a device that was handed over, until FINISH */
-bool device_liveupdate_added(struct device *dev);
-void device_liveupdate_removed(struct device *dev);
-void device_liveupdate_unbound(struct device *dev);
-void device_liveupdate_lose_incoming(struct device *dev, const char *reason);
-int device_liveupdate_may_adopt(struct device *dev,
-				const struct device_driver *drv);
-void device_liveupdate_settle(struct device *dev, int ret);
-void device_liveupdate_going_down(struct device *dev);
+bool dlu_added(struct device *dev);
+void dlu_removed(struct device *dev);
+void dlu_unbound(struct device *dev);
+void dlu_abort_incoming(struct device *dev, const char *reason);
+int dlu_check_retrieve(struct device *dev,
+		       const struct device_driver *drv);
+void dlu_complete(struct device *dev, int ret);
+void dlu_shutting_down(struct device *dev);
 
 /* liveupdate_sysfs.c */
-void device_liveupdate_add_group(struct device *dev);
-void device_liveupdate_remove_group(struct device *dev);
-int device_liveupdate_sysfs_init(struct kobject *parent);
+void dlu_add_group(struct device *dev);
+void dlu_remove_group(struct device *dev);
+int dlu_sysfs_init(struct kobject *parent);
 
-/* liveupdate_finish.c: the steps in the next kernel */
-int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
-int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			      const struct liveupdate_data *data);
-bool device_liveupdate_can_finish(struct liveupdate_subsystem *subsystem,
-				  const struct liveupdate_data *data);
-void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data);
-void device_liveupdate_flush(void);
-int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
-				      const char *name);
+/* liveupdate_finish.c: the transitions in the next kernel */
+int dlu_restore(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data);
+int dlu_discard(struct liveupdate_subsystem *subsystem,
+		const struct liveupdate_data *data);
+bool dlu_can_finish(struct liveupdate_subsystem *subsystem,
+		    const struct liveupdate_data *data);
+void dlu_finish(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data);
+void dlu_flush(void);
+int dlu_forget_retained(struct liveupdate_subsystem *subsystem,
+			const char *name);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
@@ -386,7 +386,7 @@ static inline int device_liveupdate_veto(struct device *dev,
 	return 0;
 }
 
-static inline int dlu_may_bind(struct device *dev)
+static inline int dlu_check_bind(struct device *dev)
 {
 	return 0;
 }

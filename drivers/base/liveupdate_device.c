@@ -40,13 +40,13 @@ struct dlu_incoming dlu_incoming;
 EXPORT_SYMBOL_IF_KUNIT(dlu_incoming);
 
 /**
- * device_liveupdate_get() - what live update knows of a device
+ * dlu_get() - what live update knows of a device
  * @dev: the device
  *
  * Context: May sleep. Takes dlu_lock.
  * Return: &device.liveupdate, allocated if need be, or NULL without memory.
  */
-struct device_liveupdate *device_liveupdate_get(struct device *dev)
+struct device_liveupdate *dlu_get(struct device *dev)
 {
 	struct device_liveupdate *fresh __free(kfree) = NULL;
 
@@ -82,13 +82,13 @@ void device_liveupdate_release(struct device *dev)
 }
 
 /**
- * device_liveupdate_string_valid() - check a string that is to be handed over
+ * dlu_string_valid() - check a string that is to be handed over
  * @string: the string, terminated
  *
  * Context: any.
  * Return: true if @string is not empty, and printable without white space.
  */
-bool device_liveupdate_string_valid(const char *string)
+bool dlu_string_valid(const char *string)
 {
 	const char *end = string;
 
@@ -100,7 +100,7 @@ bool device_liveupdate_string_valid(const char *string)
 }
 
 /**
- * device_liveupdate_identify() - ask a bus which device this is
+ * dlu_identify_device() - ask a bus which device this is
  * @dev: a device on a bus with live update
  * @id: filled in
  *
@@ -108,8 +108,8 @@ bool device_liveupdate_string_valid(const char *string)
  * Return: 0; -EINVAL if the bus gives no valid identity, or has a name that cannot
  * be handed over; or the error of the bus.
  */
-int device_liveupdate_identify(struct device *dev,
-			       struct device_liveupdate_id *id)
+int dlu_identify_device(struct device *dev,
+			struct device_liveupdate_id *id)
 {
 	int err;
 
@@ -118,9 +118,9 @@ int device_liveupdate_identify(struct device *dev,
 	if (err)
 		return err;
 	if (id->id[sizeof(id->id) - 1] ||
-	    !device_liveupdate_string_valid(id->id) ||
+	    !dlu_string_valid(id->id) ||
 	    strlen(dev->bus->name) >= DEVICE_LIVEUPDATE_BUS_LEN ||
-	    !device_liveupdate_string_valid(dev->bus->name))
+	    !dlu_string_valid(dev->bus->name))
 		return -EINVAL;
 
 	return 0;
@@ -184,23 +184,23 @@ void dlu_report_failure(struct device *dev, int error, const char *reason)
 	char name[LIVEUPDATE_DEVICE_LEN];
 
 	dlu_name(dev, name, sizeof(name));
-	liveupdate_report_failure(&device_liveupdate_subsystem, error, name, reason);
+	liveupdate_report_failure(&dlu_subsystem, error, name, reason);
 }
 
 /**
- * device_liveupdate_fail() - report that a device failed, and log it
+ * dlu_fail() - report that a device failed, and log it
  * @dev: the device
- * @step: what failed
+ * @transition: what failed
  * @error: the error, negative
  * @reason: why
  *
  * Context: May sleep. Takes dlu_lock.
  * Return: @error.
  */
-int device_liveupdate_fail(struct device *dev, const char *step, int error,
-			   const char *reason)
+int dlu_fail(struct device *dev, const char *transition, int error,
+	     const char *reason)
 {
-	dev_err(dev, "liveupdate: %s failed: %pe, %s\n", step, ERR_PTR(error),
+	dev_err(dev, "liveupdate: %s failed: %pe, %s\n", transition, ERR_PTR(error),
 		reason);
 	dlu_report_failure(dev, error, reason);
 
@@ -208,31 +208,31 @@ int device_liveupdate_fail(struct device *dev, const char *step, int error,
 }
 
 /**
- * device_liveupdate_invalidate() - a device has made void what is prepared
+ * dlu_invalidate() - a device has made invalid what is prepared
  * @dev: the device
  * @error: the error, negative
  * @reason: why
  *
  * Context: May sleep. Takes dlu_lock.
  */
-void device_liveupdate_invalidate(struct device *dev, int error, const char *reason)
+void dlu_invalidate(struct device *dev, int error, const char *reason)
 {
 	char name[LIVEUPDATE_DEVICE_LEN];
 
 	dev_err(dev, "liveupdate: prepare failed: %pe, %s\n", ERR_PTR(error), reason);
 
 	dlu_name(dev, name, sizeof(name));
-	liveupdate_invalidate(&device_liveupdate_subsystem, error, name, reason);
+	liveupdate_invalidate(&dlu_subsystem, error, name, reason);
 }
 
 /* Is the device in the set? For a look without lock: it may come or go. */
-bool device_liveupdate_in_set(const struct device_liveupdate *liveupdate)
+bool dlu_in_set(const struct device_liveupdate *liveupdate)
 {
 	return liveupdate && !list_empty(&liveupdate->member);
 }
 
 /* The nearest device above that has a bus, with nothing but class devices in between. */
-struct device *device_liveupdate_ancestor(const struct device *dev)
+struct device *dlu_ancestor(const struct device *dev)
 {
 	struct device *parent = dev->parent;
 

@@ -3,12 +3,12 @@
 /**
  * DOC: The end of an update, as far as devices go
  *
- * RESTORE and ABANDON take up the records of the previous kernel, FINISH is done with
+ * RESTORE and DISCARD take up the records of the previous kernel, FINISH is done with
  * them, and the operator gives up what is retained. What happens to a device between
  * these is in liveupdate_incoming.c.
  *
  * Contexts
- *   RESTORE and ABANDON run at early_initcall, FINISH under the lock of the state
+ *   RESTORE and DISCARD run at early_initcall, FINISH under the lock of the state
  *   machine. The probes after FINISH run from a work item, because FINISH is part of
  *   write(2).
  */
@@ -26,15 +26,15 @@
 #include "base.h"
 
 /* What is retained for records that did not arrive; no device is called that. */
-#define DEVICE_LIVEUPDATE_LOST_RECORDS	"records"
+#define DLU_LOST_RECORDS	"records"
 
 /* Devices to be probed after FINISH. */
-static LIST_HEAD(device_liveupdate_attach_list);
-static DEFINE_SPINLOCK(device_liveupdate_attach_lock);
+static LIST_HEAD(dlu_attach_list);
+static DEFINE_SPINLOCK(dlu_attach_lock);
 
-/* The steps of the participant. */
+/* The transitions of the subsystem. */
 
-static void device_liveupdate_retain_lost(void)
+static void dlu_retain_lost(void)
 {
 	lockdep_assert_held(&dlu_lock);
 
@@ -43,14 +43,14 @@ static void device_liveupdate_retain_lost(void)
 
 	pr_err("%u records did not arrive, what they lead to is retained\n",
 	       dlu_incoming.nr_lost);
-	dlu_incoming.lost = liveupdate_retain(&device_liveupdate_subsystem,
-					      DEVICE_LIVEUPDATE_LOST_RECORDS, 0,
+	dlu_incoming.lost = liveupdate_retain(&dlu_subsystem,
+					      DLU_LOST_RECORDS, 0,
 					      "records of devices did not arrive");
 }
 
 /**
- * device_liveupdate_forget_retained() - the operator gives up what is retained
- * @subsystem: the participant
+ * dlu_forget_retained() - the operator gives up what is retained
+ * @subsystem: the subsystem
  * @name: BUS:ID of a device that has not appeared or could not be stopped, with
  *	#POSITION if several are called so; empty for all of them
  *
@@ -60,54 +60,54 @@ static void device_liveupdate_retain_lost(void)
  * Context: May sleep. Takes dlu_lock.
  * Return: 0; -EBUSY until FINISH is over; -ENOENT if there is nothing of that name.
  */
-int device_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
-				      const char *name)
+int dlu_forget_retained(struct liveupdate_subsystem *subsystem,
+			const char *name)
 {
 	char other[DLU_NAME_LEN];
 	unsigned int found = 0;
 
 	guard(mutex)(&dlu_lock);
 
-	if (!strcmp(name, DEVICE_LIVEUPDATE_LOST_RECORDS)) {
+	if (!strcmp(name, DLU_LOST_RECORDS)) {
 		if (!dlu_incoming.lost)
 			return -ENOENT;
 		liveupdate_release(dlu_incoming.lost);
 		dlu_incoming.lost = NULL;
 		return 0;
 	}
-	if (dlu_incoming.awaiting || dlu_incoming.finishing)
+	if (dlu_incoming.pending || dlu_incoming.finishing)
 		return -EBUSY;
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
-		bool absent = device_liveupdate_is_absent(incoming);
+		struct dlu_incoming_device *incoming = &dlu_incoming.records[i];
+		bool absent = dlu_is_absent(incoming);
 
-		if (!absent && incoming->fate != DEVICE_LIVEUPDATE_RUNNING)
+		if (!absent && incoming->state != DEVICE_LIVEUPDATE_RUNNING)
 			continue;
-		device_liveupdate_print_name(incoming, other, sizeof(other));
+		dlu_print_name(incoming, other, sizeof(other));
 		if (*name && strcmp(name, other))
 			continue;
 		if (absent) {
 			WRITE_ONCE(dlu_incoming.nr_absent, dlu_incoming.nr_absent - 1);
-			device_liveupdate_release_record(incoming);
+			dlu_release_record(incoming);
 		}
-		__device_liveupdate_set_fate(incoming, incoming->dev ?
-					     DEVICE_LIVEUPDATE_QUARANTINED :
-					     DEVICE_LIVEUPDATE_RELEASED);
-		if (device_liveupdate_may_free())
-			device_liveupdate_dispose(incoming);
+		__dlu_set_state(incoming, incoming->dev ?
+				DEVICE_LIVEUPDATE_QUARANTINED :
+				DEVICE_LIVEUPDATE_RELEASED);
+		if (dlu_may_free())
+			dlu_dispose(incoming);
 		found++;
 	}
-	device_liveupdate_retain_absent();
-	device_liveupdate_put_records();
+	dlu_retain_absent();
+	dlu_put_records();
 
 	return found ? 0 : -ENOENT;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_retained);
+EXPORT_SYMBOL_IF_KUNIT(dlu_forget_retained);
 
 /**
- * device_liveupdate_can_finish() - does no device wait for its driver any more?
- * @subsystem: the participant
+ * dlu_can_finish() - does no device wait for its driver any more?
+ * @subsystem: the subsystem
  * @data: its data
  *
  * One waits that has not appeared, or that is there and not reclaimed; FINISH would
@@ -116,22 +116,22 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget_retained);
  * Context: May sleep. Takes dlu_lock. Lock of the state machine held.
  * Return: false if one waits, which is reported then.
  */
-bool device_liveupdate_can_finish(struct liveupdate_subsystem *subsystem,
-				  const struct liveupdate_data *data)
+bool dlu_can_finish(struct liveupdate_subsystem *subsystem,
+		    const struct liveupdate_data *data)
 {
 	char name[LIVEUPDATE_DEVICE_LEN];
 	bool absent;
 
 	guard(mutex)(&dlu_lock);
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+		struct dlu_incoming_device *incoming = &dlu_incoming.records[i];
 
-		absent = device_liveupdate_is_absent(incoming);
-		if (device_liveupdate_ser_path(incoming) ||
-		    (!absent && incoming->fate != DEVICE_LIVEUPDATE_INHERITED))
+		absent = dlu_is_absent(incoming);
+		if (dlu_ser_path(incoming) ||
+		    (!absent && incoming->state != DEVICE_LIVEUPDATE_INCOMING))
 			continue;
-		device_liveupdate_print_name(incoming, name, sizeof(name));
-		liveupdate_report_failure(&device_liveupdate_subsystem, -EBUSY, name,
+		dlu_print_name(incoming, name, sizeof(name));
+		liveupdate_report_failure(&dlu_subsystem, -EBUSY, name,
 					  absent ? "it has not appeared" :
 					  "it waits for its driver");
 		return false;
@@ -139,18 +139,18 @@ bool device_liveupdate_can_finish(struct liveupdate_subsystem *subsystem,
 
 	return true;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_can_finish);
+EXPORT_SYMBOL_IF_KUNIT(dlu_can_finish);
 
 /**
- * device_liveupdate_restore() - RESTORE of the participant
- * @subsystem: the participant
+ * dlu_restore() - RESTORE of the subsystem
+ * @subsystem: the subsystem
  * @data: its data
  *
  * Context: May sleep. At early_initcall.
- * Return: 0, or the error of device_liveupdate_read_table().
+ * Return: 0, or the error of dlu_read_table().
  */
-int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data)
+int dlu_restore(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data)
 {
 	int err;
 
@@ -158,41 +158,41 @@ int device_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 	if (!data->size)
 		return 0;
 
-	err = device_liveupdate_read_table(data);
+	err = dlu_read_table(data);
 	if (err)
 		return err;
 	pr_info("%u were handed over\n", dlu_incoming.nr_records - dlu_incoming.nr_more);
 
 	guard(mutex)(&dlu_lock);
 
-	dlu_incoming.abandoned = false;
-	dlu_incoming.awaiting = true;
-	device_liveupdate_retain_absent();
-	device_liveupdate_retain_lost();
+	dlu_incoming.discarded = false;
+	dlu_incoming.pending = true;
+	dlu_retain_absent();
+	dlu_retain_lost();
 
 	return 0;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_restore);
+EXPORT_SYMBOL_IF_KUNIT(dlu_restore);
 
 /**
- * device_liveupdate_abandon() - live update is off, but devices were handed over
- * @subsystem: the participant
+ * dlu_discard() - live update is off, but devices were handed over
+ * @subsystem: the subsystem
  * @data: its data
  *
  * Context: May sleep. At early_initcall.
- * Return: 0, or the error of device_liveupdate_read_table().
+ * Return: 0, or the error of dlu_read_table().
  */
-int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
-			      const struct liveupdate_data *data)
+int dlu_discard(struct liveupdate_subsystem *subsystem,
+		const struct liveupdate_data *data)
 {
 	int err;
 
 	if (!data->size)
 		return 0;
 
-	dlu_incoming.abandoned = true;
-	err = device_liveupdate_read_table(data);
-	dlu_forget_fates();
+	dlu_incoming.discarded = true;
+	err = dlu_read_table(data);
+	dlu_forget_states();
 	kho_table_close(&dlu_incoming.handed);
 	if (err) {
 		pr_alert("live update is off, and it is not known which devices run: %pe\n",
@@ -204,19 +204,19 @@ int device_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 
 	guard(mutex)(&dlu_lock);
 
-	device_liveupdate_retain_absent();
-	device_liveupdate_retain_lost();
+	dlu_retain_absent();
+	dlu_retain_lost();
 
 	return 0;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_abandon);
+EXPORT_SYMBOL_IF_KUNIT(dlu_discard);
 
-static struct device_liveupdate *device_liveupdate_attach_next(void)
+static struct device_liveupdate *dlu_attach_next(void)
 {
 	struct device_liveupdate *liveupdate;
 
-	guard(spinlock)(&device_liveupdate_attach_lock);
-	liveupdate = list_first_entry_or_null(&device_liveupdate_attach_list,
+	guard(spinlock)(&dlu_attach_lock);
+	liveupdate = list_first_entry_or_null(&dlu_attach_list,
 					      struct device_liveupdate, attach);
 	if (liveupdate)
 		list_del_init(&liveupdate->attach);
@@ -232,11 +232,11 @@ static struct device *dlu_get_parent(struct device *dev)
 	return dev->p->dead ? NULL : get_device(dev->parent);
 }
 
-static void device_liveupdate_attach_work(struct work_struct *work)
+static void dlu_attach_work(struct work_struct *work)
 {
 	struct device_liveupdate *liveupdate;
 
-	while ((liveupdate = device_liveupdate_attach_next())) {
+	while ((liveupdate = dlu_attach_next())) {
 		struct device *dev = liveupdate->dev;
 		struct device *parent __free(put_device) = dlu_get_parent(dev);
 		bool lock_parent = parent && dev->type && dev->type->need_parent_lock;
@@ -250,31 +250,31 @@ static void device_liveupdate_attach_work(struct work_struct *work)
 	}
 }
 
-static DECLARE_WORK(device_liveupdate_work, device_liveupdate_attach_work);
+static DECLARE_WORK(dlu_work, dlu_attach_work);
 
-static void device_liveupdate_attach_later(struct device_liveupdate *liveupdate)
+static void dlu_attach_later(struct device_liveupdate *liveupdate)
 {
-	guard(spinlock)(&device_liveupdate_attach_lock);
+	guard(spinlock)(&dlu_attach_lock);
 	if (list_empty(&liveupdate->attach)) {
 		get_device(liveupdate->dev);
-		list_add_tail(&liveupdate->attach, &device_liveupdate_attach_list);
+		list_add_tail(&liveupdate->attach, &dlu_attach_list);
 	}
 }
 
 /**
- * device_liveupdate_flush() - wait until devices were probed after FINISH
+ * dlu_flush() - wait until devices were probed after FINISH
  *
  * Context: May sleep.
  */
-void device_liveupdate_flush(void)
+void dlu_flush(void)
 {
 	dlu_flush_consumers();
-	flush_work(&device_liveupdate_work);
+	flush_work(&dlu_work);
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_flush);
+EXPORT_SYMBOL_IF_KUNIT(dlu_flush);
 
 static struct device *
-device_liveupdate_get_device(struct device_liveupdate_incoming *incoming)
+dlu_get_device(struct dlu_incoming_device *incoming)
 {
 	guard(mutex)(&dlu_lock);
 
@@ -282,10 +282,10 @@ device_liveupdate_get_device(struct device_liveupdate_incoming *incoming)
 }
 
 /* The record has served, unless its device may still appear. */
-static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
+static void dlu_drop(struct dlu_incoming_device *incoming)
 {
 	struct device *dev __free(put_device) =
-		device_liveupdate_get_device(incoming);
+		dlu_get_device(incoming);
 
 	/* It is not known whose this is. */
 	if (hlist_unhashed(&incoming->hash))
@@ -295,46 +295,46 @@ static void device_liveupdate_drop(struct device_liveupdate_incoming *incoming)
 		guard(device)(dev);
 		/* Unless it was removed meanwhile. */
 		if (dev->liveupdate && dev->liveupdate->incoming == incoming) {
-			if (device_liveupdate_ser_path(incoming))
-				device_liveupdate_tell_bus(dev, false);
-			device_liveupdate_dispose(incoming);
-			device_liveupdate_detach(dev, incoming);
+			if (dlu_ser_path(incoming))
+				dlu_notify_bus(dev, false);
+			dlu_dispose(incoming);
+			dlu_detach(dev, incoming);
 			return;
 		}
 	}
 
 	guard(mutex)(&dlu_lock);
-	if (incoming->fate != DEVICE_LIVEUPDATE_ABSENT) {
-		device_liveupdate_dispose(incoming);
-	} else if (device_liveupdate_ser_path(incoming)) {
-		incoming->fate = DEVICE_LIVEUPDATE_RELEASED;
+	if (incoming->state != DEVICE_LIVEUPDATE_ABSENT) {
+		dlu_dispose(incoming);
+	} else if (dlu_ser_path(incoming)) {
+		incoming->state = DEVICE_LIVEUPDATE_RELEASED;
 		WRITE_ONCE(dlu_incoming.nr_absent, dlu_incoming.nr_absent - 1);
-		device_liveupdate_retain_absent();
+		dlu_retain_absent();
 	}
 }
 
 /*
- * What others are told of a record, whose fate is final. If it is corrupted, it may have
- * been another device that was stopped; absent ones are retained all the same.
+ * What others are told of a record, whose state is final. If it is corrupted, it may
+ * have been another device that was stopped; absent ones are retained all the same.
  */
-static enum device_liveupdate_fate
-dlu_final_fate(const struct device_liveupdate_incoming *incoming)
+static enum device_liveupdate_state
+dlu_final_state(const struct dlu_incoming_device *incoming)
 {
 	guard(mutex)(&dlu_lock);
 
-	if (incoming->corrupted && incoming->fate != DEVICE_LIVEUPDATE_ABSENT)
+	if (incoming->corrupted && incoming->state != DEVICE_LIVEUPDATE_ABSENT)
 		return DEVICE_LIVEUPDATE_UNKNOWN;
 	/* Nothing is retained for those on the path. */
-	if (device_liveupdate_ser_path(incoming) &&
-	    incoming->fate == DEVICE_LIVEUPDATE_ABSENT)
+	if (dlu_ser_path(incoming) &&
+	    incoming->state == DEVICE_LIVEUPDATE_ABSENT)
 		return DEVICE_LIVEUPDATE_UNKNOWN;
 
-	return incoming->fate;
+	return incoming->state;
 }
 
 /* Returns true if the device has no driver and may get one. */
-static bool device_liveupdate_finish_one(struct device *dev,
-					 struct device_liveupdate_incoming *incoming)
+static bool dlu_finish_one(struct device *dev,
+			   struct dlu_incoming_device *incoming)
 {
 	const struct dev_liveupdate_ops *ops;
 
@@ -344,21 +344,21 @@ static bool device_liveupdate_finish_one(struct device *dev,
 	if (!dev->liveupdate || dev->liveupdate->incoming != incoming)
 		return false;
 
-	switch (incoming->fate) {
+	switch (incoming->state) {
 	case DEVICE_LIVEUPDATE_RECLAIMED:
 		ops = dev->driver ? dev->driver->liveupdate : NULL;
-		if (!device_liveupdate_ser_path(incoming) && ops && ops->finish)
+		if (!dlu_ser_path(incoming) && ops && ops->finish)
 			ops->finish(dev, &incoming->data);
 		break;
-	case DEVICE_LIVEUPDATE_INHERITED:
-		if (!device_liveupdate_ser_path(incoming))
-			device_liveupdate_quarantine(dev, incoming,
-						     "nobody took it over");
+	case DEVICE_LIVEUPDATE_INCOMING:
+		if (!dlu_ser_path(incoming))
+			dlu_quarantine(dev, incoming,
+				       "nobody took it over");
 		break;
 	case DEVICE_LIVEUPDATE_RUNNING:
 		/* What needs its parent for that has its turn when all else is stopped. */
 		if (dev->bus->liveupdate->quarantine)
-			device_liveupdate_stop(dev, incoming);
+			dlu_stop(dev, incoming);
 		break;
 	default:
 		break;
@@ -366,62 +366,62 @@ static bool device_liveupdate_finish_one(struct device *dev,
 	if (dev->driver)
 		return false;
 
-	device_liveupdate_remove_group(dev);
+	dlu_remove_group(dev);
 
-	return (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
-		incoming->fate == DEVICE_LIVEUPDATE_RUNNING) && !dev->p->dead;
+	return (incoming->state == DEVICE_LIVEUPDATE_QUARANTINED ||
+		incoming->state == DEVICE_LIVEUPDATE_RUNNING) && !dev->p->dead;
 }
 
 /**
- * device_liveupdate_finish() - FINISH of the participant
- * @subsystem: the participant
+ * dlu_finish() - FINISH of the subsystem
+ * @subsystem: the subsystem
  * @data: its data
  *
  * Context: May sleep. Lock of the state machine held.
  */
-void device_liveupdate_finish(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data)
+void dlu_finish(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data)
 {
-	struct liveupdate_parts *parts = &dlu_incoming.parts;
+	struct liveupdate_items *items = &dlu_incoming.items;
 
-	/* From here on those that appear are made harmless at once. */
+	/* From here on those that appear are quiesced at once. */
 	scoped_guard(mutex, &dlu_lock) {
-		dlu_incoming.awaiting = false;
+		dlu_incoming.pending = false;
 		dlu_incoming.finishing = true;
 	}
 
-	memset(parts, 0, sizeof(*parts));
+	memset(items, 0, sizeof(*items));
 	for (unsigned int i = dlu_incoming.nr_records; i--; ) {
-		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+		struct dlu_incoming_device *incoming = &dlu_incoming.records[i];
 		struct device *dev __free(put_device) =
-			device_liveupdate_get_device(incoming);
+			dlu_get_device(incoming);
 
 		if (!dev)
 			continue;
-		liveupdate_part_begin(parts, dev_name(dev));
-		if (device_liveupdate_finish_one(dev, incoming))
-			device_liveupdate_attach_later(dev->liveupdate);
-		liveupdate_part_end(parts, 0);
+		liveupdate_item_begin(items, dev_name(dev));
+		if (dlu_finish_one(dev, incoming))
+			dlu_attach_later(dev->liveupdate);
+		liveupdate_item_end(items, 0);
 	}
 	dlu_stop_with_parents();
-	liveupdate_parts_record(subsystem, parts);
+	liveupdate_items_record(subsystem, items);
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		dlu_incoming.fates[i] = dlu_final_fate(&dlu_incoming.records[i]);
-		device_liveupdate_drop(&dlu_incoming.records[i]);
+		dlu_incoming.states[i] = dlu_final_state(&dlu_incoming.records[i]);
+		dlu_drop(&dlu_incoming.records[i]);
 	}
-	device_liveupdate_release_table();
+	dlu_release_table();
 	if (dlu_incoming.nr_absent)
 		pr_warn("%u did not appear, what was saved for them is retained\n",
 			dlu_incoming.nr_absent);
 
 	scoped_guard(mutex, &dlu_lock) {
 		dlu_incoming.finishing = false;
-		device_liveupdate_retain_each();
-		device_liveupdate_put_records();
+		dlu_retain_each();
+		dlu_put_records();
 	}
 
 	/* Probes take long, and whatever else is to be done on this processor would wait. */
-	queue_work(system_dfl_long_wq, &device_liveupdate_work);
+	queue_work(system_dfl_long_wq, &dlu_work);
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_finish);
+EXPORT_SYMBOL_IF_KUNIT(dlu_finish);

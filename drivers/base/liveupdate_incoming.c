@@ -7,19 +7,19 @@
  *   A device that was handed over runs, and may access memory on its own, before
  *   this kernel knows that it is there. Until a driver that understands what was
  *   saved has taken it over, nobody may touch it; and if nobody does, it must be
- *   made harmless before any memory it may access is used for something else.
+ *   quiesced before any memory it may access is used for something else.
  *
  * Lifecycle of a record
  *   1. Absent: RESTORE read the record, long before any device is probed.
- *   2. Inherited: a device of that bus and identity appeared below the device that its
+ *   2. Incoming: a device of that bus and identity appeared below the device that its
  *      record names as its parent, and its bus agrees that it is the same hardware.
  *      From then on only a driver with the right compatible string and version can be
  *      bound, and only once all providers that are not on the path are reclaimed
  *      (liveupdate_provider.c): its probe is deferred until then.
  *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data and
  *      did not decline it. This is so before userspace is told that it is bound.
- *   4. Quarantined: the bus made the device harmless, once: at once if it is other
- *      hardware, if the record is damaged, if probe() failed for good, or if one of its
+ *   4. Quarantined: the bus quiesced the device, once: at once if it is other
+ *      hardware, if the record is corrupted, if probe() failed for good, or if one of its
  *      providers is quarantined or released; at FINISH
  *      if nobody took it over; when it is removed before; and in device_shutdown().
  *      It has no driver until FINISH. If the bus could not do it, the device counts as
@@ -47,11 +47,11 @@
  *   it appears. In the first case what was saved stays reserved.
  *
  * Contexts
- *   RESTORE and ABANDON run at early_initcall, FINISH under the lock of the state
+ *   RESTORE and DISCARD run at early_initcall, FINISH under the lock of the state
  *   machine, all others in the context of the notifiers of the bus or of a probe.
  *   &device_liveupdate.incoming and what it leads to is protected by device_lock;
  *   FINISH takes it for each device before the record goes away. So no probe may wait
- *   for a participant to register, which waits for FINISH. The probes after FINISH
+ *   for a subsystem to register, which waits for FINISH. The probes after FINISH
  *   run from a work item, because FINISH is part of write(2).
  *
  *   A record lives as long as its device may lead to it or may still appear, and as
@@ -78,7 +78,7 @@
 /* When a device appears. */
 
 /**
- * device_liveupdate_awaited() - was a device handed over that is yet to appear?
+ * device_liveupdate_is_pending() - was a device handed over that is yet to appear?
  * @bus: its bus
  * @parent: what it is below, which stays
  * @id: which device, or NULL for any of the bus, wherever it is
@@ -91,12 +91,12 @@
  * Return: true if the previous kernel handed over such a device, with the same
  * fingerprint, and it was not added yet.
  */
-bool device_liveupdate_awaited(const struct bus_type *bus, const struct device *parent,
-			       const struct device_liveupdate_id *id)
+bool device_liveupdate_is_pending(const struct bus_type *bus, const struct device *parent,
+				  const struct device_liveupdate_id *id)
 {
-	const struct device_liveupdate_incoming *incoming;
+	const struct dlu_incoming_device *incoming;
 
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_awaited, bus, parent, id);
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_is_pending, bus, parent, id);
 
 	if (likely(!READ_ONCE(dlu_incoming.nr_absent)))
 		return false;
@@ -107,51 +107,51 @@ bool device_liveupdate_awaited(const struct bus_type *bus, const struct device *
 		return false;
 	if (id) {
 		incoming = dlu_find_record(bus, parent, id);
-		return incoming && incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+		return incoming && incoming->state == DEVICE_LIVEUPDATE_ABSENT &&
 		       !memcmp(incoming->ser.fingerprint, id->fingerprint,
 			       sizeof(id->fingerprint));
 	}
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
 		incoming = &dlu_incoming.records[i];
-		if (device_liveupdate_is_absent(incoming) &&
+		if (dlu_is_absent(incoming) &&
 		    !strcmp(incoming->ser.bus, bus->name))
 			return true;
 	}
 
 	return false;
 }
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_awaited, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_is_pending, "LIVEUPDATE");
 
-/* On success *@awaited says whether FINISH will see the device. */
-static struct device_liveupdate_incoming *
-device_liveupdate_claim_record(struct device *dev,
-			       const struct device_liveupdate_id *id, bool *awaited)
+/* On success *@pending says whether FINISH will see the device. */
+static struct dlu_incoming_device *
+dlu_claim_record(struct device *dev,
+		 const struct device_liveupdate_id *id, bool *pending)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 
 	guard(mutex)(&dlu_lock);
 
 	if (!dlu_incoming.nr_absent)
 		return NULL;
 	incoming = dlu_find_record(dev->bus, dev->parent, id);
-	if (!incoming || incoming->fate != DEVICE_LIVEUPDATE_ABSENT)
+	if (!incoming || incoming->state != DEVICE_LIVEUPDATE_ABSENT)
 		return NULL;
 
 	incoming->dev = get_device(dev);
-	incoming->fate = DEVICE_LIVEUPDATE_INHERITED;
-	device_liveupdate_release_record(incoming);
+	incoming->state = DEVICE_LIVEUPDATE_INCOMING;
+	dlu_release_record(incoming);
 	dlu_incoming.nr_claimed++;
 	WRITE_ONCE(dlu_incoming.nr_absent, dlu_incoming.nr_absent - 1);
-	device_liveupdate_retain_absent();
-	*awaited = dlu_incoming.awaiting;
+	dlu_retain_absent();
+	*pending = dlu_incoming.pending;
 
 	return incoming;
 }
 
-static bool device_liveupdate_same(struct device *dev,
-				   const struct device_liveupdate_id *id,
-				   const struct device_liveupdate_incoming *incoming)
+static bool dlu_same(struct device *dev,
+		     const struct device_liveupdate_id *id,
+		     const struct dlu_incoming_device *incoming)
 {
 	struct device_liveupdate_id handed;
 
@@ -164,10 +164,10 @@ static bool device_liveupdate_same(struct device *dev,
 
 /* Is the nearest ancestor that was handed over the one it was below, and alive? */
 static bool
-device_liveupdate_same_parent(struct device *dev,
-			      const struct device_liveupdate_incoming *incoming)
+dlu_same_parent(struct device *dev,
+		const struct dlu_incoming_device *incoming)
 {
-	const struct device_liveupdate_incoming *above = NULL;
+	const struct dlu_incoming_device *above = NULL;
 	const struct device *parent;
 
 	guard(mutex)(&dlu_lock);
@@ -184,20 +184,20 @@ device_liveupdate_same_parent(struct device *dev,
 	if (above != &dlu_incoming.records[incoming->ser.parent - 1])
 		return false;
 
-	switch (above->fate) {
-	case DEVICE_LIVEUPDATE_INHERITED:
+	switch (above->state) {
+	case DEVICE_LIVEUPDATE_INCOMING:
 	case DEVICE_LIVEUPDATE_RECLAIMED:
 		return true;
 	case DEVICE_LIVEUPDATE_RELEASED:
 		/* Whoever drives a bridge, it is one. */
-		return device_liveupdate_ser_path(above);
+		return dlu_ser_path(above);
 	default:
 		return false;
 	}
 }
 
 static enum dlu_need
-dlu_look_at_needs(const struct device_liveupdate_incoming *incoming)
+dlu_look_at_needs(const struct dlu_incoming_device *incoming)
 {
 	guard(mutex)(&dlu_lock);
 
@@ -206,20 +206,20 @@ dlu_look_at_needs(const struct device_liveupdate_incoming *incoming)
 
 /* Why a device cannot go on, or NULL if it can. */
 static const char *
-device_liveupdate_refusal(struct device *dev,
-			  const struct device_liveupdate_id *id,
-			  const struct device_liveupdate_incoming *incoming,
-			  bool awaited)
+dlu_refusal(struct device *dev,
+	    const struct device_liveupdate_id *id,
+	    const struct dlu_incoming_device *incoming,
+	    bool pending)
 {
 	if (!incoming->corrupted && incoming->ser.flags & DEVICE_LIVEUPDATE_SER_LOST)
-		return "it was lost before the jump";
-	if (incoming->damaged)
-		return "its record is damaged";
-	if (!awaited)
+		return "it went missing before the kexec";
+	if (incoming->invalid)
+		return "its record is corrupted";
+	if (!pending)
 		return "nobody is to take it over any more";
-	if (!device_liveupdate_same(dev, id, incoming))
+	if (!dlu_same(dev, id, incoming))
 		return "it is other hardware than was handed over";
-	if (!device_liveupdate_same_parent(dev, incoming))
+	if (!dlu_same_parent(dev, incoming))
 		return "its parent is not the one it had, or not alive";
 	if (dlu_look_at_needs(incoming) == DLU_GONE)
 		return "what it needs was not taken over";
@@ -231,33 +231,33 @@ device_liveupdate_refusal(struct device *dev,
 }
 
 /**
- * device_liveupdate_added() - a device appears
+ * dlu_added() - a device appears
  * @dev: the device, on a bus with live update, not ready to be probed
  *
  * Context: May sleep. device_lock held.
  * Return: true if the device was handed over as one in its own right, and FINISH is to
  * come.
  */
-bool device_liveupdate_added(struct device *dev)
+bool dlu_added(struct device *dev)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 	struct device_liveupdate *liveupdate;
 	struct device_liveupdate_id id;
 	const char *reason;
-	bool awaited;
+	bool pending;
 	int err;
 
 	device_lock_assert(dev);
 
-	err = device_liveupdate_identify(dev, &id);
+	err = dlu_identify_device(dev, &id);
 	if (err) {
 		/* It may be one of those that run. */
-		if (device_liveupdate_awaited(dev->bus, NULL, NULL))
+		if (device_liveupdate_is_pending(dev->bus, NULL, NULL))
 			dlu_quarantine_unknown(dev, "its bus cannot identify it");
 		return false;
 	}
 
-	incoming = device_liveupdate_claim_record(dev, &id, &awaited);
+	incoming = dlu_claim_record(dev, &id, &pending);
 	if (!incoming) {
 		if (unlikely(dlu_has_lookalike(dev->bus, &id)))
 			dlu_quarantine_unknown(dev, "it may be one that was below another parent");
@@ -267,8 +267,8 @@ bool device_liveupdate_added(struct device *dev)
 	/* It must not fall asleep while nobody drives it. */
 	pm_runtime_get_noresume(dev);
 
-	reason = device_liveupdate_refusal(dev, &id, incoming, awaited);
-	liveupdate = device_liveupdate_get(dev);
+	reason = dlu_refusal(dev, &id, incoming, pending);
+	liveupdate = dlu_get(dev);
 	if (liveupdate) {
 		scoped_guard(mutex, &dlu_lock) {
 			liveupdate->id = id;
@@ -278,24 +278,24 @@ bool device_liveupdate_added(struct device *dev)
 	} else {
 		/* Nothing can protect it from the wrong driver. */
 		reason = "out of memory";
-		awaited = false;
+		pending = false;
 	}
 
-	if (reason && device_liveupdate_ser_path(incoming)) {
+	if (reason && dlu_ser_path(incoming)) {
 		dev_warn(dev, "liveupdate: not kept for the devices below it: %s\n",
 			 reason);
-		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
-		device_liveupdate_tell_bus(dev, false);
+		dlu_set_state(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+		dlu_notify_bus(dev, false);
 	} else if (reason) {
-		device_liveupdate_quarantine(dev, incoming, reason);
+		dlu_quarantine(dev, incoming, reason);
 	}
-	if (awaited)
-		return !device_liveupdate_ser_path(incoming);
+	if (pending)
+		return !dlu_ser_path(incoming);
 
 	/* FINISH does not see it: it is an ordinary device from here on. */
-	if (device_liveupdate_may_free())
-		device_liveupdate_dispose(incoming);
-	device_liveupdate_detach(dev, incoming);
+	if (dlu_may_free())
+		dlu_dispose(incoming);
+	dlu_detach(dev, incoming);
 
 	return false;
 }
@@ -303,40 +303,40 @@ bool device_liveupdate_added(struct device *dev)
 /* When a driver is bound. */
 
 /**
- * device_liveupdate_may_adopt() - may this driver take the device over?
+ * dlu_check_retrieve() - may this driver take the device over?
  * @dev: a device that was handed over
  * @drv: the driver, which matches
  *
  * Context: device_lock held.
  * Return: 0, -ENODEV or -EPROBE_DEFER, as device_liveupdate_veto().
  */
-int device_liveupdate_may_adopt(struct device *dev,
-				const struct device_driver *drv)
+int dlu_check_retrieve(struct device *dev,
+		       const struct device_driver *drv)
 {
-	struct device_liveupdate_incoming *incoming = dev->liveupdate->incoming;
+	struct dlu_incoming_device *incoming = dev->liveupdate->incoming;
 	const struct dev_liveupdate_ops *ops = drv->liveupdate;
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 	enum dlu_need need;
 
 	device_lock_assert(dev);
 
-	if (device_liveupdate_ser_path(incoming))
+	if (dlu_ser_path(incoming))
 		return 0;
-	if (incoming->fate == DEVICE_LIVEUPDATE_QUARANTINED ||
-	    incoming->fate == DEVICE_LIVEUPDATE_RUNNING)
+	if (incoming->state == DEVICE_LIVEUPDATE_QUARANTINED ||
+	    incoming->state == DEVICE_LIVEUPDATE_RUNNING)
 		return -ENODEV;
-	if (incoming->fate != DEVICE_LIVEUPDATE_INHERITED)
+	if (incoming->state != DEVICE_LIVEUPDATE_INCOMING)
 		return 0;
 	/* What became of its parent, and what else it needs, since it appeared? */
-	if (!device_liveupdate_same_parent(dev, incoming)) {
-		device_liveupdate_quarantine(dev, incoming,
-					     "its parent is not alive");
+	if (!dlu_same_parent(dev, incoming)) {
+		dlu_quarantine(dev, incoming,
+			       "its parent is not alive");
 		return -ENODEV;
 	}
 	need = dlu_look_at_needs(incoming);
 	if (need == DLU_GONE) {
-		device_liveupdate_quarantine(dev, incoming,
-					     "what it needs was not taken over");
+		dlu_quarantine(dev, incoming,
+			       "what it needs was not taken over");
 		return -ENODEV;
 	}
 	if (ops && ops->compatible &&
@@ -351,28 +351,28 @@ int device_liveupdate_may_adopt(struct device *dev,
 }
 
 /**
- * device_liveupdate_inherited() - does the device run since before this kernel?
+ * device_liveupdate_is_incoming() - does the device run since before this kernel?
  * @dev: the device
  *
  * A bus learns it from %BUS_NOTIFY_ADD_DEVICE on, before any driver is probed.
  *
  * Context: device_lock held.
  * Return: true if the previous kernel handed the device over, running, and nobody
- * took it over or made it harmless yet; or if it is on the path of such devices.
+ * took it over or quiesced it yet; or if it is on the path of such devices.
  */
-bool device_liveupdate_inherited(struct device *dev)
+bool device_liveupdate_is_incoming(struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = dev->liveupdate;
 
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_inherited, dev);
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_is_incoming, dev);
 
 	return liveupdate && liveupdate->incoming &&
-	       liveupdate->incoming->fate == DEVICE_LIVEUPDATE_INHERITED;
+	       liveupdate->incoming->state == DEVICE_LIVEUPDATE_INCOMING;
 }
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_inherited, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_is_incoming, "LIVEUPDATE");
 
 /**
- * device_liveupdate_adopt() - take over what the driver saved in the last kernel
+ * device_liveupdate_retrieve() - take over what the driver saved in the last kernel
  * @dev: the device
  * @version: on success the version of the data, between &dev_liveupdate_ops.oldest
  *	and &dev_liveupdate_ops.version
@@ -387,32 +387,32 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_inherited, "LIVEUPDATE");
  * they say is for the driver to check. NULL if the device was not handed over: it
  * is set up as ever.
  */
-const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
-						      u32 *version)
+const struct liveupdate_data *device_liveupdate_retrieve(struct device *dev,
+							 u32 *version)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 
 	device_lock_assert(dev);
 
-	if (!device_liveupdate_inherited(dev))
+	if (!device_liveupdate_is_incoming(dev))
 		return NULL;
 	incoming = dev->liveupdate->incoming;
-	if (device_liveupdate_ser_path(incoming))
+	if (dlu_ser_path(incoming))
 		return NULL;
 	incoming->asked = true;
 	*version = incoming->ser.version;
 
 	return &incoming->data;
 }
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_adopt, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_retrieve, "LIVEUPDATE");
 
 /**
  * device_liveupdate_decline() - do not take over what was saved after all
  * @dev: the device
  *
- * For a probe() that called device_liveupdate_adopt(), cannot use what it got, and goes
- * on as ever: it has stopped the device and sets it up from nothing. The device is not
- * reclaimed then, what was handed over for it is freed at FINISH, and other devices
+ * For a probe() that called device_liveupdate_retrieve(), cannot use what it got, and
+ * goes on as ever: it has stopped the device and sets it up from nothing. The device is
+ * not reclaimed then, what was handed over for it is freed at FINISH, and other devices
  * that need it and wait for it are quarantined.
  *
  * Context: probe(), with device_lock held.
@@ -421,7 +421,7 @@ void device_liveupdate_decline(struct device *dev)
 {
 	device_lock_assert(dev);
 
-	if (device_liveupdate_inherited(dev))
+	if (device_liveupdate_is_incoming(dev))
 		dev->liveupdate->incoming->asked = false;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_decline, "LIVEUPDATE");
@@ -435,7 +435,7 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_decline, "LIVEUPDATE");
  *
  * Context: device_lock held.
  * Return: 0; -ENOENT if the device was not handed over, is on the path of others, or
- * was taken over or made harmless since.
+ * was taken over or quiesced since.
  */
 int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 {
@@ -443,8 +443,8 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 
 	device_lock_assert(dev);
 
-	if (!device_liveupdate_inherited(dev) ||
-	    device_liveupdate_ser_path(dev->liveupdate->incoming))
+	if (!device_liveupdate_is_incoming(dev) ||
+	    dlu_ser_path(dev->liveupdate->incoming))
 		return -ENOENT;
 	*index = dev->liveupdate->incoming - dlu_incoming.records;
 
@@ -477,7 +477,7 @@ int device_liveupdate_provider_index(struct device *dev, struct device *consumer
 				     u32 *index)
 {
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
-	const struct device_liveupdate_incoming *incoming;
+	const struct dlu_incoming_device *incoming;
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_provider_index, dev, consumer, index);
 
@@ -488,8 +488,8 @@ int device_liveupdate_provider_index(struct device *dev, struct device *consumer
 
 	guard(mutex)(&dlu_lock);
 	incoming = liveupdate->incoming;
-	if (!incoming || incoming->fate != DEVICE_LIVEUPDATE_RECLAIMED ||
-	    device_liveupdate_ser_path(incoming))
+	if (!incoming || incoming->state != DEVICE_LIVEUPDATE_RECLAIMED ||
+	    dlu_ser_path(incoming))
 		return -ENOENT;
 	*index = incoming - dlu_incoming.records;
 
@@ -498,112 +498,112 @@ int device_liveupdate_provider_index(struct device *dev, struct device *consumer
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_provider_index, "LIVEUPDATE");
 
 /**
- * device_liveupdate_get_fate() - what became of a device that was handed over?
+ * device_liveupdate_get_state() - what became of a device that was handed over?
  * @index: position of its record
  *
- * For the FINISH of participants whose memory belongs to devices and that come after
- * the participant "devices". What a device that is absent or running may access is
+ * For the FINISH of subsystems whose memory belongs to devices and that come after
+ * the subsystem "devices". What a device that is absent or running may access is
  * retained with the device; what one may access that is quarantined or released can be
  * freed.
  *
  * Context: any, in FINISH.
  * Return: what became of it; %DEVICE_LIVEUPDATE_UNKNOWN if there is no such record.
  */
-enum device_liveupdate_fate device_liveupdate_get_fate(u32 index)
+enum device_liveupdate_state device_liveupdate_get_state(u32 index)
 {
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_get_fate, index);
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_get_state, index);
 
-	return index < dlu_incoming.nr_fates ? dlu_incoming.fates[index] :
+	return index < dlu_incoming.nr_states ? dlu_incoming.states[index] :
 					       DEVICE_LIVEUPDATE_UNKNOWN;
 }
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_get_fate, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_get_state, "LIVEUPDATE");
 
 /**
- * device_liveupdate_settle() - what became of a device that was probed?
+ * dlu_complete() - what became of a device that was probed?
  * @dev: the device, handed over or not
  * @ret: as device_liveupdate_probed()
  *
  * Context: device_lock held.
  */
-void device_liveupdate_settle(struct device *dev, int ret)
+void dlu_complete(struct device *dev, int ret)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 
-	if (!device_liveupdate_inherited(dev))
+	if (!device_liveupdate_is_incoming(dev))
 		return;
 	incoming = dev->liveupdate->incoming;
-	if (device_liveupdate_ser_path(incoming)) {
+	if (dlu_ser_path(incoming)) {
 		if (!ret)
-			device_liveupdate_set_fate(incoming,
-						   DEVICE_LIVEUPDATE_RECLAIMED);
+			dlu_set_state(incoming,
+				      DEVICE_LIVEUPDATE_RECLAIMED);
 	} else if (abs(ret) == EPROBE_DEFER) {
 		incoming->asked = false;
 	} else if (ret) {
-		device_liveupdate_quarantine(dev, incoming, "its probe failed");
+		dlu_quarantine(dev, incoming, "its probe failed");
 	} else if (incoming->asked) {
 		dev_dbg(dev, "liveupdate: reclaimed\n");
-		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RECLAIMED);
-		device_liveupdate_tell_bus(dev, true);
+		dlu_set_state(incoming, DEVICE_LIVEUPDATE_RECLAIMED);
+		dlu_notify_bus(dev, true);
 		/* Those that wait for it. The core did so when it was bound, too early. */
 		driver_deferred_probe_trigger();
 	} else {
 		dev_warn(dev, "liveupdate: its driver did not take over what was handed over\n");
-		device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_RELEASED);
-		device_liveupdate_tell_bus(dev, false);
+		dlu_set_state(incoming, DEVICE_LIVEUPDATE_RELEASED);
+		dlu_notify_bus(dev, false);
 	}
 }
 
 /**
- * device_liveupdate_unbound() - the driver is about to be unbound
+ * dlu_unbound() - the driver is about to be unbound
  * @dev: the device
  *
  * Context: device_lock held.
  */
-void device_liveupdate_unbound(struct device *dev)
+void dlu_unbound(struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = dev->liveupdate;
 
 	if (liveupdate && liveupdate->incoming &&
-	    liveupdate->incoming->fate == DEVICE_LIVEUPDATE_RECLAIMED)
-		device_liveupdate_set_fate(liveupdate->incoming,
-					   DEVICE_LIVEUPDATE_RELEASED);
+	    liveupdate->incoming->state == DEVICE_LIVEUPDATE_RECLAIMED)
+		dlu_set_state(liveupdate->incoming,
+			      DEVICE_LIVEUPDATE_RELEASED);
 }
 
 /**
- * device_liveupdate_lose_incoming() - the device does not run any more
+ * dlu_abort_incoming() - the device does not run any more
  * @dev: the device, handed over or not
  * @reason: why
  *
- * Whoever says so makes it harmless.
+ * Whoever says so quiesces it.
  *
  * Context: device_lock held.
  */
-void device_liveupdate_lose_incoming(struct device *dev, const char *reason)
+void dlu_abort_incoming(struct device *dev, const char *reason)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 
-	if (!device_liveupdate_inherited(dev))
+	if (!device_liveupdate_is_incoming(dev))
 		return;
 	incoming = dev->liveupdate->incoming;
 	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
 	/* It was only kept from memory: FINISH quarantines it. */
-	device_liveupdate_set_fate(incoming, device_liveupdate_ser_path(incoming) ?
-				   DEVICE_LIVEUPDATE_QUARANTINED :
-				   DEVICE_LIVEUPDATE_RUNNING);
+	dlu_set_state(incoming, dlu_ser_path(incoming) ?
+		      DEVICE_LIVEUPDATE_QUARANTINED :
+		      DEVICE_LIVEUPDATE_RUNNING);
 }
 
 /**
- * device_liveupdate_removed() - the device is gone, and has no driver
+ * dlu_removed() - the device is gone, and has no driver
  * @dev: the device
  *
- * If nobody took it over it is made harmless: nobody could do so later, and should it
+ * If nobody took it over it is quiesced: nobody could do so later, and should it
  * come back, it is as new.
  *
  * Context: May sleep. Takes device_lock of a device that was handed over.
  */
-void device_liveupdate_removed(struct device *dev)
+void dlu_removed(struct device *dev)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 
 	if (!dev->liveupdate)
 		return;
@@ -614,22 +614,22 @@ void device_liveupdate_removed(struct device *dev)
 	if (!incoming)
 		return;
 
-	if (incoming->fate == DEVICE_LIVEUPDATE_INHERITED) {
-		if (device_liveupdate_ser_path(incoming))
-			device_liveupdate_tell_bus(dev, false);
+	if (incoming->state == DEVICE_LIVEUPDATE_INCOMING) {
+		if (dlu_ser_path(incoming))
+			dlu_notify_bus(dev, false);
 		else
-			device_liveupdate_quarantine(dev, incoming,
-						     "it is removed");
+			dlu_quarantine(dev, incoming,
+				       "it is removed");
 	}
 	scoped_guard(mutex, &dlu_lock)
 		incoming->removed = true;
-	device_liveupdate_detach(dev, incoming);
+	dlu_detach(dev, incoming);
 }
 
 /**
  * device_liveupdate_shutdown_begins() - all devices are about to be shut down
  *
- * Makes harmless what runs and nobody took over, before others go.
+ * Quiesces what runs and nobody took over, before others go.
  *
  * Context: May sleep. In device_shutdown(), while no probe runs.
  */
@@ -647,24 +647,24 @@ void device_liveupdate_shutdown_begins(void)
 			continue;
 		guard(device)(dev);
 		if (dev->liveupdate && dev->liveupdate->incoming)
-			device_liveupdate_going_down(dev);
+			dlu_shutting_down(dev);
 	}
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown_begins);
 
 /**
- * device_liveupdate_going_down() - a device that was handed over is shut down
+ * dlu_shutting_down() - a device that was handed over is shut down
  * @dev: the device
  *
  * The next kernel does not know of it.
  *
  * Context: device_lock held.
  */
-void device_liveupdate_going_down(struct device *dev)
+void dlu_shutting_down(struct device *dev)
 {
-	struct device_liveupdate_incoming *incoming = dev->liveupdate->incoming;
+	struct dlu_incoming_device *incoming = dev->liveupdate->incoming;
 
-	if (incoming->fate == DEVICE_LIVEUPDATE_INHERITED &&
-	    !device_liveupdate_ser_path(incoming))
-		device_liveupdate_quarantine(dev, incoming, "the system goes down");
+	if (incoming->state == DEVICE_LIVEUPDATE_INCOMING &&
+	    !dlu_ser_path(incoming))
+		dlu_quarantine(dev, incoming, "the system goes down");
 }

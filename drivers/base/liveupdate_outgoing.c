@@ -12,13 +12,14 @@
  *   driver gets it back, and shuts it down. Once that has passed a frozen device, nobody
  *   would stop it any more, while it goes on to access the memory that was preserved
  *   for it. Giving that memory up would let it write to memory of the next kernel. So
- *   neither the steps nor a loss thaw or cancel it from there on. A device that is lost
- *   then is stopped by its bus, and all that was handed over for it stays so: its record
- *   says that it was lost, and the next kernel quarantines it before anything is freed.
+ *   neither the transitions nor a loss thaw or cancel it from there on. A device that is
+ *   lost then is stopped by its bus, and all that was handed over for it stays so: its
+ *   record says that it went missing, and the next kernel quarantines it before anything
+ *   is freed.
  *
  * Contexts
- *   The steps run one at a time, under the lock of the state machine. Losses come from
- *   buses and from those who unbind or remove a device, at any time.
+ *   The transitions run one at a time, under the lock of the state machine. Losses come
+ *   from buses and from those who unbind or remove a device, at any time.
  */
 
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
@@ -35,7 +36,7 @@
 
 #include "base.h"
 
-/* The steps, for one device. A forwarder has no driver, as far as they go. */
+/* The transitions, for one device. A forwarder has no driver, as far as they go. */
 
 static enum device_liveupdate_role
 dlu_role_in_set(const struct device_liveupdate *liveupdate)
@@ -43,7 +44,7 @@ dlu_role_in_set(const struct device_liveupdate *liveupdate)
 	return liveupdate->path ? DEVICE_LIVEUPDATE_FORWARDER : DEVICE_LIVEUPDATE_ENDPOINT;
 }
 
-static int device_liveupdate_prepare_driver(struct device_liveupdate *liveupdate)
+static int dlu_prepare_driver(struct device_liveupdate *liveupdate)
 {
 	struct device *dev = liveupdate->dev;
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
@@ -73,8 +74,8 @@ err_free:
 	return err;
 }
 
-static int device_liveupdate_prepare_one(struct device_liveupdate *liveupdate,
-					 const char **reason)
+static int dlu_prepare_one(struct device_liveupdate *liveupdate,
+			   const char **reason)
 {
 	struct device *dev = liveupdate->dev;
 	const struct bus_liveupdate_ops *bus;
@@ -83,7 +84,7 @@ static int device_liveupdate_prepare_one(struct device_liveupdate *liveupdate,
 	guard(device)(dev);
 	guard(mutex)(&liveupdate->lock);
 
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_IDLE || dev->p->dead)
+	if (liveupdate->phase != DLU_IDLE || dev->p->dead)
 		return -ENODEV;
 	if (!liveupdate->path && (!dev->driver || !dev->driver->liveupdate))
 		return -ENODEV;
@@ -95,16 +96,16 @@ static int device_liveupdate_prepare_one(struct device_liveupdate *liveupdate,
 
 	bus = dev->bus->liveupdate;
 	if (!liveupdate->path)
-		err = device_liveupdate_prepare_driver(liveupdate);
+		err = dlu_prepare_driver(liveupdate);
 	else if (bus->prepare)
 		err = bus->prepare(dev, DEVICE_LIVEUPDATE_FORWARDER);
 	if (!err)
-		WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_PREPARED);
+		WRITE_ONCE(liveupdate->phase, DLU_PREPARED);
 
 	return err;
 }
 
-static void __device_liveupdate_cancel(struct device_liveupdate *liveupdate)
+static void __dlu_cancel(struct device_liveupdate *liveupdate)
 {
 	struct device *dev = liveupdate->dev;
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
@@ -116,18 +117,18 @@ static void __device_liveupdate_cancel(struct device_liveupdate *liveupdate)
 	if (liveupdate->ops && liveupdate->ops->cancel)
 		liveupdate->ops->cancel(dev, &liveupdate->data);
 	liveupdate_data_free(&liveupdate->data);
-	device_liveupdate_let_sleep(liveupdate);
+	dlu_let_sleep(liveupdate);
 }
 
-static void device_liveupdate_cancel_one(struct device_liveupdate *liveupdate)
+static void dlu_cancel_one(struct device_liveupdate *liveupdate)
 {
 	guard(device)(liveupdate->dev);
 	guard(mutex)(&liveupdate->lock);
 
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED || liveupdate->passed)
+	if (liveupdate->phase != DLU_PREPARED || liveupdate->passed)
 		return;
-	__device_liveupdate_cancel(liveupdate);
-	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
+	__dlu_cancel(liveupdate);
+	WRITE_ONCE(liveupdate->phase, DLU_IDLE);
 }
 
 /*
@@ -141,7 +142,7 @@ static int dlu_check_identity(struct device_liveupdate *liveupdate, const char *
 	struct device_liveupdate_id id;
 	int err;
 
-	err = device_liveupdate_identify(dev, &id);
+	err = dlu_identify_device(dev, &id);
 	if (err) {
 		*reason = "its bus cannot identify it";
 	} else if (strcmp(id.id, liveupdate->id.id) ||
@@ -153,8 +154,8 @@ static int dlu_check_identity(struct device_liveupdate *liveupdate, const char *
 	return err;
 }
 
-static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate,
-					const char **reason)
+static int dlu_freeze_one(struct device_liveupdate *liveupdate,
+			  const char **reason)
 {
 	const struct dev_liveupdate_ops *ops = liveupdate->ops;
 	struct device *dev = liveupdate->dev;
@@ -163,7 +164,7 @@ static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate,
 
 	guard(mutex)(&liveupdate->lock);
 
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED)
+	if (liveupdate->phase != DLU_PREPARED)
 		return -ENODEV;
 	err = dlu_check_identity(liveupdate, reason);
 	if (err)
@@ -185,12 +186,12 @@ static int device_liveupdate_freeze_one(struct device_liveupdate *liveupdate,
 	}
 	if (ops && ops->freeze_late)
 		ops->freeze_late(dev, &liveupdate->data);
-	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_FROZEN);
+	WRITE_ONCE(liveupdate->phase, DLU_FROZEN);
 
 	return 0;
 }
 
-static void __device_liveupdate_thaw(struct device_liveupdate *liveupdate)
+static void __dlu_thaw(struct device_liveupdate *liveupdate)
 {
 	struct device *dev = liveupdate->dev;
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
@@ -204,14 +205,14 @@ static void __device_liveupdate_thaw(struct device_liveupdate *liveupdate)
 		ops->thaw(dev, &liveupdate->data);
 }
 
-static void device_liveupdate_thaw_one(struct device_liveupdate *liveupdate)
+static void dlu_thaw_one(struct device_liveupdate *liveupdate)
 {
 	guard(mutex)(&liveupdate->lock);
 
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_FROZEN || liveupdate->passed)
+	if (liveupdate->phase != DLU_FROZEN || liveupdate->passed)
 		return;
-	__device_liveupdate_thaw(liveupdate);
-	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_PREPARED);
+	__dlu_thaw(liveupdate);
+	WRITE_ONCE(liveupdate->phase, DLU_PREPARED);
 }
 
 /**
@@ -219,14 +220,14 @@ static void device_liveupdate_thaw_one(struct device_liveupdate *liveupdate)
  * @dev: the device, in the set
  *
  * Context: May sleep. device_lock held. Takes &device_liveupdate.lock.
- * Return: true if the device is frozen: from here on it stays so. False if it was lost
- * meanwhile.
+ * Return: true if the device is frozen: from here on it stays so. False if it went
+ * missing meanwhile.
  */
 bool dlu_pass(struct device *dev)
 {
 	guard(mutex)(&dev->liveupdate->lock);
 
-	if (dev->liveupdate->phase != DEVICE_LIVEUPDATE_FROZEN)
+	if (dev->liveupdate->phase != DLU_FROZEN)
 		return false;
 	dev->liveupdate->passed = true;
 
@@ -237,7 +238,7 @@ bool dlu_pass(struct device *dev)
  * It is too late to give the device back to its driver. All that was prepared for it is
  * left to the next kernel.
  */
-static void dlu_lose_passed(struct device_liveupdate *liveupdate, const char *reason)
+static void dlu_abort_passed(struct device_liveupdate *liveupdate, const char *reason)
 {
 	struct device *dev = liveupdate->dev;
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
@@ -246,8 +247,8 @@ static void dlu_lose_passed(struct device_liveupdate *liveupdate, const char *re
 
 	if (!liveupdate->path && bus->stop)
 		bus->stop(dev);
-	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_LOST);
-	device_liveupdate_write_lost(liveupdate);
+	WRITE_ONCE(liveupdate->phase, DLU_LOST);
+	dlu_write_lost(liveupdate);
 	dev_err(dev, "liveupdate: lost after it was passed by the shutdown, the next kernel quarantines it: %s\n",
 		reason);
 }
@@ -256,7 +257,7 @@ static void dlu_lose_passed(struct device_liveupdate *liveupdate, const char *re
  * A device of the set is lost. It is cancelled before that goes on, the rest when
  * whoever holds what locks is gone.
  */
-void device_liveupdate_lose_outgoing(struct device *dev, const char *reason)
+void dlu_abort_outgoing(struct device *dev, const char *reason)
 {
 	struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
 
@@ -267,102 +268,102 @@ void device_liveupdate_lose_outgoing(struct device *dev, const char *reason)
 	guard(mutex)(&liveupdate->lock);
 
 	scoped_guard(mutex, &dlu_lock) {
-		if (!device_liveupdate_in_set(liveupdate) ||
-		    liveupdate->phase == DEVICE_LIVEUPDATE_LOST)
+		if (!dlu_in_set(liveupdate) ||
+		    liveupdate->phase == DLU_LOST)
 			return;
-		dlu_outgoing.broken = true;
+		dlu_outgoing.invalid = true;
 	}
 	if (liveupdate->passed) {
-		dlu_lose_passed(liveupdate, reason);
+		dlu_abort_passed(liveupdate, reason);
 		return;
 	}
-	if (liveupdate->phase == DEVICE_LIVEUPDATE_FROZEN)
-		__device_liveupdate_thaw(liveupdate);
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_IDLE)
-		__device_liveupdate_cancel(liveupdate);
-	WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_LOST);
+	if (liveupdate->phase == DLU_FROZEN)
+		__dlu_thaw(liveupdate);
+	if (liveupdate->phase != DLU_IDLE)
+		__dlu_cancel(liveupdate);
+	WRITE_ONCE(liveupdate->phase, DLU_LOST);
 
-	/* If it is too late to stop the jump, nobody must take it over. */
-	device_liveupdate_write_lost(liveupdate);
+	/* If it is too late to stop the kexec, nobody must take it over. */
+	dlu_write_lost(liveupdate);
 
-	device_liveupdate_invalidate(dev, -ENODEV, reason);
+	dlu_invalidate(dev, -ENODEV, reason);
 }
 
 /**
- * device_liveupdate_lost() - a device is about to be removed or unbound
+ * dlu_lost() - a device is about to be removed or unbound
  * @dev: the device
  *
  * Context: May sleep. device_lock held, or the device goes away.
  */
-void device_liveupdate_lost(struct device *dev)
+void dlu_lost(struct device *dev)
 {
-	device_liveupdate_lose_outgoing(dev, "it was removed or unbound while prepared");
+	dlu_abort_outgoing(dev, "it was removed or unbound while prepared");
 }
 
-/* The steps of the participant. */
+/* The transitions of the subsystem. */
 
 /* Call @one for the whole set, providers first. */
-static void device_liveupdate_undo(void (*one)(struct device_liveupdate *liveupdate))
+static void dlu_undo(void (*one)(struct device_liveupdate *liveupdate))
 {
-	struct liveupdate_parts *parts = &dlu_outgoing.parts;
+	struct liveupdate_items *items = &dlu_outgoing.items;
 	struct device_liveupdate *liveupdate;
 
-	memset(parts, 0, sizeof(*parts));
+	memset(items, 0, sizeof(*items));
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
-		liveupdate_part_begin(parts, dev_name(liveupdate->dev));
+		liveupdate_item_begin(items, dev_name(liveupdate->dev));
 		one(liveupdate);
-		liveupdate_part_end(parts, 0);
+		liveupdate_item_end(items, 0);
 	}
-	liveupdate_parts_record(&device_liveupdate_subsystem, parts);
+	liveupdate_items_record(&dlu_subsystem, items);
 }
 
 /* Call @one for the whole set, consumers first, until one fails. */
-static int device_liveupdate_walk(int (*one)(struct device_liveupdate *liveupdate,
-					     const char **reason),
-				  const char *step)
+static int dlu_walk(int (*one)(struct device_liveupdate *liveupdate,
+			       const char **reason),
+		    const char *transition)
 {
-	struct liveupdate_parts *parts = &dlu_outgoing.parts;
+	struct liveupdate_items *items = &dlu_outgoing.items;
 	struct device_liveupdate *liveupdate;
 	int err = 0;
 
-	memset(parts, 0, sizeof(*parts));
+	memset(items, 0, sizeof(*items));
 	list_for_each_entry_reverse(liveupdate, &dlu_outgoing.set, member) {
 		const char *reason = "refused by its driver or bus";
 
-		liveupdate_part_begin(parts, dev_name(liveupdate->dev));
-		err = liveupdate_part_end(parts, one(liveupdate, &reason));
+		liveupdate_item_begin(items, dev_name(liveupdate->dev));
+		err = liveupdate_item_end(items, one(liveupdate, &reason));
 		if (!err)
 			continue;
 		/* A lost one was reported, and its bus may be gone. */
-		if (READ_ONCE(liveupdate->phase) != DEVICE_LIVEUPDATE_LOST)
-			device_liveupdate_fail(liveupdate->dev, step, err,
-					       err == -ETIMEDOUT ? "too late" : reason);
+		if (READ_ONCE(liveupdate->phase) != DLU_LOST)
+			dlu_fail(liveupdate->dev, transition, err,
+				 err == -ETIMEDOUT ? "too late" : reason);
 		break;
 	}
-	liveupdate_parts_record(&device_liveupdate_subsystem, parts);
+	liveupdate_items_record(&dlu_subsystem, items);
 
-	return err ?: READ_ONCE(dlu_outgoing.broken) ? -ENODEV : 0;
+	return err ?: READ_ONCE(dlu_outgoing.invalid) ? -ENODEV : 0;
 }
 
 /**
- * device_liveupdate_cancel() - CANCEL of the participant
- * @subsystem: the participant
+ * dlu_cancel() - CANCEL of the subsystem
+ * @subsystem: the subsystem
  * @data: its data, emptied
  *
  * Context: May sleep. Lock of the state machine held.
  */
-void device_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data)
+void dlu_cancel(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data)
 {
-	device_liveupdate_undo(device_liveupdate_cancel_one);
-	device_liveupdate_open();
-	device_liveupdate_free_table(data);
+	dlu_undo(dlu_cancel_one);
+	dlu_open();
+	dlu_free_table(data);
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_cancel);
+EXPORT_SYMBOL_IF_KUNIT(dlu_cancel);
 
 /**
- * device_liveupdate_prepare() - PREPARE of the participant
- * @subsystem: the participant
+ * dlu_prepare() - PREPARE of the subsystem
+ * @subsystem: the subsystem
  * @data: its data; filled in
  *
  * Context: May sleep. Lock of the state machine held.
@@ -373,48 +374,48 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_cancel);
  * driver or bus.
  * Nothing is left prepared on failure.
  */
-int device_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
-			      struct liveupdate_data *data)
+int dlu_prepare(struct liveupdate_subsystem *subsystem,
+		struct liveupdate_data *data)
 {
 	int err;
 
-	dlu_forget_fates();
-	err = device_liveupdate_close();
+	dlu_forget_states();
+	err = dlu_close();
 	if (!err && dlu_outgoing.nr_set)
-		err = device_liveupdate_alloc_table(data);
+		err = dlu_alloc_table(data);
 	if (err)
 		goto err_open;
 
-	err = device_liveupdate_walk(device_liveupdate_prepare_one, "prepare");
+	err = dlu_walk(dlu_prepare_one, "prepare");
 	if (err) {
-		device_liveupdate_cancel(subsystem, data);
+		dlu_cancel(subsystem, data);
 		return err;
 	}
 	if (dlu_outgoing.nr_set)
-		device_liveupdate_write_table();
+		dlu_write_table();
 
 	return 0;
 
 err_open:
-	device_liveupdate_open();
+	dlu_open();
 
 	return err;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_prepare);
+EXPORT_SYMBOL_IF_KUNIT(dlu_prepare);
 
 /**
- * device_liveupdate_thaw() - THAW of the participant
- * @subsystem: the participant
+ * dlu_thaw() - THAW of the subsystem
+ * @subsystem: the subsystem
  * @data: its data
  *
  * Context: May sleep. Lock of the state machine held.
  */
-void device_liveupdate_thaw(struct liveupdate_subsystem *subsystem,
-			    struct liveupdate_data *data)
+void dlu_thaw(struct liveupdate_subsystem *subsystem,
+	      struct liveupdate_data *data)
 {
-	device_liveupdate_undo(device_liveupdate_thaw_one);
+	dlu_undo(dlu_thaw_one);
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_thaw);
+EXPORT_SYMBOL_IF_KUNIT(dlu_thaw);
 
 /* A device of the set's buses whose shutdown would have to wait, with a reference. */
 static struct device *dlu_find_busy(const char **reason)
@@ -439,13 +440,13 @@ static struct device *dlu_find_busy(const char **reason)
 }
 
 /**
- * device_liveupdate_can_freeze() - does nothing hold up the shutdown of devices?
- * @subsystem: the participant
+ * dlu_can_freeze() - does nothing hold up the shutdown of devices?
+ * @subsystem: the subsystem
  *
  * Context: May sleep. Lock of the state machine held.
  * Return: true if so; otherwise what does is reported.
  */
-bool device_liveupdate_can_freeze(struct liveupdate_subsystem *subsystem)
+bool dlu_can_freeze(struct liveupdate_subsystem *subsystem)
 {
 	const char *reason = "busy";
 	struct device *dev __free(put_device) = dlu_find_busy(&reason);
@@ -458,8 +459,8 @@ bool device_liveupdate_can_freeze(struct liveupdate_subsystem *subsystem)
 }
 
 /**
- * device_liveupdate_freeze() - FREEZE of the participant
- * @subsystem: the participant
+ * dlu_freeze() - FREEZE of the subsystem
+ * @subsystem: the subsystem
  * @data: its data
  *
  * Context: May sleep. Lock of the state machine held. In the blackout.
@@ -467,28 +468,28 @@ bool device_liveupdate_can_freeze(struct liveupdate_subsystem *subsystem)
  * was; -ETIMEDOUT; -EBUSY if something has begun that the shutdown of a device would wait
  * for; or the error of a driver or bus. Nothing is left frozen on failure.
  */
-int device_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
-			     struct liveupdate_data *data)
+int dlu_freeze(struct liveupdate_subsystem *subsystem,
+	       struct liveupdate_data *data)
 {
 	int err;
 
 	if (!dlu_outgoing.nr_set)
 		return 0;
-	if (READ_ONCE(dlu_outgoing.broken))
+	if (READ_ONCE(dlu_outgoing.invalid))
 		return -ENODEV;
 
-	err = device_liveupdate_walk(device_liveupdate_freeze_one, "freeze");
-	if (!err && !device_liveupdate_can_freeze(subsystem))
+	err = dlu_walk(dlu_freeze_one, "freeze");
+	if (!err && !dlu_can_freeze(subsystem))
 		err = -EBUSY;
 	if (err)
-		device_liveupdate_thaw(subsystem, data);
+		dlu_thaw(subsystem, data);
 
 	return err;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_freeze);
+EXPORT_SYMBOL_IF_KUNIT(dlu_freeze);
 
 /**
- * device_liveupdate_may_change() - may userspace change what drives the device?
+ * device_liveupdate_check_change() - may userspace change what drives the device?
  * @dev: the device
  *
  * Whoever gets past this while PREPARE reaches the device breaks the set.
@@ -496,30 +497,30 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_freeze);
  * Context: any.
  * Return: 0, or -EBUSY if the device is prepared for a live update.
  */
-int device_liveupdate_may_change(struct device *dev)
+int device_liveupdate_check_change(struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
 
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_may_change, dev);
+	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_check_change, dev);
 
 	if (!liveupdate)
 		return 0;
 	switch (READ_ONCE(liveupdate->phase)) {
-	case DEVICE_LIVEUPDATE_PREPARED:
-	case DEVICE_LIVEUPDATE_FROZEN:
+	case DLU_PREPARED:
+	case DLU_FROZEN:
 		return -EBUSY;
 	default:
 		return 0;
 	}
 }
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_may_change, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(device_liveupdate_check_change, "LIVEUPDATE");
 
-bool device_liveupdate_frozen(const struct device *dev)
+bool dlu_frozen(const struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
 
 	return liveupdate &&
-	       READ_ONCE(liveupdate->phase) == DEVICE_LIVEUPDATE_FROZEN;
+	       READ_ONCE(liveupdate->phase) == DLU_FROZEN;
 }
 
 /**
@@ -527,12 +528,12 @@ bool device_liveupdate_frozen(const struct device *dev)
  * @dev: the device
  *
  * Context: any.
- * Return: true if the device is kept alive over the jump under way for the sake of
+ * Return: true if the device is kept alive over the kexec under way for the sake of
  * others, and not preserved itself.
  */
 bool device_liveupdate_on_path(struct device *dev)
 {
-	return device_liveupdate_frozen(dev) && dev->liveupdate->path;
+	return dlu_frozen(dev) && dev->liveupdate->path;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_on_path, "LIVEUPDATE");
 
@@ -555,8 +556,8 @@ int device_liveupdate_outgoing_index(struct device *dev, u32 *index)
 
 	guard(mutex)(&dlu_lock);
 
-	if (!device_liveupdate_in_set(liveupdate) || liveupdate->path ||
-	    READ_ONCE(liveupdate->phase) == DEVICE_LIVEUPDATE_LOST)
+	if (!dlu_in_set(liveupdate) || liveupdate->path ||
+	    READ_ONCE(liveupdate->phase) == DLU_LOST)
 		return -ENOENT;
 	*index = liveupdate->index;
 

@@ -8,9 +8,9 @@
  * depends on. A device is only preserved together with them, and its record names them
  * by position.
  *
- * In the next kernel a device is not adopted before each of them was: until then it may
- * be as good as reset. What is on the path needs no adoption, it works for whoever is
- * below. If one of them is not taken over after all, the device cannot go on either.
+ * In the next kernel a device is not retrieved before each of them was: until then it
+ * may be as good as reset. What is on the path needs no retrieval, it works for whoever
+ * is below. If one of them is not taken over after all, the device cannot go on either.
  *
  * Contexts
  *   Providers are collected in PREPARE, with device_lock of the consumer held.
@@ -56,7 +56,7 @@ static int dlu_walk_suppliers(struct device *dev, dlu_provider_fn fn, void *cont
 int dlu_walk_providers(struct device *dev, dlu_provider_fn fn, void *context)
 {
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
-	struct device *parent = device_liveupdate_ancestor(dev);
+	struct device *parent = dlu_ancestor(dev);
 	int err;
 
 	if (parent) {
@@ -77,14 +77,14 @@ static int dlu_collect(struct device *dev, void *context)
 	struct device_liveupdate *liveupdate = context;
 	u32 *providers;
 
-	if (!device_liveupdate_in_set(provider))
-		return device_liveupdate_fail(liveupdate->dev, "prepare", -EBUSY,
-					      "what it needs has changed meanwhile");
+	if (!dlu_in_set(provider))
+		return dlu_fail(liveupdate->dev, "prepare", -EBUSY,
+				"what it needs has changed meanwhile");
 	if (provider == liveupdate || provider->index + 1 == liveupdate->parent)
 		return 0;
 	if (provider->index > liveupdate->index)
-		return device_liveupdate_fail(liveupdate->dev, "prepare", -EINVAL,
-					      "it needs a device that comes after it");
+		return dlu_fail(liveupdate->dev, "prepare", -EINVAL,
+				"it needs a device that comes after it");
 
 	for (u32 i = 0; i < liveupdate->nr_providers; i++) {
 		if (liveupdate->providers[i] == provider->index)
@@ -93,8 +93,8 @@ static int dlu_collect(struct device *dev, void *context)
 	providers = krealloc_array(liveupdate->providers, liveupdate->nr_providers + 1,
 				   sizeof(*providers), GFP_KERNEL);
 	if (!providers)
-		return device_liveupdate_fail(liveupdate->dev, "prepare", -ENOMEM,
-					      "out of memory");
+		return dlu_fail(liveupdate->dev, "prepare", -ENOMEM,
+				"out of memory");
 	providers[liveupdate->nr_providers++] = provider->index;
 	liveupdate->providers = providers;
 
@@ -134,15 +134,15 @@ void dlu_drop_providers(struct device_liveupdate *liveupdate)
 }
 
 /* As far as one provider goes. */
-static enum dlu_need dlu_need(const struct device_liveupdate_incoming *provider)
+static enum dlu_need dlu_need(const struct dlu_incoming_device *provider)
 {
-	bool path = device_liveupdate_ser_path(provider);
+	bool path = dlu_ser_path(provider);
 
-	switch (provider->fate) {
+	switch (provider->state) {
 	case DEVICE_LIVEUPDATE_RECLAIMED:
 		return DLU_READY;
 	case DEVICE_LIVEUPDATE_ABSENT:
-	case DEVICE_LIVEUPDATE_INHERITED:
+	case DEVICE_LIVEUPDATE_INCOMING:
 		return path ? DLU_READY : DLU_WAIT;
 	case DEVICE_LIVEUPDATE_RELEASED:
 		/* Whoever drives a bridge, it is one. */
@@ -153,13 +153,13 @@ static enum dlu_need dlu_need(const struct device_liveupdate_incoming *provider)
 }
 
 /**
- * dlu_needs() - can a device that was handed over be adopted?
- * @incoming: its record, not damaged
+ * dlu_needs() - can a device that was handed over be retrieved?
+ * @incoming: its record, not corrupted
  *
  * Context: dlu_lock held.
  * Return: the worst that is so of one of its providers.
  */
-enum dlu_need dlu_needs(const struct device_liveupdate_incoming *incoming)
+enum dlu_need dlu_needs(const struct dlu_incoming_device *incoming)
 {
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 	enum dlu_need need = DLU_READY;

@@ -29,15 +29,15 @@
 #include "base.h"
 
 /* Is there another device of the same identity, below another parent? */
-static bool dlu_has_namesake(const struct device_liveupdate_incoming *incoming)
+static bool dlu_has_namesake(const struct dlu_incoming_device *incoming)
 {
-	const struct device_liveupdate_incoming *other;
+	const struct dlu_incoming_device *other;
 
 	if (hlist_unhashed(&incoming->hash))
 		return false;
-	hlist_for_each_entry(other, device_liveupdate_bucket(dlu_incoming.buckets,
-							     dlu_incoming.bucket_bits,
-							     incoming->ser.id), hash) {
+	hlist_for_each_entry(other, dlu_bucket(dlu_incoming.buckets,
+					       dlu_incoming.bucket_bits,
+					       incoming->ser.id), hash) {
 		if (other != incoming && !strcmp(other->ser.id, incoming->ser.id) &&
 		    !strcmp(other->ser.bus, incoming->ser.bus))
 			return true;
@@ -48,8 +48,8 @@ static bool dlu_has_namesake(const struct device_liveupdate_incoming *incoming)
 
 /* Who operators know it by: BUS:ID, and #POSITION if there are several. dlu_lock held. */
 void
-device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
-			     char *name, size_t size)
+dlu_print_name(const struct dlu_incoming_device *incoming,
+	       char *name, size_t size)
 {
 	size_t len;
 
@@ -61,44 +61,44 @@ device_liveupdate_print_name(const struct device_liveupdate_incoming *incoming,
 			  (unsigned int)(incoming - dlu_incoming.records));
 }
 
-void device_liveupdate_tell_bus(struct device *dev, bool reclaimed)
+void dlu_notify_bus(struct device *dev, bool reclaimed)
 {
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
 
-	if (bus->settled)
-		bus->settled(dev, reclaimed);
+	if (bus->completed)
+		bus->completed(dev, reclaimed);
 }
 
 /*
- * What was abandoned is not freed before the next boot. Not a question of whether live
+ * What was discarded is not freed before the next boot. Not a question of whether live
  * update is on: it may be switched off after this kernel restored, which then finishes.
  */
-bool device_liveupdate_may_free(void)
+bool dlu_may_free(void)
 {
-	return !dlu_incoming.abandoned;
+	return !dlu_incoming.discarded;
 }
 
 /* Has the device of a live record not appeared? dlu_lock held. */
 bool
-device_liveupdate_is_absent(const struct device_liveupdate_incoming *incoming)
+dlu_is_absent(const struct dlu_incoming_device *incoming)
 {
 	lockdep_assert_held(&dlu_lock);
 
 	return !hlist_unhashed(&incoming->hash) &&
-	       incoming->fate == DEVICE_LIVEUPDATE_ABSENT;
+	       incoming->state == DEVICE_LIVEUPDATE_ABSENT;
 }
 
 /* Until FINISH is over, devices that have not appeared are retained together. */
-void device_liveupdate_retain_absent(void)
+void dlu_retain_absent(void)
 {
-	bool together = dlu_incoming.awaiting || dlu_incoming.finishing ||
-			!device_liveupdate_may_free();
+	bool together = dlu_incoming.pending || dlu_incoming.finishing ||
+			!dlu_may_free();
 
 	lockdep_assert_held(&dlu_lock);
 
 	if (dlu_incoming.nr_absent && together) {
 		if (!dlu_incoming.absent)
-			dlu_incoming.absent = liveupdate_retain(&device_liveupdate_subsystem,
+			dlu_incoming.absent = liveupdate_retain(&dlu_subsystem,
 								"", 0,
 								"devices have not appeared and may run");
 	} else {
@@ -107,53 +107,53 @@ void device_liveupdate_retain_absent(void)
 	}
 }
 
-void device_liveupdate_release_record(struct device_liveupdate_incoming *incoming)
+void dlu_release_record(struct dlu_incoming_device *incoming)
 {
 	liveupdate_release(incoming->retained);
 	incoming->retained = NULL;
 }
 
-static void device_liveupdate_retain_record(struct device_liveupdate_incoming *incoming,
-					    const char *reason)
+static void dlu_retain_record(struct dlu_incoming_device *incoming,
+			      const char *reason)
 {
 	char name[DLU_NAME_LEN];
 
 	if (incoming->retained)
 		return;
 
-	device_liveupdate_print_name(incoming, name, sizeof(name));
-	incoming->retained = liveupdate_retain(&device_liveupdate_subsystem, name,
+	dlu_print_name(incoming, name, sizeof(name));
+	incoming->retained = liveupdate_retain(&dlu_subsystem, name,
 					       incoming->data.size, reason);
 }
 
 /* FINISH is over: each is retained for itself. */
-void device_liveupdate_retain_each(void)
+void dlu_retain_each(void)
 {
 	lockdep_assert_held(&dlu_lock);
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+		struct dlu_incoming_device *incoming = &dlu_incoming.records[i];
 
-		if (device_liveupdate_is_absent(incoming))
-			device_liveupdate_retain_record(incoming,
-							"it has not appeared and may run");
+		if (dlu_is_absent(incoming))
+			dlu_retain_record(incoming,
+					  "it has not appeared and may run");
 	}
-	device_liveupdate_retain_absent();
+	dlu_retain_absent();
 }
 
 /* What needs a device that does not go on is quarantined, but not under its lock. */
 static void dlu_quarantine_consumers(struct work_struct *work);
 static DECLARE_WORK(dlu_consumers_work, dlu_quarantine_consumers);
 
-static void dlu_look_at_consumers(const struct device_liveupdate_incoming *incoming)
+static void dlu_look_at_consumers(const struct dlu_incoming_device *incoming)
 {
 	lockdep_assert_held(&dlu_lock);
 
 	/* FINISH sees to all that waits. */
-	if (!dlu_incoming.awaiting)
+	if (!dlu_incoming.pending)
 		return;
 
-	switch (incoming->fate) {
+	switch (incoming->state) {
 	case DEVICE_LIVEUPDATE_QUARANTINED:
 	case DEVICE_LIVEUPDATE_RUNNING:
 	case DEVICE_LIVEUPDATE_RELEASED:
@@ -165,45 +165,45 @@ static void dlu_look_at_consumers(const struct device_liveupdate_incoming *incom
 }
 
 /**
- * __device_liveupdate_set_fate() - what becomes of a device that was handed over
+ * __dlu_set_state() - what becomes of a device that was handed over
  * @incoming: its record
- * @fate: what becomes of it
+ * @state: what becomes of it
  *
  * What could not be stopped is retained for as long as that is so.
  *
  * Context: May sleep. dlu_lock held.
  */
-void __device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
-				  enum device_liveupdate_fate fate)
+void __dlu_set_state(struct dlu_incoming_device *incoming,
+		     enum device_liveupdate_state state)
 {
-	bool was_running = incoming->fate == DEVICE_LIVEUPDATE_RUNNING;
-	bool running = fate == DEVICE_LIVEUPDATE_RUNNING;
+	bool was_running = incoming->state == DEVICE_LIVEUPDATE_RUNNING;
+	bool running = state == DEVICE_LIVEUPDATE_RUNNING;
 
 	lockdep_assert_held(&dlu_lock);
 
-	incoming->fate = fate;
+	incoming->state = state;
 	dlu_look_at_consumers(incoming);
 	if (running && !was_running) {
 		dlu_incoming.nr_running++;
-		device_liveupdate_retain_record(incoming, "it could not be stopped");
+		dlu_retain_record(incoming, "it could not be stopped");
 	} else if (was_running && !running) {
 		dlu_incoming.nr_running--;
-		device_liveupdate_release_record(incoming);
+		dlu_release_record(incoming);
 	}
 }
 
 /**
- * device_liveupdate_set_fate() - the same, for those that do not hold the lock
+ * dlu_set_state() - the same, for those that do not hold the lock
  * @incoming: its record
- * @fate: what becomes of it
+ * @state: what becomes of it
  *
  * Context: May sleep. Takes dlu_lock.
  */
-void device_liveupdate_set_fate(struct device_liveupdate_incoming *incoming,
-				enum device_liveupdate_fate fate)
+void dlu_set_state(struct dlu_incoming_device *incoming,
+		   enum device_liveupdate_state state)
 {
 	guard(mutex)(&dlu_lock);
-	__device_liveupdate_set_fate(incoming, fate);
+	__dlu_set_state(incoming, state);
 }
 
 /* Ask the bus. What is above the device may sleep, and then nothing would reach it. */
@@ -261,8 +261,8 @@ void dlu_quarantine_unknown(struct device *dev, const char *reason)
 }
 
 /* Stop a device, or try once more. */
-void device_liveupdate_stop(struct device *dev,
-			    struct device_liveupdate_incoming *incoming)
+void dlu_stop(struct device *dev,
+	      struct dlu_incoming_device *incoming)
 {
 	/* What forwards for others does not stop them. */
 	bool forwarder = dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER;
@@ -282,16 +282,16 @@ void device_liveupdate_stop(struct device *dev,
 
 	guard(mutex)(&dlu_lock);
 	incoming->stopped = !err && !forwarder;
-	__device_liveupdate_set_fate(incoming, err ? DEVICE_LIVEUPDATE_RUNNING :
+	__dlu_set_state(incoming, err ? DEVICE_LIVEUPDATE_RUNNING :
 						     DEVICE_LIVEUPDATE_QUARANTINED);
 }
 
 /* A device that runs because its parent does, or NULL. */
-static struct device *dlu_get_running(const struct device_liveupdate_incoming *incoming)
+static struct device *dlu_get_running(const struct dlu_incoming_device *incoming)
 {
 	guard(mutex)(&dlu_lock);
 
-	if (incoming->fate != DEVICE_LIVEUPDATE_RUNNING || !incoming->dev ||
+	if (incoming->state != DEVICE_LIVEUPDATE_RUNNING || !incoming->dev ||
 	    incoming->dev->bus->liveupdate->quarantine)
 		return NULL;
 
@@ -306,25 +306,25 @@ static struct device *dlu_get_running(const struct device_liveupdate_incoming *i
 void dlu_stop_with_parents(void)
 {
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		struct device_liveupdate_incoming *incoming = &dlu_incoming.records[i];
+		struct dlu_incoming_device *incoming = &dlu_incoming.records[i];
 		struct device *dev __free(put_device) = dlu_get_running(incoming);
 
 		if (!dev)
 			continue;
 		guard(device)(dev);
 		if (dev->liveupdate->incoming == incoming)
-			device_liveupdate_stop(dev, incoming);
+			dlu_stop(dev, incoming);
 	}
 }
 
 /* Stop a device that nobody takes over. */
-void device_liveupdate_quarantine(struct device *dev,
-				  struct device_liveupdate_incoming *incoming,
-				  const char *reason)
+void dlu_quarantine(struct device *dev,
+		    struct dlu_incoming_device *incoming,
+		    const char *reason)
 {
 	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
-	device_liveupdate_set_fate(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
-	device_liveupdate_stop(dev, incoming);
+	dlu_set_state(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+	dlu_stop(dev, incoming);
 }
 
 /* The next device, from *@position on, that cannot go on without what it needs. */
@@ -333,11 +333,11 @@ static struct device *dlu_next_orphan(unsigned int *position)
 	guard(mutex)(&dlu_lock);
 
 	while (*position < dlu_incoming.nr_records) {
-		struct device_liveupdate_incoming *incoming =
+		struct dlu_incoming_device *incoming =
 			&dlu_incoming.records[(*position)++];
 
-		if (incoming->fate == DEVICE_LIVEUPDATE_INHERITED &&
-		    !device_liveupdate_ser_path(incoming) && !incoming->damaged &&
+		if (incoming->state == DEVICE_LIVEUPDATE_INCOMING &&
+		    !dlu_ser_path(incoming) && !incoming->invalid &&
 		    dlu_needs(incoming) == DLU_GONE)
 			return get_device(incoming->dev);
 	}
@@ -348,7 +348,7 @@ static struct device *dlu_next_orphan(unsigned int *position)
 /* As providers come first, one round is enough. */
 static void dlu_quarantine_consumers(struct work_struct *work)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 	unsigned int position = 0;
 	struct device *dev;
 
@@ -356,9 +356,9 @@ static void dlu_quarantine_consumers(struct work_struct *work)
 		scoped_guard(device, dev) {
 			incoming = dev->liveupdate->incoming;
 			/* Unless it was dealt with meanwhile. */
-			if (incoming && incoming->fate == DEVICE_LIVEUPDATE_INHERITED)
-				device_liveupdate_quarantine(dev, incoming,
-							     "what it needs was not taken over");
+			if (incoming && incoming->state == DEVICE_LIVEUPDATE_INCOMING)
+				dlu_quarantine(dev, incoming,
+					       "what it needs was not taken over");
 		}
 		put_device(dev);
 	}
@@ -374,29 +374,29 @@ void dlu_flush_consumers(void)
 	flush_work(&dlu_consumers_work);
 }
 
-static void device_liveupdate_free_records(void)
+static void dlu_put_copies(void)
 {
 	lockdep_assert_held(&dlu_lock);
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++)
-		device_liveupdate_release_record(&dlu_incoming.records[i]);
+		dlu_release_record(&dlu_incoming.records[i]);
 	dlu_free_records();
-	device_liveupdate_retain_absent();
+	dlu_retain_absent();
 }
 
 /* Free the records when nobody can lead to them any more. */
-void device_liveupdate_put_records(void)
+void dlu_put_records(void)
 {
 	lockdep_assert_held(&dlu_lock);
 
-	if (!dlu_incoming.awaiting && !dlu_incoming.finishing && !dlu_incoming.nr_absent &&
+	if (!dlu_incoming.pending && !dlu_incoming.finishing && !dlu_incoming.nr_absent &&
 	    !dlu_incoming.nr_claimed && !dlu_incoming.nr_running)
-		device_liveupdate_free_records();
+		dlu_put_copies();
 }
 
 /* The record has no device any more, and may be gone on return. */
-void device_liveupdate_detach(struct device *dev,
-			      struct device_liveupdate_incoming *incoming)
+void dlu_detach(struct device *dev,
+		struct dlu_incoming_device *incoming)
 {
 	device_lock_assert(dev);
 
@@ -405,36 +405,36 @@ void device_liveupdate_detach(struct device *dev,
 			dev->liveupdate->incoming = NULL;
 		incoming->dev = NULL;
 		/* Who drives it next does not change what it may access. */
-		if (incoming->fate != DEVICE_LIVEUPDATE_RUNNING)
-			__device_liveupdate_set_fate(incoming,
-						     DEVICE_LIVEUPDATE_RELEASED);
+		if (incoming->state != DEVICE_LIVEUPDATE_RUNNING)
+			__dlu_set_state(incoming,
+					DEVICE_LIVEUPDATE_RELEASED);
 		dlu_incoming.nr_claimed--;
-		device_liveupdate_put_records();
+		dlu_put_records();
 	}
 	pm_runtime_put(dev);
 	put_device(dev);
 }
 
 /* Free what the driver saved, unless the device may use it. */
-void device_liveupdate_dispose(struct device_liveupdate_incoming *incoming)
+void dlu_dispose(struct dlu_incoming_device *incoming)
 {
-	if (incoming->fate == DEVICE_LIVEUPDATE_RUNNING)
+	if (incoming->state == DEVICE_LIVEUPDATE_RUNNING)
 		return;
 	kho_discard(incoming->data.value, incoming->data.size);
 	incoming->data = (struct liveupdate_data){};
 }
 
 /**
- * device_liveupdate_forget() - drop all records
+ * dlu_forget() - drop all records
  *
  * Context: May sleep. No device leads to a record.
  */
-void device_liveupdate_forget(void)
+void dlu_forget(void)
 {
-	dlu_forget_fates();
+	dlu_forget_states();
 	kho_table_close(&dlu_incoming.handed);
 
 	guard(mutex)(&dlu_lock);
-	device_liveupdate_free_records();
+	dlu_put_copies();
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_forget);
+EXPORT_SYMBOL_IF_KUNIT(dlu_forget);

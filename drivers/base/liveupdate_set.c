@@ -7,8 +7,8 @@
  * brings into the order of devices_kset. The idea is in liveupdate.c.
  *
  * Contexts
- *   Requests come from sysfs. The set is changed by the step under way only, which
- *   holds the lock of the state machine and reads the list of members without
+ *   Requests come from sysfs. The set is changed by the transition under way only,
+ *   which holds the lock of the state machine and reads the list of members without
  *   dlu_lock.
  */
 
@@ -26,11 +26,11 @@
 
 #include "base.h"
 
-static bool device_liveupdate_driver_valid(const struct dev_liveupdate_ops *ops)
+static bool dlu_driver_valid(const struct dev_liveupdate_ops *ops)
 {
 	return ops->compatible &&
 	       strlen(ops->compatible) < DEVICE_LIVEUPDATE_DRIVER_LEN &&
-	       device_liveupdate_string_valid(ops->compatible) &&
+	       dlu_string_valid(ops->compatible) &&
 	       ops->oldest && ops->oldest <= ops->version;
 }
 
@@ -52,7 +52,7 @@ static int dlu_check_support(struct device *dev, const char **reason)
 		*reason = "its driver has no live update";
 		return -EOPNOTSUPP;
 	}
-	if (!device_liveupdate_driver_valid(drv->liveupdate)) {
+	if (!dlu_driver_valid(drv->liveupdate)) {
 		*reason = "its driver describes itself badly";
 		return -EINVAL;
 	}
@@ -61,13 +61,13 @@ static int dlu_check_support(struct device *dev, const char **reason)
 	if (dlu_role(dev) == DEVICE_LIVEUPDATE_UNSUPPORTED)
 		return -EOPNOTSUPP;
 
-	return bus->supported ? bus->supported(dev, reason) : 0;
+	return bus->check ? bus->check(dev, reason) : 0;
 }
 
 static int dlu_identify(struct device *dev, struct device_liveupdate_id *id,
 			const char **reason)
 {
-	int err = device_liveupdate_identify(dev, id);
+	int err = dlu_identify_device(dev, id);
 
 	if (err)
 		*reason = "its bus cannot identify it";
@@ -84,7 +84,7 @@ static int dlu_identify(struct device *dev, struct device_liveupdate_id *id,
  * Changes nothing, but wakes the device: it is only asked what it is when it is awake.
  *
  * Context: May sleep.
- * Return: as device_liveupdate_request(), apart from -ENOMEM.
+ * Return: as dlu_request(), apart from -ENOMEM.
  */
 int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
 		      const char **reason)
@@ -102,7 +102,7 @@ int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
 EXPORT_SYMBOL_IF_KUNIT(dlu_check_request);
 
 /* The caller holds another reference to the device. Returns false if there was none. */
-static bool __device_liveupdate_withdraw(struct device_liveupdate *liveupdate)
+static bool __dlu_withdraw(struct device_liveupdate *liveupdate)
 {
 	lockdep_assert_held(&dlu_lock);
 
@@ -130,7 +130,7 @@ bool dlu_is_requested(const struct device *dev)
 EXPORT_SYMBOL_IF_KUNIT(dlu_is_requested);
 
 /* Tell the operator what became of a request. */
-static void dlu_tell_operator(struct device *dev, char *event)
+static void dlu_notify_operator(struct device *dev, char *event)
 {
 	char *envp[2] = { event };
 
@@ -138,7 +138,7 @@ static void dlu_tell_operator(struct device *dev, char *event)
 }
 
 /**
- * device_liveupdate_request() - request that a device is preserved, or do not
+ * dlu_request() - request that a device is preserved, or do not
  * @dev: a device with a bus that has live update, whose driver stays bound
  * @on: request it
  *
@@ -147,7 +147,7 @@ static void dlu_tell_operator(struct device *dev, char *event)
  * support live update; -EINVAL if driver or bus describe it badly; -ENOMEM; or why
  * the bus cannot preserve it.
  */
-int device_liveupdate_request(struct device *dev, bool on)
+int dlu_request(struct device *dev, bool on)
 {
 	struct device_liveupdate *liveupdate;
 	struct device_liveupdate_id id;
@@ -162,15 +162,15 @@ int device_liveupdate_request(struct device *dev, bool on)
 		if (err == -EBUSY && READ_ONCE(dlu_outgoing.closed))
 			return err;
 		if (err)
-			return device_liveupdate_fail(dev, "request", err, reason);
+			return dlu_fail(dev, "request", err, reason);
 	}
 
 	if (!on && !READ_ONCE(dev->liveupdate))
 		return 0;
-	liveupdate = device_liveupdate_get(dev);
+	liveupdate = dlu_get(dev);
 	if (!liveupdate)
-		return device_liveupdate_fail(dev, "request", -ENOMEM,
-					      "out of memory");
+		return dlu_fail(dev, "request", -ENOMEM,
+				"out of memory");
 
 	guard(mutex)(&dlu_lock);
 	if (dlu_outgoing.closed)
@@ -178,7 +178,7 @@ int device_liveupdate_request(struct device *dev, bool on)
 	if (on)
 		liveupdate->id = id;
 	if (!on) {
-		__device_liveupdate_withdraw(liveupdate);
+		__dlu_withdraw(liveupdate);
 	} else if (list_empty(&liveupdate->requested)) {
 		get_device(dev);
 		list_add_tail(&liveupdate->requested, &dlu_outgoing.requested);
@@ -186,7 +186,7 @@ int device_liveupdate_request(struct device *dev, bool on)
 
 	return 0;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_request);
+EXPORT_SYMBOL_IF_KUNIT(dlu_request);
 
 /**
  * dlu_request_unbound() - the driver of a device is gone
@@ -202,16 +202,16 @@ void dlu_request_unbound(struct device *dev)
 	if (!dlu_is_requested(dev))
 		return;
 	dev_warn(dev, "liveupdate: requested, but has no driver any more: no prepare until it has, or is not requested\n");
-	dlu_tell_operator(dev, "LIVEUPDATE=unbound");
+	dlu_notify_operator(dev, "LIVEUPDATE=unbound");
 }
 
 /**
- * device_liveupdate_withdraw() - a device goes away, and the request for it with it
+ * dlu_withdraw() - a device goes away, and the request for it with it
  * @dev: the device, of which the caller holds a reference
  *
  * Context: May sleep. Takes dlu_lock.
  */
-void device_liveupdate_withdraw(struct device *dev)
+void dlu_withdraw(struct device *dev)
 {
 	struct device_liveupdate *liveupdate = dev->liveupdate;
 	bool withdrawn;
@@ -220,23 +220,23 @@ void device_liveupdate_withdraw(struct device *dev)
 		return;
 
 	scoped_guard(mutex, &dlu_lock)
-		withdrawn = __device_liveupdate_withdraw(liveupdate);
+		withdrawn = __dlu_withdraw(liveupdate);
 	if (!withdrawn)
 		return;
 	dev_warn(dev, "liveupdate: requested, but removed: the request is withdrawn\n");
-	dlu_tell_operator(dev, "LIVEUPDATE=withdrawn");
+	dlu_notify_operator(dev, "LIVEUPDATE=withdrawn");
 }
 
 /* Closing the set. */
 
-static void device_liveupdate_add(struct device_liveupdate *liveupdate, bool path)
+static void dlu_add(struct device_liveupdate *liveupdate, bool path)
 {
 	lockdep_assert_held(&dlu_lock);
 
 	if (list_empty(&liveupdate->member)) {
 		get_device(liveupdate->dev);
 		liveupdate->path = true;
-		liveupdate->phase = DEVICE_LIVEUPDATE_IDLE;
+		liveupdate->phase = DLU_IDLE;
 		list_add_tail(&liveupdate->member, &dlu_outgoing.set);
 		WRITE_ONCE(dlu_outgoing.nr_set, dlu_outgoing.nr_set + 1);
 	}
@@ -244,29 +244,29 @@ static void device_liveupdate_add(struct device_liveupdate *liveupdate, bool pat
 		liveupdate->path = false;
 }
 
-static int device_liveupdate_enter(struct device *dev, bool path)
+static int dlu_enter(struct device *dev, bool path)
 {
 	struct device_liveupdate *liveupdate;
 
 	if (!dev->bus || !dev->bus->liveupdate)
-		return device_liveupdate_fail(dev, "prepare", -EOPNOTSUPP,
-					      "a preserved device needs it, but its bus has no live update");
+		return dlu_fail(dev, "prepare", -EOPNOTSUPP,
+				"a preserved device needs it, but its bus has no live update");
 
-	liveupdate = device_liveupdate_get(dev);
+	liveupdate = dlu_get(dev);
 	if (!liveupdate)
-		return device_liveupdate_fail(dev, "prepare", -ENOMEM,
-					      "out of memory");
+		return dlu_fail(dev, "prepare", -ENOMEM,
+				"out of memory");
 
 	guard(mutex)(&dlu_lock);
-	device_liveupdate_add(liveupdate, path);
+	dlu_add(liveupdate, path);
 
 	return 0;
 }
 
 /* A device that one in the set needs: an ancestor, a supplier, or what its bus says. */
-static int device_liveupdate_enter_provider(struct device *dev, void *unused)
+static int dlu_enter_provider(struct device *dev, void *unused)
 {
-	return device_liveupdate_enter(dev, dev->bus && dev->bus->liveupdate &&
+	return dlu_enter(dev, dev->bus && dev->bus->liveupdate &&
 					    dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER);
 }
 
@@ -280,7 +280,7 @@ static int dlu_enter_follower(struct device *dev, void *unused)
 	if (!bus || !bus->follow || !bus->follow(dev))
 		return 0;
 
-	return device_liveupdate_enter(dev, false);
+	return dlu_enter(dev, false);
 }
 
 /* What is below a preserved device comes along if its bus says so. */
@@ -303,7 +303,7 @@ struct device_liveupdate *dlu_member_above(const struct device *dev)
 {
 	const struct device *parent = dev->parent;
 
-	while (parent && !device_liveupdate_in_set(READ_ONCE(parent->liveupdate)))
+	while (parent && !dlu_in_set(READ_ONCE(parent->liveupdate)))
 		parent = parent->parent;
 
 	return parent ? parent->liveupdate : NULL;
@@ -319,7 +319,7 @@ static bool dlu_uses_preserved(const struct device *dev)
 	dev_for_each_link_to_supplier(link, dev) {
 		uses = link->flags & DL_FLAG_MANAGED &&
 		       !device_link_flag_is_sync_state_only(link->flags) &&
-		       device_liveupdate_in_set(link->supplier->liveupdate) &&
+		       dlu_in_set(link->supplier->liveupdate) &&
 		       !link->supplier->liveupdate->path;
 		if (uses)
 			break;
@@ -330,7 +330,7 @@ static bool dlu_uses_preserved(const struct device *dev)
 }
 
 /**
- * device_liveupdate_stray() - would shutting a device down reach a preserved one?
+ * dlu_unrequested() - would shutting a device down reach a preserved one?
  * @dev: the device
  *
  * That is so if it is not in the set, but the nearest device above it that is has been
@@ -339,11 +339,11 @@ static bool dlu_uses_preserved(const struct device *dev)
  * Context: any. @dev and what is above it stay.
  * Return: true if so.
  */
-bool device_liveupdate_stray(const struct device *dev)
+bool dlu_unrequested(const struct device *dev)
 {
 	const struct device_liveupdate *above;
 
-	if (device_liveupdate_in_set(READ_ONCE(dev->liveupdate)))
+	if (dlu_in_set(READ_ONCE(dev->liveupdate)))
 		return false;
 	above = dlu_member_above(dev);
 
@@ -357,13 +357,13 @@ static bool dlu_acts(const struct device *dev)
 	       (dev->class && dev->class->shutdown_pre);
 }
 
-/* Bring the set into the order of devices_kset, and look for strays there. */
-static int device_liveupdate_sort(void)
+/* Bring the set into the order of devices_kset, and look for unrequested children there. */
+static int dlu_sort(void)
 {
-	struct device *stray __free(put_device) = NULL;
+	struct device *unrequested __free(put_device) = NULL;
 	struct kobject *kobj;
 	LIST_HEAD(sorted);
-	bool broken;
+	bool invalid;
 
 	scoped_guard(mutex, &dlu_lock) {
 		spin_lock(&devices_kset->list_lock);
@@ -372,41 +372,41 @@ static int device_liveupdate_sort(void)
 			struct device_liveupdate *liveupdate =
 				READ_ONCE(dev->liveupdate);
 
-			if (device_liveupdate_in_set(liveupdate))
+			if (dlu_in_set(liveupdate))
 				list_move_tail(&liveupdate->member, &sorted);
-			else if (!stray && dlu_acts(dev) &&
-				 device_liveupdate_stray(dev))
-				stray = get_device(dev);
+			else if (!unrequested && dlu_acts(dev) &&
+				 dlu_unrequested(dev))
+				unrequested = get_device(dev);
 		}
 		spin_unlock(&devices_kset->list_lock);
 
 		/* Who is left is on its way out. */
 		if (!list_empty(&dlu_outgoing.set))
-			dlu_outgoing.broken = true;
+			dlu_outgoing.invalid = true;
 		list_splice(&sorted, &dlu_outgoing.set);
-		broken = dlu_outgoing.broken;
+		invalid = dlu_outgoing.invalid;
 	}
-	if (stray)
-		return device_liveupdate_fail(stray, "prepare", -EBUSY,
-					      "not requested, but its shutdown would reach a device that is");
+	if (unrequested)
+		return dlu_fail(unrequested, "prepare", -EBUSY,
+				"not requested, but its shutdown would reach a device that is");
 
-	return broken ? -ENODEV : 0;
+	return invalid ? -ENODEV : 0;
 }
 
 /*
  * May its bus be asked, and its ancestors be walked? device_lock held. What was removed
  * since it was requested holds no reference to its parent any more.
  */
-static int device_liveupdate_still_there(struct device *dev)
+static int dlu_still_there(struct device *dev)
 {
 	device_lock_assert(dev);
 
-	return dev->p->dead ? device_liveupdate_fail(dev, "prepare", -ENODEV,
-						     "it was removed meanwhile") : 0;
+	return dev->p->dead ? dlu_fail(dev, "prepare", -ENODEV,
+				       "it was removed meanwhile") : 0;
 }
 
 /* Number the set, and make sure that no two devices say they are the same. */
-static int device_liveupdate_number(void)
+static int dlu_number(void)
 {
 	unsigned int bits = order_base_2(max(dlu_outgoing.nr_set, 2U));
 	struct device_liveupdate *liveupdate, *parent, *twin;
@@ -426,30 +426,30 @@ static int device_liveupdate_number(void)
 		int err;
 
 		guard(device)(dev);
-		err = device_liveupdate_still_there(dev);
+		err = dlu_still_there(dev);
 		if (err)
 			return err;
 
 		parent = dlu_member_above(dev);
 		if (parent && parent->index > liveupdate->index)
-			return device_liveupdate_fail(dev, "prepare", -EINVAL,
-						      "it was moved below a device that comes after it");
+			return dlu_fail(dev, "prepare", -EINVAL,
+					"it was moved below a device that comes after it");
 		liveupdate->parent = parent ? parent->index + 1 : 0;
 		if (!liveupdate->path && !dev->bus->liveupdate->quarantine &&
 		    (!parent || parent->path))
-			return device_liveupdate_fail(dev, "prepare", -EOPNOTSUPP,
-						      "it can only be stopped with its parent, which is not preserved");
+			return dlu_fail(dev, "prepare", -EOPNOTSUPP,
+					"it can only be stopped with its parent, which is not preserved");
 		err = dlu_collect_providers(liveupdate);
 		if (err)
 			return err;
 
-		bucket = device_liveupdate_bucket(buckets, bits, liveupdate->id.id);
+		bucket = dlu_bucket(buckets, bits, liveupdate->id.id);
 		hlist_for_each_entry(twin, bucket, hash) {
 			if (twin->dev->bus == dev->bus &&
 			    twin->parent == liveupdate->parent &&
 			    !strcmp(twin->id.id, liveupdate->id.id))
-				return device_liveupdate_fail(dev, "prepare", -EEXIST,
-							      "its identity is that of another device");
+				return dlu_fail(dev, "prepare", -EEXIST,
+						"its identity is that of another device");
 		}
 		hlist_add_head(&liveupdate->hash, bucket);
 	}
@@ -457,7 +457,7 @@ static int device_liveupdate_number(void)
 	return 0;
 }
 
-static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
+static int dlu_validate(struct device_liveupdate *liveupdate)
 {
 	struct device *dev = liveupdate->dev;
 	struct device_liveupdate_id id;
@@ -479,23 +479,23 @@ static int device_liveupdate_examine(struct device_liveupdate *liveupdate)
 	if (!err && !liveupdate->path)
 		err = dlu_check_support(dev, &reason);
 
-	return err ? device_liveupdate_fail(dev, "prepare", err, reason) : 0;
+	return err ? dlu_fail(dev, "prepare", err, reason) : 0;
 }
 
 /*
- * Close the set and bring it into order. Nobody but this step changes the list of
+ * Close the set and bring it into order. Nobody but this transition changes the list of
  * its members, so it is read without dlu_lock.
  */
-int device_liveupdate_close(void)
+int dlu_close(void)
 {
 	struct device_liveupdate *liveupdate;
 	int err;
 
 	scoped_guard(mutex, &dlu_lock) {
 		WRITE_ONCE(dlu_outgoing.closed, true);
-		dlu_outgoing.broken = false;
+		dlu_outgoing.invalid = false;
 		list_for_each_entry(liveupdate, &dlu_outgoing.requested, requested)
-			device_liveupdate_add(liveupdate, false);
+			dlu_add(liveupdate, false);
 	}
 	if (list_empty(&dlu_outgoing.set))
 		return 0;
@@ -507,9 +507,9 @@ int device_liveupdate_close(void)
 	/* Those that are entered here join the end of the list. */
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		guard(device)(liveupdate->dev);
-		err = device_liveupdate_still_there(liveupdate->dev) ?:
+		err = dlu_still_there(liveupdate->dev) ?:
 		      dlu_walk_providers(liveupdate->dev,
-					 device_liveupdate_enter_provider, NULL) ?:
+					 dlu_enter_provider, NULL) ?:
 		      dlu_enter_followers(liveupdate);
 		if (err)
 			return err;
@@ -517,16 +517,16 @@ int device_liveupdate_close(void)
 
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		guard(device)(liveupdate->dev);
-		err = device_liveupdate_still_there(liveupdate->dev) ?:
-		      device_liveupdate_examine(liveupdate);
+		err = dlu_still_there(liveupdate->dev) ?:
+		      dlu_validate(liveupdate);
 		if (err)
 			return err;
 	}
 
-	return device_liveupdate_sort() ?: device_liveupdate_number();
+	return dlu_sort() ?: dlu_number();
 }
 
-void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate)
+void dlu_let_sleep(struct device_liveupdate *liveupdate)
 {
 	lockdep_assert_held(&liveupdate->lock);
 
@@ -543,13 +543,13 @@ void device_liveupdate_let_sleep(struct device_liveupdate *liveupdate)
  */
 bool dlu_defers_probes(void)
 {
-	smp_mb();	/* Pairs with device_liveupdate_close(). */
+	smp_mb();	/* Pairs with dlu_close(). */
 
 	return READ_ONCE(dlu_outgoing.closed) && READ_ONCE(dlu_outgoing.nr_set);
 }
 
 /* Empty the set. Nothing in it is prepared. */
-void device_liveupdate_open(void)
+void dlu_open(void)
 {
 	struct device_liveupdate *liveupdate, *tmp;
 
@@ -561,8 +561,8 @@ void device_liveupdate_open(void)
 			liveupdate->owner = NULL;
 			liveupdate->ser = NULL;
 			dlu_drop_providers(liveupdate);
-			device_liveupdate_let_sleep(liveupdate);
-			WRITE_ONCE(liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
+			dlu_let_sleep(liveupdate);
+			WRITE_ONCE(liveupdate->phase, DLU_IDLE);
 			liveupdate->passed = false;
 			guard(mutex)(&dlu_lock);
 			list_del_init(&liveupdate->member);
@@ -575,7 +575,7 @@ void device_liveupdate_open(void)
 	scoped_guard(mutex, &dlu_lock) {
 		WRITE_ONCE(dlu_outgoing.nr_set, 0);
 		dlu_outgoing.nr_more = 0;
-		dlu_outgoing.broken = false;
+		dlu_outgoing.invalid = false;
 		WRITE_ONCE(dlu_outgoing.closed, false);
 	}
 

@@ -9,7 +9,7 @@
  * Documentation/admin-guide/liveupdate.rst.
  *
  * A device has its directory while a driver with live update is bound to it, while it
- * is inherited, and when it is requested, too, without a driver, so that the request can
+ * is incoming, and when it is requested, too, without a driver, so that the request can
  * be withdrawn. It is removed before the driver is unbound, and before the driver of a
  * requested device is probed, which waits for those who use it: whoever writes to a
  * file there can rely on the driver, or on there being none, and must not take
@@ -47,17 +47,17 @@ static ssize_t requested_store(struct device *dev, struct device_attribute *attr
 	if (value < 0)
 		return value;
 
-	err = device_liveupdate_request(dev, value);
+	err = dlu_request(dev, value);
 
 	return err ?: count;
 }
 static DEVICE_ATTR_RW(requested);
 
 /* Is the device handed over, or was it, and what became of it? */
-static bool device_liveupdate_is(struct device *dev, unsigned int fates)
+static bool dlu_is(struct device *dev, unsigned int states)
 {
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
-	const struct device_liveupdate_incoming *incoming;
+	const struct dlu_incoming_device *incoming;
 
 	if (!liveupdate)
 		return false;
@@ -65,18 +65,18 @@ static bool device_liveupdate_is(struct device *dev, unsigned int fates)
 	guard(mutex)(&dlu_lock);
 	incoming = liveupdate->incoming;
 
-	return incoming && !device_liveupdate_ser_path(incoming) &&
-	       fates & BIT(incoming->fate);
+	return incoming && !dlu_ser_path(incoming) &&
+	       states & BIT(incoming->state);
 }
 
 static ssize_t preserved_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
 {
-	bool preserved = device_liveupdate_may_change(dev) &&
+	bool preserved = device_liveupdate_check_change(dev) &&
 			 !dev->liveupdate->path;
 
 	return sysfs_emit(buf, "%d\n", preserved ||
-			  device_liveupdate_is(dev, BIT(DEVICE_LIVEUPDATE_INHERITED) |
+			  dlu_is(dev, BIT(DEVICE_LIVEUPDATE_INCOMING) |
 						    BIT(DEVICE_LIVEUPDATE_RECLAIMED)));
 }
 static DEVICE_ATTR_RO(preserved);
@@ -85,7 +85,7 @@ static ssize_t reclaimed_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
 {
 	return sysfs_emit(buf, "%d\n",
-			  device_liveupdate_is(dev, BIT(DEVICE_LIVEUPDATE_RECLAIMED)));
+			  dlu_is(dev, BIT(DEVICE_LIVEUPDATE_RECLAIMED)));
 }
 static DEVICE_ATTR_RO(reclaimed);
 
@@ -104,7 +104,7 @@ static ssize_t reason_show(struct device *dev, struct device_attribute *attr,
 /* Reading it wakes the device. */
 static DEVICE_ATTR_ADMIN_RO(reason);
 
-static struct attribute *device_liveupdate_attrs[] = {
+static struct attribute *dlu_attrs[] = {
 	&dev_attr_requested.attr,
 	&dev_attr_preserved.attr,
 	&dev_attr_reclaimed.attr,
@@ -112,47 +112,47 @@ static struct attribute *device_liveupdate_attrs[] = {
 	NULL
 };
 
-static const struct attribute_group device_liveupdate_group = {
+static const struct attribute_group dlu_group = {
 	.name = "liveupdate",
-	.attrs = device_liveupdate_attrs,
+	.attrs = dlu_attrs,
 };
 
-static bool device_liveupdate_has_group(struct device *dev)
+static bool dlu_has_group(struct device *dev)
 {
 	struct kernfs_node *node;
 
-	node = kernfs_find_and_get(dev->kobj.sd, device_liveupdate_group.name);
+	node = kernfs_find_and_get(dev->kobj.sd, dlu_group.name);
 	kernfs_put(node);
 
 	return node;
 }
 
 /**
- * device_liveupdate_add_group() - give a device its files, unless it has them
+ * dlu_add_group() - give a device its files, unless it has them
  * @dev: the device
  *
  * Context: May sleep. device_lock held.
  */
-void device_liveupdate_add_group(struct device *dev)
+void dlu_add_group(struct device *dev)
 {
 	device_lock_assert(dev);
 
-	if (!device_liveupdate_has_group(dev) &&
-	    sysfs_create_group(&dev->kobj, &device_liveupdate_group))
+	if (!dlu_has_group(dev) &&
+	    sysfs_create_group(&dev->kobj, &dlu_group))
 		dev_warn(dev, "liveupdate: no files for this device\n");
 }
 
 /**
- * device_liveupdate_remove_group() - take the files of a device away, if it has them
+ * dlu_remove_group() - take the files of a device away, if it has them
  * @dev: the device
  *
  * Context: May sleep. device_lock held, or the device goes away. Waits for those
  * who use the files.
  */
-void device_liveupdate_remove_group(struct device *dev)
+void dlu_remove_group(struct device *dev)
 {
-	if (device_liveupdate_has_group(dev))
-		sysfs_remove_group(&dev->kobj, &device_liveupdate_group);
+	if (dlu_has_group(dev))
+		sysfs_remove_group(&dev->kobj, &dlu_group);
 }
 
 /* All devices. */
@@ -169,17 +169,17 @@ static void dlu_each_requested(dlu_each_fn each, void *context)
 		     liveupdate->dev);
 }
 
-static void dlu_each_incoming(dlu_each_fn each, void *context, unsigned int fates)
+static void dlu_each_incoming(dlu_each_fn each, void *context, unsigned int states)
 {
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		const struct device_liveupdate_incoming *incoming =
+		const struct dlu_incoming_device *incoming =
 			&dlu_incoming.records[i];
 
 		/* On the path of others, or not known whose it is. */
-		if (device_liveupdate_ser_path(incoming) ||
+		if (dlu_ser_path(incoming) ||
 		    hlist_unhashed(&incoming->hash))
 			continue;
-		if (fates & BIT(incoming->fate))
+		if (states & BIT(incoming->state))
 			each(context, incoming->ser.bus, incoming->ser.id,
 			     incoming->dev);
 	}
@@ -191,11 +191,11 @@ static void dlu_each_preserved(dlu_each_fn each, void *context)
 
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		if (!liveupdate->path &&
-		    device_liveupdate_may_change(liveupdate->dev))
+		    device_liveupdate_check_change(liveupdate->dev))
 			each(context, liveupdate->dev->bus->name, liveupdate->id.id,
 			     liveupdate->dev);
 	}
-	dlu_each_incoming(each, context, BIT(DEVICE_LIVEUPDATE_INHERITED) |
+	dlu_each_incoming(each, context, BIT(DEVICE_LIVEUPDATE_INCOMING) |
 					 BIT(DEVICE_LIVEUPDATE_RECLAIMED));
 }
 
@@ -207,7 +207,7 @@ static void dlu_each_reclaimed(dlu_each_fn each, void *context)
 static void dlu_each_unreclaimed(dlu_each_fn each, void *context)
 {
 	dlu_each_incoming(each, context, BIT(DEVICE_LIVEUPDATE_ABSENT) |
-					 BIT(DEVICE_LIVEUPDATE_INHERITED) |
+					 BIT(DEVICE_LIVEUPDATE_INCOMING) |
 					 BIT(DEVICE_LIVEUPDATE_QUARANTINED) |
 					 BIT(DEVICE_LIVEUPDATE_RUNNING));
 }
@@ -275,7 +275,7 @@ static void __init dlu_debugfs_init(void)
 	debugfs_create_file("table_bytes", 0400, dir, NULL, &dlu_table_bytes_fops);
 }
 
-static struct attribute *device_liveupdate_layer_attrs[] = {
+static struct attribute *dlu_layer_attrs[] = {
 	&nr_requested_attr.attr,
 	&nr_preserved_attr.attr,
 	&nr_reclaimed_attr.attr,
@@ -283,21 +283,21 @@ static struct attribute *device_liveupdate_layer_attrs[] = {
 	NULL
 };
 
-static const struct attribute_group device_liveupdate_layer_group = {
+static const struct attribute_group dlu_layer_group = {
 	.name = "devices",
-	.attrs = device_liveupdate_layer_attrs,
+	.attrs = dlu_layer_attrs,
 };
 
 /**
- * device_liveupdate_sysfs_init() - create /sys/kernel/liveupdate/devices
+ * dlu_sysfs_init() - create /sys/kernel/liveupdate/devices
  * @parent: /sys/kernel/liveupdate
  *
  * Context: May sleep. At late_initcall_sync.
  * Return: 0 or a negative error.
  */
-int __init device_liveupdate_sysfs_init(struct kobject *parent)
+int __init dlu_sysfs_init(struct kobject *parent)
 {
 	dlu_debugfs_init();
 
-	return sysfs_create_group(parent, &device_liveupdate_layer_group);
+	return sysfs_create_group(parent, &dlu_layer_group);
 }

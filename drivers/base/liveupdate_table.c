@@ -5,15 +5,15 @@
  *
  * Writes and reads the format of include/linux/kho/abi/device.h.
  *
- * Writing: device_liveupdate_alloc_table() makes room for the records of the set
- * and is the only part that can fail. device_liveupdate_write_table() fills them
+ * Writing: dlu_alloc_table() makes room for the records of the set
+ * and is the only part that can fail. dlu_write_table() fills them
  * once every device is prepared; freezing changes what drivers saved, but not
  * where that is, so the table is final then, apart from devices that are lost.
  *
- * Reading: device_liveupdate_read_table() copies the records. What cannot be relied
+ * Reading: dlu_read_table() copies the records. What cannot be relied
  * on costs as little as possible:
  *
- *   - the head of the table: everything; the participant fails to restore;
+ *   - the head of the table: everything; the subsystem fails to restore;
  *   - a block that is missing: the records in it;
  *   - a block that is corrupted: the records in it, but a device that looks as if one
  *     of them were its own is quarantined;
@@ -21,7 +21,7 @@
  *     device: the same, for this device.
  *
  * What such records refer to is retained.
- * device_liveupdate_release_table() frees the table in FINISH.
+ * dlu_release_table() frees the table in FINISH.
  *
  * Context: everything here may sleep. Writing happens in PREPARE and CANCEL.
  * Reading happens once, in the boot of the next kernel.
@@ -40,11 +40,11 @@
 
 #include "base.h"
 
-DEFINE_KHO_TABLE_FORMAT(device_liveupdate_format, DEVICE_LIVEUPDATE_COMPATIBLE,
+DEFINE_KHO_TABLE_FORMAT(dlu_format, DEVICE_LIVEUPDATE_COMPATIBLE,
 			struct device_liveupdate_ser, DEVICE_LIVEUPDATE_RECORDS_MAX);
 
 /**
- * device_liveupdate_bucket() - where a device of an identity would be
+ * dlu_bucket() - where a device of an identity would be
  * @buckets: a hash table by identity
  * @bits: binary logarithm of the number of @buckets, 1 or more
  * @id: identity, terminated
@@ -52,8 +52,8 @@ DEFINE_KHO_TABLE_FORMAT(device_liveupdate_format, DEVICE_LIVEUPDATE_COMPATIBLE,
  * Context: any.
  * Return: one of @buckets.
  */
-struct hlist_head *device_liveupdate_bucket(struct hlist_head *buckets,
-					    unsigned int bits, const char *id)
+struct hlist_head *dlu_bucket(struct hlist_head *buckets,
+			      unsigned int bits, const char *id)
 {
 	return &buckets[hash_32(hashlen_hash(hashlen_string(NULL, id)), bits)];
 }
@@ -83,7 +83,7 @@ u32 dlu_record_above(const struct device *parent)
  * Is it known which device is the parent of one that was handed over, and can that still
  * have the device below it?
  */
-static bool dlu_parent_is_known(const struct device_liveupdate_incoming *incoming)
+static bool dlu_parent_is_known(const struct dlu_incoming_device *incoming)
 {
 	u32 parent = incoming->ser.parent;
 
@@ -107,16 +107,16 @@ static bool dlu_parent_is_known(const struct device_liveupdate_incoming *incomin
  * Return: the record, whose device may have been here before, or NULL. A record that is
  * corrupted has the fingerprint of @id.
  */
-struct device_liveupdate_incoming *
+struct dlu_incoming_device *
 dlu_find_record(const struct bus_type *bus, const struct device *parent,
 		const struct device_liveupdate_id *id)
 {
-	struct device_liveupdate_incoming *incoming, *loose = NULL;
+	struct dlu_incoming_device *incoming, *loose = NULL;
 	u32 above = dlu_record_above(parent);
 	struct hlist_head *bucket;
 
-	bucket = device_liveupdate_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
-					  id->id);
+	bucket = dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
+			    id->id);
 	hlist_for_each_entry(incoming, bucket, hash) {
 		if (strcmp(incoming->ser.id, id->id) || strcmp(incoming->ser.bus, bus->name))
 			continue;
@@ -129,7 +129,7 @@ dlu_find_record(const struct bus_type *bus, const struct device *parent,
 		if (incoming->corrupted && memcmp(incoming->ser.fingerprint, id->fingerprint,
 						  sizeof(id->fingerprint)))
 			continue;
-		if (incoming->fate == DEVICE_LIVEUPDATE_ABSENT)
+		if (incoming->state == DEVICE_LIVEUPDATE_ABSENT)
 			loose = incoming;
 	}
 
@@ -149,24 +149,24 @@ dlu_find_record(const struct bus_type *bus, const struct device *parent,
  */
 bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdate_id *id)
 {
-	const struct device_liveupdate_incoming *incoming;
+	const struct dlu_incoming_device *incoming;
 	u32 parent;
 
 	guard(mutex)(&dlu_lock);
 
 	if (!dlu_incoming.nr_absent)
 		return false;
-	hlist_for_each_entry(incoming, device_liveupdate_bucket(dlu_incoming.buckets,
-								dlu_incoming.bucket_bits,
-								id->id), hash) {
+	hlist_for_each_entry(incoming, dlu_bucket(dlu_incoming.buckets,
+						  dlu_incoming.bucket_bits,
+						  id->id), hash) {
 		parent = incoming->ser.parent;
-		if (incoming->fate == DEVICE_LIVEUPDATE_ABSENT &&
+		if (incoming->state == DEVICE_LIVEUPDATE_ABSENT &&
 		    !strcmp(incoming->ser.id, id->id) &&
 		    !strcmp(incoming->ser.bus, bus->name) &&
 		    !memcmp(incoming->ser.fingerprint, id->fingerprint,
 			    sizeof(id->fingerprint)) &&
 		    (!parent || (dlu_parent_is_known(incoming) &&
-				 dlu_incoming.records[parent - 1].fate ==
+				 dlu_incoming.records[parent - 1].state ==
 				 DEVICE_LIVEUPDATE_ABSENT)))
 			return true;
 	}
@@ -175,10 +175,10 @@ bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdat
 }
 
 /* Look for another record that says it is about the same device. */
-static struct device_liveupdate_incoming *
+static struct dlu_incoming_device *
 dlu_find_twin(struct hlist_head *bucket, const struct device_liveupdate_ser *ser)
 {
-	struct device_liveupdate_incoming *incoming;
+	struct dlu_incoming_device *incoming;
 
 	hlist_for_each_entry(incoming, bucket, hash) {
 		if (incoming->ser.parent == ser->parent &&
@@ -191,26 +191,26 @@ dlu_find_twin(struct hlist_head *bucket, const struct device_liveupdate_ser *ser
 }
 
 /* The same of one that was handed over, and need not be terminated. */
-static bool device_liveupdate_field_valid(const char *field, size_t size)
+static bool dlu_field_valid(const char *field, size_t size)
 {
-	return !field[size - 1] && device_liveupdate_string_valid(field);
+	return !field[size - 1] && dlu_string_valid(field);
 }
 
 /**
- * device_liveupdate_alloc_table() - make room for the records of the set
- * @data: data of the participant; filled in
+ * dlu_alloc_table() - make room for the records of the set
+ * @data: data of the subsystem; filled in
  *
  * Context: May sleep. In PREPARE.
  * Return: 0; -E2BIG if there are more than %DEVICE_LIVEUPDATE_MAX devices; or the error
  * of kho_table_alloc(), of which the same says that they need too much.
  */
-int device_liveupdate_alloc_table(struct liveupdate_data *data)
+int dlu_alloc_table(struct liveupdate_data *data)
 {
 	int err;
 
 	if (dlu_outgoing.nr_set > DEVICE_LIVEUPDATE_MAX)
 		return -E2BIG;
-	err = kho_table_alloc(&dlu_outgoing.table, &device_liveupdate_format,
+	err = kho_table_alloc(&dlu_outgoing.table, &dlu_format,
 			      dlu_outgoing.nr_set + dlu_outgoing.nr_more);
 	if (err)
 		return err;
@@ -221,12 +221,12 @@ int device_liveupdate_alloc_table(struct liveupdate_data *data)
 }
 
 /**
- * device_liveupdate_free_table() - undo device_liveupdate_alloc_table()
- * @data: data of the participant; emptied
+ * dlu_free_table() - undo dlu_alloc_table()
+ * @data: data of the subsystem; emptied
  *
  * Context: May sleep. In CANCEL, or in a PREPARE that failed.
  */
-void device_liveupdate_free_table(struct liveupdate_data *data)
+void dlu_free_table(struct liveupdate_data *data)
 {
 	kho_table_free(&dlu_outgoing.table);
 	*data = (struct liveupdate_data){};
@@ -267,7 +267,7 @@ static void dlu_write_more(const struct device_liveupdate *liveupdate)
 	}
 }
 
-static void device_liveupdate_write(struct device_liveupdate *liveupdate, u32 more)
+static void dlu_write(struct device_liveupdate *liveupdate, u32 more)
 {
 	struct kho_table *table = &dlu_outgoing.table;
 	struct device_liveupdate_ser *ser = kho_table_add(table);
@@ -275,7 +275,7 @@ static void device_liveupdate_write(struct device_liveupdate *liveupdate, u32 mo
 	guard(mutex)(&liveupdate->lock);
 
 	/* Lost by now, the update is over. */
-	if (liveupdate->phase != DEVICE_LIVEUPDATE_PREPARED) {
+	if (liveupdate->phase != DLU_PREPARED) {
 		kho_table_invalidate(table, liveupdate->index);
 		return;
 	}
@@ -306,17 +306,17 @@ static void device_liveupdate_write(struct device_liveupdate *liveupdate, u32 mo
 }
 
 /**
- * device_liveupdate_write_table() - fill the table
+ * dlu_write_table() - fill the table
  *
  * Context: May sleep. In PREPARE, once every device is prepared.
  */
-void device_liveupdate_write_table(void)
+void dlu_write_table(void)
 {
 	u32 more = dlu_outgoing.nr_set;
 	struct device_liveupdate *liveupdate;
 
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
-		device_liveupdate_write(liveupdate, more);
+		dlu_write(liveupdate, more);
 		more += dlu_nr_more(liveupdate->nr_providers);
 	}
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member)
@@ -327,12 +327,12 @@ void device_liveupdate_write_table(void)
 }
 
 /**
- * device_liveupdate_write_lost() - tell the next kernel that a device was lost
+ * dlu_write_lost() - tell the next kernel that a device went missing
  * @liveupdate: the device; does nothing if the table is not written yet
  *
  * Context: May sleep. &device_liveupdate.lock held.
  */
-void device_liveupdate_write_lost(struct device_liveupdate *liveupdate)
+void dlu_write_lost(struct device_liveupdate *liveupdate)
 {
 	lockdep_assert_held(&liveupdate->lock);
 
@@ -345,8 +345,8 @@ void device_liveupdate_write_lost(struct device_liveupdate *liveupdate)
 }
 
 /* Fields that no checksum can vouch for: those of a kernel with a bug. */
-static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *ser,
-					   unsigned int position)
+static bool dlu_fields_valid(const struct device_liveupdate_ser *ser,
+			     unsigned int position)
 {
 	bool path = ser->flags & DEVICE_LIVEUPDATE_SER_PATH;
 	bool blob = ser->flags & DEVICE_LIVEUPDATE_SER_BLOB;
@@ -365,18 +365,18 @@ static bool device_liveupdate_fields_valid(const struct device_liveupdate_ser *s
 	if (path)
 		return !blob && !ser->compatible[0];
 
-	return device_liveupdate_field_valid(ser->compatible,
-					     sizeof(ser->compatible));
+	return dlu_field_valid(ser->compatible,
+			       sizeof(ser->compatible));
 }
 
 /*
  * Can a record be entered beside those of the same device? A corrupted one may only
  * look like it. Of two others neither can be relied on.
  */
-static bool device_liveupdate_is_first(struct hlist_head *bucket,
-				       const struct device_liveupdate_incoming *incoming)
+static bool dlu_is_first(struct hlist_head *bucket,
+			 const struct dlu_incoming_device *incoming)
 {
-	struct device_liveupdate_incoming *twin = dlu_find_twin(bucket, &incoming->ser);
+	struct dlu_incoming_device *twin = dlu_find_twin(bucket, &incoming->ser);
 
 	if (!twin)
 		return true;
@@ -384,61 +384,61 @@ static bool device_liveupdate_is_first(struct hlist_head *bucket,
 		return false;
 	if (twin->corrupted) {
 		hlist_del_init(&twin->hash);
-		twin->fate = DEVICE_LIVEUPDATE_UNKNOWN;
+		twin->state = DEVICE_LIVEUPDATE_UNKNOWN;
 		dlu_incoming.nr_absent--;
 		return true;
 	}
-	twin->damaged = true;
+	twin->invalid = true;
 	twin->data = (struct liveupdate_data){};
 
 	return false;
 }
 
 /* Enter one record, unless it is not known whose it is. */
-static void device_liveupdate_read(const struct device_liveupdate_ser *from,
-				   unsigned int position, bool corrupted)
+static void dlu_read(const struct device_liveupdate_ser *from,
+		     unsigned int position, bool corrupted)
 {
-	struct device_liveupdate_incoming *incoming = &dlu_incoming.records[position];
+	struct dlu_incoming_device *incoming = &dlu_incoming.records[position];
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 	struct hlist_head *bucket;
 
-	*incoming = (struct device_liveupdate_incoming){ .ser = *from };
+	*incoming = (struct dlu_incoming_device){ .ser = *from };
 	if (!corrupted && ser->flags == DEVICE_LIVEUPDATE_SER_MORE) {
 		incoming->more = true;
 		dlu_incoming.nr_more++;
 		return;
 	}
-	if (!device_liveupdate_field_valid(ser->bus, sizeof(ser->bus)) ||
-	    !device_liveupdate_field_valid(ser->id, sizeof(ser->id)))
+	if (!dlu_field_valid(ser->bus, sizeof(ser->bus)) ||
+	    !dlu_field_valid(ser->id, sizeof(ser->id)))
 		return;
 
 	incoming->corrupted = corrupted;
-	incoming->damaged = corrupted ||
+	incoming->invalid = corrupted ||
 			    ser->flags & DEVICE_LIVEUPDATE_SER_LOST ||
-			    !device_liveupdate_fields_valid(ser, position);
-	bucket = device_liveupdate_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
-					  ser->id);
-	if (!device_liveupdate_is_first(bucket, incoming))
+			    !dlu_fields_valid(ser, position);
+	bucket = dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
+			    ser->id);
+	if (!dlu_is_first(bucket, incoming))
 		return;
 	hlist_add_head(&incoming->hash, bucket);
-	incoming->fate = DEVICE_LIVEUPDATE_ABSENT;
+	incoming->state = DEVICE_LIVEUPDATE_ABSENT;
 	dlu_incoming.nr_absent++;
-	if (!incoming->damaged) {
+	if (!incoming->invalid) {
 		incoming->data.value = ser->value;
 		incoming->data.size = ser->size;
 	}
 }
 
 /**
- * dlu_forget_fates() - nobody asks any more what became of devices
+ * dlu_forget_states() - nobody asks any more what became of devices
  *
  * Context: May sleep. Not in FINISH.
  */
-void dlu_forget_fates(void)
+void dlu_forget_states(void)
 {
-	kvfree(dlu_incoming.fates);
-	dlu_incoming.fates = NULL;
-	dlu_incoming.nr_fates = 0;
+	kvfree(dlu_incoming.states);
+	dlu_incoming.states = NULL;
+	dlu_incoming.nr_states = 0;
 }
 
 /**
@@ -460,20 +460,20 @@ void dlu_free_records(void)
 }
 
 static const struct device_liveupdate_more_ser *
-dlu_more(const struct device_liveupdate_incoming *incoming)
+dlu_more(const struct dlu_incoming_device *incoming)
 {
 	return (const void *)&incoming->ser;
 }
 
 /**
  * dlu_provider() - which device does a device need?
- * @incoming: its record, not damaged
+ * @incoming: its record, not corrupted
  * @index: which of its providers, beside the parent
  *
  * Context: dlu_lock held, or before others know the records.
  * Return: position of the provider.
  */
-u32 dlu_provider(const struct device_liveupdate_incoming *incoming, u32 index)
+u32 dlu_provider(const struct dlu_incoming_device *incoming, u32 index)
 {
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 
@@ -507,19 +507,19 @@ static bool dlu_more_valid(u32 position, u32 device, u32 nr)
 /* Look at what continues the record of a device, now that all are there. */
 static void dlu_validate_more(u32 device)
 {
-	struct device_liveupdate_incoming *incoming = &dlu_incoming.records[device];
+	struct dlu_incoming_device *incoming = &dlu_incoming.records[device];
 	u32 position = incoming->ser.more;
 	u32 left;
 
-	if (hlist_unhashed(&incoming->hash) || incoming->damaged || !position)
+	if (hlist_unhashed(&incoming->hash) || incoming->invalid || !position)
 		return;
 
 	left = incoming->ser.nr_providers - DEVICE_LIVEUPDATE_PROVIDERS;
-	while (left && !incoming->damaged) {
+	while (left && !incoming->invalid) {
 		u32 nr = min_t(u32, left, DEVICE_LIVEUPDATE_MORE);
 
 		if (!dlu_more_valid(position++, device, nr)) {
-			incoming->damaged = true;
+			incoming->invalid = true;
 			incoming->data = (struct liveupdate_data){};
 		}
 		left -= nr;
@@ -529,34 +529,34 @@ static void dlu_validate_more(u32 device)
 /* Without the record of its parent it is not known which device a record is about. */
 static void dlu_validate_parent(u32 device)
 {
-	struct device_liveupdate_incoming *incoming = &dlu_incoming.records[device];
+	struct dlu_incoming_device *incoming = &dlu_incoming.records[device];
 
 	if (hlist_unhashed(&incoming->hash) || dlu_parent_is_known(incoming))
 		return;
 	incoming->corrupted = true;
-	incoming->damaged = true;
+	incoming->invalid = true;
 	incoming->data = (struct liveupdate_data){};
 }
 
-static int device_liveupdate_alloc_records(unsigned int count)
+static int dlu_alloc_records(unsigned int count)
 {
 	/* At least one bit, as hash_32() cannot do with none. */
 	dlu_incoming.bucket_bits = order_base_2(max(count, 2U));
 	dlu_incoming.buckets = kvzalloc_objs(*dlu_incoming.buckets,
 					     1U << dlu_incoming.bucket_bits);
 	dlu_incoming.records = kvmalloc_objs(*dlu_incoming.records, count);
-	dlu_incoming.fates = kvzalloc(count, GFP_KERNEL);
-	if (!dlu_incoming.buckets || !dlu_incoming.records || !dlu_incoming.fates)
+	dlu_incoming.states = kvzalloc(count, GFP_KERNEL);
+	if (!dlu_incoming.buckets || !dlu_incoming.records || !dlu_incoming.states)
 		return -ENOMEM;
 	dlu_incoming.nr_records = count;
-	dlu_incoming.nr_fates = count;
+	dlu_incoming.nr_states = count;
 
 	return 0;
 }
 
 /**
- * device_liveupdate_read_table() - validate and copy what the previous kernel left
- * @data: data of the participant: a blob that was handed over
+ * dlu_read_table() - validate and copy what the previous kernel left
+ * @data: data of the subsystem: a blob that was handed over
  *
  * On success the records are in &dlu_incoming.records and the fields
  * behind it, and &dlu_incoming.handed is open. On failure nothing has
@@ -565,7 +565,7 @@ static int device_liveupdate_alloc_records(unsigned int count)
  * Context: May sleep. Nobody else uses those fields yet.
  * Return: 0, also if records are corrupted; the error of kho_table_open(); -ENOMEM.
  */
-int device_liveupdate_read_table(const struct liveupdate_data *data)
+int dlu_read_table(const struct liveupdate_data *data)
 {
 	struct kho_table_incoming *table = &dlu_incoming.handed;
 	const struct device_liveupdate_ser *ser;
@@ -573,17 +573,17 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 	bool corrupted;
 	int err;
 
-	err = kho_table_open(table, &device_liveupdate_format, data->value,
+	err = kho_table_open(table, &dlu_format, data->value,
 			     data->size);
 	if (err)
 		return err;
 	if (!kho_table_nr_records(table))
 		return 0;
 
-	dlu_forget_fates();
-	err = device_liveupdate_alloc_records(kho_table_nr_records(table));
+	dlu_forget_states();
+	err = dlu_alloc_records(kho_table_nr_records(table));
 	if (err) {
-		dlu_forget_fates();
+		dlu_forget_states();
 		kho_table_close(table);
 		dlu_free_records();
 		return err;
@@ -593,7 +593,7 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 		/* Those between are missing or invalid. */
 		while (done < position)
 			memset(&dlu_incoming.records[done++], 0, sizeof(*dlu_incoming.records));
-		device_liveupdate_read(ser, done++, corrupted);
+		dlu_read(ser, done++, corrupted);
 	}
 	memset(dlu_incoming.records + done, 0,
 	       (dlu_incoming.nr_records - done) * sizeof(*dlu_incoming.records));
@@ -606,17 +606,17 @@ int device_liveupdate_read_table(const struct liveupdate_data *data)
 
 	return 0;
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_read_table);
+EXPORT_SYMBOL_IF_KUNIT(dlu_read_table);
 
 /**
- * device_liveupdate_release_table() - free the table that was copied
+ * dlu_release_table() - free the table that was copied
  *
  * Does nothing if none is open.
  *
  * Context: May sleep. In FINISH.
  */
-void device_liveupdate_release_table(void)
+void dlu_release_table(void)
 {
 	kho_table_release(&dlu_incoming.handed);
 }
-EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_release_table);
+EXPORT_SYMBOL_IF_KUNIT(dlu_release_table);

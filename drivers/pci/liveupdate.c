@@ -17,7 +17,7 @@
  *   What cannot be kept that way is refused when it is requested, with the reason.
  *
  * Lifecycle in the old kernel
- *   1. Requested: pci_liveupdate_supported() said yes.
+ *   1. Requested: pci_liveupdate_check_device() said yes.
  *   2. Prepared: works as ever, but cannot be removed, reset or given virtual
  *      functions through sysfs.
  *   3. Frozen: MSI-X is enabled, but masked as a whole. MSI and INTx are disabled. No
@@ -25,7 +25,7 @@
  *
  * Lifecycle in the next kernel
  *   1. pci_setup_device() recognizes the function by its address and fingerprint,
- *      before anything is written to it. pci_liveupdate_inherited() is true then,
+ *      before anything is written to it. pci_liveupdate_is_incoming() is true then,
  *      and enumeration leaves out what would disturb it. When the function is added the
  *      driver core claims its record, and relies on that: what was not recognized in
  *      time is not taken over.
@@ -40,7 +40,7 @@
  *      mastering goes off at once, and finish quarantines it.
  *
  * Contexts
- *   Those of &struct bus_liveupdate_ops. What pci_liveupdate_inherited() returns is
+ *   Those of &struct bus_liveupdate_ops. What pci_liveupdate_is_incoming() returns is
  *   changed by the scan of the bus and then under device_lock.
  */
 
@@ -170,7 +170,7 @@ static bool pci_liveupdate_match(struct device *dev,
 
 	if (pci_liveupdate_difference(id, handed, what, sizeof(what)))
 		pci_warn(pdev, "liveupdate: not what was handed over: %s\n", what);
-	else if (!pci_liveupdate_inherited(pdev) && !device_liveupdate_may_change(dev))
+	else if (!pci_liveupdate_is_incoming(pdev) && !device_liveupdate_check_change(dev))
 		pci_warn(pdev, "liveupdate: not recognized when the bus was scanned\n");
 	else
 		return true;
@@ -243,13 +243,13 @@ static const char *pci_liveupdate_objection(struct pci_dev *pdev)
 	return command & PCI_COMMAND_INTX_DISABLE ? NULL : "uses INTx";
 }
 
-static int pci_liveupdate_supported(struct device *dev, const char **reason)
+static int pci_liveupdate_check_device(struct device *dev, const char **reason)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
 	const char *objection = pci_liveupdate_objection(pdev);
 
 	if (!objection)
-		return dma_liveupdate_supported(dev, reason);
+		return dma_liveupdate_check_device(dev, reason);
 	*reason = objection;
 
 	return -EOPNOTSUPP;
@@ -264,7 +264,7 @@ static int pci_liveupdate_check(struct device *dev, bool frozen)
 	const char *reason = "what it may access is not preserved";
 	int err;
 
-	err = pci_liveupdate_supported(dev, &reason);
+	err = pci_liveupdate_check_device(dev, &reason);
 	if (!err)
 		err = dma_liveupdate_check(dev, frozen, &reason);
 	if (err)
@@ -338,7 +338,7 @@ static void pci_liveupdate_wait_handlers(struct pci_dev *pdev)
 }
 
 /*
- * A slot that is at work holds up the shutdown of its port, and with it the jump, for a
+ * A slot that is at work holds up the shutdown of its port, and with it the kexec, for a
  * second or more, whether its card is preserved or not.
  */
 static struct device *pci_liveupdate_busy(const char **reason)
@@ -474,7 +474,7 @@ static void pci_liveupdate_check_missed(struct pci_dev *pdev)
 		drv->liveupdate->interrupts_missed(&pdev->dev);
 }
 
-static void pci_liveupdate_settled(struct device *dev, bool reclaimed)
+static void pci_liveupdate_completed(struct device *dev, bool reclaimed)
 {
 	struct pci_dev *pdev = to_pci_dev(dev);
 	bool in_use = pdev->msi_enabled || pdev->msix_enabled;
@@ -577,7 +577,7 @@ static void pci_liveupdate_stop(struct device *dev)
 const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
 	.match		= pci_liveupdate_match,
-	.supported	= pci_liveupdate_supported,
+	.check	= pci_liveupdate_check_device,
 	.role		= pci_liveupdate_role,
 	.prepare	= pci_liveupdate_prepare,
 	.busy		= pci_liveupdate_busy,
@@ -585,26 +585,26 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.thaw		= pci_liveupdate_thaw,
 	.quarantine	= pci_liveupdate_quarantine,
 	.stop		= pci_liveupdate_stop,
-	.settled	= pci_liveupdate_settled,
+	.completed	= pci_liveupdate_completed,
 };
 
 /**
- * pci_liveupdate_recognize() - was this function handed over by the last kernel?
+ * pci_liveupdate_setup_device() - was this function handed over by the last kernel?
  * @pdev: the function, of which address, IDs and header type are known
  *
- * Makes pci_liveupdate_inherited() true, before anything is written to the function.
+ * Makes pci_liveupdate_is_incoming() true, before anything is written to the function.
  *
  * Context: May sleep. While the bus is scanned, before @pdev is added.
  */
-void pci_liveupdate_recognize(struct pci_dev *pdev)
+void pci_liveupdate_setup_device(struct pci_dev *pdev)
 {
 	struct device_liveupdate_id id = {};
 
-	if (!device_liveupdate_awaited(&pci_bus_type, NULL, NULL))
+	if (!device_liveupdate_is_pending(&pci_bus_type, NULL, NULL))
 		return;
 
 	pci_liveupdate_describe(pdev, &id);
-	if (!device_liveupdate_awaited(&pci_bus_type, pdev->dev.parent, &id))
+	if (!device_liveupdate_is_pending(&pci_bus_type, pdev->dev.parent, &id))
 		return;
 	set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 	/* As for any function that nobody has set up. */
@@ -622,12 +622,12 @@ void pci_liveupdate_recognize(struct pci_dev *pdev)
  */
 void pci_liveupdate_confirm(struct pci_dev *pdev)
 {
-	if (!pci_liveupdate_inherited(pdev))
+	if (!pci_liveupdate_is_incoming(pdev))
 		return;
 
 	guard(device)(&pdev->dev);
 
-	if (device_liveupdate_inherited(&pdev->dev))
+	if (device_liveupdate_is_incoming(&pdev->dev))
 		return;
 	pci_warn(pdev, "liveupdate: quarantined: its record is gone\n");
 	pci_liveupdate_quarantine(&pdev->dev);
@@ -658,7 +658,7 @@ void pci_liveupdate_fix_resources(struct pci_dev *pdev)
 
 static int pci_liveupdate_found(struct pci_dev *pdev, void *found)
 {
-	*(bool *)found = pci_liveupdate_inherited(pdev);
+	*(bool *)found = pci_liveupdate_is_incoming(pdev);
 
 	return *(bool *)found;
 }
@@ -681,8 +681,8 @@ bool pci_liveupdate_below(struct pci_bus *bus)
 
 static int pci_liveupdate_keeps_place(struct pci_dev *pdev, void *found)
 {
-	*(bool *)found = pci_liveupdate_inherited(pdev) ||
-			 device_liveupdate_may_change(&pdev->dev);
+	*(bool *)found = pci_liveupdate_is_incoming(pdev) ||
+			 device_liveupdate_check_change(&pdev->dev);
 
 	return *(bool *)found;
 }
@@ -710,17 +710,17 @@ bool pci_liveupdate_windows_kept(struct pci_dev *bridge)
 }
 
 /**
- * pci_liveupdate_may_reset() - may this function be reset?
+ * pci_liveupdate_check_reset() - may this function be reset?
  * @pdev: the function
  *
  * Context: any. The answer holds while device_lock is held.
  * Return: 0; -EBUSY if the function is prepared for a live update, or was handed over
  * and runs.
  */
-int pci_liveupdate_may_reset(struct pci_dev *pdev)
+int pci_liveupdate_check_reset(struct pci_dev *pdev)
 {
-	return pci_liveupdate_inherited(pdev) ? -EBUSY :
-	       device_liveupdate_may_change(&pdev->dev);
+	return pci_liveupdate_is_incoming(pdev) ? -EBUSY :
+	       device_liveupdate_check_change(&pdev->dev);
 }
 
 /**
@@ -733,7 +733,7 @@ int pci_liveupdate_may_reset(struct pci_dev *pdev)
  */
 void pci_liveupdate_error(struct pci_dev *pdev)
 {
-	device_liveupdate_lose(&pdev->dev, "it is recovered from an error");
+	device_liveupdate_abort(&pdev->dev, "it is recovered from an error");
 	if (pci_liveupdate_running(pdev)) {
 		pci_clear_master(pdev);
 		pci_liveupdate_disable_msi(pdev);

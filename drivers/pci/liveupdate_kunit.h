@@ -69,7 +69,7 @@ struct plu_write {
  * @writes: what was written to them.
  * @nr_writes: number of them.
  * @bus: the root bus, if it was scanned.
- * @awaited: functions that the previous kernel handed over, by &enum plu_index.
+ * @pending: functions that the previous kernel handed over, by &enum plu_index.
  * @gone: no record is left of them when they are added.
  */
 struct plu {
@@ -78,7 +78,7 @@ struct plu {
 	struct plu_write writes[1024];
 	unsigned int nr_writes;
 	struct pci_bus *bus;
-	unsigned long awaited;
+	unsigned long pending;
 	bool gone;
 };
 
@@ -89,7 +89,7 @@ bool plu_wrote(enum plu_index index, int where, u32 mask, bool set);
 u32 plu_config(enum plu_index index, int where, int size);
 void plu_set(enum plu_index index, int where, int size, u32 value);
 void plu_allow(enum plu_index index, int where, int size, u32 bits);
-void plu_scan(struct kunit *test, unsigned long awaited);
+void plu_scan(struct kunit *test, unsigned long pending);
 struct pci_dev *plu_dev(struct kunit *test, enum plu_index index);
 static inline enum device_liveupdate_role plu_role(struct pci_dev *pdev)
 {

@@ -13,9 +13,9 @@
  *   03.0  a bridge to bus 1
  *   1:0.0 an endpoint like the first
  *
- * As if the previous kernel handed functions over, device_liveupdate_awaited() and
- * device_liveupdate_inherited() are replaced while the bus is scanned. Nothing is bound
- * to the functions.
+ * As if the previous kernel handed functions over, device_liveupdate_is_pending() and
+ * device_liveupdate_is_incoming() are replaced while the bus is scanned. Nothing is
+ * bound to the functions.
  */
 
 #include <kunit/static_stub.h>
@@ -228,13 +228,13 @@ static void plu_init_bridge(enum plu_index index, unsigned int devfn)
 	plu_allow(index, PCI_BRIDGE_CONTROL, 2, 0xffff);
 }
 
-static bool plu_awaited(const struct bus_type *bus, const struct device *parent,
+static bool plu_pending(const struct bus_type *bus, const struct device *parent,
 			const struct device_liveupdate_id *id)
 {
 	if (bus != &pci_bus_type)
 		return false;
 	if (!id)
-		return plu.awaited;
+		return plu.pending;
 	/* Part of what a function is known by. */
 	if (!parent)
 		return false;
@@ -247,32 +247,32 @@ static bool plu_awaited(const struct bus_type *bus, const struct device *parent,
 			 function->bus, PCI_SLOT(function->devfn),
 			 PCI_FUNC(function->devfn));
 		if (!strcmp(id->id, name))
-			return plu.awaited & BIT(i);
+			return plu.pending & BIT(i);
 	}
 
 	return false;
 }
 
-static bool plu_inherited(struct device *dev)
+static bool plu_incoming(struct device *dev)
 {
-	return !plu.gone && pci_liveupdate_inherited(to_pci_dev(dev));
+	return !plu.gone && pci_liveupdate_is_incoming(to_pci_dev(dev));
 }
 
-/* Scan the bus as a kernel does that was handed the functions in @awaited. */
-void plu_scan(struct kunit *test, unsigned long awaited)
+/* Scan the bus as a kernel does that was handed the functions in @pending. */
+void plu_scan(struct kunit *test, unsigned long pending)
 {
 	LIST_HEAD(resources);
 
-	plu.awaited = awaited;
-	kunit_activate_static_stub(test, device_liveupdate_awaited, plu_awaited);
-	kunit_activate_static_stub(test, device_liveupdate_inherited, plu_inherited);
+	plu.pending = pending;
+	kunit_activate_static_stub(test, device_liveupdate_is_pending, plu_pending);
+	kunit_activate_static_stub(test, device_liveupdate_is_incoming, plu_incoming);
 
 	pci_add_resource(&resources, &ioport_resource);
 	pci_add_resource(&resources, &iomem_resource);
 	pci_lock_rescan_remove();
 	plu.bus = pci_scan_root_bus(NULL, 0, &plu_ops, &plu.sysdata, &resources);
 	pci_unlock_rescan_remove();
-	kunit_deactivate_static_stub(test, device_liveupdate_inherited);
+	kunit_deactivate_static_stub(test, device_liveupdate_is_incoming);
 	if (!plu.bus)
 		pci_free_resource_list(&resources);
 	KUNIT_ASSERT_NOT_NULL(test, plu.bus);

@@ -132,10 +132,10 @@ static void plu_refused_test(struct kunit *test)
 	saved = *pdev;
 	pdev->current_state = PCI_D0;
 	pdev->msix_enabled = 1;
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.supported(&pdev->dev, &reason));
+	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.check(&pdev->dev, &reason));
 	param->change(pdev);
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			pci_liveupdate_ops.supported(&pdev->dev, &reason));
+			pci_liveupdate_ops.check(&pdev->dev, &reason));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(reason, param->reason));
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, plu_prepare(pdev, DEVICE_LIVEUPDATE_ENDPOINT));
 
@@ -168,10 +168,10 @@ static void plu_refused_dma_test(struct kunit *test)
 	pdev->dev.driver = &driver;
 	ops.dma_api_only = false;
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			pci_liveupdate_ops.supported(&pdev->dev, &reason));
+			pci_liveupdate_ops.check(&pdev->dev, &reason));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(reason, "DMA API"));
 	ops.dma_api_only = true;
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.supported(&pdev->dev, &reason));
+	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.check(&pdev->dev, &reason));
 	pdev->dev.driver = NULL;
 	pdev->msix_enabled = 0;
 }
@@ -182,8 +182,8 @@ static void plu_refused_bridge_test(struct kunit *test)
 
 	plu_scan(test, 0);
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			pci_liveupdate_ops.supported(&plu_dev(test, PLU_BRIDGE)->dev,
-						     &reason));
+			pci_liveupdate_ops.check(&plu_dev(test, PLU_BRIDGE)->dev,
+						 &reason));
 	KUNIT_EXPECT_STREQ(test, reason, "not an endpoint");
 	KUNIT_EXPECT_EQ(test, DEVICE_LIVEUPDATE_FORWARDER,
 			plu_role(plu_dev(test, PLU_BRIDGE)));
@@ -204,9 +204,9 @@ static void plu_polled_test(struct kunit *test)
 	pdev = plu_dev(test, PLU_FIRST);
 	pdev->current_state = PCI_D0;
 	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			pci_liveupdate_ops.supported(&pdev->dev, &reason));
+			pci_liveupdate_ops.check(&pdev->dev, &reason));
 	pci_intx(pdev, 0);
-	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.supported(&pdev->dev, &reason));
+	KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.check(&pdev->dev, &reason));
 }
 
 static void plu_path_test(struct kunit *test)

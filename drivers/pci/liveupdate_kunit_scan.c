@@ -23,7 +23,7 @@ static void plu_enumerate_test(struct kunit *test)
 	plu_scan(test, BIT(PLU_FIRST));
 	pdev = plu_dev(test, PLU_FIRST);
 
-	KUNIT_EXPECT_TRUE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_FALSE(test, pdev->broken_intx_masking);
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_FIRST, PCI_COMMAND,
 					   PCI_COMMAND_MASTER, false));
@@ -52,7 +52,7 @@ static void plu_enumerate_ordinary_test(struct kunit *test)
 	plu_scan(test, BIT(PLU_MASKABLE));
 	pdev = plu_dev(test, PLU_FIRST);
 
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_TRUE(test, plu_wrote(PLU_FIRST, PCI_COMMAND,
 					  PCI_COMMAND_INTX_DISABLE, false));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
@@ -109,8 +109,8 @@ static void plu_enumerate_bridge_test(struct kunit *test)
 	plu_leave_frozen(PLU_BELOW);
 	plu_scan(test, BIT(PLU_BRIDGE) | BIT(PLU_BELOW));
 
-	KUNIT_EXPECT_TRUE(test, pci_liveupdate_inherited(plu_dev(test, PLU_BRIDGE)));
-	KUNIT_EXPECT_TRUE(test, pci_liveupdate_inherited(plu_dev(test, PLU_BELOW)));
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_is_incoming(plu_dev(test, PLU_BRIDGE)));
+	KUNIT_EXPECT_TRUE(test, pci_liveupdate_is_incoming(plu_dev(test, PLU_BELOW)));
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BRIDGE, PCI_COMMAND,
 					   PCI_COMMAND_MASTER, false));
 	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_BRIDGE, PCI_PRIMARY_BUS, 4));
@@ -121,8 +121,8 @@ static void plu_enumerate_bridge_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_below(plu.bus));
 
 	/* FINISH is over. */
-	pci_liveupdate_ops.settled(&plu_dev(test, PLU_BRIDGE)->dev, false);
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(plu_dev(test, PLU_BRIDGE)));
+	pci_liveupdate_ops.completed(&plu_dev(test, PLU_BRIDGE)->dev, false);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(plu_dev(test, PLU_BRIDGE)));
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_below(plu.bus));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BRIDGE, PCI_COMMAND, 2) &
 				 PCI_COMMAND_INTX_DISABLE);
@@ -138,7 +138,7 @@ static void plu_enumerate_gone_test(struct kunit *test)
 	plu_scan(test, BIT(PLU_FIRST));
 	pdev = plu_dev(test, PLU_FIRST);
 
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
 				 PCI_COMMAND_MASTER);
@@ -187,8 +187,8 @@ static void plu_enable_test(struct kunit *test)
 					   PCI_COMMAND_MASTER, false));
 
 	/* Its driver did not take it over. */
-	pci_liveupdate_ops.settled(&pdev->dev, false);
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	pci_liveupdate_ops.completed(&pdev->dev, false);
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI, PCI_COMMAND, 2) &
 				 PCI_COMMAND_INTX_DISABLE);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Interrupts, resources and resets over the jump
+ * DOC: Interrupts, resources and resets over the kexec
  *
  * What freezing does to the interrupts of a function, what the next driver finds,
  * how long resources stay where they are, how a function is stopped that nobody takes
@@ -202,11 +202,11 @@ static struct device_driver plu_driver = {
 };
 
 /* As if this driver had been bound. How often it was told of interrupts it missed. */
-static unsigned int plu_settle(struct pci_dev *pdev, bool reclaimed)
+static unsigned int plu_complete(struct pci_dev *pdev, bool reclaimed)
 {
 	plu_missed = 0;
 	pdev->dev.driver = &plu_driver;
-	pci_liveupdate_ops.settled(&pdev->dev, reclaimed);
+	pci_liveupdate_ops.completed(&pdev->dev, reclaimed);
 	pdev->dev.driver = NULL;
 
 	return plu_missed;
@@ -220,20 +220,20 @@ static void plu_reclaimed_test(struct kunit *test)
 	plu_scan(test, BIT(PLU_FIRST) | BIT(PLU_MASKABLE) | BIT(PLU_PLAIN_MSI));
 	pdev = plu_dev(test, PLU_PLAIN_MSI);
 	plu_get_msi(test, pdev, &interrupt);
-	KUNIT_EXPECT_EQ(test, 1, plu_settle(pdev, true));
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_EQ(test, 1, plu_complete(pdev, true));
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&interrupt.count));
 	plu_put_msi(pdev, &interrupt);
 
 	/* One that polls hears of it, too, one that set the function up anew does not. */
-	KUNIT_EXPECT_EQ(test, 0, plu_settle(plu_dev(test, PLU_MASKABLE), false));
-	KUNIT_EXPECT_EQ(test, 1, plu_settle(plu_dev(test, PLU_FIRST), true));
+	KUNIT_EXPECT_EQ(test, 0, plu_complete(plu_dev(test, PLU_MASKABLE), false));
+	KUNIT_EXPECT_EQ(test, 1, plu_complete(plu_dev(test, PLU_FIRST), true));
 
 	/* MSI-X delivers what it has latched. */
 	pdev = plu_dev(test, PLU_FIRST);
 	set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 	pdev->msix_enabled = 1;
-	KUNIT_EXPECT_EQ(test, 0, plu_settle(pdev, true));
+	KUNIT_EXPECT_EQ(test, 0, plu_complete(pdev, true));
 	pdev->msix_enabled = 0;
 }
 
@@ -267,7 +267,7 @@ static void plu_fixed_test(struct kunit *test)
 
 		scoped_guard(device, &pdev->dev) {
 			if (i == 0)
-				pci_liveupdate_ops.settled(&pdev->dev, true);
+				pci_liveupdate_ops.completed(&pdev->dev, true);
 			else if (i == 1)
 				pci_liveupdate_error(pdev);
 			else
@@ -293,7 +293,7 @@ static void plu_fixed_for_good_test(struct kunit *test)
 	pci_liveupdate_fix_resources(pdev);
 	KUNIT_EXPECT_TRUE(test, pdev->resource[1].flags & IORESOURCE_PCI_FIXED);
 
-	pci_liveupdate_ops.settled(&pdev->dev, true);
+	pci_liveupdate_ops.completed(&pdev->dev, true);
 	KUNIT_EXPECT_TRUE(test, pdev->resource[0].flags & IORESOURCE_PCI_FIXED);
 	KUNIT_EXPECT_FALSE(test, pdev->resource[1].flags & IORESOURCE_PCI_FIXED);
 }
@@ -314,7 +314,7 @@ static struct pci_dev *plu_scan_both(struct kunit *test)
 }
 
 /* A driver that took over, or did not, sets up nothing where MSI-X was used. */
-static void plu_settled_test(struct kunit *test)
+static void plu_completed_test(struct kunit *test)
 {
 	struct pci_dev *pdev;
 
@@ -323,25 +323,25 @@ static void plu_settled_test(struct kunit *test)
 	plu_scan(test, BIT(PLU_FIRST) | BIT(PLU_BRIDGE) | BIT(PLU_BELOW));
 
 	pdev = plu_dev(test, PLU_FIRST);
-	pci_liveupdate_ops.settled(&pdev->dev, true);
+	pci_liveupdate_ops.completed(&pdev->dev, true);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_FIRST));
 	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_FIRST));
 
 	pdev = plu_dev(test, PLU_BELOW);
-	pci_liveupdate_ops.settled(&pdev->dev, false);
+	pci_liveupdate_ops.completed(&pdev->dev, false);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_BELOW));
 	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_BELOW));
 }
 
 /* A driver that polls says so, whoever wanted INTx before. */
-static void plu_settled_polled_test(struct kunit *test)
+static void plu_completed_polled_test(struct kunit *test)
 {
 	struct pci_dev *pdev = plu_scan_both(test);
 
 	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
 	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
 	pci_intx(pdev, 0);
-	pci_liveupdate_ops.settled(&pdev->dev, true);
+	pci_liveupdate_ops.completed(&pdev->dev, true);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
 	pci_disable_device(pdev);
@@ -354,14 +354,14 @@ static void plu_released_polled_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, pci_enable_device(pdev));
 	pci_intx(pdev, 0);
-	pci_liveupdate_ops.settled(&pdev->dev, false);
+	pci_liveupdate_ops.completed(&pdev->dev, false);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
 	pci_disable_device(pdev);
 }
 
 /* A driver that asks for INTx gets it at once, and nothing beside it. */
-static void plu_settled_intx_test(struct kunit *test)
+static void plu_completed_intx_test(struct kunit *test)
 {
 	struct pci_dev *pdev = plu_scan_both(test);
 
@@ -369,14 +369,14 @@ static void plu_settled_intx_test(struct kunit *test)
 	pci_intx(pdev, 1);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_PLAIN_MSI));
-	pci_liveupdate_ops.settled(&pdev->dev, true);
+	pci_liveupdate_ops.completed(&pdev->dev, true);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_TRUE(test, plu_intx(PLU_PLAIN_MSI));
 	pci_disable_device(pdev);
 }
 
 /* Of two kinds of interrupts only that in use is on, at any time. */
-static void plu_settled_msi_test(struct kunit *test)
+static void plu_completed_msi_test(struct kunit *test)
 {
 	struct pci_dev *pdev = plu_scan_both(test);
 	struct plu_interrupt interrupt;
@@ -384,7 +384,7 @@ static void plu_settled_msi_test(struct kunit *test)
 	plu_get_msi(test, pdev, &interrupt);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
 
-	pci_liveupdate_ops.settled(&pdev->dev, true);
+	pci_liveupdate_ops.completed(&pdev->dev, true);
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_FALSE(test, plu_intx(PLU_PLAIN_MSI));
 	KUNIT_EXPECT_TRUE(test, plu_msi_flags(PLU_PLAIN_MSI));
@@ -422,7 +422,7 @@ static void plu_quarantine_test(struct kunit *test)
 	scoped_guard(device, &pdev->dev)
 		KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.quarantine(&pdev->dev));
 
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
 	/* DMA is off before anything else, and stays so after the reset. */
 	KUNIT_ASSERT_GT(test, plu.nr_writes, 0);
@@ -501,7 +501,7 @@ static void plu_quarantine_bridge_test(struct kunit *test)
 	scoped_guard(device, &pdev->dev)
 		KUNIT_EXPECT_EQ(test, 0, pci_liveupdate_ops.quarantine(&pdev->dev));
 
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_BRIDGE, PCI_COMMAND, 2) &
 				 PCI_COMMAND_MASTER);
 	KUNIT_EXPECT_EQ(test, 1, plu.nr_writes);
@@ -524,14 +524,14 @@ static void plu_reset_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
 
 	plu.nr_writes = 0;
-	kunit_activate_static_stub(test, device_liveupdate_may_change, plu_busy);
+	kunit_activate_static_stub(test, device_liveupdate_check_change, plu_busy);
 	KUNIT_EXPECT_EQ(test, -EBUSY, pci_reset_function(pdev));
 	KUNIT_EXPECT_EQ(test, -EBUSY, pci_try_reset_function(pdev));
 	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
 	KUNIT_EXPECT_EQ(test, 0, plu.nr_writes);
 }
 
-static void plu_reset_inherited_test(struct kunit *test)
+static void plu_reset_incoming_test(struct kunit *test)
 {
 	struct pci_dev *pdev;
 
@@ -544,7 +544,7 @@ static void plu_reset_inherited_test(struct kunit *test)
 
 	scoped_guard(device, &pdev->dev)
 		pci_liveupdate_error(pdev);
-	KUNIT_EXPECT_FALSE(test, pci_liveupdate_inherited(pdev));
+	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_FALSE(test, plu_msix(PLU_FIRST));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
 				 PCI_COMMAND_MASTER);
@@ -558,20 +558,20 @@ static struct kunit_case plu_state_cases[] = {
 	KUNIT_CASE(plu_freeze_thread_test),
 	KUNIT_CASE(plu_freeze_msi_test),
 	KUNIT_CASE(plu_reclaimed_test),
-	KUNIT_CASE(plu_settled_test),
+	KUNIT_CASE(plu_completed_test),
 	KUNIT_CASE(plu_fixed_test),
 	KUNIT_CASE(plu_fixed_for_good_test),
-	KUNIT_CASE(plu_settled_polled_test),
+	KUNIT_CASE(plu_completed_polled_test),
 	KUNIT_CASE(plu_released_polled_test),
-	KUNIT_CASE(plu_settled_intx_test),
-	KUNIT_CASE(plu_settled_msi_test),
+	KUNIT_CASE(plu_completed_intx_test),
+	KUNIT_CASE(plu_completed_msi_test),
 	KUNIT_CASE(plu_deferred_test),
 	KUNIT_CASE(plu_quarantine_test),
 	KUNIT_CASE(plu_quarantine_no_reset_test),
 	KUNIT_CASE(plu_quarantine_bus_test),
 	KUNIT_CASE(plu_quarantine_bridge_test),
 	KUNIT_CASE(plu_reset_test),
-	KUNIT_CASE(plu_reset_inherited_test),
+	KUNIT_CASE(plu_reset_incoming_test),
 	{}
 };
 

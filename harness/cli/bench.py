@@ -12,7 +12,7 @@ blackout    from just before reboot(2), with the image loaded, to the first thin
             ours; update: a live update, from prepared. The same configuration but
             for the options of the series.
 subsystem   prepare and finish as who writes 1 sees them, freeze and restore as the
-            timeline has them, with so many test participants beside the usual ones;
+            timeline has them, with so many test subsystems beside the usual ones;
             freeze_walk: the freeze without the callbacks
 memory      the ioctls of a session for one memfd of so many MiB in pages of 4 KiB;
             blackout: what it adds to the blackout of an update
@@ -20,11 +20,11 @@ file        the ioctls of a session for so many memfds of a page, all added up;
             freeze: their part of the freeze
 device      so many devices of the test bus that do nothing in their callbacks, all
             requested, of the largest number one in a hundred: the callbacks of the
-            participant "devices"; adopt: how much longer it takes devices to appear
+            subsystem "devices"; retrieve: how much longer it takes devices to appear
             and be probed in the next kernel than in the first; bytes: handed over
             besides what drivers save
 pci         for one of so many edu devices with an idle driver of samples/: save: prepare
-            and freeze of the participants "devices" and "dma"; restore: restore of both,
+            and freeze of the subsystems "devices" and "dma"; restore: restore of both,
             and how much longer probe() takes than in the first kernel; finish
 boot        to the first thing that init does: base, and ours with all options
 
@@ -64,7 +64,7 @@ LIMIT = 600
 MEMORY = "1G"
 LARGE_MEMORY = "4G"             # for what preserves much of it
 
-PARTICIPANTS = (10, 50, 100)
+SUBSYSTEMS = (10, 50, 100)
 MEBIBYTES = (256, 1024)
 FILES = (100, 1000)
 #: Number of devices -> of how many one is requested.
@@ -160,7 +160,7 @@ class Machine:
                        command="guestctl bench reboot")
         told = [event.split()[1] for event in self.guest.events
                 if event.startswith("reboot ")]
-        self._run.equal("counters told before the jump", len(told), 1)
+        self._run.equal("counters told before the kexec", len(told), 1)
         if state != "none":
             self._run.nothing_failed(self.guest)
         return Outcome(int(told[0]), self.guest.boots[-1].counter,
@@ -189,13 +189,13 @@ def update(_, folder):
 
 
 def subsystem(name, folder, size):
-    """The steps over a number of participants beside those that are always there."""
+    """The steps over a number of subsystems beside those that are always there."""
     with Machine(folder, "many", extra=f"liveupdate_test.bulk={size}") as machine:
         costs = {"prepare": machine.set("prepare")}
         outcome = machine.jump("updated")
         received = [one for one in machine.guest.received()
                     if one.startswith("test-bulk-")]
-        machine.equal("participants that restored", len(received), size)
+        machine.equal("subsystems that restored", len(received), size)
         timeline = machine.timeline()
         for step in (tl.FREEZE, tl.RESTORE):
             costs[tl.STEP_NAMES[step]] = figures_.step_cost(timeline, step)
@@ -252,7 +252,7 @@ def device(name, folder, size, every):
         outcome = machine.jump("updated")
         timeline = machine.timeline()
         guest_.do(insert)
-        adopted = machine.measure("write", control, bulk)["write"]
+        retrieved = machine.measure("write", control, bulk)["write"]
         machine.equal("devices reclaimed",
                       int(guest_.do(f"cat {COUNTS}/nr_reclaimed")), wanted)
         machine.set("finish")
@@ -262,9 +262,9 @@ def device(name, folder, size, every):
                      if record.step == tl.FINISH]
     costs = {step: figures_.step_cost(timeline, number, "devices")
              for number, step in tl.STEP_NAMES.items() if step in figures_.STEPS}
-    costs["adopt"] = adopted - fresh
+    costs["retrieve"] = retrieved - fresh
     outcome.figures = {f"{name}.{step}_vns": costs[step]
-                       for step in (*figures_.STEPS, "adopt")}
+                       for step in (*figures_.STEPS, "retrieve")}
     outcome.figures[f"{name}.bytes"] = table
     return outcome
 
@@ -307,7 +307,7 @@ BLACKOUTS = {
 def machines():
     """Name -> function of it, in the order of the output."""
     found = dict(BLACKOUTS)
-    for kind, sizes, function in (("subsystem", PARTICIPANTS, subsystem),
+    for kind, sizes, function in (("subsystem", SUBSYSTEMS, subsystem),
                                   ("memory", (*MEBIBYTES, 0), memory),
                                   ("file", FILES, file)):
         found.update({f"{kind}.{size}": functools.partial(function, size=size)
@@ -371,11 +371,11 @@ def report(found):
     figures = {name: figures_.median(values) for name, values in runs.items()}
     middle = next(outcome for outcome in found["blackout.update"]
                   if outcome.blackout == figures["blackout.update_vns"])
-    dearest = figures_.dearest(figures_.phases(middle.timeline, middle.start, middle.end))
-    return {**figures, "dearest": dearest,
+    slowest = figures_.slowest(figures_.phases(middle.timeline, middle.start, middle.end))
+    return {**figures, "slowest": slowest,
             "targets": figures_.targets(
                 figures, {f"{name}_vns": runs[f"{name}_vns"] for name in BLACKOUTS},
-                PARTICIPANTS) + figures_.device_targets(figures, DEVICES, FILES),
+                SUBSYSTEMS) + figures_.device_targets(figures, DEVICES, FILES),
             "meta": {"unit": "virtual ns, 2 an instruction, idle time skipped",
                      "qemu": output([QEMU, "--version"]).splitlines()[0],
                      "icount": ICOUNT,
@@ -390,9 +390,9 @@ def show(result):
     for line in figures_.table(result):
         say(line)
     say(f"\nmedians of {RUNS} runs, and how far these are apart")
-    say("\nthe ten dearest phases of the blackout of an update:")
+    say("\nthe ten slowest phases of the blackout of an update:")
     whole = result["blackout.update_vns"]
-    for phase in result["dearest"]:
+    for phase in result["slowest"]:
         say(f"{phase['vns']:>15,}  {phase['vns'] / whole:6.1%}  {phase['name']}")
     say("\ntargets:")
     for target in result["targets"]:

@@ -13,7 +13,7 @@ AGREE = 0.001
 #: An update takes no more than this much of the blackout of a plain kexec.
 BLACKOUT = 1.02
 
-#: A participant costs no more than this much of what it costs among few.
+#: A subsystem costs no more than this much of what it costs among few.
 FLAT = 1.1
 
 #: Walking and recording a freeze takes no more than this part of the blackout.
@@ -40,13 +40,13 @@ def label(record):
     return f"{tl.STEP_NAMES.get(record.step, '')} {record.name}".strip()
 
 
-def step_cost(timeline, step, participant=""):
-    """Counts that the last such step took, over all participants or for one."""
-    kind = tl.CALLBACK if participant else tl.STEP
+def step_cost(timeline, step, subsystem=""):
+    """Counts that the last such step took, over all subsystems or for one."""
+    kind = tl.CALLBACK if subsystem else tl.STEP
     costs = [r.end - r.start for r in timeline
-             if (r.kind, r.step, r.name) == (kind, step, participant)]
+             if (r.kind, r.step, r.name) == (kind, step, subsystem)]
     if not costs:
-        raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]} {participant}")
+        raise HarnessError(f"the timeline tells of no {tl.STEP_NAMES[step]} {subsystem}")
     return costs[-1]
 
 
@@ -99,8 +99,8 @@ def phases(timeline, start, end):
     return [(name, counts) for name, counts in found if counts]
 
 
-def dearest(found, count=10):
-    """The dearest phases, as they go into the output."""
+def slowest(found, count=10):
+    """The slowest phases, as they go into the output."""
     return [{"name": name, "vns": vns} for name, vns in
             sorted(found, key=lambda phase: -phase[1])[:count]]
 
@@ -116,7 +116,7 @@ def spread(values):
 
 
 def marginal(figures, step, few, many):
-    """What one participant more costs, between two numbers of them."""
+    """What one subsystem more costs, between two numbers of them."""
     return (figures[f"subsystem.{many}.{step}_vns"] -
             figures[f"subsystem.{few}.{step}_vns"]) / (many - few)
 
@@ -133,13 +133,13 @@ def targets(figures, runs, numbers):
                   "measured": f"{ratio:.4f} x", "met": ratio <= BLACKOUT})
     few, some, many = numbers
     part = figures[f"subsystem.{many}.freeze_walk_vns"] / figures["blackout.update_vns"]
-    found.append({"target": f"recording the freeze of {many} participants, and walking "
+    found.append({"target": f"recording the freeze of {many} subsystems, and walking "
                             f"them <= {RECORDING:.0%} of the blackout",
                   "measured": f"{part:.3%}", "met": part <= RECORDING})
     for step in STEPS:
         low = marginal(figures, step, few, some)
         high = marginal(figures, step, few, many)
-        found.append({"target": f"{step}, one participant more: {few}..{many} <= "
+        found.append({"target": f"{step}, one subsystem more: {few}..{many} <= "
                                 f"{FLAT} x {few}..{some}",
                       "measured": f"{high:.0f} and {low:.0f} vns, {high / low:.3f} x",
                       "met": high <= FLAT * low})

@@ -87,9 +87,9 @@ class Demo:
 
     def _follow(self, machine):
         machine.do(f"guestctl follow {LIVEUPDATE}/state 100000 state >/dev/null 2>&1 &")
-        self._settle(machine)
+        self._complete(machine)
 
-    def _settle(self, machine):
+    def _complete(self, machine):
         """Lets what the guest reports come in."""
         machine.pump(CALM)
 
@@ -97,7 +97,7 @@ class Demo:
         self._screen.say(f"{self._screen.paint('command', '# ' + text)}")
         output = machine.do(text, timeout=60)
         self._screen.quote(output, limit)
-        self._settle(machine)
+        self._complete(machine)
         return output
 
     def _kernel(self, machine):
@@ -130,7 +130,7 @@ class Demo:
         screen, run, ram = self._screen, self._run, machine.vm.ram
         here, there = bytes(TRANSFER), pattern(edu.name)[:TRANSFER]
         gdb = machine.stop_at_jump(command, meanwhile=lambda: machine.pump(0.05))
-        self._settle(machine)
+        self._complete(machine)
         screen.say("the host stops the machine: the old kernel has done all it will ever do")
         memory = edu.hold(gdb, here).memory
         ram.write(memory, here)
@@ -153,7 +153,7 @@ class Demo:
         run.equal("interrupts before there is a driver", server.counts(), counts)
         for device in (edu, bell):
             device.load("b")
-            run.equal(f"{device.name}: adopted", device.shown("adopted"), "1")
+            run.equal(f"{device.name}: retrieved", device.shown("retrieved"), "1")
             run.equal(f"{device.name}: reclaimed", device.status()[2], "1")
         bell.settle()
         want = [count + (vector == VECTOR) for vector, count in enumerate(counts)]
@@ -220,7 +220,7 @@ class Demo:
         bell.ring(VECTOR, "after the update")
         screen.say("both devices work, as the host sees")
         self._failures(machine)
-        self._settle(machine)
+        self._complete(machine)
         run.equal("states as they were entered", self._seen, self.STATES)
         run.equal("machines that were booted", len(run.guests), 1)
         found = splats(machine.vm.serial())

@@ -136,7 +136,7 @@ def write_if_changed(path, data):
 
 
 def load_json(path):
-    """A recorded dictionary; empty when there is none or it is damaged."""
+    """A recorded dictionary; empty when there is none or it is corrupted."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -274,18 +274,18 @@ class Guest:
         return self.write(f"{LIVEUPDATE}/{name}", str(value), timeout)
 
     def until_in(self, transition):
-        """Waits until the step that runs, with participant and part, is this."""
+        """Waits until the step that runs, with subsystem and part, is this."""
         self.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = '{transition}' ]", timeout=10)
 
     def last_failure(self):
-        """What failed last: step, participant, device, errno, reason and count."""
+        """What failed last: transition, subsystem, device, errno, reason and count."""
         return {name: self.attribute(f"last_failure/{name}")
-                for name in ("step", "participant", "device", "errno", "reason", "count")}
+                for name in ("transition", "subsystem", "device", "errno", "reason", "count")}
 
     def last_failed(self):
-        """step, participant and errno of what failed last."""
+        """step, subsystem and errno of what failed last."""
         failure = self.last_failure()
-        return tuple(failure[name] for name in ("step", "participant", "errno"))
+        return tuple(failure[name] for name in ("transition", "subsystem", "errno"))
 
     def retained(self):
         """ID -> (owner, reason, bytes) of what must outlive this kernel."""
@@ -295,41 +295,41 @@ class Guest:
                        self.attribute(f"retained/{name}/reason"),
                        int(self.attribute(f"retained/{name}/bytes"))) for name in names}
 
-    def participants(self):
+    def subsystems(self):
         """Name -> (version, oldest, level, class, bytes)."""
         table = {}
-        for line in self.read("/sys/kernel/debug/liveupdate/participants").splitlines():
+        for line in self.read("/sys/kernel/debug/liveupdate/subsystems").splitlines():
             name, version, oldest, level, kind, size = line.split()
             table[name] = (int(version), int(oldest), level, kind, int(size))
         return table
 
     def configure(self, text):
-        """Tells the test participants what to do."""
+        """Tells the test subsystems what to do."""
         error = self.write(f"{TEST}/config", text)
         if error:
-            raise GuestFailure(f"test participants refuse {text!r}: {error}")
+            raise GuestFailure(f"test subsystems refuse {text!r}: {error}")
 
     def calls(self):
-        """Callbacks of the test participants as (step, name, errno)."""
+        """Callbacks of the test subsystems as (step, name, errno)."""
         text = self.read(f"{TEST}/calls")
         return [tuple(line.split()) for line in text.splitlines()]
 
     def await_call(self, step, name):
-        """Waits until a callback of a test participant has begun."""
+        """Waits until a callback of a test subsystem has begun."""
         self.until(f"grep -q '^{step} {name} ' {TEST}/calls")
 
     def await_late(self, text):
-        """Waits until the kernel complains that a step is late, with participant, part
+        """Waits until the kernel complains that a step is late, with subsystem, part
         and step before it; nothing that is held goes on before."""
         step = text.split()[-1]
         self.vm.wait_serial(f"{text} exceeds {step}_timeout_ms", BOOT_TIMEOUT * self._slow)
 
     def release(self):
-        """Lets all callbacks of test participants go on that are held."""
+        """Lets all callbacks of test subsystems go on that are held."""
         self.do(f"echo 1 > {TEST}/release")
 
     def received(self):
-        """Name -> text that the test participants got from the last kernel."""
+        """Name -> text that the test subsystems got from the last kernel."""
         text = self.read(f"{TEST}/received")
         return dict(line.split(" ", 1) if " " in line else (line, "")
                     for line in text.splitlines())
@@ -355,7 +355,7 @@ class Guest:
             result = self.run(command, timeout)
         except Rebooted as rebooted:
             return rebooted.boot
-        raise GuestFailure(f"no jump: {result.out}")
+        raise GuestFailure(f"no kexec: {result.out}")
 
     def refused_jump(self, timeout=COMMAND_TIMEOUT):
         """reboot(2) that must come back; the errno's name."""

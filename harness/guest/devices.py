@@ -139,7 +139,7 @@ class Devices:
         """step, bus, identity, errno and reason of the device that failed last."""
         failure = self._guest.last_failure()
         bus, _, identity = failure["device"].partition(":")
-        return failure["step"], bus, identity, failure["errno"], failure["reason"]
+        return failure["transition"], bus, identity, failure["errno"], failure["reason"]
 
     # -- statements ---------------------------------------------------------
 
@@ -201,7 +201,7 @@ class Record:
 
 
 class Table(guest_table.Table):
-    """The table of devices of a stopped guest, through that of the participants."""
+    """The table of devices of a stopped guest, through that of the subsystems."""
 
     def __init__(self, ram, handover):
         super().__init__(ram, handover.record("devices").value, COMPATIBLE, RECORD)

@@ -2,8 +2,8 @@
 """The handed-over table as it lies in guest memory, seen from outside.
 
 Knows the layout of include/linux/kho/abi/{kexec_handover,subsystem,instance}.h, so
-that a scenario can say which pages are handed over, or damage the table of participants
-(see table.py) while the guest stands at the jump.
+that a scenario can say which pages are handed over, or corruption the table of subsystems
+(see table.py) while the guest stands at the kexec.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ def parse_fdt(data):
 
 @dataclasses.dataclass
 class Record:
-    """One participant's entry of the table."""
+    """One subsystem's entry of the table."""
     address: int
     name: str
     version: int
@@ -149,7 +149,7 @@ class Handover:
                 for at, (name, *rest) in self.table.entries()]
 
     def record(self, name):
-        """The record of one participant."""
+        """The record of one subsystem."""
         for record in self.records():
             if record.name == name:
                 return record
@@ -161,7 +161,7 @@ class Handover:
         return Table(self._ram, struct.unpack("<Q", head)[0], INSTANCES_COMPATIBLE, INSTANCE)
 
     def owners(self):
-        """Number of a page -> what is there: data of a participant, by its name, their
+        """Number of a page -> what is there: data of a subsystem, by its name, their
         their table, and the tree itself with what else it leads to."""
         found = {self.root >> PAGE_SHIFT: "KHO"}
         for name, node in self._tree().items():

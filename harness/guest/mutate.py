@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Damage to handed-over tables at places that nobody chose.
+"""Corruption to handed-over tables at places that nobody chose.
 
 An Image finds all tables of the series in the memory of a guest that stands between
-two kernels: participants, devices, DMA buffers, the timeline and the log of the
-shutdown, as include/linux/kho/abi/ describes them. It does the same kinds of damage as
+two kernels: subsystems, devices, DMA buffers, the timeline and the log of the
+shutdown, as include/linux/kho/abi/ describes them. It does the same kinds of corruption as
 kernel/liveupdate/tests/luo_mutate.c does inside KUnit, and can correct every checksum after it.
 """
 
@@ -41,7 +41,7 @@ class Image:
     """The tables of a stopped guest."""
 
     def __init__(self, ram, seed, sent):
-        """`sent` is the text that the participant test-workload hands over this time."""
+        """`sent` is the text that the subsystem test-workload hands over this time."""
         self._ram = ram
         self._dice = random.Random(seed)
         self.areas = []                 # (what, address, size)
@@ -49,7 +49,7 @@ class Image:
         self.done = []                  # what was done, as text
         self._handover = Handover(ram, mine=lambda handover: self._is_of(handover, sent))
         self._tables = []
-        self._table("participants", self._handover.table, RECORD_FIELDS)
+        self._table("subsystems", self._handover.table, RECORD_FIELDS)
         if self._handover.record("devices").size:
             self._table("devices", guest_devices.Table(ram, self._handover), DEVICE_FIELDS)
         if self._handover.record("dma").size:
@@ -100,7 +100,7 @@ class Image:
         self._area("shutdown log", owner.value, LOG.size + length, LOG_FIELDS)
         return owner.value
 
-    # -- damage ---------------------------------------------------------------
+    # -- corruption ---------------------------------------------------------------
 
     def _place(self):
         what, address, size = self._dice.choice(self.areas)
@@ -150,7 +150,7 @@ class Image:
         self._ram.write(address + offset, bytes(size - offset))
         return f"{what}+{offset} cleared"
 
-    def damage(self):
+    def corruption(self):
         """Does one to three things; what was done, in words."""
         kinds = (self._flip, self._flip, self._copy, self._swap, self._clear,
                  *[self._set_field] * 8)
@@ -177,7 +177,7 @@ class Image:
         self._write_u32(self._log + LOG.size - 4, zlib.crc32(text, crc))
 
     def intact(self):
-        """Without damage there is nothing to correct: the checksums are understood."""
+        """Without corruption there is nothing to correct: the checksums are understood."""
         before = [self._ram.read(address, size) for _, address, size in self.areas]
         self.seal()
         return before == [self._ram.read(address, size) for _, address, size in self.areas]

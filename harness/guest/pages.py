@@ -82,7 +82,7 @@ class Kept:
         return self
 
     def add_records(self, handover, names):
-        """The same for what participants hand over."""
+        """The same for what subsystems hand over."""
         for name in names:
             record = handover.record(name)
             self.add(f"data of {name}", record.value, record.size)

@@ -232,7 +232,7 @@ class EduDevice(Device):
         self.idle()
 
     def count(self, name):
-        """completed, interrupts or adopted."""
+        """completed, interrupts or retrieved."""
         return int(self.shown(name))
 
     def store(self, data):
@@ -388,4 +388,4 @@ def last_failed(guest):
     """step, bus, identity, errno and reason of the device that failed last."""
     failure = guest.last_failure()
     bus, _, identity = failure["device"].partition(":")
-    return failure["step"], bus, identity, failure["errno"], failure["reason"]
+    return failure["transition"], bus, identity, failure["errno"], failure["reason"]

@@ -2,7 +2,7 @@
 """A table of records as it lies in guest memory, seen from outside.
 
 Knows the layout of include/linux/kho/abi/{block,table}.h, so that a scenario can
-damage one field of it while the guest stands at the jump, with the checksums as they
+corruption one field of it while the guest stands at the kexec, with the checksums as they
 were, or corrected as a kernel with a bug would have computed them.
 """
 
@@ -90,7 +90,7 @@ class Table:
         self._ram.write(self.address + CHECKSUM, struct.pack("<Q", xxh64(listed, seed)))
 
     def intact(self):
-        """Without damage there is nothing to correct: the checksums are understood."""
+        """Without corruption there is nothing to correct: the checksums are understood."""
         before = self._ram.read(self.address, self.size)
         self.seal()
         return before == self._ram.read(self.address, self.size)

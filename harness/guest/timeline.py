@@ -37,7 +37,7 @@ class Header:
     frequency: int = 1_000_000_000
     flags: int = INVARIANT
     generation: int = 1
-    damaged: int = 0
+    corrupted: int = 0
     dropped: int = 0
 
     def pack(self):
@@ -105,7 +105,7 @@ def parse(data):
         raw = data[at:at + header.record_size]
         *fields, crc, name = RECORD.unpack_from(raw)
         if crc != checksum(raw[:crc_at] + bytes(4) + raw[crc_at + 4:]):
-            raise HarnessError(f"timeline: record {number} is damaged")
+            raise HarnessError(f"timeline: record {number} is corrupted")
         records.append(Record(*fields, name.split(b"\0")[0].decode("latin-1")))
     return header, records
 

@@ -248,13 +248,13 @@ class Run:
         self.state(guest, "normal")
 
     def finish(self, guest, waits=None):
-        """Finishes; it has to work. If something waits, (participant, names...), that is
+        """Finishes; it has to work. If something waits, (subsystem, names...), that is
         refused and one is named first, and then they are given up."""
         self.step("finish")
         if waits:
             self.equal("finish while something waits", guest.set("finish", 1), "EBUSY")
             failure = guest.last_failure()
-            self.equal("who waits", (failure["step"], failure["participant"]),
+            self.equal("who waits", (failure["transition"], failure["subsystem"]),
                        ("finish", waits[0]))
             self.check("what waits", failure["device"].split(":", 1)[-1] in waits[1:],
                        failure["device"])
@@ -274,7 +274,7 @@ class Run:
         """Jumps into the loaded kernel and checks which one came up, and how."""
         self.step(f"jump to kernel {kernel}")
         boot = guest.jump(**options)
-        self.equal("release after the jump", boot.release,
+        self.equal("release after the kexec", boot.release,
                    release_of(self.image(kernel)))
         self.state(guest, state)
         return boot
@@ -305,7 +305,7 @@ class Run:
             self.equal("prepare while something is retained", guest.set("prepare", 1), "EBUSY")
             failure = guest.last_failure()
             self.equal("errno of that failure", failure["errno"], "-16")
-            self.check("it says what is retained", failure["participant"] + (
+            self.check("it says what is retained", failure["subsystem"] + (
                 failure["device"] and ":" + failure["device"]) in causes, str(failure))
         self.load(guest)
         self.equal("kexec while something is retained", guest.refused_jump(), "EBUSY")

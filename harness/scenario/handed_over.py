@@ -8,7 +8,7 @@ from ..guest.handover import Handover
 from ..guest.pages import after_finish, runs
 from .api import release_of
 
-# What is kept when all is finished: two participants show it until the next update, and
+# What is kept when all is finished: two subsystems show it until the next update, and
 # the tree of KHO, with what it says of the last kernel and of FLBs, is upstream's.
 KEPT = ("timeline", "shutdown-log", "KHO", "kexec-metadata", "FLBs")
 SOMEBODY = "somebody"       # a session, or memory of a device
@@ -22,7 +22,7 @@ class HandedOver:
         self._handover = self._pages = self._owners = None
 
     def jump(self, kernel, sent):
-        """A jump, before which the host notes what is handed over, and by whom: as much as
+        """A kexec, before which the host notes what is handed over, and by whom: as much as
         ever. `sent` is what test-memory hands over, which tells the tree from older ones."""
         run, guest = self._run, self._guest
 
@@ -36,7 +36,7 @@ class HandedOver:
         self._pages = self._handover.preserved()
         self._owners = self._handover.owners()
         gdb.detach()
-        run.equal("release after the jump", guest.wait_boot().release,
+        run.equal("release after the kexec", guest.wait_boot().release,
                   release_of(run.image(kernel)))
         run.state(guest, "updated")
         run.equal("pages that are handed over", self._shares(), before or self._shares())

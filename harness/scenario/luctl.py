@@ -30,7 +30,7 @@ def update(run, options="--now", image=None):
 
 
 def check_untouched(run, guest, called=()):
-    """Nothing is left of an update: normal, no image, no participant called but
+    """Nothing is left of an update: normal, no image, no subsystem called but
     for those that were undone again."""
     run.state(guest, "normal")
     run.equal("kexec_loaded", guest.read("/sys/kernel/kexec_loaded"), "0")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""PCI functions that run through an update: the jump, a transfer in flight over it, and what
+"""PCI functions that run through an update: the kexec, a transfer in flight over it, and what
 has to hold of every function and bridge meanwhile. The host is the witness."""
 
 import time
@@ -15,7 +15,7 @@ WATCHED = {"ram_file": True, "gdb": True}
 
 def boot(run, machine, **options):
     """A machine with these devices, and a disk that is under load from here on; it is
-    looked at before and after each jump and with every Watch. (guest, host)"""
+    looked at before and after each kexec and with every Watch. (guest, host)"""
     run.neighbour = Disk(run.folder)
     guest, host = guest_pci.boot(run, machine.disk("disk0", run.neighbour.path), **options)
     run.neighbour.start(guest)
@@ -37,7 +37,7 @@ def at_jump(run, guest, look, before="", flight=None, frozen=None, ahead=""):
     `frozen()` is called before, when freeze has got to test-memory, the last of all.
     """
     run.neighbour.check(run)
-    run.step("stop at the jump")
+    run.step("stop at the kexec")
     command = f"{ahead}guestctl reboot kexec {before}"
     if frozen:
         guest.configure("clear;test-memory hold=freeze")
@@ -57,7 +57,7 @@ def at_jump(run, guest, look, before="", flight=None, frozen=None, ahead=""):
 def arrive(run, guest, kernel="b", state="updated"):
     """The next kernel comes up."""
     result = guest.wait_boot()
-    run.equal("release after the jump", result.release, release_of(run.image(kernel)))
+    run.equal("release after the kexec", result.release, release_of(run.image(kernel)))
     run.state(guest, state)
     run.neighbour.check(run)
 
@@ -120,11 +120,11 @@ class Watch:
 
 
 def check_frozen_msi(run, host, device):
-    """At the jump: a bus master, INTx off, and MSI, which has no mask bits, too."""
+    """At the kexec: a bus master, INTx off, and MSI, which has no mask bits, too."""
     command = host.command(device.function)
-    run.check(f"{device.name} at the jump is a bus master", command & pt.MASTER)
-    run.check(f"{device.name} at the jump has INTx off", command & pt.INTX_DISABLE)
-    run.equal(f"{device.name} at the jump has MSI off",
+    run.check(f"{device.name} at the kexec is a bus master", command & pt.MASTER)
+    run.check(f"{device.name} at the kexec has INTx off", command & pt.INTX_DISABLE)
+    run.equal(f"{device.name} at the kexec has MSI off",
               host.message_control(device.function, pt.MSI) & pt.MSI_ENABLE, 0)
 
 
@@ -161,9 +161,9 @@ class Flight:
         run, name = self._run, self.edu.name
         dma = self.edu.hold(gdb, self.here[:TRANSFER])
         self.memory = dma.memory
-        run.check(f"{name}: the transfer is in flight at the jump", dma.running)
+        run.check(f"{name}: the transfer is in flight at the kexec", dma.running)
         run.equal(f"{name}: bytes of the transfer", dma.count, TRANSFER)
-        run.check(f"{name}: the memory is as it was at the jump",
+        run.check(f"{name}: the memory is as it was at the kexec",
                   self._guest.vm.ram.read(self.memory, BUFFER) == self.here)
 
     def land(self, gdb):
@@ -187,7 +187,7 @@ class Flight:
         its own, and without an interrupt, which the device could not send."""
         run, edu = self._run, self.edu
         edu.idle()
-        run.equal(f"{edu.name}: adopted", edu.shown("adopted"), "1")
+        run.equal(f"{edu.name}: retrieved", edu.shown("retrieved"), "1")
         run.equal(f"{edu.name}: reclaimed", edu.status(), ("0", "1", "1"))
         run.equal(f"{edu.name}: interrupts of the next kernel", edu.count("interrupts"), 0)
         run.equal(f"{edu.name}: transfers completed", edu.count("completed"),
@@ -198,7 +198,7 @@ class Flight:
 
 
 def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=(), extra=""):
-    """An update with a transfer in flight; up to the state updated, all adopted."""
+    """An update with a transfer in flight; up to the state updated, all retrieved."""
     flight = Flight(run, guest, host, edu, name)
     watch = Watch(run, host, (edu, *others), bridges)
     run.prepare(guest)
@@ -208,7 +208,7 @@ def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=(), extra=""
         flight.look(gdb)
         check_frozen_msi(run, host, edu)
         for bridge in bridges:
-            run.check(f"{bridge} at the jump is a bus master",
+            run.check(f"{bridge} at the kexec is a bus master",
                       host.command(host.function(bridge)) & pt.MASTER)
     at_jump(run, guest, look, flight.begin(), flight)
     arrive(run, guest, kernel)
@@ -216,7 +216,7 @@ def fly(run, guest, host, edu, name, bridges=(), kernel="b", others=(), extra=""
         run.equal(f"{device.name}: bus master and decoding until its driver is there",
                   host.command(device.function) & (pt.MASTER | pt.MEMORY),
                   pt.MASTER | pt.MEMORY)
-    run.check("the device is in the list of those that are awaited",
+    run.check("the device is in the list of those that are pending",
               edu.identity in listed(guest, "unreclaimed"))
     edu.load(kernel)
     flight.found()
@@ -229,5 +229,5 @@ def with_edu(run, machine, name="edu0", **options):
     edu = EduDevice(run, guest, host, name)
     edu.load("a")
     run.equal("driver", edu.driver(), "liveupdate_edu")
-    run.equal(f"{edu.name}: adopted in the first kernel", edu.shown("adopted"), "0")
+    run.equal(f"{edu.name}: retrieved in the first kernel", edu.shown("retrieved"), "0")
     return guest, host, edu

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Devices of the test bus: boot with them, request them, stop at the jump with them."""
+"""Devices of the test bus: boot with them, request them, stop at the kexec with them."""
 
 from ..guest.control import LIVEUPDATE
 from ..guest.devices import Devices, Table
@@ -43,7 +43,7 @@ def wait_normal(guest):
 
 def stopped_jump(run, guest, work):
     """Stops at machine_kexec(), lets `work(table)` look or harm, and goes on."""
-    run.step("stop at the jump")
+    run.step("stop at the kexec")
     gdb = guest.stop_at_jump()
     handover = Handover(guest.vm.ram)
     result = work(Table(guest.vm.ram, handover))

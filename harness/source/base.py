@@ -149,14 +149,14 @@ def tarball_entries(path, progress=True):
                     yield from _members(unpack.stdout, bar and (
                         lambda: bar.update(os.lseek(packed.fileno(), 0,
                                                     os.SEEK_CUR))))
-                damage = unpack.returncode and f"{tool[0]} failed"
+                corruption = unpack.returncode and f"{tool[0]} failed"
             except tarfile.TarError as error:
-                damage = str(error)
-            if damage:
+                corruption = str(error)
+            if corruption:
                 told.seek(0)
                 lines = told.read().decode(errors="replace").split("\n")
-                raise HarnessError(f"{path} is no tarball, or damaged: "
-                                   f"{lines[0] or damage}")
+                raise HarnessError(f"{path} is no tarball, or corrupted: "
+                                   f"{lines[0] or corruption}")
         if bar:
             bar.finish()
 

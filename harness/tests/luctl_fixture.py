@@ -31,7 +31,7 @@ KINDS = {OK: "ok", FAILED: "refused", USAGE: "usage", LOSS: "loss",
          UNAVAILABLE: "unavailable", UNREADABLE: "unreadable",
          POLICY: "policy", OUTPUT: "output"}
 
-PARTICIPANTS = ("pci 3 1 devices mandatory                 4096\n"
+SUBSYSTEMS = ("pci 3 1 devices mandatory                 4096\n"
                 "shutdown-log 1 1 workload optional                    0\n")
 
 #: 1 GiB, and its scratch areas: lowmem, global, and of the only node.
@@ -71,9 +71,9 @@ def give_up_rebooting():
         raise OSError(ctypes.get_errno(), "cannot drop CAP_SYS_BOOT")
 
 
-def put_participants(top, lines):
-    """Those who take part in the machine at @top, as LuctlTest.participants()."""
-    folder = top / "sys/kernel/liveupdate/participants"
+def put_subsystems(top, lines):
+    """Those who take part in the machine at @top, as LuctlTest.subsystems()."""
+    folder = top / "sys/kernel/liveupdate/subsystems"
     shutil.rmtree(folder, True)
     folder.mkdir(parents=True)
     for line in lines.splitlines():
@@ -131,7 +131,7 @@ class LuctlTest(unittest.TestCase):
                 "freeze_timeout_ms": "0"}.items():
             self.sysfs(name, text + "\n")
         self.failed("none", "", 0, count=0)
-        self.participants(PARTICIPANTS)
+        self.subsystems(SUBSYSTEMS)
         self.put("sys/kernel/kexec_loaded", "0\n")
         self.put("proc/1/comm", "sh\n")
         self.put("proc/cmdline", "BOOT_IMAGE=/vmlinuz initrd=/initrd kho=on "
@@ -202,13 +202,13 @@ class LuctlTest(unittest.TestCase):
                     ).read_text().rstrip("\n")
         return self.put(f"sys/kernel/liveupdate/{name}", text)
 
-    def participants(self, lines):
+    def subsystems(self, lines):
         """Those who take part: a line each, as the kernel's list has it."""
-        put_participants(self.top, lines)
+        put_subsystems(self.top, lines)
 
     def failed(self, step, name, number, device="", reason="", count=1):
         """What failed last."""
-        for field, text in {"step": step, "participant": name, "errno": -number,
+        for field, text in {"transition": step, "subsystem": name, "errno": -number,
                             "device": device, "reason": reason, "count": count}.items():
             self.sysfs(f"last_failure/{field}", f"{text}\n")
 

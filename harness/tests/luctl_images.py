@@ -72,11 +72,11 @@ def other_notes(order="<"):
             + struct.pack(order + "3I8s4s", 6, 1, 256, b"Linux\0", b"\0"))
 
 
-def notes(*participants, order="<", **fields):
-    """.notes of vmlinux; a participant is a tuple or a note."""
+def notes(*subsystems, order="<", **fields):
+    """.notes of vmlinux; a subsystem is a tuple or a note."""
     return other_notes(order) + b"".join(
         p if isinstance(p, bytes) else note(*p, order=order, **fields)
-        for p in participants)
+        for p in subsystems)
 
 
 def rodata(kho=KHO, banner=BANNER):
@@ -132,9 +132,9 @@ def elf(content, text=None, bits=64, order="<", where="segment", kind=2):
     return image
 
 
-def kernel(*participants, **fields):
-    """A vmlinux with these participants."""
-    return elf(notes(*participants, **fields),
+def kernel(*subsystems, **fields):
+    """A vmlinux with these subsystems."""
+    return elf(notes(*subsystems, **fields),
                rodata(fields.get("kho", KHO)))
 
 
@@ -261,7 +261,7 @@ def every_format(quick=False):
 
 
 def odd_notes():
-    """{name: notes} of which some are not to be believed."""
+    """{name: notes} of which some are not to be used."""
     good = note("pci", 3, 1, 1, 1)
     return {
         "type": notes(note("pci", 3, 1, 1, 1, kind=2)),

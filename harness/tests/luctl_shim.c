@@ -5,10 +5,10 @@
  *
  *	sys/		the sysfs that luctl is pointed at
  *	proc/		what it finds in /proc; a link there is a file of a process
- *	timeline.next	what the timeline is after a participant failed
+ *	timeline.next	what the timeline is after a subsystem failed
  *	script/CALL	what a call does: words of "errno=N", "ms=N" (how long it
  *			takes), "signal=N" (which it first sends to luctl),
- *			"name=PARTICIPANT" (whose failure it is), "then=STATE" (what
+ *			"name=SUBSYSTEM" (whose failure it is), "then=STATE" (what
  *			the state is after that) and "replace=1", "write=1", "grow=1"
  *			(what it first does to the image: rename the file "other" to
  *			it, overwrite it with that, add a byte)
@@ -202,8 +202,8 @@ static int failed(const struct script *script, const char *step, int err)
 		get(FOLDER "last_failure/count", text, sizeof(text));
 		snprintf(text, sizeof(text), "%d\n", atoi(text) + 1);
 		put(FOLDER "last_failure/count", O_TRUNC, text);
-		put(FOLDER "last_failure/step", O_TRUNC, step);
-		put(FOLDER "last_failure/participant", O_TRUNC, script->name);
+		put(FOLDER "last_failure/transition", O_TRUNC, step);
+		put(FOLDER "last_failure/subsystem", O_TRUNC, script->name);
 		snprintf(text, sizeof(text), "%d\n", -err);
 		put(FOLDER "last_failure/errno", O_TRUNC, text);
 		record();
@@ -214,7 +214,7 @@ static int failed(const struct script *script, const char *step, int err)
 	return -1;
 }
 
-/* A step over the participants, with its deadline. */
+/* A step over the subsystems, with its deadline. */
 static int walk(const struct script *script, const char *step)
 {
 	char text[128];

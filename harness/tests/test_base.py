@@ -226,7 +226,7 @@ class Import(unittest.TestCase):
         with self.assertRaises(HarnessError):
             self.get(self.top / "series")
 
-    def test_damaged_tarballs(self):
+    def test_corrupted_tarballs(self):
         tarball = self.top / "linux.tar.xz"
         subprocess.run(["tar", "-cJf", tarball, "-C", self.top,
                         "linux-7.3.9"], check=True)
@@ -245,7 +245,7 @@ class Import(unittest.TestCase):
                     said.seek(0)
                     self.assertEqual(said.read(), b"")      # as xz would
             self.assertRegex(str(caught.exception),
-                             "is no tarball, or damaged: xz: ")
+                             "is no tarball, or corrupted: xz: ")
             self.assertFalse((self.top / "state" / "base.json").exists())
             refs = base.repository()("for-each-ref")
             self.assertEqual(refs, "")
@@ -300,7 +300,7 @@ class Records(unittest.TestCase):
         self.assertEqual(wanted.package, "linux-source-7.3")
         self.assertTrue(wanted.trees)
 
-    def test_broken(self):
+    def test_invalid(self):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "base"
             for text in ("", "version\n", "colour 7.3.4\n"):

@@ -20,7 +20,7 @@ NAMES = (
     [f"file.{n}.{step}_vns" for n in (100, 1000)
      for step in ("preserve", "freeze", "retrieve", "finish")] +
     [f"device.{n}.{what}" for n in (1000, 10000, 100000)
-     for what in ("prepare_vns", "freeze_vns", "restore_vns", "finish_vns", "adopt_vns",
+     for what in ("prepare_vns", "freeze_vns", "restore_vns", "finish_vns", "retrieve_vns",
                   "bytes")] +
     [f"pci.8.{step}_vns" for step in ("save", "restore", "finish")] +
     ["boot.base_vns", "boot.series_vns"])
@@ -60,7 +60,7 @@ def outcome(blackout, **costs):
 
 
 def outcomes(**blackouts):
-    """What all guests told: participants at 5 each, the runs of a blackout as given."""
+    """What all guests told: subsystems at 5 each, the runs of a blackout as given."""
     found = {}
     for name in bench.machines():
         kind, number = name.split(".")
@@ -70,7 +70,7 @@ def outcomes(**blackouts):
         if kind == "device":
             many = int(number) // bench.DEVICES[int(number)]
             found[name] = [outcome(900, **{f"{name}.{step}_vns": many * 4 for step in
-                                           (*figures.STEPS, "adopt")},
+                                           (*figures.STEPS, "retrieve")},
                                    **{f"{name}.bytes": many * 200})] * 3
         elif kind == "blackout":
             found[name] = [outcome(one) for one in blackouts.get(number, (800, 800, 800))]
@@ -89,7 +89,7 @@ def verdict(result, part):
 
 
 class Numbers(unittest.TestCase):
-    """Medians, agreement, and what a participant costs."""
+    """Medians, agreement, and what a subsystem costs."""
 
     def test_median(self):
         self.assertEqual(figures.median([9, 1, 5]), 5)
@@ -116,18 +116,18 @@ class Report(unittest.TestCase):
     def test_names(self):
         result = bench.report(outcomes())
         self.assertEqual([name for name in result
-                          if name not in ("dearest", "targets", "meta")], NAMES)
+                          if name not in ("slowest", "targets", "meta")], NAMES)
         for name in NAMES:
             self.assertIs(type(result[name]), int, name)
         self.assertEqual(result["memory.256.blackout_vns"], 50)
-        self.assertEqual(result["dearest"], figures.dearest(PHASES))
+        self.assertEqual(result["slowest"], figures.slowest(PHASES))
         self.assertEqual(list(result["meta"]["runs"]), NAMES)
 
     def test_median_run(self):
         for values in ((799, 801, 800), (801, 800, 799)):
             result = bench.report(outcomes(update=values))
             self.assertEqual(result["blackout.update_vns"], 800)
-            self.assertEqual(sum(one["vns"] for one in result["dearest"]), 795)
+            self.assertEqual(sum(one["vns"] for one in result["slowest"]), 795)
 
     def judge(self, **blackouts):
         return bench.report(outcomes(**blackouts))
@@ -149,7 +149,7 @@ class Report(unittest.TestCase):
     def test_flat(self):
         costs = bench.report(outcomes())
         for step in figures.STEPS:
-            part = f"{step}, one participant"
+            part = f"{step}, one subsystem"
             for hundred, met in ((600, True), (644, True), (646, False), (300, True)):
                 changed = {**costs, f"subsystem.100.{step}_vns": hundred}
                 result = figures.targets(changed, {}, (10, 50, 100))
@@ -192,7 +192,7 @@ class Report(unittest.TestCase):
         self.assertEqual(figures.walk_cost(TIMELINE), 15)
 
     def test_table(self):
-        lines = figures.table({"a.long_vns": 1234567, "b_vns": 1000, "dearest": [],
+        lines = figures.table({"a.long_vns": 1234567, "b_vns": 1000, "slowest": [],
                                "meta": {"runs": {"a.long_vns": [1234567] * 3,
                                                  "b_vns": [1000, 1001, 1000]}}})
         self.assertEqual([line.split() for line in lines[1:]],
@@ -217,8 +217,8 @@ class Timeline(unittest.TestCase):
             figures.phases([record(1, 5, INITCALLS, "x"), record(3, 8, INITCALLS, "y")],
                            0, 10)
 
-    def test_dearest(self):
-        found = figures.dearest(PHASES)
+    def test_slowest(self):
+        found = figures.slowest(PHASES)
         self.assertEqual(len(found), 10)
         self.assertEqual(found[0], {"name": "jump .. first instant of the new kernel",
                                     "vns": 200})

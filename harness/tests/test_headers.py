@@ -22,7 +22,7 @@ def pulled(name, found=None):
 
 
 class Headers(unittest.TestCase):
-    """A driver that takes part is no participant."""
+    """A driver that takes part is no subsystem."""
 
     def test_driver(self):
         headers = pulled("linux/liveupdate/device.h")

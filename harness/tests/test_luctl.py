@@ -74,7 +74,7 @@ class Requests(LuctlTest):
                     self.script(c, errno=errno.EBUSY))
                 self.assertIn("suspends", text.err)
 
-    def test_a_participant_fails(self):
+    def test_a_subsystem_fails(self):
         for command, (state, _, step) in COMMANDS.items():
             # The kernel's cancel and finish cannot fail.
             for name in ERRNOS if command in ("prepare", "rehearse") \
@@ -95,14 +95,14 @@ class Requests(LuctlTest):
                         self.assertEqual(word in text.err, state == where)
 
     def test_advice(self):
-        for number, participant, word in (
+        for number, subsystem, word in (
                 (errno.ENOMEM, "", "free some memory"),
                 (errno.E2BIG, "", "unload modules"),
                 (errno.E2BIG, "pci", "more to hand over"),
                 (errno.EIO, "pci", "documentation of pci"),
                 (errno.ETIMEDOUT, "pci", "no limit is set")):
             text, _ = self.both(
-                FAILED, "prepare", prepare=lambda n=number, p=participant:
+                FAILED, "prepare", prepare=lambda n=number, p=subsystem:
                 self.script("prepare", errno=n, name=p))
             self.assertIn(word, text.err)
 
@@ -255,7 +255,7 @@ class Advice(LuctlTest):
             self.assertNotIn("still prepared", text.out)
 
     def test_time_is_up(self):
-        """A participant may give up by itself."""
+        """A subsystem may give up by itself."""
         def late(limit):
             self.sysfs("prepare_timeout_ms", f"{limit}\n")
             self.script("prepare", errno=errno.ETIMEDOUT, name="pci")
@@ -321,7 +321,7 @@ class Cancel(LuctlTest):
 
 
 class Retained(LuctlTest):
-    """prepare names what the kernel must not lose."""
+    """prepare names what the kernel must not abort."""
 
     def prepare(self, state="normal", **causes):
         """prepare is refused with EBUSY while this is retained."""
@@ -355,7 +355,7 @@ class Retained(LuctlTest):
 
 
 class Finish(LuctlTest):
-    """finish does not lose devices without a word."""
+    """finish does not abort devices without a word."""
 
     WAITING = ("pci 0000:00:04.0 0000:00:04.0", "edu a-b -")
 
@@ -409,13 +409,13 @@ class Finish(LuctlTest):
         self.assertEqual(text.err.count("\n"), 1)
 
     def test_a_list_that_does_not_fit_together(self):
-        for number, damaged in (("2", "pci a b\n"), ("x", "pci a b\n"), ("1", "pci a\n"),
+        for number, corrupted in (("2", "pci a b\n"), ("x", "pci a b\n"), ("1", "pci a\n"),
                                 ("1", "pci\n"), ("1", ""), ("", ""), ("1x", "pci a b\n")):
-            def write(number=number, text=damaged):
+            def write(number=number, text=corrupted):
                 self.devices()
                 self.sysfs("devices/nr_unreclaimed", f"{number}\n")
                 self.put("sys/kernel/debug/liveupdate_devices/unreclaimed", text)
-            with self.subTest(number=number, damaged=damaged):
+            with self.subTest(number=number, corrupted=corrupted):
                 text, _ = self.both(UNREADABLE, "finish", state="updated",
                                     prepare=write)
                 self.assertEqual(text.calls, [])
@@ -590,7 +590,7 @@ class Status(LuctlTest):
             "state": "normal", "transition": None, "prepare_timeout_ms": 0,
             "freeze_timeout_ms": 0,
             "kexec_loaded": False, "last_failure": None, "devices": None,
-            "devices_unnamed": 0, "retained": [], "sessions": [], "participants": [
+            "devices_unnamed": 0, "retained": [], "sessions": [], "subsystems": [
                 {"name": "shutdown-log", "version": 1, "oldest": 1,
                  "level": "workload", "mandatory": False, "bytes": 0},
                 {"name": "pci", "version": 3, "oldest": 1,
@@ -607,10 +607,10 @@ class Status(LuctlTest):
 
     def test_a_later_kernel(self):
         def later():
-            self.participants("new 1 1 spare optional 7\n")
-            self.sysfs("participants/new/more", "words\n")
+            self.subsystems("new 1 1 spare optional 7\n")
+            self.sysfs("subsystems/new/more", "words\n")
         text, found = self.status(prepare=later, state="paused")
-        self.assertEqual(found["participants"][0]["level"], "spare")
+        self.assertEqual(found["subsystems"][0]["level"], "spare")
         self.assertIn("newer than this luctl", text)
 
     def test_busy(self):
@@ -621,7 +621,7 @@ class Status(LuctlTest):
             text, found = self.status(
                 lambda l=line: self.sysfs("transition", l + "\n"), "prepared")
             self.assertEqual(found["transition"],
-                             {"step": step, "participant": name, "part": part})
+                             {"name": step, "subsystem": name, "item": part})
             self.assertRegex(text, rf"(?m)^transition +{line}$")
             self.assertRegex(text, "(?m)^next +try again")
 
@@ -652,7 +652,7 @@ class Status(LuctlTest):
             text, found = self.status(fail)
             last = found["last_failure"]
             self.assertEqual(
-                (last["step"], last["participant"], last["errno"]),
+                (last["transition"], last["subsystem"], last["errno"]),
                 (step, name or None, errno.errorcode[number]))
             self.assertNotIn("error", last)
             self.assertIn(word, last["advice"])
@@ -683,7 +683,7 @@ class Status(LuctlTest):
                  "earlier"),
                 ("normal", "freeze", rehearsed.records + cancelled.records,
                  "earlier"),
-                # It may have become void after that.
+                # It may have become invalid after that.
                 ("normal", "prepare", failed.records + cancelled.records,
                  None)):
             self.told_attempt(state, step, attempt, tf.build(records))
@@ -767,35 +767,35 @@ class Status(LuctlTest):
         self.assertIsNone(result.objects()[0]["sessions"])
         self.assertIn("not known", self.luctl("status").out)
 
-    def test_many_participants(self):
+    def test_many_subsystems(self):
         lines = "".join(f"p{i:04} 1 1 workload optional {i:20}\n"
                         for i in range(3000))
-        _, found = self.status(lambda: self.participants(lines))
-        self.assertEqual([p["bytes"] for p in found["participants"]],
+        _, found = self.status(lambda: self.subsystems(lines))
+        self.assertEqual([p["bytes"] for p in found["subsystems"]],
                          list(range(3000)))
-        _, found = self.status(lambda: self.participants(""))
-        self.assertEqual(found["participants"], [])
+        _, found = self.status(lambda: self.subsystems(""))
+        self.assertEqual(found["subsystems"], [])
 
-    def test_damaged(self):
+    def test_corrupted(self):
         for line in ("x 1 devices optional 0", "1 4294967296 devices optional 0",
                      "1 1 devices perhaps 0", "1 1 devices optional 0x",
                      "1 1 longer-than-a-level optional 0"):
             text, _ = self.both(UNREADABLE, "status", prepare=lambda l=line:
-                                self.participants(f"pci {l}\n"))
+                                self.subsystems(f"pci {l}\n"))
             self.assertIn(line, text.err)
         text, _ = self.both(UNREADABLE, "status", prepare=lambda:
-                            self.participants("pci 1 1\n"))
-        self.assertIn("participants/pci/level", text.err)
+                            self.subsystems("pci 1 1\n"))
+        self.assertIn("subsystems/pci/level", text.err)
 
     def test_bytes_that_are_no_text(self):
-        def damaged():
+        def corrupted():
             path = self.top / "sys/kernel/liveupdate/transition"
             path.write_bytes(b"freeze \xff\xc3(\xed\xa0\x80\xf5-caf\xc3\xa9\n")
         self.reset()
-        damaged()
+        corrupted()
         (found,) = self.luctl("status", "--json").objects()
-        self.assertIn("caf\u00e9", found["transition"]["participant"])
-        self.assertIn("\ufffd", found["transition"]["participant"])
+        self.assertIn("caf\u00e9", found["transition"]["subsystem"])
+        self.assertIn("\ufffd", found["transition"]["subsystem"])
 
 
 class CommandLine(LuctlTest):

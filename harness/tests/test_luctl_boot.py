@@ -81,7 +81,7 @@ class CommandLine(BootTest):
     USED = ("mem=1023M", "memmap=1K$0x3ff00000", "memmap=exactmap,1023M@0",
             "memmap=4K$0x100000", "memmap=exactmap memmap=512M@0 "
             "memmap=511M@512M", "mem=928M")
-    HARMLESS = ("", "mem=2G", "mem=1G", "mem=nopentium", "mem=", "mem", "mem=0",
+    QUIESCED = ("", "mem=2G", "mem=1G", "mem=nopentium", "mem=", "mem", "mem=0",
                 "memmap=1G", "memmap=4G$2G", "memmap=exactmap,1G@0",
                 "memmap=exactmap memmap=512M@0,512M@512M", "memmap=x",
                 "memmap=4K$0x9f000", "xmem=1M", "mem.x=1M",
@@ -98,8 +98,8 @@ class CommandLine(BootTest):
             with self.subTest(line):
                 self.no_go(line, "this kernel uses")
 
-    def test_harmless(self):
-        for line in self.HARMLESS:
+    def test_quiesced(self):
+        for line in self.QUIESCED:
             with self.subTest(line):
                 self.assertEqual(self.findings(OK, line), [])
 
@@ -359,7 +359,7 @@ class Memory(BootTest):
         self.assertEqual([u["thing"] for u in self.check(OK, "")["unjudged"]],
                          ["memory"])
 
-    def test_damaged(self):
+    def test_corrupted(self):
         for data in (b"", b"x" * 100, bytes(4096), b"\xff" * 4096):
             self.put("sys/kernel/boot_params/data", data)
             self.assertEqual(self.check(OK, "")["unjudged"][0]["thing"],
@@ -615,12 +615,12 @@ class From(BootTest):
             self.assertIn("aarch64", finding["why"])
             self.assertIn("x86_64", finding["why"])
 
-    def test_old_image_without_participants(self):
+    def test_old_image_without_subsystems(self):
         new = images.bzimage(images.kernel(PCI, LOG))
         found = self.compare(NO_GO, images.elf(images.other_notes()), new)
         self.assertEqual(found["findings"][0]["why"],
                          "the old image hands nothing over: it describes no "
-                         "participants")
+                         "subsystems")
         self.assertEqual(found["handover"], [])
         for release, old in (("6.12.117+deb12", True), ("6.16.1-next", False)):
             kernel = images.elf(images.other_notes(), images.rodata().replace(
@@ -682,9 +682,9 @@ class Images(BootTest):
             self.assertIn(word, self.why(images.bzimage(images.elf(
                 images.other_notes(), images.rodata(None, text)))))
 
-    def test_damaged_uki(self):
+    def test_corrupted_uki(self):
         whole = images.uki(images.bzimage(images.kernel(PCI, LOG)))
-        for data, word in ((whole[:-600], "damaged"),
+        for data, word in ((whole[:-600], "corrupted"),
                            (images.uki(b"x" * 600), "none that luctl"),
                            (images.uki(b""), "none that luctl"),
                            (images.uki(images.uki(whole)), "none that luctl"),
@@ -707,7 +707,7 @@ class Sanitized(BootTest):
 
     def test_all(self):
         for line in (*CommandLine.SCRATCH, *CommandLine.USED,
-                     *CommandLine.HARMLESS, "kho_scratch=1,2", "cma=1,",
+                     *CommandLine.QUIESCED, "kho_scratch=1,2", "cma=1,",
                      "crashkernel=1-", "crashkernel=1-2:", "hugetlb_cma=0:"):
             saved, self.program = self.program, self.sanitized
             result = self.luctl("--json", "check", self.image, "--cmdline",

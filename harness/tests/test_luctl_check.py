@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""luctl check: every format, every finding, and images that are damaged."""
+"""luctl check: every format, every finding, and images that are corrupted."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from ..common import paths
 from ..common.run import locked, logged
 from . import luctl_images as images
 from .luctl_fixture import (KINDS, LOSS, NO_GO, OK, SOURCES, UNAVAILABLE,
-                            UNREADABLE, USAGE, build, put_participants)
+                            UNREADABLE, USAGE, build, put_subsystems)
 from .luctl_images import LOG, PCI, note
 
 OUT = paths.BUILD / "luctl-asan"
@@ -49,7 +49,7 @@ def sanitized():
 
 
 class CheckTest(unittest.TestCase):
-    """A running kernel with two participants."""
+    """A running kernel with two subsystems."""
 
     @classmethod
     def setUpClass(cls):
@@ -63,17 +63,17 @@ class CheckTest(unittest.TestCase):
         self.image = self.top / "image"
         self.running()
 
-    def running(self, *participants, **fields):
-        """Let the running kernel have these participants, all built in."""
-        participants = participants or (PCI, LOG)
-        put_participants(self.top, "".join(
+    def running(self, *subsystems, **fields):
+        """Let the running kernel have these subsystems, all built in."""
+        subsystems = subsystems or (PCI, LOG)
+        put_subsystems(self.top, "".join(
             "{} {} {} {} {} 0\n".format(
                 name, version, oldest,
                 ("workload", "devices", "irq", "iommu", "memory")[level],
                 "mandatory" if mandatory else "optional")
-            for name, version, oldest, level, mandatory in participants
+            for name, version, oldest, level, mandatory in subsystems
         ))
-        self.put("sys/kernel/notes", images.notes(*participants, **fields))
+        self.put("sys/kernel/notes", images.notes(*subsystems, **fields))
 
     def put(self, name, data):
         """Write a file."""
@@ -159,7 +159,7 @@ class CheckTest(unittest.TestCase):
 class Formats(CheckTest):
     """The same kernel in every wrapping."""
 
-    PARTICIPANTS = [
+    SUBSYSTEMS = [
         {"name": "pci", "version": 3, "oldest": 1, "level": "devices",
          "mandatory": True},
         {"name": "shutdown-log", "version": 1, "oldest": 1,
@@ -171,7 +171,7 @@ class Formats(CheckTest):
             with self.subTest(name):
                 loads = name.startswith("bzImage")
                 found = self.check(OK if loads else NO_GO, image, raw=True)
-                self.assertEqual(found["participants"], self.PARTICIPANTS)
+                self.assertEqual(found["subsystems"], self.SUBSYSTEMS)
                 self.assertEqual([f["thing"] for f in found["findings"]],
                                  [] if loads else ["image"])
                 self.assertEqual([h["verdict"] for h in found["handover"]],
@@ -193,7 +193,7 @@ class Formats(CheckTest):
             with self.subTest(name):
                 found = self.check(OK, images.bzimage(
                     images.compress(vmlinux, name, True)))
-                self.assertEqual(found["participants"], self.PARTICIPANTS)
+                self.assertEqual(found["subsystems"], self.SUBSYSTEMS)
 
     def test_lz4_of_several_blocks(self):
         """A block has 8 MiB."""
@@ -202,16 +202,16 @@ class Formats(CheckTest):
                              + images.rodata())
         self.check(OK, images.bzimage(images.compress(vmlinux, "lz4")))
 
-    def test_many_participants(self):
+    def test_many_subsystems(self):
         many = [(f"p{i}", 1, 1, i % 5, i % 2) for i in range(300)]
         self.running(*many)
         found = self.check(OK, images.kernel(*many))
-        self.assertEqual(len(found["participants"]), 300)
+        self.assertEqual(len(found["subsystems"]), 300)
         self.assertEqual(len(self.findings(NO_GO, images.kernel(PCI))), 300)
 
-    def test_too_many_participants(self):
+    def test_too_many_subsystems(self):
         self.unusable(images.kernel(*(note(f"p{i}") for i in range(4097))),
-                      "more participants", program=self.plain)
+                      "more subsystems", program=self.plain)
         self.check(NO_GO, images.kernel(*(
             note(f"p{i}") for i in range(4096))), program=self.plain)
 
@@ -226,15 +226,15 @@ class Findings(CheckTest):
         self.assertIn("no Kexec HandOver", why)
         self.assertIn("CONFIG_", advice)
 
-    def test_no_participants(self):
+    def test_no_subsystems(self):
         for where in ("segment", "nowhere"):
             thing, severity, why, advice = self.finding(
                 NO_GO, images.elf(images.other_notes(), where=where))
-            self.assertEqual((thing, severity), ("participants", "no-go"))
+            self.assertEqual((thing, severity), ("subsystems", "no-go"))
             self.assertEqual(why, "the image describes none")
             self.assertIn("CONFIG_LIVEUPDATE_SUBSYSTEMS", advice)
 
-    def test_no_participant_but_what_is_not_understood(self):
+    def test_no_subsystem_but_what_is_not_understood(self):
         none, ignored = self.findings(
             NO_GO, images.elf(images.notes(note("pci", kind=2))))
         self.assertIn("none that luctl understands", none[2])
@@ -257,14 +257,14 @@ class Findings(CheckTest):
     def test_table_differs(self):
         thing, severity, why, _ = self.finding(
             NO_GO, images.kernel(PCI, LOG, table="luo-subsystems-v2"))
-        self.assertEqual((thing, severity), ("participants", "no-go"))
+        self.assertEqual((thing, severity), ("subsystems", "no-go"))
         self.assertIn("reads the table luo-subsystems-v2, this kernel writes "
                       "luo-subsystems-v1", why)
 
     def test_both_differ(self):
         self.assertEqual([f[0] for f in self.findings(NO_GO, images.kernel(
             LOG, kho="kho-v5", table="luo-subsystems-v2"))],
-            ["KHO", "participants", "pci"])
+            ["KHO", "subsystems", "pci"])
 
     def test_mandatory_missing(self):
         thing, severity, why, advice = self.finding(NO_GO, images.kernel(LOG))
@@ -341,7 +341,7 @@ class Findings(CheckTest):
         self.check(NO_GO, images.kernel(LOG, ("x" * 46, 1, 1, 1, 1)))
 
     def test_odd_notes(self):
-        """What is not to be believed is said, and does not count."""
+        """What is not to be used is said, and does not count."""
         fine = {"shifted", "twice", "level", "differs", "cut"}
         for name, content in images.odd_notes().items():
             if name in fine:
@@ -350,7 +350,7 @@ class Findings(CheckTest):
                 content += note(*LOG)
                 found = self.findings(NO_GO, images.elf(content))
                 self.assertEqual(found[0][:2], ("pci", "no-go"))
-                self.assertEqual(found[1][:2], ("participants", "go"))
+                self.assertEqual(found[1][:2], ("subsystems", "go"))
                 self.assertIn("ignored", found[1][2])
                 # And nothing else is lost by it.
                 self.running(LOG)
@@ -361,7 +361,7 @@ class Findings(CheckTest):
     def test_a_note_is_cut_off(self):
         content = note(*LOG) + note(*PCI)[:-4]
         for image in (images.elf(content), images.arm64(content)[:-64]):
-            self.unusable(image, "damaged")
+            self.unusable(image, "corrupted")
 
     def test_many_odd_notes(self):
         content = images.notes(PCI, LOG, *(
@@ -370,8 +370,8 @@ class Findings(CheckTest):
 
     def test_unknown_level_and_class(self):
         found = self.check(LOSS, images.elf(images.odd_notes()["level"]))
-        self.assertEqual((found["participants"][0]["level"],
-                          found["participants"][0]["mandatory"]),
+        self.assertEqual((found["subsystems"][0]["level"],
+                          found["subsystems"][0]["mandatory"]),
                          (None, None))
 
     def test_the_same_twice(self):
@@ -394,17 +394,17 @@ class Findings(CheckTest):
         """In an ELF, only what its headers call notes; an Image has none."""
         text = images.rodata() + note(*PCI) + note(*LOG)
         self.assertEqual(self.check(NO_GO, images.elf(
-            images.other_notes(), text))["participants"], [])
+            images.other_notes(), text))["subsystems"], [])
         self.assertEqual(len(self.check(NO_GO, images.arm64(
-            images.other_notes(), text))["participants"]), 2)
+            images.other_notes(), text))["subsystems"]), 2)
 
     def test_notes_not_aligned(self):
         content = b"\0\0\0\0" + images.notes(PCI, LOG)
         for shift in range(1, 4):
             self.assertEqual(self.check(NO_GO, images.arm64(
-                b"\0" * shift + content))["participants"], [])
+                b"\0" * shift + content))["subsystems"], [])
         self.assertEqual(len(self.check(NO_GO, images.arm64(content))[
-            "participants"]), 2)
+            "subsystems"]), 2)
 
     def test_texts_of_the_image(self):
         """Wrong versions of the banner do not end in the report."""
@@ -442,7 +442,7 @@ class Running(CheckTest):
         (self.top / "sys/kernel/notes").unlink()
         self.fails(UNREADABLE, "sys/kernel/notes", "ENOENT")
 
-    def test_no_note_of_a_participant(self):
+    def test_no_note_of_a_subsystem(self):
         self.put("sys/kernel/notes", images.other_notes())
         self.fails(UNREADABLE, "sys/kernel/notes", "KHO ABI")
 
@@ -452,12 +452,12 @@ class Running(CheckTest):
         self.check(OK, images.kernel(PCI, LOG))
 
     def test_a_module_is_compared(self):
-        """The list of participants counts, not the notes of vmlinux."""
+        """The list of subsystems counts, not the notes of vmlinux."""
         self.put("sys/kernel/notes", images.notes(LOG))
         self.assertEqual(self.finding(NO_GO, images.kernel(LOG))[0], "pci")
 
     def test_nothing_to_hand_over(self):
-        put_participants(self.top, "")
+        put_subsystems(self.top, "")
         self.check(OK, images.kernel(LOG))
 
     def test_json_under_sanitizers(self):
@@ -553,7 +553,7 @@ class Unusable(CheckTest):
                           (0x24c, 0), (0x248, 0x7fffffff), (0x1f4, 0x8000)):
             image = bytearray(images.bzimage(packed))
             image[at:at + 4] = value.to_bytes(4, "little")
-            self.unusable(image, "damaged")
+            self.unusable(image, "corrupted")
 
     def test_zboot(self):
         image = images.zboot(images.arm64(images.notes(PCI, LOG)), "gzip")
@@ -561,7 +561,7 @@ class Unusable(CheckTest):
                           (60, 0)):
             wrong = bytearray(image)
             wrong[at:at + 4] = value.to_bytes(4, "little")
-            self.unusable(wrong, "damaged")
+            self.unusable(wrong, "corrupted")
         wrong = bytearray(image)
         wrong[8:12] = b"\0\0\0\0"
         self.unusable(wrong, "none that luctl")
@@ -589,7 +589,7 @@ class Unusable(CheckTest):
             if status == OK:
                 self.check(OK, many)
             else:
-                self.unusable(many, "more participants or notes")
+                self.unusable(many, "more subsystems or notes")
 
     def test_cut_off(self):
         """Every format that can tell does tell; none becomes another go."""
@@ -614,7 +614,7 @@ class Unusable(CheckTest):
                     self.image.write_bytes(images.bzimage(bytes(wrong)))
                     done = self.luctl(self.image, program=self.plain)
                     self.assertEqual(done.returncode, UNREADABLE, done.stdout)
-                    self.assertIn("damaged", done.stderr)
+                    self.assertIn("corrupted", done.stderr)
 
     def test_lzop_checksums(self):
         """Of all kinds, and of blocks that are stored."""
@@ -632,7 +632,7 @@ class Unusable(CheckTest):
                     continue
                 wrong = bytearray(packed)
                 wrong[len(packed) * 2 // 3] ^= 1
-                self.unusable(images.bzimage(bytes(wrong)), "damaged")
+                self.unusable(images.bzimage(bytes(wrong)), "corrupted")
 
     def test_bombs(self):
         """They unpack to nothing that could be a kernel, in little memory."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""luctl timeline: what it makes of right and of damaged timelines."""
+"""luctl timeline: what it makes of right and of corrupted timelines."""
 
 import itertools
 import os
@@ -125,7 +125,7 @@ class Format(unittest.TestCase):
             self.assertEqual(again, records)
             self.assertEqual(header.count, len(records))
 
-    def test_damage(self):
+    def test_corruption(self):
         data = tf.build(complete())
         for bad in (data[:-1], data[:20], b"x" + data[1:],
                     data[:-1] + b"\1", data[:8] + b"\2" + data[9:]):
@@ -203,22 +203,22 @@ class Model(TimelineTest):
         for phase in (p for p in update["phases"] if p["blackout"]):
             self.assertEqual(phase["start_ns"], at, phase)
             at += phase["duration_ns"]
-        self.assertEqual([s["step"] for s in update["steps"]],
+        self.assertEqual([s["transition"] for s in update["transitions"]],
                          ["prepare", "freeze", "restore", "finish"])
         self.assertEqual(
             update["callbacks"][2],
-            {"step": "freeze", "participant": "kvm", "kernel": "old",
+            {"transition": "freeze", "subsystem": "kvm", "kernel": "old",
              "start_ns": 1500 * US, "duration_ns": 30 * US, "errno": None})
 
-    def test_dearest(self):
-        dearest = self.update(complete())["dearest"]
-        self.assertEqual([d["name"] for d in dearest[:4]], [
+    def test_slowest(self):
+        slowest = self.update(complete())["slowest"]
+        self.assertEqual([d["name"] for d in slowest[:4]], [
             "between the kernels", "device shutdown", "early boot",
             "after early initcalls"])
-        self.assertEqual(len(dearest), 10)
-        self.assertAlmostEqual(dearest[0]["share"],
+        self.assertEqual(len(slowest), 10)
+        self.assertAlmostEqual(slowest[0]["share"],
                                9000 / sum(BLACKOUT.values()))
-        everything = self.update(complete(), "--top", "1000")["dearest"]
+        everything = self.update(complete(), "--top", "1000")["slowest"]
         names = [d["name"] for d in everything]
         for name in ("restore", "restore of kvm", "freeze of pci"):
             self.assertEqual(names.count(name), 1, name)
@@ -227,7 +227,7 @@ class Model(TimelineTest):
         self.assertEqual(sorted((d["duration_ns"] for d in everything),
                                 reverse=True),
                          [d["duration_ns"] for d in everything])
-        self.assertEqual(self.update(complete(), "--top=0")["dearest"], [])
+        self.assertEqual(self.update(complete(), "--top=0")["slowest"], [])
 
     def test_text(self):
         text = self.text(tf.build(complete()))
@@ -252,7 +252,7 @@ class Model(TimelineTest):
             with self.start("timeline", "--file", path, stdout=follower,
                             LC_ALL=locale):
                 os.close(follower)
-                while b"The dearest" not in text:
+                while b"The slowest" not in text:
                     text += os.read(leader, 65536)
                 os.close(leader)
             self.assertEqual("\u2588".encode() in text, block)
@@ -268,7 +268,7 @@ class Model(TimelineTest):
         self.assertEqual([p["duration_ns"] for p in rehearsals],
                          [60 * US] * 3)
         self.assertFalse(any(p["blackout"] for p in rehearsals))
-        self.assertEqual([d["duration_ns"] for d in update["dearest"]
+        self.assertEqual([d["duration_ns"] for d in update["slowest"]
                           if d["name"] == "freeze of kvm"], [30 * US])
 
     def test_failed_freeze(self):
@@ -284,7 +284,7 @@ class Model(TimelineTest):
                          r"  freeze of pci: EBUSY ")
 
     def test_lost_freeze(self):
-        """A rehearsal is not taken for the freeze whose record is lost."""
+        """A rehearsal is not taken for the freeze whose record went missing."""
         records = Update().prepared(rehearsals=1).jumped().records
         freeze = [r for r in records if (r.kind, r.step) == (STEP, FREEZE)]
         records.remove(freeze[-1])
@@ -305,8 +305,8 @@ class Model(TimelineTest):
         self.assertEqual(phases(found), {})
         self.assertEqual(phases(found, False),
                          {"prepare": 1000, "rehearsal": 60, "cancel": 300})
-        self.assertEqual(found["dearest"][0]["name"], "prepare")
-        self.assertIsNone(found["dearest"][0]["share"])
+        self.assertEqual(found["slowest"][0]["name"], "prepare")
+        self.assertIsNone(found["slowest"][0]["share"])
         self.assertNotIn("blackout", self.text(tf.build(update.records)))
 
     def test_prepare_failed(self):
@@ -319,7 +319,7 @@ class Model(TimelineTest):
             found = self.update(records)
             self.assertEqual(found["outcome"], "prepare failed")
             self.assertEqual([c["errno"] for c in found["callbacks"]
-                              if c["step"] == "prepare"], [None, "ENOMEM"])
+                              if c["transition"] == "prepare"], [None, "ENOMEM"])
             self.assertIn("prepare of pci: ENOMEM",
                           self.text(tf.build(records)))
 
@@ -485,7 +485,7 @@ class Model(TimelineTest):
         records = Update().prepared().jumped().finished().records
         records[-1].end = 2**64 - 1
         for frequency in (1, 10**9, 2**64 - 1):
-            for step in self.update(records, frequency=frequency)["steps"]:
+            for step in self.update(records, frequency=frequency)["transitions"]:
                 self.assertGreaterEqual(step["duration_ns"], 0)
             self.text(tf.build(records, frequency=frequency))
 
@@ -498,7 +498,7 @@ class Model(TimelineTest):
                 p["duration_ns"] for p in update["phases"] if p["blackout"]))
 
 
-class Damage(TimelineTest):
+class Corruption(TimelineTest):
     """What is not right is left out and counted, or refused."""
 
     def test_each_byte(self):
@@ -508,14 +508,14 @@ class Damage(TimelineTest):
             data = bytearray(tf.build(records))
             data[tf.HEADER.size + victim * tf.RECORD.size + byte] ^= 0x40
             found = self.json(bytes(data))
-            self.assertEqual(found["damaged"], 1, byte)
+            self.assertEqual(found["corrupted"], 1, byte)
             self.assertIsNone(phases(found["updates"][0])["device shutdown"])
 
     def test_counts(self):
-        data = bytearray(tf.build(complete(), damaged=2, dropped=5))
+        data = bytearray(tf.build(complete(), corrupted=2, dropped=5))
         data[-1] ^= 1
         found = self.json(bytes(data))
-        self.assertEqual((found["damaged"], found["dropped"]), (3, 5))
+        self.assertEqual((found["corrupted"], found["dropped"]), (3, 5))
         text = self.text(bytes(data))
         self.assertIn("left out: 3.", text)
         self.assertIn("no room: 5.", text)
@@ -529,7 +529,7 @@ class Damage(TimelineTest):
                     "start": 8, "end": 9, "update": 1, "kernel": 1,
                     "kind": CALLBACK, "step": PREPARE, "name": "x", **bad})
                 found = self.json(tf.build(complete() + [record]))
-                self.assertEqual(found["damaged"], 1)
+                self.assertEqual(found["corrupted"], 1)
                 self.assertEqual(phases(found["updates"][0]), BLACKOUT)
 
     def test_unknown_kinds(self):
@@ -538,9 +538,9 @@ class Damage(TimelineTest):
                                    (CALLBACK, 255))]
         more.append(Record(1, 2, 1, 1, MARK, name="of-a-later-kernel"))
         found = self.json(tf.build(complete() + more))
-        self.assertEqual(found["damaged"], 0)
+        self.assertEqual(found["corrupted"], 0)
         self.assertEqual(phases(found["updates"][0]), BLACKOUT)
-        self.assertEqual(len(found["updates"][0]["steps"]), 4)
+        self.assertEqual(len(found["updates"][0]["transitions"]), 4)
 
     def test_larger_sizes(self):
         for sizes in ({"header_size": 56}, {"record_size": 88},
@@ -549,7 +549,7 @@ class Damage(TimelineTest):
                              BLACKOUT)
         data = bytearray(tf.build(complete(), record_size=88))
         data[-1] ^= 1
-        self.assertEqual(self.json(bytes(data))["damaged"], 1)
+        self.assertEqual(self.json(bytes(data))["corrupted"], 1)
 
     def test_cut_short(self):
         data = tf.build(complete())
@@ -570,10 +570,10 @@ class Damage(TimelineTest):
         self.refused(tf.HEADER.pack(tf.MAGIC, 1, 48, 80, 2**32 - 1, 10**9, 1,
                                     1, 0, 0) + bytes(10**6), "is cut short")
         for what, *sizes in (
-                ("is damaged", 47, 80), ("is damaged", 0, 80),
-                ("is damaged", 40, 80), ("is damaged", 52, 80),
-                ("is damaged", 48, 72), ("is damaged", 48, 0),
-                ("is damaged", 48, 84), ("is cut short", 2**32 - 8, 80),
+                ("is corrupted", 47, 80), ("is corrupted", 0, 80),
+                ("is corrupted", 40, 80), ("is corrupted", 52, 80),
+                ("is corrupted", 48, 72), ("is corrupted", 48, 0),
+                ("is corrupted", 48, 84), ("is cut short", 2**32 - 8, 80),
                 ("is cut short", 48, 2**32 - 8)):
             with self.subTest(sizes):
                 self.refused(tf.HEADER.pack(
@@ -599,7 +599,7 @@ class Damage(TimelineTest):
         data = tf.build(update.records)
         found = self.json(data)["updates"][0]
         self.assertEqual(found["old"], "?[31m??\"\\</&'??")
-        self.assertEqual(found["callbacks"][0]["participant"], found["old"])
+        self.assertEqual(found["callbacks"][0]["subsystem"], found["old"])
         for args in ((), ("--list",), ("--top=99",)):
             text = self.text(data, *args)
             self.assertNotRegex(text, "[^\n -~]")
@@ -622,7 +622,7 @@ class Damage(TimelineTest):
 
 
 class Parts(TimelineTest):
-    """Participants that consist of many things."""
+    """Subsystems that consist of many things."""
 
     def parts(self, update, step, name, took, count=None, error=0):
         """What a callback of such parts leaves, durations in us."""
@@ -646,9 +646,9 @@ class Parts(TimelineTest):
         return update
 
     def test_json(self):
-        parts = self.update(self.shown().records)["parts"]
+        parts = self.update(self.shown().records)["items"]
         self.assertEqual(
-            [(p["step"], p["participant"], p["kernel"], p["count"],
+            [(p["transition"], p["subsystem"], p["kernel"], p["count"],
               p["duration_ns"], len(p["slowest"])) for p in parts],
             [("freeze", "devices", "old", 2**32 - 1, 5050 * US, 16),
              ("freeze", "guests", "old", 2, 12 * US, 2),
@@ -676,30 +676,30 @@ class Parts(TimelineTest):
         update = self.shown()
         without = [r for r in update.records if r.kind not in (PARTS, PART)]
         found, other = self.update(update.records), self.update(without)
-        found["parts"] = other["parts"]
+        found["items"] = other["items"]
         self.assertEqual(found, other)
         self.text(tf.build(update.records), f"--svg={self.top}/svg")
 
-    def test_strays(self):
+    def test_unrequested(self):
         """Parts whose summary is lost do not go to somebody else."""
         update = self.shown()
         lost = [r for r in update.records if r.kind != PARTS or
                 r.name != "guests"]
-        found = self.update(lost)["parts"]
-        self.assertEqual([(p["step"], p["participant"], len(p["slowest"]))
+        found = self.update(lost)["items"]
+        self.assertEqual([(p["transition"], p["subsystem"], len(p["slowest"]))
                           for p in found],
                          [("freeze", "devices", 16), ("finish", "devices", 1)])
-        stray = [r for r in update.records if r.kind != PARTS]
-        self.assertEqual(self.update(stray)["parts"], [])
+        unrequested = [r for r in update.records if r.kind != PARTS]
+        self.assertEqual(self.update(unrequested)["items"], [])
 
-    def test_damaged(self):
+    def test_corrupted(self):
         update = self.shown()
         update.add(PARTS, FINISH, 0, "none")
         update.add(PARTS, 0, 1, "no-step")
         update.add(PART, FINISH, 1, "positive")
         update.add(PART, 0, 0, "no-step")
         data = self.json(tf.build(update.records))
-        self.assertEqual(data["damaged"], 4)
+        self.assertEqual(data["corrupted"], 4)
 
 
 class Files(TimelineTest):
@@ -815,24 +815,24 @@ class Schema(TimelineTest):
     def test_keys(self):
         found = self.json(tf.build(complete()))
         self.assertEqual(set(found), {"version", "frequency", "invariant",
-                                      "damaged", "dropped", "updates"})
+                                      "corrupted", "dropped", "updates"})
         update = found["updates"][0]
         self.assertEqual(set(update), {
             "number", "old", "new", "outcome", "credible", "blackout_ns",
-            "gap_ns", "unaccounted_ns", "phases", "steps", "callbacks",
-            "parts", "dearest"})
+            "gap_ns", "unaccounted_ns", "phases", "transitions", "callbacks",
+            "items", "slowest"})
         time = {"kernel", "start_ns", "duration_ns"}
         for key, keys in {"phases": {"name", "blackout"},
-                          "steps": {"step", "errno"},
-                          "callbacks": {"step", "participant", "errno"}
+                          "transitions": {"transition", "errno"},
+                          "callbacks": {"transition", "subsystem", "errno"}
                           }.items():
             for part in update[key]:
                 self.assertEqual(set(part), time | keys)
                 self.assertIn(part["kernel"], ("old", "new", "between"))
                 self.assertIsInstance(part["start_ns"], int)
                 self.assertIsInstance(part["duration_ns"], int)
-        for part in update["dearest"]:
-            self.assertEqual(set(part) - {"step", "participant"},
+        for part in update["slowest"]:
+            self.assertEqual(set(part) - {"transition", "subsystem"},
                              time | {"name", "share"})
         self.assertEqual(found["frequency"], 10**9)
         self.assertEqual(self.json(tf.build(
@@ -880,7 +880,7 @@ class Picture(TimelineTest):
         update = Update(names=(self.HOSTILE, "W" * 47, "i" * 47))
         update.prepared(self.HOSTILE).jumped("W" * 47).finished()
         update.add(INITCALLS, name=self.HOSTILE)
-        text = self.draw(update.records, flags=0, damaged=1, dropped=1)
+        text = self.draw(update.records, flags=0, corrupted=1, dropped=1)
         self.assertIn(self.HOSTILE, text)
         self.assertRegex(text, "(?m)^W{5,20}\u2026$")
         self.assertIn("estimate", text)

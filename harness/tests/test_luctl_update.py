@@ -21,7 +21,7 @@ LOAD = f"load no-initrd {CMDLINE}"
 WAY = ["open", LOAD, "prepare", "rehearse", "sync", "reboot kexec"]
 
 
-#: Participants of the running kernel, as luctl_fixture.PARTICIPANTS has them.
+#: Subsystems of the running kernel, as luctl_fixture.SUBSYSTEMS has them.
 NOTES = (("pci", 3, 1, 1, 1), ("shutdown-log", 1, 1, 0, 0))
 
 
@@ -33,7 +33,7 @@ def note(name, version, oldest, level, mandatory):
 
 
 def vmlinux(notes):
-    """A kernel with these participants; it has nothing else."""
+    """A kernel with these subsystems; it has nothing else."""
     text = b"Linux version 7.3.0 (x)\0"
     notes = b"".join(note(*n) for n in notes)
     start = 64 + 2 * 56 + len(text)
@@ -62,7 +62,7 @@ class UpdateTest(LuctlTest):
         self.put_memory()
 
     def put_image(self, notes):
-        """An image with these participants."""
+        """An image with these subsystems."""
         (self.top / "image").write_bytes(bzimage(vmlinux(notes)))
 
     def update(self, status, *args, prepare=None, state="normal",
@@ -492,7 +492,7 @@ class Undoing(UpdateTest):
             self.assertNotIn("session", text.err)
 
     def test_jump_refused_when_frozen(self):
-        """No participant is to blame, and the kernel says so."""
+        """No subsystem is to blame, and the kernel says so."""
         for name, words in (("ENOSPC", "a session"), ("ESTALE", "load it again"),
                             ("ERANGE", "driver"), ("ENOMEM", "free some memory")):
             text, _ = self.update(FAILED, prepare=lambda n=name: self.script(
@@ -544,7 +544,7 @@ class Undoing(UpdateTest):
 
 
 class Signals(UpdateTest):
-    """A signal in each phase before the jump, undone in reverse."""
+    """A signal in each phase before the kexec, undone in reverse."""
 
     PHASES = {"open": (0, []), "load": (1, ["unload"]),
               "prepare": (2, ["cancel", "unload"]),

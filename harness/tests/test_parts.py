@@ -41,7 +41,7 @@ class Kconfig(unittest.TestCase):
         self.assertEqual(kconfig.read(["b", "common"])["LOG_BUF_SHIFT"],
                          common["LOG_BUF_SHIFT"])
 
-    def test_broken_fragments(self):
+    def test_invalid_fragments(self):
         for text in ("CONFIG_A=y\n# CONFIG_A is not set\n",
                      "CONFIG_A=y\nCONFIG_A=y\n", "A=y\n", "CONFIG_A\n"):
             with tempfile.TemporaryDirectory() as folder, \

@@ -199,7 +199,7 @@ class Load(unittest.TestCase):
                 stderr=subprocess.DEVNULL)
 
         def stop(self):
-            """Ends it, as a jump does."""
+            """Ends it, as a kexec does."""
             os.killpg(self.child.pid, signal.SIGKILL)
             self.child.wait()
 

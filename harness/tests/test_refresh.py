@@ -16,7 +16,7 @@ class Refresh(Checkout):
     def refresh(self, target=None):
         return refresh.run(self.layout, self.base, target)
 
-    def settled(self):
+    def completed(self):
         """Nothing is left to do, and the tree is as the series says."""
         before = self.stamps()
         self.assertEqual(self.refresh(), [])
@@ -31,7 +31,7 @@ class Refresh(Checkout):
                 "\n--- a", "\nindex 1234567..89abcde 100644\n--- a"))
         self.assertEqual(self.refresh(), ["series/0002-second.patch"])
         self.assertEqual(self.read("series/0002-second.patch"), SECOND)
-        self.settled()
+        self.completed()
 
     def test_what_is_not_canonical_is_named(self):
         """As the gate of make series asks, without a change."""
@@ -53,7 +53,7 @@ class Refresh(Checkout):
         self.edit("kernel/new.c", "new_file", "edited")
         self.assertEqual(self.refresh(), ["kernel/new.c"])
         self.assertEqual(self.read("kernel/new.c"), "int edited;\n")
-        self.settled()
+        self.completed()
 
     def test_upstream_edit_goes_to_the_last_patch(self):
         self.edit("kernel/core.c", "int line_20;\n",
@@ -62,7 +62,7 @@ class Refresh(Checkout):
         self.assertIn("+int more;", self.read("series/0002-second.patch"))
         self.assertNotIn("more", self.read("series/0001-first.patch"))
         self.assertNotIn("\nindex ", self.read("series/0002-second.patch"))
-        self.settled()
+        self.completed()
 
     def test_untouched_file_needs_a_patch(self):
         self.edit("kernel/other.c", "other_5", "edited")
@@ -72,7 +72,7 @@ class Refresh(Checkout):
         self.assertIn("0001-first", str(caught.exception))
         self.assertEqual(self.refresh("0001"), ["series/0001-first.patch"])
         self.assertIn("+int edited;", self.read("series/0001-first.patch"))
-        self.settled()
+        self.completed()
 
     def test_nothing_is_written_when_one_edit_has_no_place(self):
         self.edit("kernel/new.c", "new_file", "edited")
@@ -93,14 +93,14 @@ class Refresh(Checkout):
                       self.read("series/0002-second.patch"))
         self.assertFalse((self.layout.root / "kernel/fresh.o").exists())
         self.assertFalse((self.layout.root / "kernel/x.generated").exists())
-        self.settled()
+        self.completed()
 
     def test_deleted_overlay_file(self):
         (self.layout.tree / "include/linux/new.h").unlink()
         self.assertEqual(sorted(self.refresh()),
                          ["include/linux/new.h", "series/0002-second.patch"])
         self.assertNotIn("Adds:", self.read("series/0002-second.patch"))
-        self.settled()
+        self.completed()
 
     def test_edit_on_both_sides(self):
         self.edit("kernel/new.c", "new_file", "here")
@@ -121,4 +121,4 @@ class Refresh(Checkout):
         from ..source.git import Git
         Git(self.layout.tree)("commit", "-q", "-a", "-m", "mine")
         self.assertEqual(self.refresh(), ["series/0002-second.patch"])
-        self.settled()
+        self.completed()

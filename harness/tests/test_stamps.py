@@ -90,18 +90,18 @@ class Units(Stamped):
         self.unit("x")
         self.assertEqual(self.done, 3)
 
-    def test_forged_failure_is_not_believed(self):
+    def test_forged_failure_is_not_used(self):
         self.unit("x")
         path = next(self.folder.iterdir())
         path.write_text(path.read_text().replace("true", "false"))
         self.unit("x")
         self.assertEqual(self.done, 2)
 
-    def test_damaged_stamp_is_no_stamp(self):
-        for damage in ("", "{", "[]", "{}", '{"results": [[true]]}',
+    def test_corrupted_stamp_is_no_stamp(self):
+        for corruption in ("", "{", "[]", "{}", '{"results": [[true]]}',
                        '{"results": []}'):
             self.unit("x")
-            next(self.folder.iterdir()).write_text(damage)
+            next(self.folder.iterdir()).write_text(corruption)
         self.unit("x")
         self.assertEqual(self.done, 7)
 

@@ -104,8 +104,8 @@ class Refusals(Checkout):
             self.assertIn(word, str(caught.exception))
 
     def test_unnamed_overlay_file(self):
-        self.write("kernel/stray.c", "int stray;\n")
-        self.refused("kernel/stray.c is named by no 'Adds:'")
+        self.write("kernel/unrequested.c", "int unrequested;\n")
+        self.refused("kernel/unrequested.c is named by no 'Adds:'")
         tree.assemble(self.layout, self.base, partial=True)
 
     def test_missing_overlay_file(self):
@@ -155,7 +155,7 @@ class Refusals(Checkout):
         self.write("MAINTAINERS", "M:\tSomebody\n")
         self.refused("MAINTAINERS: only")
 
-    def test_broken_series_file(self):
+    def test_invalid_series_file(self):
         self.write("series/0002-second.patch", SECOND.replace("---\n", "", 1)
                    .replace("--- a", "-- a"))
         self.refused("0002-second.patch: has no line '---'")

@@ -135,7 +135,7 @@ class Trace:
                     if event and wanted(event):
                         return event
                 if time.monotonic() > deadline:
-                    raise HarnessError(f"{self.path.name} never showed what was awaited, "
+                    raise HarnessError(f"{self.path.name} never showed what was pending, "
                                        f"within {timeout} s")
                 time.sleep(0.001)
 

@@ -4,8 +4,8 @@
  * DOC: DMA buffers of devices that are kept running
  *
  * Allocates memory that a device may go on to access while one kernel replaces
- * another, and finds it again. This is the participant "dma" of a live update
- * (kernel/liveupdate/luo_state.c); its steps are here, the buffers themselves in
+ * another, and finds it again. This is the subsystem "dma" of a live update
+ * (kernel/liveupdate/luo_state.c); its transitions are here, the buffers themselves in
  * liveupdate_buffer.c. How drivers use them is in include/linux/liveupdate/dma.h.
  *
  * Concept
@@ -26,7 +26,7 @@
  *   3. Recorded, from PREPARE to CANCEL.
  *
  *   A recorded buffer that is unpreserved leaves a void record, and the whole update
- *   is void: freezing fails. That happens when a device is pulled out and cancelled
+ *   is invalid: freezing fails. That happens when a device is pulled out and cancelled
  *   alone; the device layer cancels the rest. A buffer that is freed is unpreserved
  *   first. If that was left to be done, the driver did not keep its part, and the update is
  *   cancelled.
@@ -34,10 +34,10 @@
  * Lifecycle in the next kernel
  *   1. Handed over: RESTORE read the record, before that of devices. The memory
  *      is reserved.
- *   2. Adopted: a driver has it. It is a buffer like any other, and can be preserved
+ *   2. Retrieved: a driver has it. It is a buffer like any other, and can be preserved
  *      for the next update, but for this: freed before FINISH, the memory is not
  *      given back. The device may still run, because probe() fails or was deferred,
- *      and is made harmless only afterwards.
+ *      and is quiesced only afterwards.
  *   3. FINISH, which comes after that of devices, frees what nobody has, if the
  *      device was stopped. Otherwise the device may access it at any time: it stays
  *      reserved. That of a device that has not appeared is retained with the device
@@ -48,7 +48,7 @@
  *   devices are retained until they are stopped.
  *
  * Contexts
- *   Everything here may sleep. The steps of the participant run one at a time, under
+ *   Everything here may sleep. The transitions of the subsystem run one at a time, under
  *   the lock of the state machine, the others in drivers and buses.
  *
  * Lock order
@@ -69,7 +69,7 @@
 #include "liveupdate.h"
 
 /*
- * PREPARE of the participant. All devices are prepared. May sleep. Lock of the state
+ * PREPARE of the subsystem. All devices are prepared. May sleep. Lock of the state
  * machine held.
  */
 int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
@@ -100,18 +100,18 @@ int dma_liveupdate_prepare(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_prepare);
 
-/* FREEZE of the participant. May sleep. Lock of the state machine held. In the blackout. */
+/* FREEZE of the subsystem. May sleep. Lock of the state machine held. In the blackout. */
 int dma_liveupdate_freeze(struct liveupdate_subsystem *subsystem,
 			  struct liveupdate_data *data)
 {
 	guard(mutex)(&dma_liveupdate_layer.lock);
 
-	return dma_liveupdate_layer.broken ? -ENODEV : 0;
+	return dma_liveupdate_layer.invalid ? -ENODEV : 0;
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_freeze);
 
 /*
- * CANCEL of the participant. Devices are cancelled next, and unpreserve their buffers.
+ * CANCEL of the subsystem. Devices are cancelled next, and unpreserve their buffers.
  * May sleep. Lock of the state machine held.
  */
 void dma_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
@@ -122,12 +122,12 @@ void dma_liveupdate_cancel(struct liveupdate_subsystem *subsystem,
 	guard(mutex)(&layer->lock);
 
 	dma_liveupdate_free_table(data);
-	layer->broken = false;
+	layer->invalid = false;
 	layer->closed = false;
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_cancel);
 
-/* RESTORE of the participant. May sleep. At early_initcall. */
+/* RESTORE of the subsystem. May sleep. At early_initcall. */
 int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
 {
@@ -174,7 +174,7 @@ static bool dma_liveupdate_was_released(const struct dma_liveupdate_incoming *in
 	if (!incoming->returned)
 		return false;
 
-	switch (device_liveupdate_get_fate(incoming->consumer)) {
+	switch (device_liveupdate_get_state(incoming->consumer)) {
 	case DEVICE_LIVEUPDATE_RECLAIMED:
 	case DEVICE_LIVEUPDATE_QUARANTINED:
 	case DEVICE_LIVEUPDATE_RELEASED:
@@ -186,9 +186,9 @@ static bool dma_liveupdate_was_released(const struct dma_liveupdate_incoming *in
 
 /* May the memory of a record be freed, as far as its device goes? */
 static bool dma_liveupdate_may_free(const struct dma_liveupdate_incoming *incoming,
-				    enum device_liveupdate_fate fate)
+				    enum device_liveupdate_state state)
 {
-	switch (fate) {
+	switch (state) {
 	case DEVICE_LIVEUPDATE_QUARANTINED:
 	case DEVICE_LIVEUPDATE_RELEASED:
 		return true;
@@ -204,8 +204,8 @@ static bool dma_liveupdate_may_free(const struct dma_liveupdate_incoming *incomi
 }
 
 /* Dispose of a record. False if its memory stays reserved. */
-static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming,
-				  enum device_liveupdate_fate fate)
+static bool dma_liveupdate_complete(struct dma_liveupdate_incoming *incoming,
+				    enum device_liveupdate_state state)
 {
 	if (incoming->buffer) {
 		/* From here on it is a buffer like any other. */
@@ -213,16 +213,16 @@ static bool dma_liveupdate_settle(struct dma_liveupdate_incoming *incoming,
 		return true;
 	}
 
-	return dma_liveupdate_may_free(incoming, fate) &&
+	return dma_liveupdate_may_free(incoming, state) &&
 	       dma_liveupdate_free_incoming(incoming);
 }
 
-/* FINISH of the participant. May sleep. Lock of the state machine held. */
+/* FINISH of the subsystem. May sleep. Lock of the state machine held. */
 void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
 {
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
-	enum device_liveupdate_fate fate;
+	enum device_liveupdate_state state;
 	unsigned int kept, retained;
 	u64 bytes = 0;
 
@@ -233,13 +233,13 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		struct dma_liveupdate_incoming *incoming = &layer->incoming[i];
 
-		if (hlist_unhashed(&incoming->hash) || incoming->damaged)
+		if (hlist_unhashed(&incoming->hash) || incoming->invalid)
 			continue;
-		fate = device_liveupdate_get_fate(incoming->ser.device);
-		if (!dma_liveupdate_settle(incoming, fate)) {
+		state = device_liveupdate_get_state(incoming->ser.device);
+		if (!dma_liveupdate_complete(incoming, state)) {
 			kept++;
 			/* An absent device is retained, and that is enough. */
-			if (fate != DEVICE_LIVEUPDATE_ABSENT) {
+			if (state != DEVICE_LIVEUPDATE_ABSENT) {
 				retained++;
 				bytes += PAGE_SIZE << incoming->ser.order;
 				continue;
@@ -248,12 +248,12 @@ void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 		hlist_del_init(&incoming->hash);
 	}
 	if (kept)
-		pr_warn("%u buffers stay reserved: nobody adopted them, and devices may access them\n",
+		pr_warn("%u buffers stay reserved: nobody retrieved them, and devices may access them\n",
 			kept);
 	kho_table_release(&layer->handed);
 	if (retained)
 		layer->retained = liveupdate_retain(&dma_liveupdate_subsystem, "", bytes,
-						    "nobody adopted the buffers of devices that may access them");
+						    "nobody retrieved the buffers of devices that may access them");
 	else
 		dma_liveupdate_forget();
 }
@@ -273,7 +273,7 @@ int dma_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 	for (unsigned int i = 0; i < layer->nr_incoming; i++) {
 		struct dma_liveupdate_incoming *incoming = &layer->incoming[i];
 
-		if (!hlist_unhashed(&incoming->hash) && !incoming->damaged)
+		if (!hlist_unhashed(&incoming->hash) && !incoming->invalid)
 			dma_liveupdate_free_incoming(incoming);
 	}
 	dma_liveupdate_forget();
@@ -286,7 +286,7 @@ EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_forget_retained);
  * Live update is off, but buffers were handed over. Nothing is touched, so that all of
  * them stay reserved. It is the devices that are retained. May sleep. At early_initcall.
  */
-int dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+int dma_liveupdate_discard(struct liveupdate_subsystem *subsystem,
 			   const struct liveupdate_data *data)
 {
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
@@ -308,7 +308,7 @@ int dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
 
 	return 0;
 }
-EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_abandon);
+EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_discard);
 
 static const struct liveupdate_subsystem_ops dma_liveupdate_ops = {
 	.prepare	= dma_liveupdate_prepare,
@@ -316,7 +316,7 @@ static const struct liveupdate_subsystem_ops dma_liveupdate_ops = {
 	.cancel		= dma_liveupdate_cancel,
 	.restore	= dma_liveupdate_restore,
 	.finish		= dma_liveupdate_finish,
-	.abandon	= dma_liveupdate_abandon,
+	.discard	= dma_liveupdate_discard,
 	.forget		= dma_liveupdate_forget_retained,
 	.owner		= THIS_MODULE,
 };

@@ -22,16 +22,16 @@
  * struct dma_liveupdate_incoming - a buffer that the previous kernel left
  * @ser: its record.
  * @hash: entry in &dma_liveupdate_layer.buckets, unless it is not known whose it is.
- * @damaged: another record has the same device and tag.
+ * @invalid: another record has the same device and tag.
  * @folio: the memory, once it was restored and while nobody uses it.
  * @buffer: who uses it, or NULL.
- * @returned: it was adopted and freed since.
- * @consumer: record of the device whose driver adopted it: its own, or one below.
+ * @returned: it was retrieved and freed since.
+ * @consumer: record of the device whose driver retrieved it: its own, or one below.
  */
 struct dma_liveupdate_incoming {
 	struct dma_liveupdate_ser ser;
 	struct hlist_node hash;
-	bool damaged;
+	bool invalid;
 	struct folio *folio;
 	struct dma_liveupdate_buffer *buffer;
 	bool returned;
@@ -46,7 +46,7 @@ struct dma_liveupdate_incoming {
  * @preserved: those that are preserved, &dma_liveupdate_buffer.member.
  * @nr_preserved: number of them.
  * @closed: the table is written, nothing can be added.
- * @broken: a buffer was taken out of the table since.
+ * @invalid: a buffer was taken out of the table since.
  * @table: outgoing table.
  * @handed: table of the previous kernel, while it is open: until FINISH.
  * @incoming: records of the previous kernel until FINISH, and then as long as some are
@@ -64,7 +64,7 @@ struct dma_liveupdate_layer {
 	struct list_head preserved;
 	unsigned int nr_preserved;
 	bool closed;
-	bool broken;
+	bool invalid;
 	struct kho_table table;
 
 	struct kho_table_incoming handed;
@@ -90,7 +90,7 @@ int dma_liveupdate_restore(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data);
 void dma_liveupdate_finish(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data);
-int dma_liveupdate_abandon(struct liveupdate_subsystem *subsystem,
+int dma_liveupdate_discard(struct liveupdate_subsystem *subsystem,
 			   const struct liveupdate_data *data);
 int dma_liveupdate_forget_retained(struct liveupdate_subsystem *subsystem,
 				   const char *name);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Memory that a device may access over the jump
+ * DOC: Memory that a device may access over the kexec
  *
  * Buffers as drivers have them: where their memory may lie, how it is mapped, who has it,
  * and whether it is preserved. What they are for, and their lifecycle, is in
@@ -57,17 +57,17 @@ static bool dma_liveupdate_has_pool(struct device *dev)
 }
 
 /**
- * dma_liveupdate_supported() - can the DMA of this device go on over the jump?
+ * dma_liveupdate_check_device() - can the DMA of this device go on over the kexec?
  * @dev: the device, with its DMA masks set
  * @reason: if not, why, a few words
  *
- * For &bus_liveupdate_ops.supported, and for whoever wants to know why there are
+ * For &bus_liveupdate_ops.check, and for whoever wants to know why there are
  * no buffers.
  *
  * Context: any.
  * Return: 0 or -EOPNOTSUPP.
  */
-int dma_liveupdate_supported(struct device *dev, const char **reason)
+int dma_liveupdate_check_device(struct device *dev, const char **reason)
 {
 	if (!dev->dma_mask || !*dev->dma_mask || !dev->coherent_dma_mask)
 		*reason = "it has no DMA mask";
@@ -88,7 +88,7 @@ int dma_liveupdate_supported(struct device *dev, const char **reason)
 
 	return -EOPNOTSUPP;
 }
-EXPORT_SYMBOL_NS_GPL(dma_liveupdate_supported, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(dma_liveupdate_check_device, "LIVEUPDATE");
 
 /* The highest address that is good for everything. */
 static u64 dma_liveupdate_limit(struct device *dev)
@@ -212,17 +212,17 @@ static int dma_liveupdate_enter(struct dma_liveupdate_buffer *buffer,
 }
 
 /**
- * dma_liveupdate_alloc() - allocate memory that a device may access over the jump
+ * dma_liveupdate_alloc() - allocate memory that a device may access over the kexec
  * @dev: the device, with its DMA masks set
  * @size: size in bytes, rounded up to a power of two pages
- * @tag: name of the buffer, unique for @dev, by which it can be adopted
+ * @tag: name of the buffer, unique for @dev, by which it can be retrieved
  *
  * The memory is zeroed and coherent.
  *
  * Context: May sleep.
  * Return: the buffer, to be freed with dma_liveupdate_free(); or ERR_PTR() of
- * -EOPNOTSUPP if DMA of the device cannot go on over the jump, see
- * dma_liveupdate_supported(); -EINVAL if @size is 0; -E2BIG if it is more than a
+ * -EOPNOTSUPP if DMA of the device cannot go on over the kexec, see
+ * dma_liveupdate_check_device(); -EINVAL if @size is 0; -E2BIG if it is more than a
  * folio can have; -EEXIST if the device has a buffer of that @tag; -ENOMEM, also
  * if there is no memory that the device can reach; -EIO if it cannot be mapped.
  */
@@ -236,7 +236,7 @@ struct dma_liveupdate_buffer *dma_liveupdate_alloc(struct device *dev,
 	order = dma_liveupdate_order(size);
 	if (order < 0)
 		return ERR_PTR(order);
-	err = dma_liveupdate_supported(dev, &reason);
+	err = dma_liveupdate_check_device(dev, &reason);
 	if (err) {
 		dev_dbg(dev, "liveupdate: no DMA buffer: %s\n", reason);
 		return ERR_PTR(err);
@@ -295,9 +295,9 @@ dma_liveupdate_take(struct device *dev, u32 device, u32 consumer, int order, u32
 	const char *reason;
 	int err;
 
-	err = dma_liveupdate_supported(dev, &reason);
+	err = dma_liveupdate_check_device(dev, &reason);
 	if (err) {
-		dev_warn(dev, "liveupdate: cannot adopt DMA buffers: %s\n", reason);
+		dev_warn(dev, "liveupdate: cannot retrieve DMA buffers: %s\n", reason);
 		return ERR_PTR(err);
 	}
 
@@ -334,30 +334,30 @@ dma_liveupdate_take(struct device *dev, u32 device, u32 consumer, int order, u32
 }
 
 /**
- * dma_liveupdate_adopt() - take over a buffer that the previous kernel handed over
+ * dma_liveupdate_retrieve() - take over a buffer that the previous kernel handed over
  * @dev: the device
  * @size: size in bytes, as it was allocated
  * @tag: name of the buffer, as it was allocated
  *
- * For probe(), and only after device_liveupdate_adopt(). The device may access the
+ * For probe(), and only after device_liveupdate_retrieve(). The device may access the
  * buffer at any time, and may have done so since the driver of the previous kernel last
  * looked. What it contains is for the driver to check. If this fails, the device must be
  * stopped before it is given other memory, or probe() must fail.
  *
- * A driver that takes its device over adopts all buffers; of those that it has no use
- * for it keeps the device away, and frees them. What it did not adopt is retained.
+ * A driver that takes its device over retrieves all buffers; of those that it has no use
+ * for it keeps the device away, and frees them. What it did not retrieve is retained.
  *
  * Context: probe(), with device_lock held.
  * Return: the buffer, to be freed with dma_liveupdate_free(); or ERR_PTR() of
- * -ENOENT if none was handed over, or its record is damaged; -EINVAL if it has
+ * -ENOENT if none was handed over, or its record is corrupted; -EINVAL if it has
  * another size; -E2BIG if @size is more than a folio can have; -EBUSY if it was
- * adopted already; -EEXIST if the device has another buffer of that @tag;
+ * retrieved already; -EEXIST if the device has another buffer of that @tag;
  * -EOPNOTSUPP if DMA of the device is of another kind in this kernel;
  * -EADDRNOTAVAIL if the device does not reach it at the address that it uses;
  * -EBADMSG if its memory did not arrive; -EIO if it cannot be mapped; -ENOMEM.
  */
-struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
-						   size_t size, u32 tag)
+struct dma_liveupdate_buffer *dma_liveupdate_retrieve(struct device *dev,
+						      size_t size, u32 tag)
 {
 	int order, err;
 	u32 device;
@@ -369,7 +369,7 @@ struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
 
 	return err ? ERR_PTR(err) : dma_liveupdate_take(dev, device, device, order, tag);
 }
-EXPORT_SYMBOL_NS_GPL(dma_liveupdate_adopt, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(dma_liveupdate_retrieve, "LIVEUPDATE");
 
 /**
  * dma_liveupdate_retrieve_for() - the same, for the driver of a device below
@@ -383,7 +383,7 @@ EXPORT_SYMBOL_NS_GPL(dma_liveupdate_adopt, "LIVEUPDATE");
  * would stop it: then its driver does so before it frees the buffer.
  *
  * Context: probe() of @consumer, with its device_lock held. Until FINISH.
- * Return: as dma_liveupdate_adopt(); -ENOENT also if @dev is not above @consumer, or has
+ * Return: as dma_liveupdate_retrieve(); -ENOENT also if @dev is not above @consumer, or has
  * not been taken over.
  */
 struct dma_liveupdate_buffer *
@@ -417,7 +417,7 @@ EXPORT_SYMBOL_NS_GPL(dma_liveupdate_retrieve_for, "LIVEUPDATE");
  * Context: May sleep.
  * Return: 0, also if it was preserved already; -ENOENT if the device does not take
  * part in the update; -EBUSY if all devices are prepared, so that it is too late;
- * -EOPNOTSUPP if DMA of the device has become one that cannot go on over the jump;
+ * -EOPNOTSUPP if DMA of the device has become one that cannot go on over the kexec;
  * -ENOMEM, or another error of kho_preserve_folio().
  */
 int dma_liveupdate_preserve(struct dma_liveupdate_buffer *buffer)
@@ -435,7 +435,7 @@ int dma_liveupdate_preserve(struct dma_liveupdate_buffer *buffer)
 	err = device_liveupdate_outgoing_index(buffer->dev, &buffer->device);
 	if (err)
 		return err;
-	err = dma_liveupdate_supported(buffer->dev, &reason);
+	err = dma_liveupdate_check_device(buffer->dev, &reason);
 	if (err)
 		return err;
 	err = dma_liveupdate_keep_folio(buffer->folio);
@@ -477,10 +477,10 @@ bool dma_liveupdate_withdraw(struct dma_liveupdate_buffer *buffer)
 	if (!buffer->record)
 		return false;
 
-	/* If it is too late to stop the jump, nobody must take it over. */
+	/* If it is too late to stop the kexec, nobody must take it over. */
 	kho_table_invalidate(&layer->table, buffer->record - 1);
 	buffer->record = 0;
-	layer->broken = true;
+	layer->invalid = true;
 
 	return true;
 }
@@ -506,9 +506,9 @@ EXPORT_SYMBOL_NS_GPL(dma_liveupdate_unpreserve, "LIVEUPDATE");
 
 /**
  * dma_liveupdate_free() - free a buffer
- * @buffer: a buffer that was allocated or adopted, NULL, or an ERR_PTR()
+ * @buffer: a buffer that was allocated or retrieved, NULL, or an ERR_PTR()
  *
- * The device does not access it any more, unless it was adopted in this update: then
+ * The device does not access it any more, unless it was retrieved in this update: then
  * the memory is kept until the operator declares the update complete, for the sake of
  * a probe() that fails.
  *
@@ -558,18 +558,18 @@ VISIBLE_IF_KUNIT int dma_liveupdate_nr_mapped(struct device *dev)
 }
 EXPORT_SYMBOL_IF_KUNIT(dma_liveupdate_nr_mapped);
 
-static void dma_liveupdate_told(struct device *dev, void *unused)
+static void dma_liveupdate_notified(struct device *dev, void *unused)
 {
 }
 
 /* Say what is taken on trust, once for as long as this driver is bound. */
-static void dma_liveupdate_tell(struct device *dev, unsigned int nr)
+static void dma_liveupdate_notify(struct device *dev, unsigned int nr)
 {
 	void *told;
 
-	if (devres_find(dev, dma_liveupdate_told, NULL, NULL))
+	if (devres_find(dev, dma_liveupdate_notified, NULL, NULL))
 		return;
-	told = devres_alloc(dma_liveupdate_told, 0, GFP_KERNEL);
+	told = devres_alloc(dma_liveupdate_notified, 0, GFP_KERNEL);
 	if (told)
 		devres_add(dev, told);
 	dev_info(dev, "liveupdate: its driver promises that it accesses no memory but %u preserved buffers\n",
@@ -611,7 +611,7 @@ int dma_liveupdate_check(struct device *dev, bool frozen, const char **reason)
 
 	mapped = dma_liveupdate_nr_mapped(dev);
 	if (mapped < 0) {
-		dma_liveupdate_tell(dev, nr);
+		dma_liveupdate_notify(dev, nr);
 	} else if (frozen && mapped > nr) {
 		dev_err(dev, "liveupdate: %d DMA mappings, but %u preserved buffers\n",
 			mapped, nr);

@@ -12,7 +12,7 @@
  * Reading: dma_liveupdate_read_table() copies the records. What cannot be relied on
  * costs as little as possible:
  *
- *   - the head of the table: everything; the participant fails to restore;
+ *   - the head of the table: everything; the subsystem fails to restore;
  *   - a block that is missing or corrupted: the records in it;
  *   - a record that is not valid, or several for the same buffer: these.
  *
@@ -166,7 +166,7 @@ static struct hlist_head *dma_liveupdate_bucket(u32 device, u32 tag)
 				       layer->bucket_bits)];
 }
 
-/* The first record of this buffer, damaged or not. */
+/* The first record of this buffer, corrupted or not. */
 static struct dma_liveupdate_incoming *dma_liveupdate_find_any(u32 device, u32 tag)
 {
 	struct dma_liveupdate_incoming *incoming;
@@ -194,7 +194,7 @@ struct dma_liveupdate_incoming *dma_liveupdate_find_incoming(u32 device, u32 tag
 		return NULL;
 	incoming = dma_liveupdate_find_any(device, tag);
 
-	return incoming && !incoming->damaged ? incoming : NULL;
+	return incoming && !incoming->invalid ? incoming : NULL;
 }
 
 /* Fields that no checksum can vouch for: those of a kernel with a bug. */
@@ -223,8 +223,8 @@ static void dma_liveupdate_read(const struct dma_liveupdate_ser *from,
 
 	twin = dma_liveupdate_find_any(ser->device, ser->tag);
 	if (twin) {
-		layer->nr_lost += twin->damaged ? 1 : 2;
-		twin->damaged = true;
+		layer->nr_lost += twin->invalid ? 1 : 2;
+		twin->invalid = true;
 		return;
 	}
 	hlist_add_head(&incoming->hash,

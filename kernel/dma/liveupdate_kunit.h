@@ -28,16 +28,16 @@
  * @dma_mask: its streaming mask.
  * @index: its position in the tables of both kernels.
  * @in_set: it is prepared.
- * @inherited: it was handed over.
- * @fate: what became of it when dma finishes.
+ * @incoming: it was handed over.
+ * @state: what became of it when dma finishes.
  */
 struct dmt_device {
 	struct device *dev;
 	u64 dma_mask;
 	u32 index;
 	bool in_set;
-	bool inherited;
-	enum device_liveupdate_fate fate;
+	bool incoming;
+	enum device_liveupdate_state state;
 };
 
 /**
@@ -70,7 +70,7 @@ struct dmt_folio {
  * struct dmt - what every test starts with
  * @a: a device.
  * @b: another one.
- * @data: data of the participant in the outgoing kernel.
+ * @data: data of the subsystem in the outgoing kernel.
  * @handed: the same in the incoming kernel, from dmt_jump() on.
  * @memory: parts of the table that were handed over.
  * @folios: buffers that were handed over.
@@ -114,9 +114,9 @@ struct dma_liveupdate_buffer *dmt_make(struct kunit *test,
 				       size_t size, u32 tag);
 struct dma_liveupdate_buffer *dmt_any_buffer(const struct device *dev);
 void dmt_free_all(void);
-struct dma_liveupdate_buffer *dmt_adopt(struct kunit *test,
-					const struct dmt_device *dmt_dev,
-					size_t size, u32 tag);
+struct dma_liveupdate_buffer *dmt_retrieve(struct kunit *test,
+					   const struct dmt_device *dmt_dev,
+					   size_t size, u32 tag);
 int dmt_prepare(void);
 int dmt_freeze(void);
 void dmt_cancel(void);

@@ -81,13 +81,13 @@ static void dmt_mask_test(struct kunit *test)
 	dmt_make(test, &dmt->b, 3 * PAGE_SIZE, 2);
 	dmt_cross(test);
 	dmt_set_masks(&dmt->b, mask);
-	buffer = dma_liveupdate_adopt(dmt->b.dev, 3 * PAGE_SIZE, 2);
+	buffer = dma_liveupdate_retrieve(dmt->b.dev, 3 * PAGE_SIZE, 2);
 	/* Without a limit at allocation it may be anywhere. */
 	if (mask->error || IS_ERR(buffer))
 		dmt_expect_error(test, -EADDRNOTAVAIL, buffer);
 	dmt_set_masks(&dmt->b, &everything);
 	if (IS_ERR(buffer))
-		dmt_adopt(test, &dmt->b, 3 * PAGE_SIZE, 2);
+		dmt_retrieve(test, &dmt->b, 3 * PAGE_SIZE, 2);
 	dmt_finish();
 }
 
@@ -123,9 +123,9 @@ static void dmt_size_test(struct kunit *test)
 	dmt_expect_error(test, -EINVAL,
 			 dma_liveupdate_alloc(dmt->a.dev, 0, 11));
 	dmt_expect_error(test, -E2BIG,
-			 dma_liveupdate_adopt(dmt->a.dev, DMT_MAX + 1, 11));
+			 dma_liveupdate_retrieve(dmt->a.dev, DMT_MAX + 1, 11));
 	dmt_expect_error(test, -EINVAL,
-			 dma_liveupdate_adopt(dmt->a.dev, 0, 11));
+			 dma_liveupdate_retrieve(dmt->a.dev, 0, 11));
 }
 
 static void dmt_zeroed_test(struct kunit *test)
@@ -155,7 +155,7 @@ static void dmt_scratch_test(struct kunit *test)
 	dmt->in_scratch = true;
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 1);
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
 }
 
 static void dmt_tag_test(struct kunit *test)
@@ -301,20 +301,20 @@ static void dmt_refusal_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dmt->kept, 0);
 	other = dma_liveupdate_alloc(dmt->a.dev, 1, 2);
 	dmt_expect_error(test, -EOPNOTSUPP, other);
-	err = dma_liveupdate_supported(dmt->a.dev, &reason);
+	err = dma_liveupdate_check_device(dmt->a.dev, &reason);
 	KUNIT_EXPECT_EQ(test, err, -EOPNOTSUPP);
 	KUNIT_EXPECT_STREQ(test, reason, refusal->reason);
 	refusal->set(&dmt->a, false);
-	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_supported(dmt->a.dev, &reason));
+	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_check_device(dmt->a.dev, &reason));
 
 	KUNIT_ASSERT_EQ(test, 0, dma_liveupdate_preserve(buffer));
 	dmt_cross(test);
 	refusal->set(&dmt->a, true);
-	other = dma_liveupdate_adopt(dmt->a.dev, 1, 1);
+	other = dma_liveupdate_retrieve(dmt->a.dev, 1, 1);
 	refusal->set(&dmt->a, false);
 	dmt_expect_error(test, -EOPNOTSUPP, other);
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(0)->restored);
-	dmt_adopt(test, &dmt->a, 1, 1);
+	dmt_retrieve(test, &dmt->a, 1, 1);
 	dmt_finish();
 }
 
@@ -342,12 +342,12 @@ static void dmt_offset_test(struct kunit *test)
 
 	map->dma_start = 2 * DMT_OFFSET;
 	dmt_expect_error(test, -EADDRNOTAVAIL,
-			 dma_liveupdate_adopt(dmt->a.dev, PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, PAGE_SIZE, 1));
 	/* It ends one byte early. */
 	map->dma_start = DMT_OFFSET;
 	map->size = dmt_ser(0)->phys + PAGE_SIZE - 1;
 	dmt_expect_error(test, -EADDRNOTAVAIL,
-			 dma_liveupdate_adopt(dmt->a.dev, PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, PAGE_SIZE, 1));
 	/* Its first half is elsewhere. */
 	map->size = DMT_OFFSET;
 	map[1] = map[0];
@@ -355,10 +355,10 @@ static void dmt_offset_test(struct kunit *test)
 	map[0].dma_start = 2 * DMT_OFFSET;
 	map[0].size = PAGE_SIZE / 2;
 	dmt_expect_error(test, -EADDRNOTAVAIL,
-			 dma_liveupdate_adopt(dmt->a.dev, PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, PAGE_SIZE, 1));
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(0)->restored);
 	map[0] = map[1];
-	dmt_adopt(test, &dmt->a, PAGE_SIZE, 1);
+	dmt_retrieve(test, &dmt->a, PAGE_SIZE, 1);
 	dmt_finish();
 }
 
@@ -453,14 +453,14 @@ static void dmt_check_debug_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, err, -EBUSY);
 	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_check(dmt->a.dev, true, &reason));
 
-	/* It knows adopted buffers, too, and forgets those that were freed. */
+	/* It knows retrieved buffers, too, and forgets those that were freed. */
 	dmt_cross(test);
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_nr_mapped(dmt->a.dev), 0);
-	buffer = dmt_adopt(test, &dmt->a, 1, 1);
+	buffer = dmt_retrieve(test, &dmt->a, 1, 1);
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_nr_mapped(dmt->a.dev), 1);
 	dma_liveupdate_free(buffer);
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_nr_mapped(dmt->a.dev), 0);
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 }
 

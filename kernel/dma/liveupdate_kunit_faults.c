@@ -103,10 +103,10 @@ static void dmt_fault_restore_test(struct kunit *test)
 			failed++;
 			/* Nobody gets a buffer, so that probe() fails. */
 			dmt_expect_error(test, -ENOENT,
-					 dma_liveupdate_adopt(dmt->a.dev, 1, 1));
+					 dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
 			KUNIT_ASSERT_EQ(test, 0, dmt_restore());
 		}
-		dma_liveupdate_free(dmt_adopt(test, &dmt->a, 1, 1));
+		dma_liveupdate_free(dmt_retrieve(test, &dmt->a, 1, 1));
 		dmt_folio_of(0)->restored = false;
 		dmt_unboot();
 	}
@@ -114,7 +114,7 @@ static void dmt_fault_restore_test(struct kunit *test)
 	KUNIT_EXPECT_GE(test, failed, 4);
 }
 
-static void dmt_fault_adopt_test(struct kunit *test)
+static void dmt_fault_retrieve_test(struct kunit *test)
 {
 	struct liveupdate_fault fault = {};
 	struct dma_liveupdate_buffer *buffer;
@@ -126,14 +126,14 @@ static void dmt_fault_adopt_test(struct kunit *test)
 	references = kref_read(&dmt->a.dev->kobj.kref);
 	while (liveupdate_fault_next(test, &fault)) {
 		liveupdate_fault_begin(&fault);
-		buffer = dma_liveupdate_adopt(dmt->a.dev, 1, 1);
+		buffer = dma_liveupdate_retrieve(dmt->a.dev, 1, 1);
 		liveupdate_fault_end(&fault);
 
 		if (IS_ERR(buffer)) {
 			dmt_expect_error(test, -ENOMEM, buffer);
 			KUNIT_EXPECT_NULL(test, dmt_any_buffer(dmt->a.dev));
 			failed++;
-			buffer = dmt_adopt(test, &dmt->a, 1, 1);
+			buffer = dmt_retrieve(test, &dmt->a, 1, 1);
 		}
 		KUNIT_EXPECT_EQ(test, *(u32 *)buffer->address, ~1U);
 		dma_liveupdate_free(buffer);
@@ -156,13 +156,13 @@ static void dmt_fault_finish_test(struct kunit *test)
 		dmt_make(test, &dmt->a, 1, 1);
 		dmt_make(test, &dmt->b, 1, 1);
 		dmt_cross(test);
-		dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+		dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 
 		liveupdate_fault_begin(&fault);
 		dmt_finish();
 		liveupdate_fault_end(&fault);
 
-		dmt->a.fate = DEVICE_LIVEUPDATE_RECLAIMED;
+		dmt->a.state = DEVICE_LIVEUPDATE_RECLAIMED;
 		/* Retaining does not fail. */
 		dmt_expect_retained(test, "dma");
 		KUNIT_EXPECT_EQ(test, dmt_nr_freed(), list_count_nodes(&dmt->memory));
@@ -177,7 +177,7 @@ static struct kunit_case dmt_fault_cases[] = {
 	KUNIT_CASE(dmt_fault_alloc_test),
 	KUNIT_CASE(dmt_fault_prepare_test),
 	KUNIT_CASE(dmt_fault_restore_test),
-	KUNIT_CASE(dmt_fault_adopt_test),
+	KUNIT_CASE(dmt_fault_retrieve_test),
 	KUNIT_CASE(dmt_fault_finish_test),
 	{}
 };

@@ -7,18 +7,18 @@
  * roles, without the state machine and without devices that do anything.
  *
  * The outgoing kernel
- *   Two devices have buffers, which are preserved, and the steps of the participant
+ *   Two devices have buffers, which are preserved, and the steps of the subsystem
  *   are called as the state machine calls them. What is kept by KHO is counted.
  *   The test says which device is in the update, and what dma-debug would count.
  *
- * The jump
+ * The kexec
  *   dmt_jump() copies table and blocks as they are, cancels, and frees all buffers, but
- *   keeps their memory. A test may do damage to the copies. What is handed over can be
+ *   keeps their memory. A test may do corruption to the copies. What is handed over can be
  *   restored or freed once; anything else is counted as an error.
  *
  * The incoming kernel
- *   RESTORE reads the copies, buffers are adopted, and FINISH is called. The test says
- *   which device is inherited and what became of each. It has a reference to all memory, so
+ *   RESTORE reads the copies, buffers are retrieved, and FINISH is called. The test says
+ *   which device is incoming and what became of each. It has a reference to all memory, so
  *   that the number of references tells what became of it: one if it was freed, two
  *   if it is used or reserved.
  *
@@ -70,7 +70,7 @@ static int dmt_incoming_index(struct device *dev, u32 *index)
 {
 	const struct dmt_device *dmt_dev = dmt_find(dev);
 
-	if (!dmt_dev || !dmt_dev->inherited)
+	if (!dmt_dev || !dmt_dev->incoming)
 		return -ENOENT;
 	*index = dmt_dev->index;
 
@@ -87,12 +87,12 @@ static int dmt_provider_index(struct device *dev, struct device *consumer, u32 *
 	return 0;
 }
 
-static enum device_liveupdate_fate dmt_get_fate(u32 index)
+static enum device_liveupdate_state dmt_get_state(u32 index)
 {
 	if (index == dmt->a.index)
-		return dmt->a.fate;
+		return dmt->a.state;
 
-	return index == dmt->b.index ? dmt->b.fate : DEVICE_LIVEUPDATE_UNKNOWN;
+	return index == dmt->b.index ? dmt->b.state : DEVICE_LIVEUPDATE_UNKNOWN;
 }
 
 /* KHO and dma-debug. */
@@ -233,13 +233,13 @@ void dmt_free_all(void)
 		dma_liveupdate_free(buffer);
 }
 
-/* Expects that the buffer is adopted and what it was. */
-struct dma_liveupdate_buffer *dmt_adopt(struct kunit *test,
-					const struct dmt_device *dmt_dev,
-					size_t size, u32 tag)
+/* Expects that the buffer is retrieved and what it was. */
+struct dma_liveupdate_buffer *dmt_retrieve(struct kunit *test,
+					   const struct dmt_device *dmt_dev,
+					   size_t size, u32 tag)
 {
 	struct dma_liveupdate_buffer *buffer =
-		dma_liveupdate_adopt(dmt_dev->dev, size, tag);
+		dma_liveupdate_retrieve(dmt_dev->dev, size, tag);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
 	KUNIT_EXPECT_EQ(test, *(u32 *)buffer->address, ~tag);
@@ -274,7 +274,7 @@ void dmt_finish(void)
 	dma_liveupdate_finish(&dmt_subsystem, &dmt->handed);
 }
 
-/* The jump. */
+/* The kexec. */
 
 static u64 dmt_copy(struct kunit *test, u64 phys)
 {
@@ -311,7 +311,7 @@ void dmt_seal(void)
 	kho_kunit_seal(dmt_table(), DMT_RECORD);
 }
 
-/* The memory of a buffer crosses the jump. */
+/* The memory of a buffer crosses the kexec. */
 static void dmt_keep(struct kunit *test, struct dma_liveupdate_buffer *buffer)
 {
 	struct dmt_folio *dmt_folio =
@@ -329,7 +329,7 @@ static void dmt_keep(struct kunit *test, struct dma_liveupdate_buffer *buffer)
 	list_add_tail(&dmt_folio->list, &dmt->folios);
 }
 
-/* From a prepared kernel, frozen or broken, to one where nothing was adopted yet. */
+/* From a prepared kernel, frozen or invalid, to one where nothing was retrieved yet. */
 void dmt_jump(struct kunit *test)
 {
 	struct dma_liveupdate_buffer *buffer;
@@ -353,8 +353,8 @@ void dmt_jump(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dmt->kept, 0);
 	dmt->a.in_set = false;
 	dmt->b.in_set = false;
-	dmt->a.inherited = true;
-	dmt->b.inherited = true;
+	dmt->a.incoming = true;
+	dmt->b.incoming = true;
 }
 
 /* The same with PREPARE and FREEZE before it and RESTORE after it. */
@@ -453,8 +453,8 @@ int dmt_init(struct kunit *test)
 	INIT_LIST_HEAD(&dmt->memory);
 	INIT_LIST_HEAD(&dmt->folios);
 	dmt->mapped = -EOPNOTSUPP;
-	dmt->a.fate = DEVICE_LIVEUPDATE_RECLAIMED;
-	dmt->b.fate = DEVICE_LIVEUPDATE_RECLAIMED;
+	dmt->a.state = DEVICE_LIVEUPDATE_RECLAIMED;
+	dmt->b.state = DEVICE_LIVEUPDATE_RECLAIMED;
 	dmt->tainted = test_taint(TAINT_WARN);
 	test->priv = dmt;
 
@@ -463,7 +463,7 @@ int dmt_init(struct kunit *test)
 		err = dmt_register(&dmt->b, "dma-liveupdate-b", 9);
 	if (err)
 		return err;
-	if (dma_liveupdate_supported(dmt->a.dev, &reason))
+	if (dma_liveupdate_check_device(dmt->a.dev, &reason))
 		kunit_skip(test, "not on this machine: %s", reason);
 
 	kunit_activate_static_stub(test, device_liveupdate_outgoing_index,
@@ -472,7 +472,7 @@ int dmt_init(struct kunit *test)
 				   dmt_incoming_index);
 	kunit_activate_static_stub(test, device_liveupdate_provider_index,
 				   dmt_provider_index);
-	kunit_activate_static_stub(test, device_liveupdate_get_fate, dmt_get_fate);
+	kunit_activate_static_stub(test, device_liveupdate_get_state, dmt_get_state);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmt_in_scratch);
 	kunit_activate_static_stub(test, dma_liveupdate_keep_folio, dmt_keep_folio);
@@ -498,9 +498,9 @@ void dmt_exit(struct kunit *test)
 
 	if (layer->closed)
 		dmt_cancel();
-	/* What nobody adopted by now stays where it is. */
-	dmt->a.fate = DEVICE_LIVEUPDATE_RECLAIMED;
-	dmt->b.fate = DEVICE_LIVEUPDATE_RECLAIMED;
+	/* What nobody retrieved by now stays where it is. */
+	dmt->a.state = DEVICE_LIVEUPDATE_RECLAIMED;
+	dmt->b.state = DEVICE_LIVEUPDATE_RECLAIMED;
 	if (layer->incoming && !layer->retained)
 		dmt_finish();
 	dmt_unboot();
@@ -508,7 +508,7 @@ void dmt_exit(struct kunit *test)
 	dmt_free_all();
 
 	KUNIT_EXPECT_FALSE(test, layer->closed);
-	KUNIT_EXPECT_FALSE(test, layer->broken);
+	KUNIT_EXPECT_FALSE(test, layer->invalid);
 	KUNIT_EXPECT_NULL(test, layer->incoming);
 	KUNIT_EXPECT_EQ(test, layer->nr_preserved, 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&layer->preserved));

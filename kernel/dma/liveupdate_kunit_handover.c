@@ -55,9 +55,9 @@ static void dmt_preserve_test(struct kunit *test)
 
 	/* After CANCEL nothing breaks any more. */
 	dma_liveupdate_unpreserve(one);
-	KUNIT_EXPECT_FALSE(test, layer->broken);
+	KUNIT_EXPECT_FALSE(test, layer->invalid);
 	dma_liveupdate_free(two);
-	KUNIT_EXPECT_FALSE(test, layer->broken);
+	KUNIT_EXPECT_FALSE(test, layer->invalid);
 	KUNIT_EXPECT_EQ(test, dmt->nr_invalid, 0);
 	KUNIT_EXPECT_EQ(test, dmt->kept, 0);
 }
@@ -74,7 +74,7 @@ static void dmt_nothing_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	KUNIT_EXPECT_NULL(test, dma_liveupdate_layer.incoming);
 	dmt_finish();
-	dma_liveupdate_abandon(&dmt_subsystem, &dmt->handed);
+	dma_liveupdate_discard(&dmt_subsystem, &dmt->handed);
 	dmt_cancel();
 	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_preserve(buffer));
 }
@@ -96,8 +96,8 @@ static void dmt_stale_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dmt_ser(0)->tag, 2);
 }
 
-/* A buffer is taken out after the table was written, and the jump comes anyway. */
-static void dmt_void_test(struct kunit *test)
+/* A buffer is taken out after the table was written, and the kexec comes anyway. */
+static void dmt_invalid_test(struct kunit *test)
 {
 	struct dma_liveupdate_buffer *one = dmt_make(test, &dmt->a, 1, 1);
 	struct dma_liveupdate_buffer *two = dmt_make(test, &dmt->b, 1, 2);
@@ -127,10 +127,10 @@ static void dmt_void_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_incoming, 3);
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 0);
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->b.dev, 1, 2));
-	dmt_adopt(test, &dmt->b, 1, 3);
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
-	dmt->b.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->b.dev, 1, 2));
+	dmt_retrieve(test, &dmt->b, 1, 3);
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->b.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 }
 
@@ -163,11 +163,11 @@ static void dmt_round_trip_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dmt_ser(1)->device, 9);
 	KUNIT_EXPECT_EQ(test, dmt_ser(1)->tag, 0);
 
-	one = dmt_adopt(test, &dmt->a, 4 * PAGE_SIZE, U32_MAX);
+	one = dmt_retrieve(test, &dmt->a, 4 * PAGE_SIZE, U32_MAX);
 	KUNIT_EXPECT_EQ(test, virt_to_phys(one->address), phys);
 	KUNIT_EXPECT_EQ(test, one->dma, dma);
 	KUNIT_EXPECT_EQ(test, one->size, 4 * PAGE_SIZE);
-	two = dmt_adopt(test, &dmt->b, 1, 0);
+	two = dmt_retrieve(test, &dmt->b, 1, 0);
 	KUNIT_EXPECT_PTR_EQ(test, two->address, address);
 	dmt_finish();
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 2);
@@ -182,15 +182,15 @@ static void dmt_generations_test(struct kunit *test)
 		u32 *words;
 
 		dmt_cross(test);
-		buffer = dmt_adopt(test, &dmt->a, 2 * PAGE_SIZE, 5);
-		dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+		buffer = dmt_retrieve(test, &dmt->a, 2 * PAGE_SIZE, 5);
+		dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 		dmt_finish();
 		dmt_expect_freed(test, 0, false);
 
 		words = buffer->address;
 		KUNIT_EXPECT_EQ(test, words[1], i);
 		words[1] = i + 1;
-		dmt->a.inherited = false;
+		dmt->a.incoming = false;
 		dmt->a.in_set = true;
 		KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_preserve(buffer));
 		KUNIT_EXPECT_EQ(test, dmt->kept, 1);
@@ -227,13 +227,13 @@ static void dmt_many_test(struct kunit *test)
 		struct dmt_device *dmt_dev = i % 2 ? &dmt->a : &dmt->b;
 
 		if (i < nr - 3)
-			dmt_adopt(test, dmt_dev, 1, i);
+			dmt_retrieve(test, dmt_dev, 1, i);
 		else
 			dmt_expect_error(test, -ENOENT,
-					 dma_liveupdate_adopt(dmt_dev->dev, 1, i));
+					 dma_liveupdate_retrieve(dmt_dev->dev, 1, i));
 	}
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
-	dmt->b.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->b.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	/* The others, and the head. */
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 3);
@@ -255,9 +255,9 @@ static void dmt_corrupted_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, DMT_PER_BLOCK);
 	for (unsigned int i = 0; i < DMT_PER_BLOCK; i++)
 		dmt_expect_error(test, -ENOENT,
-				 dma_liveupdate_adopt(dmt->a.dev, 1, i));
-	dmt_adopt(test, &dmt->a, 1, nr - 1);
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+				 dma_liveupdate_retrieve(dmt->a.dev, 1, i));
+	dmt_retrieve(test, &dmt->a, 1, nr - 1);
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 3);
 	for (unsigned int i = 0; i < DMT_PER_BLOCK; i++)
@@ -292,12 +292,12 @@ static void dmt_flip_record_test(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, dma_liveupdate_layer.nr_lost, 2,
 				    "bit %u", bit);
 		dmt_expect_error(test, -ENOENT,
-				 dma_liveupdate_adopt(dmt->a.dev, 1, 1));
+				 dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
 		dmt_expect_error(test, -ENOENT,
-				 dma_liveupdate_adopt(dmt->a.dev, 1, 2));
+				 dma_liveupdate_retrieve(dmt->a.dev, 1, 2));
 		*byte ^= BIT(bit % 8);
 	}
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, false);
@@ -318,9 +318,9 @@ static void dmt_flip_table_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 0);
 		*byte ^= BIT(bit % 8);
 	}
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
 	/* Nothing was read: nothing is freed. */
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 
@@ -333,59 +333,59 @@ static void dmt_flip_table_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, dmt_restore());
 	dmt->handed.size++;
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
-	dmt_adopt(test, &dmt->a, 1, 1);
+	dmt_retrieve(test, &dmt->a, 1, 1);
 	dmt_finish();
 }
 
 /**
  * struct dmt_field - a record with a right checksum and a wrong field
  * @about: name of the case.
- * @damage: makes it wrong.
+ * @corruption: makes it wrong.
  */
 struct dmt_field {
 	const char *about;
-	void (*damage)(struct dma_liveupdate_ser *ser);
+	void (*corruption)(struct dma_liveupdate_ser *ser);
 };
 
-static void dmt_damage_order(struct dma_liveupdate_ser *ser)
+static void dmt_corruption_order(struct dma_liveupdate_ser *ser)
 {
 	/* Aligned to any size. */
 	ser->phys = 0;
 	ser->order = MAX_PAGE_ORDER + 1;
 }
 
-static void dmt_damage_order_max(struct dma_liveupdate_ser *ser)
+static void dmt_corruption_order_max(struct dma_liveupdate_ser *ser)
 {
 	ser->order = U32_MAX;
 }
 
-static void dmt_damage_phys(struct dma_liveupdate_ser *ser)
+static void dmt_corruption_phys(struct dma_liveupdate_ser *ser)
 {
 	ser->phys++;
 }
 
-static void dmt_damage_phys_page(struct dma_liveupdate_ser *ser)
+static void dmt_corruption_phys_page(struct dma_liveupdate_ser *ser)
 {
 	ser->phys += PAGE_SIZE;
 }
 
-static void dmt_damage_device(struct dma_liveupdate_ser *ser)
+static void dmt_corruption_device(struct dma_liveupdate_ser *ser)
 {
 	ser->device = DEVICE_LIVEUPDATE_MAX;
 }
 
-static void dmt_damage_reserved(struct dma_liveupdate_ser *ser)
+static void dmt_corruption_reserved(struct dma_liveupdate_ser *ser)
 {
 	ser->reserved = 1;
 }
 
 static const struct dmt_field dmt_fields[] = {
-	{ "order", dmt_damage_order },
-	{ "greatest order", dmt_damage_order_max },
-	{ "address of a byte", dmt_damage_phys },
-	{ "address of a page", dmt_damage_phys_page },
-	{ "device", dmt_damage_device },
-	{ "reserved", dmt_damage_reserved },
+	{ "order", dmt_corruption_order },
+	{ "greatest order", dmt_corruption_order_max },
+	{ "address of a byte", dmt_corruption_phys },
+	{ "address of a page", dmt_corruption_phys_page },
+	{ "device", dmt_corruption_device },
+	{ "reserved", dmt_corruption_reserved },
 };
 
 static void dmt_field_desc(const struct dmt_field *field, char *desc)
@@ -403,14 +403,14 @@ static void dmt_field_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 2 * PAGE_SIZE, 2);
 	KUNIT_ASSERT_EQ(test, 0, dmt_prepare());
 	dmt_jump(test);
-	field->damage(dmt_ser(1));
+	field->corruption(dmt_ser(1));
 	dmt_seal();
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 1);
 	dmt_expect_error(test, -ENOENT,
-			 dma_liveupdate_adopt(dmt->a.dev, 2 * PAGE_SIZE, 2));
-	dmt_adopt(test, &dmt->a, 2 * PAGE_SIZE, 1);
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+			 dma_liveupdate_retrieve(dmt->a.dev, 2 * PAGE_SIZE, 2));
+	dmt_retrieve(test, &dmt->a, 2 * PAGE_SIZE, 1);
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(1)->restored);
 }
@@ -427,18 +427,18 @@ static void dmt_twins_test(struct kunit *test)
 	dmt_seal();
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 2);
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 0));
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 0));
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
 	dmt_unboot();
 
 	dmt_ser(2)->tag = 0;
 	dmt_seal();
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 3);
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 0));
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 2));
-	dmt_adopt(test, &dmt->a, 1, 3);
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 0));
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 2));
+	dmt_retrieve(test, &dmt->a, 1, 3);
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	for (unsigned int i = 0; i < 3; i++)
 		KUNIT_EXPECT_FALSE(test, dmt_folio_of(i)->restored);
@@ -455,9 +455,9 @@ static void dmt_same_memory_test(struct kunit *test)
 	dmt_ser(1)->dma = dmt_ser(0)->dma;
 	dmt_seal();
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
-	dmt_adopt(test, &dmt->a, 1, 1);
-	dmt_expect_error(test, -EBADMSG, dma_liveupdate_adopt(dmt->a.dev, 1, 2));
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt_retrieve(test, &dmt->a, 1, 1);
+	dmt_expect_error(test, -EBADMSG, dma_liveupdate_retrieve(dmt->a.dev, 1, 2));
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(1)->restored);
@@ -467,7 +467,7 @@ static struct kunit_case dmt_handover_cases[] = {
 	KUNIT_CASE(dmt_preserve_test),
 	KUNIT_CASE(dmt_nothing_test),
 	KUNIT_CASE(dmt_stale_test),
-	KUNIT_CASE(dmt_void_test),
+	KUNIT_CASE(dmt_invalid_test),
 	KUNIT_CASE(dmt_round_trip_test),
 	KUNIT_CASE(dmt_generations_test),
 	KUNIT_CASE(dmt_many_test),

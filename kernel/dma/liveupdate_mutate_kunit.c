@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of the table of DMA buffers against damaged images in bulk
+ * DOC: Tests of the table of DMA buffers against corrupted images in bulk
  *
  * Two devices had four buffers, or as many as need a second block, in a kernel that is not
- * there: the table is written as include/linux/kho/abi/dma.h has it, and damaged by
+ * there: the table is written as include/linux/kho/abi/dma.h has it, and corrupted by
  * kernel/liveupdate/tests/luo_mutate.c. It is read by the one layer of this kernel. Half of
- * the buffers are adopted, by the damage's own dice, then FINISH comes.
+ * the buffers are retrieved, by the corruption's own dice, then FINISH comes.
  *
  * Without corrected checksums no record is believed that is not as it was written, and
  * nothing is freed that the table did not have. With corrected checksums nobody can
@@ -74,7 +74,7 @@ static int dmm_incoming_index(struct device *dev, u32 *index)
 	return 0;
 }
 
-static enum device_liveupdate_fate dmm_get_fate(u32 index)
+static enum device_liveupdate_state dmm_get_state(u32 index)
 {
 	return index < 32 && dmm_stopped & BIT(index) ? DEVICE_LIVEUPDATE_QUARANTINED :
 							DEVICE_LIVEUPDATE_UNKNOWN;
@@ -133,7 +133,7 @@ static void dmm_judge(bool sealed)
 		const struct dma_liveupdate_ser *ser = &incoming->ser;
 		struct dma_liveupdate_ser want;
 
-		if (hlist_unhashed(&incoming->hash) || incoming->damaged)
+		if (hlist_unhashed(&incoming->hash) || incoming->invalid)
 			continue;
 		dmm_record(&want, i);
 		luo_mutate_wrong(dmm, ser->order > MAX_PAGE_ORDER ||
@@ -145,8 +145,8 @@ static void dmm_judge(bool sealed)
 			 "records are not counted");
 }
 
-/* Half of the buffers are adopted. */
-static void dmm_adopt(struct dma_liveupdate_buffer **buffers)
+/* Half of the buffers are retrieved. */
+static void dmm_retrieve(struct dma_liveupdate_buffer **buffers)
 {
 	u32 dice = prandom_u32_state(&dmm->rnd);
 
@@ -158,7 +158,7 @@ static void dmm_adopt(struct dma_liveupdate_buffer **buffers)
 		if (!(dice & BIT(i)))
 			continue;
 		scoped_guard(device, dev)
-			buffer = dma_liveupdate_adopt(dev, PAGE_SIZE << i % 2, i);
+			buffer = dma_liveupdate_retrieve(dev, PAGE_SIZE << i % 2, i);
 		if (!IS_ERR(buffer)) {
 			buffers[i] = buffer;
 			luo_mutate_wrong(dmm, folio_size(buffer->folio) !=
@@ -204,7 +204,7 @@ static void dmm_boot(struct kunit *test, bool sealed)
 		return;
 	}
 	dmm_judge(sealed);
-	dmm_adopt(buffers);
+	dmm_retrieve(buffers);
 	dma_liveupdate_finish(&dmm_subsystem, &data);
 	err = dma_liveupdate_forget_retained(&dmm_subsystem, "");
 	luo_mutate_wrong(dmm, err && err != -ENOENT, "an operator cannot go on");
@@ -232,14 +232,14 @@ static void dmm_table_test(struct kunit *test)
 	dmm_areas();
 	while (luo_mutate_next(dmm)) {
 		dmm_write(dmm->image % 16 ? DMM_BUFFERS : DMM_MANY);
-		luo_mutate_damage(dmm);
+		luo_mutate_corruption(dmm);
 		if (what->sealed)
 			luo_mutate_seal_table(dmm, &dmm_table);
 		dmm_boot(test, what->sealed);
 	}
 }
 
-/* Without damage all records arrive. */
+/* Without corruption all records arrive. */
 static void dmm_intact_test(struct kunit *test)
 {
 	luo_mutate_begin(dmm, test, 1);
@@ -264,7 +264,7 @@ static int dmm_init(struct kunit *test)
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
 	    dma_liveupdate_layer.incoming)
 		kunit_skip(test, "a live update is under way");
-	if (dma_liveupdate_supported(dmm_devs[0], &reason))
+	if (dma_liveupdate_check_device(dmm_devs[0], &reason))
 		kunit_skip(test, "not on this machine: %s", reason);
 
 	dmm = kunit_kzalloc(test, sizeof(*dmm), GFP_KERNEL);
@@ -273,7 +273,7 @@ static int dmm_init(struct kunit *test)
 	test->priv = dmm;
 	kunit_activate_static_stub(test, device_liveupdate_incoming_index,
 				   dmm_incoming_index);
-	kunit_activate_static_stub(test, device_liveupdate_get_fate, dmm_get_fate);
+	kunit_activate_static_stub(test, device_liveupdate_get_state, dmm_get_state);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmm_in_scratch);
 
@@ -340,5 +340,5 @@ kunit_test_suite(dmm_suite);
 
 MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
 MODULE_IMPORT_NS("LIVEUPDATE");
-MODULE_DESCRIPTION("KUnit tests of the table of DMA buffers against damaged images");
+MODULE_DESCRIPTION("KUnit tests of the table of DMA buffers against corrupted images");
 MODULE_LICENSE("GPL");

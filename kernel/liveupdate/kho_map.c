@@ -44,7 +44,7 @@
  * The map is remembered in the image (kho_image_set_map()). kho_image_check()
  * compares it with what was preserved when the image is loaded, and once more
  * when everything that takes part in a live update is frozen, as the last thing
- * that can refuse the jump. Memory may have come and gone in between.
+ * that can refuse the kexec. Memory may have come and gone in between.
  *
  * Both cost nothing that counts where all memory is in the map: what was
  * preserved is looked at only if there is memory outside of it, and then only in

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Hand-over of the participants' data
+ * DOC: Hand-over of the subsystems' data
  *
  * Writes and reads the table of include/linux/kho/abi/subsystem.h.
  *
  * Writing: luo_handover_alloc() makes room for a number of records when the
- * first participant is about to be prepared, and publishes the table as a KHO
+ * first subsystem is about to be prepared, and publishes the table as a KHO
  * subtree; it is the only part that can fail. luo_handover_write() fills the table
- * from &luo_machine.enlisted and seals it when every participant is frozen, so
+ * from &luo_ctx.enlisted and seals it when every subsystem is frozen, so
  * that the data is final. luo_handover_clear() makes it unreadable again after a
  * THAW. luo_handover_free() withdraws all.
  *
  * Reading: luo_handover_read() copies the records, so that nothing changes under
  * the caller. The table is used as a whole or not at all: what is corrupted may be
- * a participant that others stand on. kho_table_release() then frees what was
+ * a subsystem that others stand on. kho_table_release() then frees what was
  * copied. If reading fails nothing is freed: all that was handed over stays
  * reserved, and is retained.
  *
- * Context: writing happens under &luo_machine.lock. Reading takes no lock; it
+ * Context: writing happens under &luo_ctx.lock. Reading takes no lock; it
  * happens once, in the boot of the next kernel.
  */
 
@@ -33,13 +33,13 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 DEFINE_KHO_TABLE_FORMAT(luo_subsystems_format, LUO_SUBSYSTEMS_COMPATIBLE,
 			struct luo_subsystem_ser, LUO_SUBSYSTEMS_MAX);
 
 /*
- * Check the name of a participant. Returns true if @name is not empty, printable without
+ * Check the name of a subsystem. Returns true if @name is not empty, printable without
  * white space, and terminated and padded with zeroes.
  */
 bool luo_name_valid(const char *name)
@@ -56,48 +56,48 @@ bool luo_name_valid(const char *name)
 	return !memchr_inv(name + len, 0, LIVEUPDATE_SUBSYSTEM_NAME_LEN - len);
 }
 
-/* Make room for the table and publish it. May sleep. &luo_machine.lock held. */
-int luo_handover_alloc(struct luo_machine *machine, unsigned int count)
+/* Make room for the table and publish it. May sleep. &luo_ctx.lock held. */
+int luo_handover_alloc(struct luo_ctx *ctx, unsigned int count)
 {
-	struct kho_table *table = &machine->table;
+	struct kho_table *table = &ctx->table;
 	int err;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	err = kho_table_alloc(table, &luo_subsystems_format, count);
-	if (err || !machine->kho_name)
+	if (err || !ctx->kho_name)
 		return err;
 
-	err = kho_add_subtree(machine->kho_name, table->head, table->head_size);
+	err = kho_add_subtree(ctx->kho_name, table->head, table->head_size);
 	if (err)
 		kho_table_free(table);
 
 	return err;
 }
 
-/* Withdraw the table. May sleep. &luo_machine.lock held. */
-void luo_handover_free(struct luo_machine *machine)
+/* Withdraw the table. May sleep. &luo_ctx.lock held. */
+void luo_handover_free(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	if (machine->kho_name)
-		kho_remove_subtree(machine->table.head);
-	kho_table_free(&machine->table);
+	if (ctx->kho_name)
+		kho_remove_subtree(ctx->table.head);
+	kho_table_free(&ctx->table);
 }
 
 /*
- * Fill the table, for the next kernel to be read. May sleep. &luo_machine.lock held.
+ * Fill the table, for the next kernel to be read. May sleep. &luo_ctx.lock held.
  * Cannot fail.
  */
-void luo_handover_write(struct luo_machine *machine)
+void luo_handover_write(struct luo_ctx *ctx)
 {
 	struct liveupdate_subsystem *subsystem;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	kho_table_clear(&machine->table);
-	list_for_each_entry(subsystem, &machine->enlisted, enlisted) {
-		struct luo_subsystem_ser *ser = kho_table_add(&machine->table);
+	kho_table_clear(&ctx->table);
+	list_for_each_entry(subsystem, &ctx->enlisted, enlisted) {
+		struct luo_subsystem_ser *ser = kho_table_add(&ctx->table);
 
 		strscpy_pad(ser->name, subsystem->desc->name);
 		ser->version = subsystem->desc->version;
@@ -108,15 +108,15 @@ void luo_handover_write(struct luo_machine *machine)
 		ser->value = subsystem->data.value;
 		ser->size = subsystem->data.size;
 	}
-	kho_table_seal(&machine->table);
+	kho_table_seal(&ctx->table);
 }
 
-/* Make the table unreadable for the next kernel. May sleep. &luo_machine.lock held. */
-void luo_handover_clear(struct luo_machine *machine)
+/* Make the table unreadable for the next kernel. May sleep. &luo_ctx.lock held. */
+void luo_handover_clear(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	kho_table_clear(&machine->table);
+	kho_table_clear(&ctx->table);
 }
 
 static bool luo_record_valid(const struct luo_subsystem_ser *ser)
@@ -190,7 +190,7 @@ int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 
 /**
  * liveupdate_data_alloc() - allocate a blob for the next kernel
- * @data: the data of the participant; filled in
+ * @data: the data of the subsystem; filled in
  * @size: bytes wanted, not 0
  *
  * The blob is zeroed, physically contiguous and outside of KHO scratch memory.
@@ -219,7 +219,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_data_alloc, "LIVEUPDATE");
 
 /**
  * liveupdate_data_free() - free a blob that will not be handed over
- * @data: the data of the participant; emptied
+ * @data: the data of the subsystem; emptied
  *
  * Context: May sleep. From cancel, or in the kernel that allocated it.
  */
@@ -233,10 +233,10 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_data_free, "LIVEUPDATE");
 
 /**
  * liveupdate_data_blob() - look at a blob
- * @data: the data of the participant
+ * @data: the data of the subsystem
  *
  * In the next kernel the core has made sure that the blob was handed over and
- * that @data->size bytes can be read. What they say is for the participant to
+ * that @data->size bytes can be read. What they say is for the subsystem to
  * check.
  *
  * Context: any callback.
@@ -250,7 +250,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_data_blob, "LIVEUPDATE");
 
 /**
  * liveupdate_data_claim() - take a blob over in the next kernel
- * @data: the data of the participant
+ * @data: the data of the subsystem
  *
  * The blob becomes ordinary memory of this kernel, a folio with one reference,
  * which the caller frees with folio_put(virt_to_folio()). A blob that is not

@@ -4,16 +4,16 @@
  * DOC: Records of the previous kernel
  *
  * What becomes of each record (&struct luo_incoming) that was handed over: a
- * participant restores it, at boot or when its module registers; it is finished; or
+ * subsystem restores it, at boot or when its module registers; it is finished; or
  * nobody has it, and it is freed or retained (luo_retained.c). Where live update is
- * switched off, it is abandoned.
+ * switched off, it is discarded.
  *
  * Lifecycle of a record: accepted -> restored -> finished, or
  * accepted -> unclaimed -> freed at FINISH if it is optional; mandatory ones are
  * retained from RESTORE on, until somebody restores them or the operator gives them
  * up. The array of records lives until FINISH, or as long as one is retained.
  *
- * Context: everything may sleep and runs under &luo_machine.lock, unless it says
+ * Context: everything may sleep and runs under &luo_ctx.lock, unless it says
  * otherwise. luo_forget_record() and luo_forget_table() only try for that lock.
  */
 
@@ -29,17 +29,17 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
-static struct luo_incoming *luo_find_incoming(struct luo_machine *machine,
+static struct luo_incoming *luo_find_incoming(struct luo_ctx *ctx,
 					      const char *name)
 {
 	struct luo_incoming *incoming;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
-		incoming = &machine->incoming[i];
+	for (unsigned int i = 0; i < ctx->nr_incoming; i++) {
+		incoming = &ctx->incoming[i];
 		if (incoming->status != -ENOENT &&
 		    !strcmp(incoming->ser.name, name))
 			return incoming;
@@ -49,48 +49,48 @@ static struct luo_incoming *luo_find_incoming(struct luo_machine *machine,
 }
 
 /* What luo_peek_incoming() says of a record. */
-static void luo_set_status(struct luo_machine *machine,
+static void luo_set_status(struct luo_ctx *ctx,
 			   struct luo_incoming *incoming, int status)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	guard(spinlock_irqsave)(&machine->incoming_lock);
+	guard(spinlock_irqsave)(&ctx->incoming_lock);
 	incoming->status = status;
 }
 
-/* Enter the records of the previous kernel. Any context that holds &luo_machine.lock. */
-void luo_subsystems_accept(struct luo_machine *machine,
+/* Enter the records of the previous kernel. Any context that holds &luo_ctx.lock. */
+void luo_subsystems_accept(struct luo_ctx *ctx,
 			   struct luo_incoming *incoming, unsigned int count)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	scoped_guard(spinlock_irqsave, &machine->incoming_lock) {
-		machine->incoming = incoming;
-		machine->nr_incoming = count;
+	scoped_guard(spinlock_irqsave, &ctx->incoming_lock) {
+		ctx->incoming = incoming;
+		ctx->nr_incoming = count;
 	}
-	WRITE_ONCE(machine->arrived, true);
+	WRITE_ONCE(ctx->arrived, true);
 }
 
 /* After FINISH records are kept as long as one of them is retained. */
-static void luo_put_incoming(struct luo_machine *machine)
+static void luo_put_incoming(struct luo_ctx *ctx)
 {
-	struct luo_incoming *incoming = machine->incoming;
+	struct luo_incoming *incoming = ctx->incoming;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+	for (unsigned int i = 0; i < ctx->nr_incoming; i++) {
 		if (incoming[i].status != -ENOENT)
 			return;
 	}
 
-	scoped_guard(spinlock_irqsave, &machine->incoming_lock) {
-		machine->incoming = NULL;
-		machine->nr_incoming = 0;
+	scoped_guard(spinlock_irqsave, &ctx->incoming_lock) {
+		ctx->incoming = NULL;
+		ctx->nr_incoming = 0;
 	}
 	kvfree(incoming);
 }
 
-/* Can a participant read the version of a record? */
+/* Can a subsystem read the version of a record? */
 static bool luo_is_readable(const struct liveupdate_subsystem *subsystem,
 			    const struct luo_subsystem_ser *ser)
 {
@@ -99,14 +99,14 @@ static bool luo_is_readable(const struct liveupdate_subsystem *subsystem,
 }
 
 /* Who knows what a blob leads to, pinned, or NULL. */
-static struct liveupdate_subsystem *luo_get_disposer(struct luo_machine *machine,
+static struct liveupdate_subsystem *luo_get_disposer(struct luo_ctx *ctx,
 						     const struct luo_subsystem_ser *ser)
 {
 	struct liveupdate_subsystem *subsystem;
 
-	guard(mutex)(&machine->registered_lock);
+	guard(mutex)(&ctx->registered_lock);
 
-	subsystem = luo_subsystem_find(machine, ser->name);
+	subsystem = luo_subsystem_find(ctx, ser->name);
 	if (!subsystem || !subsystem->ops->dispose ||
 	    !luo_is_readable(subsystem, ser) ||
 	    !try_module_get(subsystem->ops->owner))
@@ -116,21 +116,21 @@ static struct liveupdate_subsystem *luo_get_disposer(struct luo_machine *machine
 }
 
 /*
- * Free what nobody wants any more. A blob can lead to more, which only its participant
+ * Free what nobody wants any more. A blob can lead to more, which only its subsystem
  * can follow; if it is not there, that stays reserved until the next boot.
  */
-static void luo_free_blob(struct luo_machine *machine,
+static void luo_free_blob(struct luo_ctx *ctx,
 			  const struct luo_subsystem_ser *ser)
 {
 	struct liveupdate_data data = { .value = ser->value, .size = ser->size };
 	struct liveupdate_subsystem *subsystem;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	if (!ser->size || !kho_is_restorable(ser->value, ser->size))
 		return;
 
-	subsystem = luo_get_disposer(machine, ser);
+	subsystem = luo_get_disposer(ctx, ser);
 	if (subsystem) {
 		subsystem->ops->dispose(subsystem, &data);
 		module_put(subsystem->ops->owner);
@@ -141,35 +141,35 @@ static void luo_free_blob(struct luo_machine *machine,
 /* The operator says that the blob of @name is not used by anything. */
 static int luo_forget_record(void *context, const char *name, const char *unused)
 {
-	struct luo_machine *machine = context;
+	struct luo_ctx *ctx = context;
 	struct luo_incoming *incoming;
 
-	ACQUIRE(mutex_try, lock)(&machine->lock);
+	ACQUIRE(mutex_try, lock)(&ctx->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock))
 		return -EBUSY;
 
-	incoming = luo_find_incoming(machine, name);
+	incoming = luo_find_incoming(ctx, name);
 	if (!incoming || !incoming->retained)
 		return -ENOENT;
 
 	incoming->tried = true;
 	luo_retained_release(incoming->retained);
 	incoming->retained = NULL;
-	luo_set_status(machine, incoming, -ENOENT);
-	luo_free_blob(machine, &incoming->ser);
-	if (machine->state != LIVEUPDATE_STATE_UPDATED)
-		luo_put_incoming(machine);
+	luo_set_status(ctx, incoming, -ENOENT);
+	luo_free_blob(ctx, &incoming->ser);
+	if (ctx->state != LIVEUPDATE_STATE_UPDATED)
+		luo_put_incoming(ctx);
 
 	return 0;
 }
 
 /* Nobody has the blob of a record. If it is mandatory it may be in use. */
-static void luo_retain_record(struct luo_machine *machine,
+static void luo_retain_record(struct luo_ctx *ctx,
 			      struct luo_incoming *incoming, const char *reason)
 {
 	const struct luo_subsystem_ser *ser = &incoming->ser;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	if (incoming->retained || !ser->size ||
 	    !(ser->flags & LUO_SUBSYSTEM_SER_MANDATORY))
@@ -177,62 +177,62 @@ static void luo_retain_record(struct luo_machine *machine,
 
 	pr_warn("%s: %llu bytes of mandatory data are retained: %s\n", ser->name,
 		ser->size, reason);
-	incoming->retained = luo_retain(&machine->retained, ser->name, "",
+	incoming->retained = luo_retain(&ctx->retained, ser->name, "",
 					ser->size, reason, luo_forget_record,
-					machine);
+					ctx);
 }
 
 static int luo_forget_table(void *context, const char *owner, const char *name)
 {
-	struct luo_machine *machine = context;
+	struct luo_ctx *ctx = context;
 
-	ACQUIRE(mutex_try, lock)(&machine->lock);
+	ACQUIRE(mutex_try, lock)(&ctx->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock))
 		return -EBUSY;
-	if (!machine->unreadable)
+	if (!ctx->unreadable)
 		return -ENOENT;
 
-	luo_retained_release(machine->unreadable);
-	machine->unreadable = NULL;
+	luo_retained_release(ctx->unreadable);
+	ctx->unreadable = NULL;
 
 	return 0;
 }
 
-/* It is not known what the previous kernel left. May sleep. Takes &luo_machine.lock. */
-void luo_subsystems_retain_table(struct luo_machine *machine)
+/* It is not known what the previous kernel left. May sleep. Takes &luo_ctx.lock. */
+void luo_subsystems_retain_table(struct luo_ctx *ctx)
 {
-	guard(mutex)(&machine->lock);
+	guard(mutex)(&ctx->lock);
 
-	machine->unreadable = luo_retain(&machine->retained, "liveupdate", "table", 0,
-					 "the table of participants cannot be used",
-					 luo_forget_table, machine);
+	ctx->unreadable = luo_retain(&ctx->retained, "liveupdate", "table", 0,
+				     "the table of subsystems cannot be used",
+				     luo_forget_table, ctx);
 }
 
 /* Who has restored, and fails to do the rest, has nothing. */
-static void luo_restore_one_late(struct luo_machine *machine,
+static void luo_restore_one_late(struct luo_ctx *ctx,
 				 struct luo_incoming *incoming)
 {
 	struct liveupdate_subsystem *subsystem = incoming->subsystem;
 
 	if (!subsystem->ops->restore_late ||
-	    !luo_subsystem_call(machine, LUO_STEP_RESTORE, subsystem))
+	    !luo_subsystem_call(ctx, LUO_TRANSITION_RESTORE, subsystem))
 		return;
 
 	incoming->subsystem = NULL;
-	luo_set_status(machine, incoming, -ENOTRECOVERABLE);
-	luo_retain_record(machine, incoming, "it could not be restored in full");
+	luo_set_status(ctx, incoming, -ENOTRECOVERABLE);
+	luo_retain_record(ctx, incoming, "it could not be restored in full");
 	luo_subsystem_retire(subsystem);
 }
 
 /* Let @subsystem take over the record of its name, if it can. */
-static void luo_restore_one(struct luo_machine *machine,
+static void luo_restore_one(struct luo_ctx *ctx,
 			    struct luo_incoming *incoming,
 			    struct liveupdate_subsystem *subsystem)
 {
 	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
 	int err = 0;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	if (incoming->tried)
 		return;
@@ -249,7 +249,7 @@ static void luo_restore_one(struct luo_machine *machine,
 		pr_warn("%s: cannot restore version %u with [%u, %u]: %pe\n",
 			desc->name, incoming->ser.version, desc->oldest,
 			desc->version, ERR_PTR(err));
-		luo_record_failure(machine, LUO_STEP_RESTORE, desc->name, err, "",
+		luo_record_failure(ctx, LUO_TRANSITION_RESTORE, desc->name, err, "",
 				   err == -EINVAL ? "its data was not handed over" :
 				   err == -ENODEV ? "its module is being unloaded" :
 				   "the version cannot be read");
@@ -257,11 +257,11 @@ static void luo_restore_one(struct luo_machine *machine,
 	}
 
 	incoming->tried = true;
-	luo_set_status(machine, incoming, -EALREADY);
+	luo_set_status(ctx, incoming, -EALREADY);
 	subsystem->data.value = incoming->ser.value;
 	subsystem->data.size = incoming->ser.size;
-	if (luo_subsystem_call(machine, LUO_STEP_RESTORE, subsystem)) {
-		luo_set_status(machine, incoming, -ENOTRECOVERABLE);
+	if (luo_subsystem_call(ctx, LUO_TRANSITION_RESTORE, subsystem)) {
+		luo_set_status(ctx, incoming, -ENOTRECOVERABLE);
 		luo_subsystem_retire(subsystem);
 		return;
 	}
@@ -269,46 +269,46 @@ static void luo_restore_one(struct luo_machine *machine,
 	incoming->subsystem = subsystem;
 	luo_retained_release(incoming->retained);
 	incoming->retained = NULL;
-	if (machine->restores_late)
-		luo_restore_one_late(machine, incoming);
+	if (ctx->restores_late)
+		luo_restore_one_late(ctx, incoming);
 }
 
 /*
  * The rest of RESTORE, with all memory and processors. For those who have restored and
  * have more to do, in the same order. Who restores from here on does both at once. May
- * sleep. &luo_machine.lock held.
+ * sleep. &luo_ctx.lock held.
  */
-void luo_subsystems_restore_late(struct luo_machine *machine)
+void luo_subsystems_restore_late(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	machine->restores_late = true;
+	ctx->restores_late = true;
 	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
-		for (unsigned int i = machine->nr_incoming; i--; ) {
-			struct luo_incoming *incoming = &machine->incoming[i];
+		for (unsigned int i = ctx->nr_incoming; i--; ) {
+			struct luo_incoming *incoming = &ctx->incoming[i];
 
 			if (incoming->subsystem &&
 			    incoming->subsystem->desc->level == level)
-				luo_restore_one_late(machine, incoming);
+				luo_restore_one_late(ctx, incoming);
 		}
 	}
 }
 
-/* RESTORE every participant that has a record. May sleep. &luo_machine.lock held. */
-void luo_subsystems_restore(struct luo_machine *machine)
+/* RESTORE every subsystem that has a record. May sleep. &luo_ctx.lock held. */
+void luo_subsystems_restore(struct luo_ctx *ctx)
 {
-	struct luo_incoming *incoming = machine->incoming;
-	unsigned int count = machine->nr_incoming;
+	struct luo_incoming *incoming = ctx->incoming;
+	unsigned int count = ctx->nr_incoming;
 	u64 start = luo_timeline_now();
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	luo_instances_arrived(machine);
+	luo_instances_arrived(ctx);
 	/* Nothing is allocated here: nobody is asked twice, and all have to be asked. */
-	scoped_guard(mutex, &machine->registered_lock) {
+	scoped_guard(mutex, &ctx->registered_lock) {
 		for (unsigned int i = 0; i < count; i++)
 			incoming[i].found =
-				luo_subsystem_find(machine, incoming[i].ser.name);
+				luo_subsystem_find(ctx, incoming[i].ser.name);
 	}
 
 	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
@@ -316,20 +316,20 @@ void luo_subsystems_restore(struct luo_machine *machine)
 			struct liveupdate_subsystem *found = incoming[i].found;
 
 			if (found && found->desc->level == level)
-				luo_restore_one(machine, &incoming[i], found);
+				luo_restore_one(ctx, &incoming[i], found);
 		}
 	}
 	for (unsigned int i = 0; i < count; i++) {
 		if (!incoming[i].subsystem)
-			luo_retain_record(machine, &incoming[i],
+			luo_retain_record(ctx, &incoming[i],
 					  "nobody has restored it");
 	}
-	luo_instances_restored(machine);
-	luo_timeline_step(machine, LUO_STEP_RESTORE, start, 0);
+	luo_instances_restored(ctx);
+	luo_timeline_transition(ctx, LUO_TRANSITION_RESTORE, start, 0);
 }
 
 /* Free the blob, and what it leads to, if nobody claimed it and it was optional. */
-static void luo_dispose(struct luo_machine *machine,
+static void luo_dispose(struct luo_ctx *ctx,
 			struct luo_incoming *incoming)
 {
 	const struct luo_subsystem_ser *ser = &incoming->ser;
@@ -339,17 +339,17 @@ static void luo_dispose(struct luo_machine *machine,
 		return;
 
 	if (ser->flags & LUO_SUBSYSTEM_SER_MANDATORY) {
-		luo_retain_record(machine, incoming, "nobody has claimed it");
+		luo_retain_record(ctx, incoming, "nobody has claimed it");
 		return;
 	}
 
 	pr_notice("%s: nobody claimed %llu bytes of optional data, freed\n",
 		  ser->name, ser->size);
-	luo_free_blob(machine, ser);
+	luo_free_blob(ctx, ser);
 }
 
-static int luo_can_finish_one(struct luo_machine *machine,
-			      struct liveupdate_subsystem *subsystem)
+static int luo_check_finish_one(struct luo_ctx *ctx,
+				struct liveupdate_subsystem *subsystem)
 {
 	const struct liveupdate_subsystem_ops *ops = subsystem->ops;
 	const char *name = subsystem->desc->name;
@@ -358,36 +358,36 @@ static int luo_can_finish_one(struct luo_machine *machine,
 	if (!ops->can_finish)
 		return 0;
 
-	luo_progress_enter(machine, LUO_STEP_FINISH, name);
-	luo_callback_begins(machine);
+	luo_progress_enter(ctx, LUO_TRANSITION_FINISH, name);
+	luo_callback_begins(ctx);
 	can = ops->can_finish(subsystem, &subsystem->data);
-	luo_progress_leave(machine);
+	luo_progress_leave(ctx);
 	if (can)
 		return 0;
 
-	luo_callback_failed(machine, LUO_STEP_FINISH, name, -EBUSY);
+	luo_callback_failed(ctx, LUO_TRANSITION_FINISH, name, -EBUSY);
 
 	return -EBUSY;
 }
 
 /*
  * Ask those who restored whether something still waits. In the order of FINISH, up to
- * the first that says so. May sleep. &luo_machine.lock held.
+ * the first that says so. May sleep. &luo_ctx.lock held.
  */
-int luo_subsystems_can_finish(struct luo_machine *machine)
+int luo_subsystems_check_finish(struct luo_ctx *ctx)
 {
 	int err;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
-		for (unsigned int i = 0; i < machine->nr_incoming; i++) {
+		for (unsigned int i = 0; i < ctx->nr_incoming; i++) {
 			struct liveupdate_subsystem *subsystem =
-				machine->incoming[i].subsystem;
+				ctx->incoming[i].subsystem;
 
 			if (!subsystem || subsystem->desc->level != level)
 				continue;
-			err = luo_can_finish_one(machine, subsystem);
+			err = luo_check_finish_one(ctx, subsystem);
 			if (err)
 				return err;
 		}
@@ -396,101 +396,101 @@ int luo_subsystems_can_finish(struct luo_machine *machine)
 	return 0;
 }
 
-/* FINISH everybody who restored, drop the rest. May sleep. &luo_machine.lock held. */
-void luo_subsystems_finish(struct luo_machine *machine)
+/* FINISH everybody who restored, drop the rest. May sleep. &luo_ctx.lock held. */
+void luo_subsystems_finish(struct luo_ctx *ctx)
 {
-	unsigned int count = machine->nr_incoming, kept = 0;
+	unsigned int count = ctx->nr_incoming, kept = 0;
 	u64 start = luo_timeline_now();
 	u64 bytes = 0;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
 		for (unsigned int i = 0; i < count; i++) {
 			struct liveupdate_subsystem *subsystem =
-				machine->incoming[i].subsystem;
+				ctx->incoming[i].subsystem;
 
 			if (!subsystem || subsystem->desc->level != level)
 				continue;
-			luo_subsystem_call(machine, LUO_STEP_FINISH, subsystem);
+			luo_subsystem_call(ctx, LUO_TRANSITION_FINISH, subsystem);
 		}
 	}
 
 	for (unsigned int i = 0; i < count; i++) {
-		struct luo_incoming *incoming = &machine->incoming[i];
+		struct luo_incoming *incoming = &ctx->incoming[i];
 
-		luo_dispose(machine, incoming);
+		luo_dispose(ctx, incoming);
 		if (incoming->subsystem)
 			luo_subsystem_retire(incoming->subsystem);
 		incoming->subsystem = NULL;
 		if (incoming->retained) {
-			luo_set_status(machine, incoming, -ENOTRECOVERABLE);
+			luo_set_status(ctx, incoming, -ENOTRECOVERABLE);
 			bytes += incoming->ser.size;
 			kept++;
 		} else {
-			luo_set_status(machine, incoming, -ENOENT);
+			luo_set_status(ctx, incoming, -ENOENT);
 		}
 	}
 	if (kept)
-		pr_warn("%llu bytes of %u mandatory participants stay retained, and there is no other update while they are\n",
+		pr_warn("%llu bytes of %u mandatory subsystems stay retained, and there is no other update while they are\n",
 			bytes, kept);
 
-	luo_put_incoming(machine);
-	luo_instances_finish(machine);
-	luo_timeline_step(machine, LUO_STEP_FINISH, start, 0);
+	luo_put_incoming(ctx);
+	luo_instances_finish(ctx);
+	luo_timeline_transition(ctx, LUO_TRANSITION_FINISH, start, 0);
 }
 
 /*
- * Let those take over their records who came since RESTORE. May sleep. &luo_machine.lock
+ * Let those take over their records who came since RESTORE. May sleep. &luo_ctx.lock
  * held.
  */
-void luo_incoming_late(struct luo_machine *machine)
+void luo_incoming_late(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	if (machine->state != LIVEUPDATE_STATE_UPDATED)
+	if (ctx->state != LIVEUPDATE_STATE_UPDATED)
 		return;
 
-	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
-		struct luo_incoming *incoming = &machine->incoming[i];
+	for (unsigned int i = 0; i < ctx->nr_incoming; i++) {
+		struct luo_incoming *incoming = &ctx->incoming[i];
 		struct liveupdate_subsystem *found;
 
 		if (incoming->subsystem || incoming->tried)
 			continue;
 		/* It cannot go away before the lock of the machine is released. */
-		scoped_guard(mutex, &machine->registered_lock)
-			found = luo_subsystem_find(machine, incoming->ser.name);
+		scoped_guard(mutex, &ctx->registered_lock)
+			found = luo_subsystem_find(ctx, incoming->ser.name);
 		if (!found || found == incoming->found)
 			continue;
 		incoming->found = found;
-		luo_transition_begin(machine, LUO_STEP_RESTORE, false);
-		luo_restore_one(machine, incoming, found);
-		luo_transition_end(machine);
+		luo_transition_begin(ctx, LUO_TRANSITION_RESTORE, false);
+		luo_restore_one(ctx, incoming, found);
+		luo_transition_end(ctx);
 	}
 }
 
 /*
  * The same, once no transition is under way any more. May sleep. Takes
- * &luo_machine.lock.
+ * &luo_ctx.lock.
  */
 void luo_subsystems_late(struct work_struct *work)
 {
-	struct luo_machine *machine = container_of(work, struct luo_machine, late);
+	struct luo_ctx *ctx = container_of(work, struct luo_ctx, late);
 
-	guard(mutex)(&machine->lock);
-	luo_incoming_late(machine);
+	guard(mutex)(&ctx->lock);
+	luo_incoming_late(ctx);
 }
 
 /*
- * A participant leaves that may have restored a record. What it restored counts as
- * unclaimed. May sleep. &luo_machine.lock held.
+ * A subsystem leaves that may have restored a record. What it restored counts as
+ * unclaimed. May sleep. &luo_ctx.lock held.
  */
-void luo_incoming_drop(struct luo_machine *machine,
+void luo_incoming_drop(struct luo_ctx *ctx,
 		       struct liveupdate_subsystem *subsystem)
 {
 	struct luo_incoming *incoming;
 
-	incoming = luo_find_incoming(machine, subsystem->desc->name);
+	incoming = luo_find_incoming(ctx, subsystem->desc->name);
 	if (!incoming)
 		return;
 
@@ -500,13 +500,13 @@ void luo_incoming_drop(struct luo_machine *machine,
 		return;
 
 	incoming->subsystem = NULL;
-	luo_set_status(machine, incoming, -ENOTRECOVERABLE);
-	luo_retain_record(machine, incoming, "its participant is gone");
+	luo_set_status(ctx, incoming, -ENOTRECOVERABLE);
+	luo_retain_record(ctx, incoming, "its subsystem is gone");
 	luo_subsystem_retire(subsystem);
 }
 
 /* Returns 0 if nothing of the record is in use that is not retained by its owner. */
-static int __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
+static int __init luo_discard_one(struct liveupdate_subsystem *subsystem,
 				  const struct luo_subsystem_ser *ser)
 {
 	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
@@ -515,49 +515,49 @@ static int __init luo_abandon_one(struct liveupdate_subsystem *subsystem,
 		.size = ser->size,
 	};
 
-	if (!subsystem->ops->abandon)
+	if (!subsystem->ops->discard)
 		return -EOPNOTSUPP;
 	if (!luo_is_readable(subsystem, ser) ||
 	    (ser->size && !kho_is_restorable(ser->value, ser->size))) {
-		pr_warn("%s: cannot abandon version %u with [%u, %u]\n",
+		pr_warn("%s: cannot discard version %u with [%u, %u]\n",
 			desc->name, ser->version, desc->oldest, desc->version);
 		return -EPROTONOSUPPORT;
 	}
 
-	return subsystem->ops->abandon(subsystem, &data);
+	return subsystem->ops->discard(subsystem, &data);
 }
 
 /*
- * Let built-in participants abandon their records. In the order in which they would have
- * been restored. What cannot be abandoned is retained. May sleep. Takes
- * &luo_machine.lock. At early_initcall, if live update is off.
+ * Let built-in subsystems discard their records. In the order in which they would have
+ * been restored. What cannot be discarded is retained. May sleep. Takes
+ * &luo_ctx.lock. At early_initcall, if live update is off.
  */
-void __init luo_subsystems_abandon(struct luo_machine *machine)
+void __init luo_subsystems_discard(struct luo_ctx *ctx)
 {
-	guard(mutex)(&machine->lock);
+	guard(mutex)(&ctx->lock);
 
-	luo_instances_arrived(machine);
+	luo_instances_arrived(ctx);
 	for (int level = LIVEUPDATE_NR_LEVELS - 1; level >= 0; level--) {
-		for (unsigned int i = machine->nr_incoming; i--; ) {
-			struct luo_incoming *incoming = &machine->incoming[i];
+		for (unsigned int i = ctx->nr_incoming; i--; ) {
+			struct luo_incoming *incoming = &ctx->incoming[i];
 			struct liveupdate_subsystem *subsystem =
 				luo_subsystem_builtin(incoming->ser.name);
 
 			if (!subsystem || subsystem->desc->level != level)
 				continue;
-			incoming->tried = !luo_abandon_one(subsystem,
+			incoming->tried = !luo_discard_one(subsystem,
 							   &incoming->ser);
 		}
 	}
 
-	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
-		struct luo_incoming *incoming = &machine->incoming[i];
+	for (unsigned int i = 0; i < ctx->nr_incoming; i++) {
+		struct luo_incoming *incoming = &ctx->incoming[i];
 
 		if (!incoming->tried)
-			luo_retain_record(machine, incoming, "live update is off");
-		luo_set_status(machine, incoming,
+			luo_retain_record(ctx, incoming, "live update is off");
+		luo_set_status(ctx, incoming,
 			       incoming->retained ? -ENOTRECOVERABLE : -ENOENT);
 	}
-	luo_put_incoming(machine);
-	luo_instances_restored(machine);
+	luo_put_incoming(ctx);
+	luo_instances_restored(ctx);
 }

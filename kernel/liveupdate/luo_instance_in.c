@@ -3,13 +3,13 @@
 /**
  * DOC: Instances of the previous kernel
  *
- * What becomes of the instances (luo_instance_out.c) that were handed over. Participants
+ * What becomes of the instances (luo_instance_out.c) that were handed over. Subsystems
  * find them by key or one after the other, from restore to finish, and claim one once it
  * is theirs.
  *
  * Lifecycle of an instance: accepted -> claimed -> gone at FINISH, or
  * accepted -> unclaimed -> freed at FINISH if it is optional. Mandatory ones are
- * retained (luo_retained.c): from RESTORE on as one cause for each participant,
+ * retained (luo_retained.c): from RESTORE on as one cause for each subsystem,
  * "instances", until all are claimed; from FINISH on as one for each instance,
  * "instance-KEY". One that is claimed after FINISH is gone at once.
  *
@@ -25,8 +25,8 @@
  *   All of them are in the log; if a mandatory one is among them, it is what failed last.
  *
  * Context: everything may sleep. &luo_instances.lock protects the records; it is inside
- * &luo_machine.lock and the locks of participants, outside those of luo_retained.c, and
- * outside &luo_machine.registered_lock. It is released while a participant disposes of what
+ * &luo_ctx.lock and the locks of subsystems, outside those of luo_retained.c, and
+ * outside &luo_ctx.registered_lock. It is released while a subsystem disposes of what
  * one of its instances refers to.
  */
 
@@ -42,18 +42,18 @@
 #include <linux/sort.h>
 #include <linux/string.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
-#define LUO_INSTANCES_PART	"instances"
-#define LUO_INSTANCE_PART	"instance-%llu"
-#define LUO_INSTANCE_PART_LEN	32
+#define LUO_INSTANCES_ITEM	"instances"
+#define LUO_INSTANCE_ITEM	"instance-%llu"
+#define LUO_INSTANCE_ITEM_LEN	32
 
 static int luo_instance_cmp(const void *a, const void *b)
 {
 	const struct luo_instance_ser *first = &((struct luo_instance_in *)a)->ser;
 	const struct luo_instance_ser *second = &((struct luo_instance_in *)b)->ser;
 
-	return strcmp(first->participant, second->participant) ?:
+	return strcmp(first->subsystem, second->subsystem) ?:
 	       cmp_int(first->key, second->key);
 }
 
@@ -71,7 +71,7 @@ static bool luo_instance_valid(const struct luo_instance_ser *ser)
 {
 	bool blob = ser->flags & LUO_INSTANCE_SER_BLOB;
 
-	return luo_name_valid(ser->participant) && ser->version &&
+	return luo_name_valid(ser->subsystem) && ser->version &&
 	       !(ser->flags & ~LUO_INSTANCE_SER_FLAGS) && blob == !!ser->size &&
 	       (!(ser->flags & LUO_INSTANCE_SER_LOST) || (!blob && !ser->value));
 }
@@ -158,21 +158,21 @@ static void luo_instances_check_unique(struct luo_instances *instances)
 }
 
 /*
- * An instance whose blob is that of a participant, too, must not free it. Nor one whose
+ * An instance whose blob is that of a subsystem, too, must not free it. Nor one whose
  * blob is part of a table: these were freed by now, and so its data is not there.
  */
-static void luo_instances_check_records(struct luo_machine *machine)
+static void luo_instances_check_records(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 
 	for (unsigned int i = 0; i < instances->nr_in; i++) {
 		struct luo_instance_in *in = &instances->in[i];
 
 		if (!in->status)
 			in->status = luo_instance_status(&in->ser);
-		for (unsigned int j = 0; in->ser.size && j < machine->nr_incoming; j++) {
+		for (unsigned int j = 0; in->ser.size && j < ctx->nr_incoming; j++) {
 			const struct luo_subsystem_ser *ser =
-				&machine->incoming[j].ser;
+				&ctx->incoming[j].ser;
 
 			if (ser->size && ser->value == in->ser.value)
 				in->status = -EBADMSG;
@@ -182,13 +182,13 @@ static void luo_instances_check_records(struct luo_machine *machine)
 
 /*
  * Take in the instances of one class. What cannot be read is counted, and stays
- * reserved. May sleep. Takes &luo_instances.lock. Before the records of participants are
+ * reserved. May sleep. Takes &luo_instances.lock. Before the records of subsystems are
  * accepted.
  */
-void luo_instances_accept(struct luo_machine *machine, u32 class, phys_addr_t phys,
+void luo_instances_accept(struct luo_ctx *ctx, u32 class, phys_addr_t phys,
 			  size_t size)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	int err;
 
 	guard(mutex)(&instances->lock);
@@ -227,24 +227,24 @@ static void luo_instance_info(const struct luo_instance_in *in,
 }
 
 /*
- * Free an instance that nobody has, after its participant has freed what that refers to.
+ * Free an instance that nobody has, after its subsystem has freed what that refers to.
  * &luo_instances.lock is released meanwhile; the instance stays where it is, since it is
  * not gone.
  */
-static void luo_instance_dispose(struct luo_machine *machine,
+static void luo_instance_dispose(struct luo_ctx *ctx,
 				 struct luo_instance_in *in)
-	__must_hold(&machine->instances.lock)
+	__must_hold(&ctx->instances.lock)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct liveupdate_instance_info info = { .error = in->status };
 	struct liveupdate_subsystem *subsystem;
 	bool usable = !in->status;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 	lockdep_assert_held(&instances->lock);
 
-	scoped_guard(mutex, &machine->registered_lock)
-		subsystem = luo_subsystem_find(machine, in->ser.participant);
+	scoped_guard(mutex, &ctx->registered_lock)
+		subsystem = luo_subsystem_find(ctx, in->ser.subsystem);
 	if (subsystem)
 		luo_instance_info(in, subsystem->desc, &info);
 	if (subsystem && !info.error && subsystem->ops->dispose_instance) {
@@ -281,8 +281,8 @@ static void luo_instances_put(struct luo_instances *instances)
 static int luo_instances_forget_unreadable(void *context, const char *owner,
 					   const char *name)
 {
-	struct luo_machine *machine = context;
-	struct luo_instances *instances = &machine->instances;
+	struct luo_ctx *ctx = context;
+	struct luo_instances *instances = &ctx->instances;
 	struct liveupdate_retained *cause;
 
 	scoped_guard(mutex, &instances->lock) {
@@ -311,16 +311,16 @@ static void luo_instance_unretain(struct luo_instances *instances,
 	luo_retained_release(cause);
 }
 
-/* The operator gives up what nobody has claimed: all of a participant, or one. */
+/* The operator gives up what nobody has claimed: all of a subsystem, or one. */
 static int luo_instances_forget(void *context, const char *owner, const char *name)
 {
-	struct luo_machine *machine = context;
-	struct luo_instances *instances = &machine->instances;
+	struct luo_ctx *ctx = context;
+	struct luo_instances *instances = &ctx->instances;
 	int err = -ENOENT;
 	u64 key = 0;
-	bool all = sscanf(name, LUO_INSTANCE_PART, &key) != 1;
+	bool all = sscanf(name, LUO_INSTANCE_ITEM, &key) != 1;
 
-	ACQUIRE(mutex_try, lock)(&machine->lock);
+	ACQUIRE(mutex_try, lock)(&ctx->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock))
 		return -EBUSY;
 	guard(mutex)(&instances->lock);
@@ -328,11 +328,11 @@ static int luo_instances_forget(void *context, const char *owner, const char *na
 	for (unsigned int i = 0; i < instances->nr_in; i++) {
 		struct luo_instance_in *in = &instances->in[i];
 
-		if (!in->retained || strcmp(in->ser.participant, owner) ||
+		if (!in->retained || strcmp(in->ser.subsystem, owner) ||
 		    (!all && in->ser.key != key))
 			continue;
 		luo_instance_unretain(instances, in);
-		luo_instance_dispose(machine, in);
+		luo_instance_dispose(ctx, in);
 		err = 0;
 	}
 	luo_instances_put(instances);
@@ -340,11 +340,11 @@ static int luo_instances_forget(void *context, const char *owner, const char *na
 	return err;
 }
 
-/* Retain what nobody has claimed of the participant of @first, as one cause. */
-static void luo_instances_retain_one(struct luo_machine *machine,
+/* Retain what nobody has claimed of the subsystem of @first, as one cause. */
+static void luo_instances_retain_one(struct luo_ctx *ctx,
 				     unsigned int first, unsigned int end)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct luo_instance_in *owner = NULL;
 	u64 bytes = 0;
 
@@ -359,10 +359,10 @@ static void luo_instances_retain_one(struct luo_machine *machine,
 	if (!owner)
 		return;
 
-	owner->retained = luo_retain(&machine->retained, owner->ser.participant,
-				     LUO_INSTANCES_PART, bytes,
+	owner->retained = luo_retain(&ctx->retained, owner->ser.subsystem,
+				     LUO_INSTANCES_ITEM, bytes,
 				     "nobody has claimed them",
-				     luo_instances_forget, machine);
+				     luo_instances_forget, ctx);
 	for (unsigned int i = first; i < end; i++) {
 		struct luo_instance_in *in = &instances->in[i];
 
@@ -371,23 +371,23 @@ static void luo_instances_retain_one(struct luo_machine *machine,
 	}
 }
 
-/* End of the instances of the participant whose first is at @first. */
+/* End of the instances of the subsystem whose first is at @first. */
 static unsigned int luo_instances_end(const struct luo_instances *instances,
 				      unsigned int first)
 {
 	unsigned int end = first;
 
 	while (end < instances->nr_in &&
-	       !strcmp(instances->in[end].ser.participant,
-		       instances->in[first].ser.participant))
+	       !strcmp(instances->in[end].ser.subsystem,
+		       instances->in[first].ser.subsystem))
 		end++;
 
 	return end;
 }
 
-static void luo_instances_report(struct luo_machine *machine)
+static void luo_instances_report(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	u32 *nr_unreadable = instances->nr_unreadable;
 	char name[LIVEUPDATE_DEVICE_LEN];
 
@@ -397,11 +397,11 @@ static void luo_instances_report(struct luo_machine *machine)
 		if (!in->status)
 			continue;
 		pr_warn("%s: instance %llu cannot be restored: %pe\n",
-			in->ser.participant, in->ser.key, ERR_PTR(in->status));
+			in->ser.subsystem, in->ser.key, ERR_PTR(in->status));
 		if (in->class != LIVEUPDATE_MANDATORY)
 			continue;
 		snprintf(name, sizeof(name), "instance %llu", in->ser.key);
-		luo_record_failure(machine, LUO_STEP_RESTORE, in->ser.participant,
+		luo_record_failure(ctx, LUO_TRANSITION_RESTORE, in->ser.subsystem,
 				   in->status, name, "it cannot be restored");
 	}
 	if (nr_unreadable[LIVEUPDATE_OPTIONAL])
@@ -410,50 +410,50 @@ static void luo_instances_report(struct luo_machine *machine)
 		return;
 
 	pr_err("mandatory instances cannot be read, of whomever: retained\n");
-	luo_record_failure(machine, LUO_STEP_RESTORE, "", -EBADMSG, "",
+	luo_record_failure(ctx, LUO_TRANSITION_RESTORE, "", -EBADMSG, "",
 			   "mandatory instances cannot be read");
-	instances->unreadable = luo_retain(&machine->retained, "liveupdate",
-					   LUO_INSTANCES_PART, 0,
+	instances->unreadable = luo_retain(&ctx->retained, "liveupdate",
+					   LUO_INSTANCES_ITEM, 0,
 					   "mandatory instances cannot be read",
 					   luo_instances_forget_unreadable,
-					   machine);
+					   ctx);
 }
 
-/* Look what there is, before anybody restores. May sleep. &luo_machine.lock held. */
-void luo_instances_arrived(struct luo_machine *machine)
+/* Look what there is, before anybody restores. May sleep. &luo_ctx.lock held. */
+void luo_instances_arrived(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
-	guard(mutex)(&machine->instances.lock);
+	lockdep_assert_held(&ctx->lock);
+	guard(mutex)(&ctx->instances.lock);
 
-	luo_instances_check_records(machine);
-	luo_instances_report(machine);
+	luo_instances_check_records(ctx);
+	luo_instances_report(ctx);
 }
 
 /*
- * Retain mandatory instances that nobody has claimed yet. May sleep. &luo_machine.lock
+ * Retain mandatory instances that nobody has claimed yet. May sleep. &luo_ctx.lock
  * held.
  */
-void luo_instances_restored(struct luo_machine *machine)
+void luo_instances_restored(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	unsigned int end;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 	guard(mutex)(&instances->lock);
 
 	for (unsigned int i = 0; i < instances->nr_in; i = end) {
 		end = luo_instances_end(instances, i);
-		luo_instances_retain_one(machine, i, end);
+		luo_instances_retain_one(ctx, i, end);
 	}
 }
 
 /*
- * The records of participants cannot be used. All that was handed over stays reserved.
+ * The records of subsystems cannot be used. All that was handed over stays reserved.
  * May sleep. Takes &luo_instances.lock.
  */
-void luo_instances_discard(struct luo_machine *machine)
+void luo_instances_discard(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 
 	guard(mutex)(&instances->lock);
 
@@ -465,15 +465,15 @@ void luo_instances_discard(struct luo_machine *machine)
 
 /*
  * Free optional instances that nobody claimed, retain others. May sleep.
- * &luo_machine.lock held.
+ * &luo_ctx.lock held.
  */
-void luo_instances_finish(struct luo_machine *machine)
+void luo_instances_finish(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
-	char part[LUO_INSTANCE_PART_LEN];
+	struct luo_instances *instances = &ctx->instances;
+	char item[LUO_INSTANCE_ITEM_LEN];
 	unsigned int freed = 0;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 	guard(mutex)(&instances->lock);
 
 	instances->finished = true;
@@ -485,14 +485,14 @@ void luo_instances_finish(struct luo_machine *machine)
 		if (!luo_instance_pending(in)) {
 			in->status = -ENOENT;
 		} else if (in->class == LIVEUPDATE_MANDATORY) {
-			snprintf(part, sizeof(part), LUO_INSTANCE_PART, in->ser.key);
-			in->retained = luo_retain(&machine->retained,
-						  in->ser.participant, part,
+			snprintf(item, sizeof(item), LUO_INSTANCE_ITEM, in->ser.key);
+			in->retained = luo_retain(&ctx->retained,
+						  in->ser.subsystem, item,
 						  in->ser.size,
 						  "nobody has claimed it",
-						  luo_instances_forget, machine);
+						  luo_instances_forget, ctx);
 		} else {
-			luo_instance_dispose(machine, in);
+			luo_instance_dispose(ctx, in);
 			freed++;
 		}
 	}
@@ -518,7 +518,7 @@ luo_instance_lookup(struct luo_instances *instances,
 {
 	struct luo_instance_in wanted = { .ser.key = key };
 
-	strscpy(wanted.ser.participant, desc->name);
+	strscpy(wanted.ser.subsystem, desc->name);
 	if (!instances->nr_in)
 		return NULL;
 
@@ -530,11 +530,11 @@ luo_instance_lookup(struct luo_instances *instances,
  * Find an instance that was handed over. May sleep. Takes &luo_instances.lock. Returns
  * as liveupdate_instance_find().
  */
-int luo_instance_find(struct luo_machine *machine,
+int luo_instance_find(struct luo_ctx *ctx,
 		      const struct liveupdate_subsystem_desc *desc, u64 key,
 		      struct liveupdate_instance_info *info)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct luo_instance_in *in;
 
 	guard(mutex)(&instances->lock);
@@ -552,11 +552,11 @@ int luo_instance_find(struct luo_machine *machine,
  * Find one instance after the other. May sleep. Takes &luo_instances.lock. Returns as
  * liveupdate_instance_next().
  */
-int luo_instance_next(struct luo_machine *machine,
+int luo_instance_next(struct luo_ctx *ctx,
 		      const struct liveupdate_subsystem_desc *desc,
 		      unsigned int *position, struct liveupdate_instance_info *info)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 
 	guard(mutex)(&instances->lock);
 
@@ -564,7 +564,7 @@ int luo_instance_next(struct luo_machine *machine,
 		const struct luo_instance_in *in = &instances->in[(*position)++];
 
 		if (in->status == -ENOENT || in->status == -EALREADY ||
-		    strcmp(in->ser.participant, desc->name))
+		    strcmp(in->ser.subsystem, desc->name))
 			continue;
 		luo_instance_info(in, desc, info);
 		return 0;
@@ -577,10 +577,10 @@ int luo_instance_next(struct luo_machine *machine,
  * An instance is taken over. May sleep. Takes &luo_instances.lock. Returns as
  * liveupdate_instance_claim().
  */
-int luo_instance_claim(struct luo_machine *machine,
+int luo_instance_claim(struct luo_ctx *ctx,
 		       const struct liveupdate_subsystem_desc *desc, u64 key)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct liveupdate_instance_info info;
 	struct luo_instance_in *in;
 

@@ -3,26 +3,26 @@
 /**
  * DOC: Instances that are handed over
  *
- * There are few participants, but one of them may have thousands of things to hand
+ * There are few subsystems, but one of them may have thousands of things to hand
  * over that come and go while the machine is prepared: virtual machines, say. Each is an
- * instance, {participant, key, version, data}, and has a class of its own, which says
+ * instance, {subsystem, key, version, data}, and has a class of its own, which says
  * what its loss means: that of a mandatory one ends the preparation, that of an optional
  * one concerns nobody else. Either is said in the log, and the next kernel is told.
  *
  * Lifecycle
- *   1. From the participant's prepare callback on, until it is cancelled, instances can
+ *   1. From the subsystem's prepare callback on, until it is cancelled, instances can
  *      be added and dropped at any time, except while they are sealed.
- *   2. After all participants are frozen they are written into two tables, one of each
+ *   2. After all subsystems are frozen they are written into two tables, one of each
  *      class (include/linux/kho/abi/instance.h), and sealed. The room is allocated when
- *      an instance is added, so this cannot fail; it does if a mandatory one was lost.
- *   3. What cannot be kept any more is dropped by its participant. Where that is too late,
- *      because it is sealed, or where it was not the participant's wish, it is lost.
+ *      an instance is added, so this cannot fail; it does if a mandatory one went missing.
+ *   3. What cannot be kept any more is dropped by its subsystem. Where that is too late,
+ *      because it is sealed, or where it was not the subsystem's wish, it went missing.
  *   4. CANCEL, after its callbacks, forgets all instances that nobody has dropped. Their
- *      data belongs to the participant throughout.
+ *      data belongs to the subsystem throughout.
  *
  * Where the next kernel looks is in luo_instance_in.c.
  *
- * Context: everything may sleep. &luo_instances.lock is inside &luo_machine.lock, which
+ * Context: everything may sleep. &luo_instances.lock is inside &luo_ctx.lock, which
  * add, drop and lose do not take, so that they can be called from callbacks and beside
  * them. It is outside the locks of luo_retained.c, and of KHO.
  */
@@ -35,7 +35,7 @@
 #include <linux/lockdep.h>
 #include <linux/string.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 DEFINE_KHO_TABLE_FORMAT(luo_instances_ser_format, LUO_INSTANCES_COMPATIBLE,
 			struct luo_instance_ser, LUO_INSTANCES_MAX);
@@ -73,30 +73,30 @@ static void luo_instance_unlink(struct luo_instances *instances,
 	instances->out[instance->class].count--;
 }
 
-/* Instances can be added from here on. May sleep. &luo_machine.lock held. */
-void luo_instances_open(struct luo_machine *machine)
+/* Instances can be added from here on. May sleep. &luo_ctx.lock held. */
+void luo_instances_open(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	guard(mutex)(&machine->instances.lock);
-	machine->instances.open = true;
+	guard(mutex)(&ctx->instances.lock);
+	ctx->instances.open = true;
 }
 
-static void luo_instances_free_table(struct luo_machine *machine,
+static void luo_instances_free_table(struct luo_ctx *ctx,
 				     struct luo_instances_out *out)
 {
-	if (out->table.head && machine->kho_name)
+	if (out->table.head && ctx->kho_name)
 		kho_remove_subtree(out->table.head);
 	kho_table_free(&out->table);
 }
 
-/* Forget all instances. May sleep. &luo_machine.lock held. */
-void luo_instances_close(struct luo_machine *machine)
+/* Forget all instances. May sleep. &luo_ctx.lock held. */
+void luo_instances_close(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct liveupdate_instance *instance, *next;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 	guard(mutex)(&instances->lock);
 
 	instances->open = false;
@@ -106,7 +106,7 @@ void luo_instances_close(struct luo_machine *machine)
 
 		list_for_each_entry_safe(instance, next, &out->list, entry)
 			luo_instance_unlink(instances, instance);
-		luo_instances_free_table(machine, out);
+		luo_instances_free_table(ctx, out);
 	}
 }
 
@@ -114,7 +114,7 @@ static void luo_instance_write(const struct liveupdate_instance *instance,
 			       struct luo_instance_ser *ser)
 {
 	*ser = (struct luo_instance_ser){};
-	strscpy_pad(ser->participant, instance->subsystem->desc->name);
+	strscpy_pad(ser->subsystem, instance->subsystem->desc->name);
 	ser->key = instance->key;
 	ser->version = instance->version;
 	if (instance->lost) {
@@ -145,14 +145,14 @@ static void luo_instances_write(struct luo_instances *instances)
 	}
 }
 
-/* Forget the instances of a participant. May sleep. &luo_machine.lock held. */
-void luo_instances_leave(struct luo_machine *machine,
+/* Forget the instances of a subsystem. May sleep. &luo_ctx.lock held. */
+void luo_instances_leave(struct luo_ctx *ctx,
 			 struct liveupdate_subsystem *subsystem)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct liveupdate_instance *instance, *next;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 	guard(mutex)(&instances->lock);
 
 	for (int class = 0; class < LUO_NR_CLASSES; class++) {
@@ -166,7 +166,7 @@ void luo_instances_leave(struct luo_machine *machine,
 		luo_instances_write(instances);
 }
 
-static int luo_instances_make_room(struct luo_machine *machine,
+static int luo_instances_make_room(struct luo_ctx *ctx,
 				   struct luo_instances_out *out, u32 class)
 {
 	int err;
@@ -175,7 +175,7 @@ static int luo_instances_make_room(struct luo_machine *machine,
 		err = kho_table_alloc_growing(&out->table, &luo_instances_ser_format);
 		if (err)
 			return err;
-		if (machine->kho_name)
+		if (ctx->kho_name)
 			err = kho_add_subtree(luo_instances_name(class),
 					      out->table.head,
 					      out->table.head_size);
@@ -208,11 +208,11 @@ static bool luo_instance_exists(struct luo_instances *instances,
  * Hand over one more instance. May sleep. Takes &luo_instances.lock. Returns as
  * liveupdate_instance_add().
  */
-int luo_instance_add(struct luo_machine *machine,
+int luo_instance_add(struct luo_ctx *ctx,
 		     struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_instance *instance)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct luo_instances_out *out;
 	int err;
 
@@ -230,7 +230,7 @@ int luo_instance_add(struct luo_machine *machine,
 		return -EEXIST;
 
 	out = &instances->out[instance->class];
-	err = luo_instances_make_room(machine, out, instance->class);
+	err = luo_instances_make_room(ctx, out, instance->class);
 	if (err)
 		return err;
 
@@ -246,29 +246,29 @@ int luo_instance_add(struct luo_machine *machine,
  * Do not hand an instance over. May sleep. Takes &luo_instances.lock. Returns as
  * liveupdate_instance_drop().
  */
-int luo_instance_drop(struct luo_machine *machine,
+int luo_instance_drop(struct luo_ctx *ctx,
 		      struct liveupdate_instance *instance)
 {
-	guard(mutex)(&machine->instances.lock);
+	guard(mutex)(&ctx->instances.lock);
 
 	if (!instance->subsystem)
 		return 0;
-	if (machine->instances.sealed)
+	if (ctx->instances.sealed)
 		return -EBUSY;
-	luo_instance_unlink(&machine->instances, instance);
+	luo_instance_unlink(&ctx->instances, instance);
 
 	return 0;
 }
 
 /*
  * An instance cannot be handed over any more. May sleep. Takes &luo_instances.lock.
- * Returns the participant whose preparation the caller has to invalidate, or NULL.
+ * Returns the subsystem whose preparation the caller has to invalidate, or NULL.
  */
-struct liveupdate_subsystem *luo_instance_lose(struct luo_machine *machine,
-					       struct liveupdate_instance *instance,
-					       int error)
+struct liveupdate_subsystem *luo_instance_abort(struct luo_ctx *ctx,
+						struct liveupdate_instance *instance,
+						int error)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	struct luo_instances_out *out = &instances->out[instance->class];
 
 	guard(mutex)(&instances->lock);
@@ -290,9 +290,9 @@ struct liveupdate_subsystem *luo_instance_lose(struct luo_machine *machine,
 	return instance->class == LIVEUPDATE_MANDATORY ? instance->subsystem : NULL;
 }
 
-static int luo_instances_check(struct luo_machine *machine)
+static int luo_instances_check(struct luo_ctx *ctx)
 {
-	struct list_head *list = &machine->instances.out[LIVEUPDATE_MANDATORY].list;
+	struct list_head *list = &ctx->instances.out[LIVEUPDATE_MANDATORY].list;
 	struct liveupdate_instance *instance;
 	char name[LIVEUPDATE_DEVICE_LEN];
 
@@ -300,25 +300,25 @@ static int luo_instances_check(struct luo_machine *machine)
 		if (!instance->lost)
 			continue;
 		snprintf(name, sizeof(name), "instance %llu", instance->key);
-		luo_record_failure(machine, LUO_STEP_FREEZE,
+		luo_record_failure(ctx, LUO_TRANSITION_FREEZE,
 				   instance->subsystem->desc->name, instance->lost,
-				   name, "it was lost");
+				   name, "it went missing");
 		return instance->lost;
 	}
 
 	return 0;
 }
 
-/* Write the instances down. May sleep. &luo_machine.lock held. */
-int luo_instances_seal(struct luo_machine *machine)
+/* Write the instances down. May sleep. &luo_ctx.lock held. */
+int luo_instances_seal(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 	int err;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 	guard(mutex)(&instances->lock);
 
-	err = luo_instances_check(machine);
+	err = luo_instances_check(ctx);
 	if (err)
 		return err;
 
@@ -328,12 +328,12 @@ int luo_instances_seal(struct luo_machine *machine)
 	return 0;
 }
 
-/* Undo luo_instances_seal(), if that is to be done. May sleep. &luo_machine.lock held. */
-void luo_instances_unseal(struct luo_machine *machine)
+/* Undo luo_instances_seal(), if that is to be done. May sleep. &luo_ctx.lock held. */
+void luo_instances_unseal(struct luo_ctx *ctx)
 {
-	struct luo_instances *instances = &machine->instances;
+	struct luo_instances *instances = &ctx->instances;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 	guard(mutex)(&instances->lock);
 
 	instances->sealed = false;

@@ -3,20 +3,20 @@
 /**
  * DOC: Looking at handed-over data early
  *
- * Participants restore at early_initcall. Interrupt controllers and IOMMUs are set up
+ * Subsystems restore at early_initcall. Interrupt controllers and IOMMUs are set up
  * long before that, and must know whether the previous kernel left tables that
  * devices still use. liveupdate_peek() tells, and changes nothing: no memory is taken
  * over, and restore is called at its time, whoever has peeked.
  *
  * What a peeker is told
  *   - Before restore: the data, validated as for restore. The blob is read in place.
- *   - From the call of restore on: -EALREADY. The data belongs to its participant,
+ *   - From the call of restore on: -EALREADY. The data belongs to its subsystem,
  *     which may have freed it.
  *   - After a failed restore: -ENOTRECOVERABLE, until an optional record is freed at
  *     FINISH, or the operator gives a mandatory one up.
  *   - Data of a version that this kernel does not know is not restored, and a peeker
  *     gets the error that restore gets.
- *   - If the table of participants cannot be used, then nobody knows what was handed
+ *   - If the table of subsystems cannot be used, then nobody knows what was handed
  *     over: -EBADMSG.
  *
  * So 0, -EALREADY and -ENOENT are the only answers that say what the hardware does. On
@@ -28,7 +28,7 @@
  *
  * Before the machine has the records, each call reads and validates the whole table,
  * which is small. This needs struct pages and the slab allocator, as set up by
- * mm_core_init(). Afterwards &luo_machine.incoming_lock is taken, and no other lock, so
+ * mm_core_init(). Afterwards &luo_ctx.incoming_lock is taken, and no other lock, so
  * that a restore callback, and a probe which FINISH waits for, can peek.
  */
 
@@ -38,7 +38,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 static int luo_peek_record(const struct luo_subsystem_ser *ser,
 			   const struct liveupdate_subsystem_desc *desc,
@@ -82,20 +82,20 @@ int luo_peek_table(phys_addr_t phys, size_t size,
 }
 
 /*
- * Look for a record that a machine has. Takes &luo_machine.incoming_lock. Returns as
+ * Look for a record that a machine has. Takes &luo_ctx.incoming_lock. Returns as
  * liveupdate_peek().
  */
-int luo_peek_incoming(struct luo_machine *machine,
+int luo_peek_incoming(struct luo_ctx *ctx,
 		      const struct liveupdate_subsystem_desc *desc,
 		      struct liveupdate_data *data)
 {
-	if (READ_ONCE(machine->unreadable))
+	if (READ_ONCE(ctx->unreadable))
 		return -EBADMSG;
 
-	guard(spinlock_irqsave)(&machine->incoming_lock);
+	guard(spinlock_irqsave)(&ctx->incoming_lock);
 
-	for (unsigned int i = 0; i < machine->nr_incoming; i++) {
-		const struct luo_incoming *incoming = &machine->incoming[i];
+	for (unsigned int i = 0; i < ctx->nr_incoming; i++) {
+		const struct luo_incoming *incoming = &ctx->incoming[i];
 
 		if (incoming->status != -ENOENT &&
 		    !strcmp(incoming->ser.name, desc->name))

@@ -16,7 +16,7 @@
 #include <linux/notifier.h>
 #include <linux/suspend.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 /* Count one more sleep, or none if system_transition_mutex keeps requests out. */
 static int luo_try_sleep(unsigned int count)

@@ -8,14 +8,14 @@
  *
  * Deadlines
  *   prepare_timeout_ms bounds all of PREPARE, freeze_timeout_ms all of FREEZE. A
- *   callback cannot be interrupted. When time is up, the participant that runs
- *   is named with its stack in the log; once it returns the step is undone and
+ *   callback cannot be interrupted. When time is up, the subsystem that runs
+ *   is named with its stack in the log; once it returns the transition is undone and
  *   fails with -ETIMEDOUT. One that never returns keeps the machine busy, and
- *   "transition" says who it is. A participant of many parts (luo_parts.c) is
- *   told between two of them, and both messages name the part.
+ *   "transition" says who it is. A subsystem of many items (luo_items.c) is
+ *   told between two of them, and both messages name the item.
  *
- * Context: readers take &luo_machine.progress_lock, which is innermost and never held
- * over a callback. Transitions are begun and ended under &luo_machine.lock.
+ * Context: readers take &luo_ctx.progress_lock, which is innermost and never held
+ * over a callback. Transitions are begun and ended under &luo_ctx.lock.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -29,158 +29,158 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
-static const char *const luo_step_names[] = {
-	[LUO_STEP_NONE]		= "none",
-	[LUO_STEP_PREPARE]	= "prepare",
-	[LUO_STEP_CANCEL]	= "cancel",
-	[LUO_STEP_FREEZE]	= "freeze",
-	[LUO_STEP_THAW]		= "thaw",
-	[LUO_STEP_RESTORE]	= "restore",
-	[LUO_STEP_FINISH]	= "finish",
-	[LUO_STEP_REQUEST]	= "request",
+static const char *const luo_transition_names[] = {
+	[LUO_TRANSITION_NONE]		= "none",
+	[LUO_TRANSITION_PREPARE]	= "prepare",
+	[LUO_TRANSITION_CANCEL]	= "cancel",
+	[LUO_TRANSITION_FREEZE]	= "freeze",
+	[LUO_TRANSITION_THAW]		= "thaw",
+	[LUO_TRANSITION_RESTORE]	= "restore",
+	[LUO_TRANSITION_FINISH]	= "finish",
+	[LUO_TRANSITION_REQUEST]	= "request",
 };
 
-/* Name of a step for people. */
-const char *luo_step_name(enum luo_step step)
+/* Name of a transition for people. */
+const char *luo_transition_name(enum luo_transition transition)
 {
-	return luo_step_names[step];
+	return luo_transition_names[transition];
 }
 
 static void luo_watchdog(struct work_struct *work)
 {
-	struct luo_machine *machine = container_of(to_delayed_work(work),
-						   struct luo_machine, watchdog);
+	struct luo_ctx *ctx = container_of(to_delayed_work(work),
+					   struct luo_ctx, watchdog);
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
-	char part[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	char item[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 	struct task_struct *task;
-	enum luo_step step;
+	enum luo_transition transition;
 
-	scoped_guard(spinlock, &machine->progress_lock) {
-		step = machine->step;
-		task = machine->task ? get_task_struct(machine->task) : NULL;
-		strscpy(name, machine->name);
-		strscpy(part, machine->part ?: "");
+	scoped_guard(spinlock, &ctx->progress_lock) {
+		transition = ctx->transition;
+		task = ctx->task ? get_task_struct(ctx->task) : NULL;
+		strscpy(name, ctx->name);
+		strscpy(item, ctx->item ?: "");
 	}
 	if (!task)
 		return;
 
 	/* What is undone already cannot be hurried. */
-	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE) {
+	if (transition == LUO_TRANSITION_PREPARE || transition == LUO_TRANSITION_FREEZE) {
 		pr_err("%s%s%s%s%s exceeds %s_timeout_ms, to be undone when it returns\n",
-		       name, name[0] ? ": " : "", part, part[0] ? ": " : "",
-		       luo_step_name(step), luo_step_name(step));
+		       name, name[0] ? ": " : "", item, item[0] ? ": " : "",
+		       luo_transition_name(transition), luo_transition_name(transition));
 		sched_show_task(task);
 	}
 	put_task_struct(task);
 }
 
 /*
- * A participant is about to be called. Process context. Takes
- * &luo_machine.progress_lock.
+ * A subsystem is about to be called. Process context. Takes
+ * &luo_ctx.progress_lock.
  */
-void luo_progress_enter(struct luo_machine *machine, enum luo_step step,
+void luo_progress_enter(struct luo_ctx *ctx, enum luo_transition transition,
 			const char *name)
 {
-	guard(spinlock)(&machine->progress_lock);
-	machine->step = step;
-	machine->task = current;
-	machine->part = NULL;
-	strscpy(machine->name, name);
+	guard(spinlock)(&ctx->progress_lock);
+	ctx->transition = transition;
+	ctx->task = current;
+	ctx->item = NULL;
+	strscpy(ctx->name, name);
 }
 
-/* The participant returned. Process context. Takes &luo_machine.progress_lock. */
-void luo_progress_leave(struct luo_machine *machine)
+/* The subsystem returned. Process context. Takes &luo_ctx.progress_lock. */
+void luo_progress_leave(struct luo_ctx *ctx)
 {
-	guard(spinlock)(&machine->progress_lock);
-	machine->name[0] = '\0';
-	machine->part = NULL;
+	guard(spinlock)(&ctx->progress_lock);
+	ctx->name[0] = '\0';
+	ctx->item = NULL;
 }
 
 /*
- * The participant turns to one of its parts. Process context. Takes
- * &luo_machine.progress_lock. Returns the step in progress; LUO_STEP_NONE, and nothing
- * happened, if the caller is not in a callback of this machine.
+ * The subsystem turns to one of its items. Process context. Takes
+ * &luo_ctx.progress_lock. Returns the transition in progress; LUO_TRANSITION_NONE, and
+ * nothing happened, if the caller is not in a callback of this machine.
  */
-enum luo_step luo_progress_part(struct luo_machine *machine, const char *name)
+enum luo_transition luo_progress_item(struct luo_ctx *ctx, const char *name)
 {
 	/* Nobody else makes it current, or changes it while it is. */
-	if (READ_ONCE(machine->task) != current)
-		return LUO_STEP_NONE;
+	if (READ_ONCE(ctx->task) != current)
+		return LUO_TRANSITION_NONE;
 
-	guard(spinlock)(&machine->progress_lock);
-	machine->part = name;
+	guard(spinlock)(&ctx->progress_lock);
+	ctx->item = name;
 
-	return machine->step;
+	return ctx->transition;
 }
 
 /*
  * Say what is in progress, as "transition" does. Process context. Takes
- * &luo_machine.progress_lock.
+ * &luo_ctx.progress_lock.
  */
-ssize_t luo_progress_show(struct luo_machine *machine, char *buf)
+ssize_t luo_progress_show(struct luo_ctx *ctx, char *buf)
 {
-	guard(spinlock)(&machine->progress_lock);
-	if (machine->step == LUO_STEP_NONE)
+	guard(spinlock)(&ctx->progress_lock);
+	if (ctx->transition == LUO_TRANSITION_NONE)
 		return sysfs_emit(buf, "idle\n");
 
-	return sysfs_emit(buf, "%s%s%s%s%s\n", luo_step_name(machine->step),
-			  machine->name[0] ? " " : "", machine->name,
-			  machine->part ? " " : "", machine->part ?: "");
+	return sysfs_emit(buf, "%s%s%s%s%s\n", luo_transition_name(ctx->transition),
+			  ctx->name[0] ? " " : "", ctx->name,
+			  ctx->item ? " " : "", ctx->item ?: "");
 }
 
-/* Is the walk past its deadline? &luo_machine.lock held. */
-bool luo_progress_late(struct luo_machine *machine)
+/* Is the walk past its deadline? &luo_ctx.lock held. */
+bool luo_progress_late(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	return machine->watched && time_after(jiffies, machine->deadline);
+	return ctx->watched && time_after(jiffies, ctx->deadline);
 }
 
-static void luo_unwatch(struct luo_machine *machine)
+static void luo_unwatch(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	if (machine->watched) {
-		cancel_delayed_work_sync(&machine->watchdog);
-		machine->watched = false;
+	if (ctx->watched) {
+		cancel_delayed_work_sync(&ctx->watchdog);
+		ctx->watched = false;
 	}
 }
 
-/* Participants are about to be called. May sleep. &luo_machine.lock held. */
-void luo_transition_begin(struct luo_machine *machine, enum luo_step step,
+/* Subsystems are about to be called. May sleep. &luo_ctx.lock held. */
+void luo_transition_begin(struct luo_ctx *ctx, enum luo_transition transition,
 			  bool watched)
 {
-	u32 timeout_ms = step == LUO_STEP_PREPARE ? machine->prepare_timeout_ms :
-						    machine->freeze_timeout_ms;
+	u32 timeout_ms = transition == LUO_TRANSITION_PREPARE ? ctx->prepare_timeout_ms :
+						    ctx->freeze_timeout_ms;
 	unsigned long delay = msecs_to_jiffies(timeout_ms);
 
-	luo_unwatch(machine);
-	luo_progress_enter(machine, step, "");
-	machine->watched = watched && timeout_ms;
-	if (machine->watched) {
-		machine->deadline = jiffies + delay;
-		/* Unbound, for a participant that hogs this CPU. */
-		queue_delayed_work(system_dfl_wq, &machine->watchdog, delay + 1);
+	luo_unwatch(ctx);
+	luo_progress_enter(ctx, transition, "");
+	ctx->watched = watched && timeout_ms;
+	if (ctx->watched) {
+		ctx->deadline = jiffies + delay;
+		/* Unbound, for a subsystem that hogs this CPU. */
+		queue_delayed_work(system_dfl_wq, &ctx->watchdog, delay + 1);
 	}
 }
 
-/* No participant is called any more. May sleep. &luo_machine.lock held. */
-void luo_transition_end(struct luo_machine *machine)
+/* No subsystem is called any more. May sleep. &luo_ctx.lock held. */
+void luo_transition_end(struct luo_ctx *ctx)
 {
-	luo_unwatch(machine);
+	luo_unwatch(ctx);
 
-	guard(spinlock)(&machine->progress_lock);
-	machine->step = LUO_STEP_NONE;
-	machine->task = NULL;
-	machine->name[0] = '\0';
-	machine->part = NULL;
+	guard(spinlock)(&ctx->progress_lock);
+	ctx->transition = LUO_TRANSITION_NONE;
+	ctx->task = NULL;
+	ctx->name[0] = '\0';
+	ctx->item = NULL;
 }
 
 /* Nothing is in progress. */
-void luo_progress_init(struct luo_machine *machine)
+void luo_progress_init(struct luo_ctx *ctx)
 {
-	spin_lock_init(&machine->progress_lock);
-	INIT_DELAYED_WORK(&machine->watchdog, luo_watchdog);
+	spin_lock_init(&ctx->progress_lock);
+	INIT_DELAYED_WORK(&ctx->watchdog, luo_watchdog);
 }

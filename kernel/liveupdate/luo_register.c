@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Registration of participants
+ * DOC: Registration of subsystems
  *
- * Who takes part: built-in participants from early_initcall on, modules when they ask
- * for it. Registering waits for no transition. Who comes after the participants of a
+ * Who takes part: built-in subsystems from early_initcall on, modules when they ask
+ * for it. Registering waits for no transition. Who comes after the subsystems of a
  * preparation are determined would miss the update, without anybody being told: what it
- * has by then would be lost in the jump. To refuse it would mean that a module cannot
+ * has by then would be lost in the kexec. To refuse it would mean that a module cannot
  * be loaded, which is tried once only by those who load modules, while a prepare is
  * easily repeated. So the preparation is cancelled, and the operator is told why. If
  * there is a record for who registers, it is restored at once, or by a work item when
@@ -25,27 +25,27 @@
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
-static unsigned int luo_nr_registered(struct luo_machine *machine)
+static unsigned int luo_nr_registered(struct luo_ctx *ctx)
 {
 	unsigned int count = 0;
 
-	lockdep_assert_held(&machine->registered_lock);
+	lockdep_assert_held(&ctx->registered_lock);
 
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++)
-		count += list_count_nodes(&machine->registered[level]);
+		count += list_count_nodes(&ctx->registered[level]);
 
 	return count;
 }
 
 /*
- * Register a participant with a machine. If the machine holds a record for it, the
- * participant restores it now, or when the transition under way is over. If the machine
- * is prepared, or is being prepared without it, the preparation has become void. May
+ * Register a subsystem with a machine. If the machine holds a record for it, the
+ * subsystem restores it now, or when the transition under way is over. If the machine
+ * is prepared, or is being prepared without it, the preparation has become invalid. May
  * sleep. Waits for no transition: the caller may hold what that takes.
  */
-int luo_subsystem_add(struct luo_machine *machine,
+int luo_subsystem_add(struct luo_ctx *ctx,
 		      struct liveupdate_subsystem *subsystem)
 {
 	bool late;
@@ -55,80 +55,80 @@ int luo_subsystem_add(struct luo_machine *machine,
 	if (err)
 		return err;
 
-	scoped_guard(mutex, &machine->registered_lock) {
+	scoped_guard(mutex, &ctx->registered_lock) {
 		const char *name = subsystem->desc->name;
 
-		if (luo_subsystem_find(machine, name))
+		if (luo_subsystem_find(ctx, name))
 			return -EEXIST;
-		if (luo_nr_registered(machine) == LUO_SUBSYSTEMS_MAX)
+		if (luo_nr_registered(ctx) == LUO_SUBSYSTEMS_MAX)
 			return -ENOSPC;
 		INIT_LIST_HEAD(&subsystem->enlisted);
 		subsystem->data = (struct liveupdate_data){};
 		subsystem->phase = LUO_PHASE_IDLE;
 		list_add_tail(&subsystem->registered,
-			      &machine->registered[subsystem->desc->level]);
-		late = machine->snapshot;
-		subsystem->participant = NULL;
-		luo_participant_publish(machine, subsystem);
+			      &ctx->registered[subsystem->desc->level]);
+		late = ctx->snapshot;
+		subsystem->dir = NULL;
+		luo_subsystem_dir_publish(ctx, subsystem);
 	}
 	if (late) {
 		pr_warn("%s: registered after prepare, which is cancelled\n",
 			subsystem->desc->name);
-		luo_machine_invalidate(machine, subsystem, -EAGAIN, "",
-				       "it registered after prepare");
+		luo_ctx_invalidate(ctx, subsystem, -EAGAIN, "",
+				   "it registered after prepare");
 	}
 
-	if (READ_ONCE(machine->state) != LIVEUPDATE_STATE_UPDATED)
+	if (READ_ONCE(ctx->state) != LIVEUPDATE_STATE_UPDATED)
 		return 0;
 
-	ACQUIRE(mutex_try, lock)(&machine->lock);
+	ACQUIRE(mutex_try, lock)(&ctx->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock))
-		queue_work(system_dfl_wq, &machine->late);
+		queue_work(system_dfl_wq, &ctx->late);
 	else
-		luo_incoming_late(machine);
+		luo_incoming_late(ctx);
 
 	return 0;
 }
 
 /*
- * Unregister a participant from a machine. A participant that is prepared is cancelled
+ * Unregister a subsystem from a machine. A subsystem that is prepared is cancelled
  * and leaves the table; what it restored counts as unclaimed. Neither happens to a
  * module that is unloaded, because it is pinned, but both can to one whose init function
  * fails late. Nothing happens to one that is not registered. May sleep. Waits for a
  * transition to end.
  */
-void luo_subsystem_remove(struct luo_machine *machine,
+void luo_subsystem_remove(struct luo_ctx *ctx,
 			  struct liveupdate_subsystem *subsystem)
 {
-	guard(mutex)(&machine->lock);
+	guard(mutex)(&ctx->lock);
 
-	scoped_guard(mutex, &machine->registered_lock) {
-		if (luo_subsystem_find(machine, subsystem->desc->name) != subsystem)
+	scoped_guard(mutex, &ctx->registered_lock) {
+		if (luo_subsystem_find(ctx, subsystem->desc->name) != subsystem)
 			return;
 		list_del(&subsystem->registered);
-		luo_participant_withdraw(machine, subsystem);
+		luo_subsystem_dir_withdraw(ctx, subsystem);
 	}
-	luo_incoming_drop(machine, subsystem);
-	luo_outgoing_drop(machine, subsystem);
+	luo_incoming_drop(ctx, subsystem);
+	luo_outgoing_drop(ctx, subsystem);
 }
 
 /*
- * List the participants. A line has the same length in every state, because a reader may
+ * List the subsystems. A line has the same length in every state, because a reader may
  * need several calls, and each makes the list anew. May sleep. Takes
- * &luo_machine.registered_lock, and so does not wait for a transition. Returns length of
+ * &luo_ctx.registered_lock, and so does not wait for a transition. Returns length of
  * the list in bytes, or -ENOMEM.
  */
-ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
+ssize_t luo_subsystems_show(struct luo_ctx *ctx, char **text)
 {
 	struct liveupdate_subsystem *subsystem;
 	struct seq_buf list;
 	char *buf;
 	size_t size;
 
-	guard(mutex)(&machine->registered_lock);
+	guard(mutex)(&ctx->registered_lock);
 
 	/* Name, two u32, level, class and a u64, each with a separator. */
-	size = (luo_nr_registered(machine) + 1) *
+	size = (luo_nr_registered(ctx) + 1) *
 		(LIVEUPDATE_SUBSYSTEM_NAME_LEN + 2 * 11 + 9 + 10 + 21);
 	buf = kvzalloc(size, GFP_KERNEL);
 	if (!buf)
@@ -136,7 +136,7 @@ ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
 	seq_buf_init(&list, buf, size);
 
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
-		list_for_each_entry(subsystem, &machine->registered[level],
+		list_for_each_entry(subsystem, &ctx->registered[level],
 				    registered) {
 			const struct liveupdate_subsystem_desc *desc =
 				subsystem->desc;
@@ -153,15 +153,15 @@ ssize_t luo_subsystems_show(struct luo_machine *machine, char **text)
 	return seq_buf_used(&list);
 }
 
-/* Register all built-in participants. At early_initcall. */
-void __init luo_subsystems_add_builtin(struct luo_machine *machine)
+/* Register all built-in subsystems. At early_initcall. */
+void __init luo_subsystems_add_builtin(struct luo_ctx *ctx)
 {
 	struct liveupdate_subsystem **entry;
 	int err;
 
 	for (entry = __start_liveupdate_subsystems;
 	     entry < __stop_liveupdate_subsystems; entry++) {
-		err = luo_subsystem_add(machine, *entry);
+		err = luo_subsystem_add(ctx, *entry);
 		if (err)
 			pr_err("%.*s: not registered: %pe\n",
 			       LIVEUPDATE_SUBSYSTEM_NAME_LEN,

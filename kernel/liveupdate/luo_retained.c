@@ -4,7 +4,7 @@
  * DOC: Retained memory
  *
  * Memory that the previous kernel handed over, and that something may still write
- * to, or that its participant could not read, must not be used for anything else
+ * to, or that its subsystem could not read, must not be used for anything else
  * before the machine is reset. This kernel keeps it reserved, but the next one would
  * not know of it. So there is a list of causes: who, what, how much, why. As long as
  * it is not empty, prepare and every kexec are refused with -EBUSY, and the log and
@@ -12,13 +12,13 @@
  *
  * Lifecycle of a cause
  *   1. Retained, by luo_incoming.c for data that nobody restored, or by a
- *      participant with liveupdate_retain() for a part of its own.
+ *      subsystem with liveupdate_retain() for an item of its own.
  *   2. In sysfs, as retained/ID, once there is a directory for it. ID is the name of
- *      the participant, and behind a colon that of the part.
+ *      the subsystem, and behind a colon that of the item.
  *   3. Released, when the cause is gone: the device appeared and was stopped, a
  *      module restored the data; or because the operator, who knows better, gives it
  *      up by writing to retained/ID/forget. Then whoever retained it is asked to free
- *      the memory, by name, so that it looks for the part under a lock of its own and
+ *      the memory, by name, so that it looks for the item under a lock of its own and
  *      finds out whether it is there any more. It is this that releases the cause.
  *
  * Retaining cannot fail: the memory would be lost to someone who does not know it. A
@@ -28,9 +28,9 @@
  *   Everything may sleep, and takes memory with __GFP_NOFAIL, less than a page.
  *
  * Lock order
- *   &luo_machine.lock, locks of participants -> &luo_retained_list.lock ->
- *   &luo_machine.progress_lock, locks of sysfs. Reading a file takes none of these;
- *   forget takes those of participants, with its own file set aside.
+ *   &luo_ctx.lock, locks of subsystems -> &luo_retained_list.lock ->
+ *   &luo_ctx.progress_lock, locks of sysfs. Reading a file takes none of these;
+ *   forget takes those of subsystems, with its own file set aside.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -44,7 +44,7 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 /**
  * struct liveupdate_retained - a cause
@@ -55,8 +55,8 @@
  * @reason: why.
  * @forget: gives it up.
  * @context: for @forget.
- * @owner: name of the participant.
- * @name: name of the part in @id, may be empty.
+ * @owner: name of the subsystem.
+ * @name: name of the item in @id, may be empty.
  * @id: both.
  */
 struct liveupdate_retained {
@@ -252,12 +252,12 @@ void luo_retained_release(struct liveupdate_retained *cause)
 }
 
 /*
- * Refuse a step that would lose what is retained. May sleep. Takes
+ * Refuse a transition that would lose what is retained. May sleep. Takes
  * &luo_retained_list.lock.
  */
-int luo_retained_refuse(struct luo_machine *machine, enum luo_step step)
+int luo_retained_refuse(struct luo_ctx *ctx, enum luo_transition transition)
 {
-	struct luo_retained_list *retained = &machine->retained;
+	struct luo_retained_list *retained = &ctx->retained;
 	struct liveupdate_retained *cause;
 
 	guard(mutex)(&retained->lock);
@@ -269,7 +269,7 @@ int luo_retained_refuse(struct luo_machine *machine, enum luo_step step)
 
 	pr_err("%zu would be lost, see retained: %s: %s\n",
 	       list_count_nodes(&retained->causes), cause->id, cause->reason);
-	luo_record_failure(machine, step, cause->owner, -EBUSY, cause->name,
+	luo_record_failure(ctx, transition, cause->owner, -EBUSY, cause->name,
 			   cause->reason);
 
 	return -EBUSY;

@@ -6,17 +6,17 @@
  * What a kernel prints while it freezes, shuts devices down and leaves is lost:
  * no userspace is left to read it, and the next kernel starts with an empty
  * log. When a live update is slow or goes wrong there, this is what one wants
- * to see. The participant "shutdown-log" hands it over.
+ * to see. The subsystem "shutdown-log" hands it over.
  *
  * Lifecycle
  *   1. PREPARE allocates the blob (include/linux/kho/abi/shutdown_log.h).
- *   2. FREEZE remembers the number of the next message. The participant is on
+ *   2. FREEZE remembers the number of the next message. The subsystem is on
  *      the level of the consumers, so it is frozen before those that follow
  *      and sees what they print.
  *   3. A kmsg dumper copies all messages since then into the blob when
  *      kernel_kexec() dumps for KMSG_DUMP_SHUTDOWN. That is its last act before
  *      machine_kexec(), after machine_shutdown(). If they do not fit, the
- *      youngest are kept.
+ *      newest are kept.
  *   4. RESTORE checks the blob, copies the text and claims the blob. The text is
  *      /sys/kernel/liveupdate/shutdown_log until the next boot, whether or not
  *      the update is finished.
@@ -28,7 +28,7 @@
  * of printk, which are made for it.
  *
  * Context: callbacks as in include/linux/liveupdate/subsystem.h. The dumper acts
- * only once the jump is certain, when no callback runs any more, so the fields
+ * only once the kexec is certain, when no callback runs any more, so the fields
  * need no lock.
  */
 
@@ -47,7 +47,7 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 #define LUO_SHUTDOWN_LOG_SIZE	(CONFIG_LIVEUPDATE_SHUTDOWN_LOG_KB * SZ_1K)
 
@@ -55,7 +55,7 @@ static const char luo_shutdown_log_compatible[LUO_SHUTDOWN_LOG_COMPAT_LEN] =
 	LUO_SHUTDOWN_LOG_COMPATIBLE;
 
 /**
- * struct luo_shutdown_log - the participant
+ * struct luo_shutdown_log - the subsystem
  * @subsystem: its registration
  * @dumper: called when the kernel is about to leave
  * @blob: outgoing blob, from prepare to cancel

@@ -1,49 +1,49 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Participants of a live update
+ * DOC: Subsystems of a live update
  *
- * How participants (include/linux/liveupdate/subsystem.h) are found and called by
+ * How subsystems (include/linux/liveupdate/subsystem.h) are found and called by
  * those who walk them for the state machine in luo_state.c: luo_outgoing.c in the old
  * kernel, luo_incoming.c in the next one. luo_register.c keeps who takes part.
  *
  * Concept
  *   Consumers are told before the providers they stand on. PREPARE, FREEZE and
  *   FINISH walk down the levels, from WORKLOAD to MEMORY; THAW, CANCEL and
- *   RESTORE walk up. For the jump the files of sessions are frozen before all
- *   participants and thawed after them. Inside a level the order is that of
+ *   RESTORE walk up. For the kexec the files of sessions are frozen before all
+ *   subsystems and thawed after them. Inside a level the order is that of
  *   registration in the old kernel and that of the handed-over table in the next
  *   one, reversed where the levels are walked up. A walk that fails is undone in exactly the
  *   reverse order.
  *
  * Lifecycle in the old kernel
- *   1. Registered: in &luo_machine.registered. Built-in participants from
+ *   1. Registered: in &luo_ctx.registered. Built-in subsystems from
  *      early_initcall on, modules when they ask for it.
- *   2. Enlisted: PREPARE takes a snapshot of all registered participants, pins
+ *   2. Enlisted: PREPARE takes a snapshot of all registered subsystems, pins
  *      their modules, and works on nothing else until CANCEL. Who registers
  *      later makes the preparation void (luo_register.c).
- *   3. &luo_phase says how far each enlisted participant got, so that an undo
+ *   3. &luo_phase says how far each enlisted subsystem got, so that an undo
  *      needs no other bookkeeping.
  *
  * Lifecycle in the next kernel
  *   1. The records of the old kernel become &struct luo_incoming.
- *   2. A participant of the same name whose [oldest, version] includes the
+ *   2. A subsystem of the same name whose [oldest, version] includes the
  *      version of the record restores it, once. It is pinned until FINISH.
  *   3. FINISH calls everybody who restored, then disposes of what nobody
  *      claimed: an OPTIONAL blob is freed, a MANDATORY one is retained
  *      (luo_retained.c), from RESTORE on already. Plain values need no disposal.
  *   Where live update is switched off nobody is registered, and built-in
- *   participants abandon the records they could restore. What nobody abandoned is
+ *   subsystems discard the records they could restore. What nobody discarded is
  *   retained.
  *
  * Contexts
- *   Everything here may sleep. Callbacks run under &luo_machine.lock and under
+ *   Everything here may sleep. Callbacks run under &luo_ctx.lock and under
  *   no other lock of these files.
  *
  * Lock order
- *   system_transition_mutex -> &luo_machine.lock ->
- *   &luo_machine.registered_lock -> &luo_machine.progress_lock.
- *   Participants may take device_lock and bus locks inside &luo_machine.lock.
+ *   system_transition_mutex -> &luo_ctx.lock ->
+ *   &luo_ctx.registered_lock -> &luo_ctx.progress_lock.
+ *   Subsystems may take device_lock and bus locks inside &luo_ctx.lock.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -55,24 +55,24 @@
 #include <linux/module.h>
 #include <linux/string.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/liveupdate.h>
 
 /*
- * Find a registered participant. &luo_machine.registered_lock held. Returns the
- * participant, or NULL.
+ * Find a registered subsystem. &luo_ctx.registered_lock held. Returns the
+ * subsystem, or NULL.
  */
-struct liveupdate_subsystem *luo_subsystem_find(struct luo_machine *machine,
+struct liveupdate_subsystem *luo_subsystem_find(struct luo_ctx *ctx,
 						const char *name)
 {
 	struct liveupdate_subsystem *subsystem;
 
-	lockdep_assert_held(&machine->registered_lock);
+	lockdep_assert_held(&ctx->registered_lock);
 
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
-		list_for_each_entry(subsystem, &machine->registered[level],
+		list_for_each_entry(subsystem, &ctx->registered[level],
 				    registered) {
 			if (!strcmp(subsystem->desc->name, name))
 				return subsystem;
@@ -83,11 +83,11 @@ struct liveupdate_subsystem *luo_subsystem_find(struct luo_machine *machine,
 }
 
 /*
- * Call one callback of a participant. The one place where callbacks are called. What is
+ * Call one callback of a subsystem. The one place where callbacks are called. What is
  * not an error of userspace, such as a positive value or -ERESTARTSYS, is not in the
- * contract of a callback and counts as -EINVAL. May sleep. &luo_machine.lock held.
+ * contract of a callback and counts as -EINVAL. May sleep. &luo_ctx.lock held.
  */
-int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
+int luo_subsystem_call(struct luo_ctx *ctx, enum luo_transition transition,
 		       struct liveupdate_subsystem *subsystem)
 {
 	const struct liveupdate_subsystem_ops *ops = subsystem->ops;
@@ -96,31 +96,31 @@ int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 	u64 start;
 	int err = 0;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	luo_progress_enter(machine, step, name);
-	luo_callback_begins(machine);
-	trace_liveupdate_callback_start(luo_step_name(step), name);
+	luo_progress_enter(ctx, transition, name);
+	luo_callback_begins(ctx);
+	trace_liveupdate_callback_start(luo_transition_name(transition), name);
 	start = luo_timeline_now();
 
-	switch (step) {
-	case LUO_STEP_PREPARE:
+	switch (transition) {
+	case LUO_TRANSITION_PREPARE:
 		if (ops->prepare)
 			err = ops->prepare(subsystem, data);
 		break;
-	case LUO_STEP_FREEZE:
+	case LUO_TRANSITION_FREEZE:
 		if (ops->freeze)
 			err = ops->freeze(subsystem, data);
 		break;
-	case LUO_STEP_THAW:
+	case LUO_TRANSITION_THAW:
 		if (ops->thaw)
 			ops->thaw(subsystem, data);
 		break;
-	case LUO_STEP_CANCEL:
+	case LUO_TRANSITION_CANCEL:
 		if (ops->cancel)
 			ops->cancel(subsystem, data);
 		break;
-	case LUO_STEP_RESTORE:
+	case LUO_TRANSITION_RESTORE:
 		/* Who has restored is called for the second time. */
 		if (subsystem->phase == LUO_PHASE_RESTORED)
 			err = ops->restore_late(subsystem, data);
@@ -128,27 +128,27 @@ int luo_subsystem_call(struct luo_machine *machine, enum luo_step step,
 			err = ops->restore ? ops->restore(subsystem, data) :
 					     -EOPNOTSUPP;
 		break;
-	case LUO_STEP_FINISH:
+	case LUO_TRANSITION_FINISH:
 		if (ops->finish)
 			ops->finish(subsystem, data);
 		break;
-	case LUO_STEP_NONE:
-	case LUO_STEP_REQUEST:
+	case LUO_TRANSITION_NONE:
+	case LUO_TRANSITION_REQUEST:
 		break;
 	}
 	if (err > 0 || err <= -ERESTARTSYS)
 		err = -EINVAL;
 
-	luo_timeline_callback(machine, step, name, start, err);
-	trace_liveupdate_callback_end(luo_step_name(step), name, err);
-	luo_progress_leave(machine);
+	luo_timeline_callback(ctx, transition, name, start, err);
+	trace_liveupdate_callback_end(luo_transition_name(transition), name, err);
+	luo_progress_leave(ctx);
 	if (err)
-		luo_callback_failed(machine, step, name, err);
+		luo_callback_failed(ctx, transition, name, err);
 
 	return err;
 }
 
-/* A participant has nothing to do with an update any more. &luo_machine.lock held. */
+/* A subsystem has nothing to do with an update any more. &luo_ctx.lock held. */
 void luo_subsystem_retire(struct liveupdate_subsystem *subsystem)
 {
 	list_del_init(&subsystem->enlisted);
@@ -157,7 +157,7 @@ void luo_subsystem_retire(struct liveupdate_subsystem *subsystem)
 	module_put(subsystem->ops->owner);
 }
 
-/* Is a participant well described? */
+/* Is a subsystem well described? */
 int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
 {
 	const struct liveupdate_subsystem_desc *desc = subsystem->desc;
@@ -172,8 +172,8 @@ int luo_subsystem_check(const struct liveupdate_subsystem *subsystem)
 }
 
 /*
- * Find a built-in participant, registered or not. Any context, until init memory is
- * freed. Returns the participant, or NULL.
+ * Find a built-in subsystem, registered or not. Any context, until init memory is
+ * freed. Returns the subsystem, or NULL.
  */
 struct liveupdate_subsystem *__init luo_subsystem_builtin(const char *name)
 {

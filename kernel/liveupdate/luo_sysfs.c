@@ -4,10 +4,10 @@
  * DOC: Files of live update
  *
  * What is in /sys/kernel/liveupdate, described in
- * Documentation/ABI/testing/sysfs-kernel-liveupdate, apart from what participants
- * outside of kernel/liveupdate add. Changes of the state are announced from here. The
- * files are there unless live update is switched off; of those in "retained" some are,
- * if something is.
+ * Documentation/ABI/testing/sysfs-kernel-liveupdate, apart from what subsystems
+ * outside of kernel/liveupdate add. Listeners are notified of a change of the state
+ * from here. The files are there unless live update is switched off; of those in
+ * "retained" some are, if something is.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -26,12 +26,12 @@
 #include <linux/sysfs.h>
 
 #include "luo_internal.h"
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 static struct kobject *luo_kobject;
 
 /**
- * liveupdate_kobject() - /sys/kernel/liveupdate, for files of participants
+ * liveupdate_kobject() - /sys/kernel/liveupdate, for files of subsystems
  *
  * Context: late_initcall_sync or later.
  * Return: the kobject, or NULL if live update is off.
@@ -42,7 +42,7 @@ struct kobject *liveupdate_kobject(void)
 }
 
 /* Tell those who poll the state, and udev. */
-static void luo_announce(struct luo_machine *machine, enum liveupdate_state state)
+static void luo_notify(struct luo_ctx *ctx, enum liveupdate_state state)
 {
 	char text[32];
 	char *envp[2] = { text };
@@ -82,8 +82,8 @@ static ssize_t prepare_store(struct kobject *kobj, struct kobj_attribute *attr,
 	if (value && !liveupdate_enabled())
 		return -EOPNOTSUPP;
 
-	err = value ? luo_machine_prepare(&luo_system) :
-		      luo_machine_cancel(&luo_system);
+	err = value ? luo_ctx_prepare(&luo_system) :
+		      luo_ctx_cancel(&luo_system);
 
 	return err ?: count;
 }
@@ -99,7 +99,7 @@ static ssize_t finish_store(struct kobject *kobj, struct kobj_attribute *attr,
 	if (value < 1)
 		return -EINVAL;
 
-	err = luo_machine_finish(&luo_system, value == 2);
+	err = luo_ctx_finish(&luo_system, value == 2);
 
 	return err ?: count;
 }
@@ -115,12 +115,12 @@ static ssize_t rehearse_store(struct kobject *kobj,
 	if (liveupdate_parse_bool(buf, count) != 1)
 		return -EINVAL;
 
-	err = luo_machine_rehearse(&luo_system);
+	err = luo_ctx_rehearse(&luo_system);
 
 	return err ?: count;
 }
 
-/* Milliseconds for a step; they do not change under it. */
+/* Milliseconds for a transition; they do not change under it. */
 static ssize_t luo_store_timeout(const char *buf, size_t count, u32 *timeout_ms)
 {
 	u32 value;
@@ -198,7 +198,7 @@ static const struct attribute_group luo_group = {
 };
 
 /* The whole list, in the order of PREPARE, for people. */
-static int participants_show(struct seq_file *file, void *unused)
+static int subsystems_show(struct seq_file *file, void *unused)
 {
 	char *text __free(kvfree) = NULL;
 	ssize_t size;
@@ -210,7 +210,7 @@ static int participants_show(struct seq_file *file, void *unused)
 
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(participants);
+DEFINE_SHOW_ATTRIBUTE(subsystems);
 
 /*
  * Is there anything for an operator to do? Live update may have been switched off after
@@ -240,16 +240,16 @@ static bool __init luo_is_operated(void)
 		__ATTR(_name, 0444, failure_##_name##_show, NULL)
 
 LUO_FAILURE_ATTR(count, "%llu", failure.count);
-LUO_FAILURE_ATTR(step, "%s", luo_step_name(failure.step));
-LUO_FAILURE_ATTR(participant, "%s", failure.participant);
+LUO_FAILURE_ATTR(transition, "%s", luo_transition_name(failure.transition));
+LUO_FAILURE_ATTR(subsystem, "%s", failure.subsystem);
 LUO_FAILURE_ATTR(device, "%s", failure.device);
 LUO_FAILURE_ATTR(errno, "%d", failure.error);
 LUO_FAILURE_ATTR(reason, "%s", failure.reason);
 
 static struct attribute *luo_failure_attrs[] = {
 	&failure_count_attr.attr,
-	&failure_step_attr.attr,
-	&failure_participant_attr.attr,
+	&failure_transition_attr.attr,
+	&failure_subsystem_attr.attr,
 	&failure_device_attr.attr,
 	&failure_errno_attr.attr,
 	&failure_reason_attr.attr,
@@ -282,7 +282,7 @@ static int __init luo_sysfs_add(void)
 	err = sysfs_create_group(kobj, &luo_failure_group);
 	if (err)
 		goto err_put;
-	err = luo_participants_add_dir(&luo_system, kobj);
+	err = luo_subsystem_dirs_add(&luo_system, kobj);
 	if (err)
 		goto err_put;
 	err = luo_shutdown_log_add_file(kobj);
@@ -298,9 +298,9 @@ static int __init luo_sysfs_add(void)
 	if (err)
 		goto err_put;
 	luo_kobject = kobj;
-	WRITE_ONCE(luo_system.announce, luo_announce);
-	debugfs_create_file("participants", 0400, debugfs_create_dir("liveupdate", NULL),
-			    NULL, &participants_fops);
+	WRITE_ONCE(luo_system.notify, luo_notify);
+	debugfs_create_file("subsystems", 0400, debugfs_create_dir("liveupdate", NULL),
+			    NULL, &subsystems_fops);
 
 	return 0;
 
@@ -321,7 +321,7 @@ static int __init luo_sysfs_init(void)
 	if (err && liveupdate_get_state() == LIVEUPDATE_STATE_UPDATED) {
 		pr_err("no files to finish the update with (%pe): finished now\n",
 		       ERR_PTR(err));
-		luo_machine_finish(&luo_system, true);
+		luo_ctx_finish(&luo_system, true);
 	}
 
 	return err;

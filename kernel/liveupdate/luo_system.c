@@ -3,12 +3,12 @@
 /**
  * DOC: The machine of the system
  *
- * There is one machine (luo_state.c) for the system. Here is what participants, and
+ * There is one machine (luo_state.c) for the system. Here is what subsystems, and
  * upstream's part of the Live Update Orchestrator, know of it.
  *
  * In the next kernel luo_state_early_init() looks for handed-over data right
  * after the sessions did, before any device is probed, also where live update
- * is switched off: then the data is reported, and built-in participants that could
+ * is switched off: then the data is reported, and built-in subsystems that could
  * restore theirs stop what it describes. What is mandatory and was not stopped is
  * retained.
  */
@@ -29,12 +29,12 @@
 #include <linux/slab.h>
 
 #include "luo_internal.h"
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 /* For how long a reboot waits for a transition. */
 #define LUO_REBOOT_PATIENCE_MS	30000
 
-struct luo_machine luo_system = {
+struct luo_ctx luo_system = {
 	.kho_name = LUO_SUBSYSTEMS_KHO_NAME,
 	.freeze_sessions = luo_session_serialize,
 	.thaw_sessions = luo_session_unserialize,
@@ -45,7 +45,7 @@ struct luo_machine luo_system = {
  * liveupdate_get_state() - state of the machine
  *
  * Correct from early_initcall on, before any device is probed. It may change
- * at once, unless the caller is a callback of a participant.
+ * at once, unless the caller is a callback of a subsystem.
  *
  * Context: any.
  * Return: the state.
@@ -58,7 +58,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_get_state, "LIVEUPDATE");
 
 /**
  * liveupdate_peek() - look at handed-over data without taking it over
- * @desc: the participant; it need not be registered
+ * @desc: the subsystem; it need not be registered
  * @data: on success the data: bytes of a blob, which liveupdate_data_blob() finds, or a
  *	plain value. Not to be claimed or changed, and valid until restore is called.
  *
@@ -67,7 +67,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_get_state, "LIVEUPDATE");
  * Context: From mm_core_init() on, also with interrupts off while the system boots; until
  * early_initcall it allocates memory. Afterwards any.
  * Return: 0; -ENOENT if nothing was handed over under this name, or it is not there any
- * more; -EALREADY if the participant has it; and, upon which the caller has to fail
+ * more; -EALREADY if the subsystem has it; and, upon which the caller has to fail
  * closed: -ENOTRECOVERABLE if restore failed, -EPROTONOSUPPORT if @desc does not include
  * the version, -EBADMSG if the blob or what names it cannot be used, -ENOMEM, -EAGAIN if
  * it is too early.
@@ -93,11 +93,11 @@ int liveupdate_peek(const struct liveupdate_subsystem_desc *desc,
 EXPORT_SYMBOL_NS_GPL(liveupdate_peek, "LIVEUPDATE");
 
 /**
- * liveupdate_invalidate() - what a participant prepared has become void
- * @subsystem: the participant; its prepare has succeeded, its cancel was not
+ * liveupdate_invalidate() - what a subsystem prepared has become invalid
+ * @subsystem: the subsystem; its prepare has succeeded, its cancel was not
  *	called
  * @error: why, negative
- * @device: device or other part of it that is the cause, as in
+ * @device: device or other item of it that is the cause, as in
  *	liveupdate_report_failure(); may be empty
  * @reason: why, in words
  *
@@ -113,21 +113,21 @@ void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error,
 	KUNIT_STATIC_STUB_REDIRECT(liveupdate_invalidate, subsystem, error, device,
 				   reason);
 
-	luo_machine_invalidate(&luo_system, subsystem, error, device, reason);
+	luo_ctx_invalidate(&luo_system, subsystem, error, device, reason);
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_invalidate, "LIVEUPDATE");
 
 /**
- * liveupdate_report_failure() - say what of a participant fails, and why
- * @subsystem: the participant
+ * liveupdate_report_failure() - say what of a subsystem fails, and why
+ * @subsystem: the subsystem
  * @error: the error, negative
- * @device: device or other part of it, such as "pci:0000:00:04.0"; may be empty
+ * @device: device or other item of it, such as "pci:0000:00:04.0"; may be empty
  * @reason: why, in words; both are cut if they are too long
  *
- * From a callback of the participant, which then fails: last_failure/ has it together
- * with the step and the error that the callback returns. If there are several, the last
- * counts; if the callback succeeds, none. Outside of callbacks, when the participant
- * refuses what it is asked for: it is a failure by itself, of the step "request".
+ * From a callback of the subsystem, which then fails: last_failure/ has it together
+ * with the transition and the error that the callback returns. If there are several, the
+ * last counts; if the callback succeeds, none. Outside of callbacks, when the subsystem
+ * refuses what it is asked for: it is a failure by itself, of the transition "request".
  *
  * Context: Process context; spinlocks may be held.
  */
@@ -142,51 +142,51 @@ void liveupdate_report_failure(struct liveupdate_subsystem *subsystem, int error
 EXPORT_SYMBOL_NS_GPL(liveupdate_report_failure, "LIVEUPDATE");
 
 /**
- * liveupdate_part_begin() - a part of a participant is about to be worked on
- * @parts: the account, zeroed before the first part
- * @name: name of the part, valid until liveupdate_part_end()
+ * liveupdate_item_begin() - an item of a subsystem is about to be worked on
+ * @items: the account, zeroed before the first item
+ * @name: name of the item, valid until liveupdate_item_end()
  *
  * Context: Process context; spinlocks may be held. Anywhere but
- * in a callback of the participant only the account is kept.
+ * in a callback of the subsystem only the account is kept.
  */
-void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name)
+void liveupdate_item_begin(struct liveupdate_items *items, const char *name)
 {
-	luo_part_begin(&luo_system, parts, name);
+	luo_item_begin(&luo_system, items, name);
 }
-EXPORT_SYMBOL_NS_GPL(liveupdate_part_begin, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(liveupdate_item_begin, "LIVEUPDATE");
 
 /**
- * liveupdate_part_end() - the work on the part is done
- * @parts: the account, after liveupdate_part_begin()
+ * liveupdate_item_end() - the work on the item is done
+ * @items: the account, after liveupdate_item_begin()
  * @error: what it ended with
  *
- * Context: as liveupdate_part_begin().
+ * Context: as liveupdate_item_begin().
  * Return: @error if it is not 0; -ETIMEDOUT if this is a prepare or freeze
- * callback and time is up, so that the participant undoes its parts and returns
+ * callback and time is up, so that the subsystem undoes its items and returns
  * that; otherwise 0.
  */
-int liveupdate_part_end(struct liveupdate_parts *parts, int error)
+int liveupdate_item_end(struct liveupdate_items *items, int error)
 {
-	return luo_part_end(&luo_system, parts, error);
+	return luo_item_end(&luo_system, items, error);
 }
-EXPORT_SYMBOL_NS_GPL(liveupdate_part_end, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(liveupdate_item_end, "LIVEUPDATE");
 
 /**
- * liveupdate_parts_record() - write how long the parts took to the timeline
- * @subsystem: the participant
- * @parts: the account, after all parts
+ * liveupdate_items_record() - write how long the items took to the timeline
+ * @subsystem: the subsystem
+ * @items: the account, after all items
  *
- * Context: as liveupdate_part_begin(). Nothing is written anywhere but in a
- * callback of the participant.
+ * Context: as liveupdate_item_begin(). Nothing is written anywhere but in a
+ * callback of the subsystem.
  */
-void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
-			     const struct liveupdate_parts *parts)
+void liveupdate_items_record(struct liveupdate_subsystem *subsystem,
+			     const struct liveupdate_items *items)
 {
-	luo_parts_record(&luo_system, subsystem, parts);
+	luo_items_record(&luo_system, subsystem, items);
 }
-EXPORT_SYMBOL_NS_GPL(liveupdate_parts_record, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(liveupdate_items_record, "LIVEUPDATE");
 
-static int luo_forget_part(void *context, const char *owner, const char *name)
+static int luo_forget_item(void *context, const char *owner, const char *name)
 {
 	struct liveupdate_subsystem *subsystem = context;
 
@@ -195,8 +195,8 @@ static int luo_forget_part(void *context, const char *owner, const char *name)
 
 /**
  * liveupdate_retain() - memory that was handed over must outlive this kernel
- * @subsystem: the participant, with a forget callback; it stays registered
- * @name: what it belongs to, for people and for forget; unique for the participant;
+ * @subsystem: the subsystem, with a forget callback; it stays registered
+ * @name: what it belongs to, for people and for forget; unique for the subsystem;
  *	may be empty
  * @bytes: how much it is, 0 if that is not known
  * @reason: why, a constant string
@@ -213,7 +213,7 @@ liveupdate_retain(struct liveupdate_subsystem *subsystem, const char *name,
 		  u64 bytes, const char *reason)
 {
 	return luo_retain(&luo_system.retained, subsystem->desc->name, name, bytes,
-			  reason, luo_forget_part, subsystem);
+			  reason, luo_forget_item, subsystem);
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_retain, "LIVEUPDATE");
 
@@ -245,15 +245,15 @@ EXPORT_SYMBOL_IF_KUNIT(liveupdate_retained_ids);
 #endif
 
 /**
- * liveupdate_register_subsystem() - register the participant of a module
- * @subsystem: the participant, on %LIVEUPDATE_LEVEL_WORKLOAD
+ * liveupdate_register_subsystem() - register the subsystem of a module
+ * @subsystem: the subsystem, on %LIVEUPDATE_LEVEL_WORKLOAD
  *
  * If the previous kernel handed data to it, it restores it now, or when the transition
  * under way is over. Registering while the machine is prepared succeeds, and makes the
  * preparation void: all is cancelled, for the next prepare to include it. A module does
  * this last in its init function.
  *
- * Context: May sleep. Waits for no transition. Not from a callback of a participant.
+ * Context: May sleep. Waits for no transition. Not from a callback of a subsystem.
  * Return: 0; -EOPNOTSUPP if live update is off; -EINVAL if the description is
  * malformed or has another level; -EEXIST if the name is taken; -ENOSPC if there are
  * too many. That restoring failed is not an error of registering.
@@ -272,10 +272,10 @@ int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem)
 EXPORT_SYMBOL_NS_GPL(liveupdate_register_subsystem, "LIVEUPDATE");
 
 /**
- * liveupdate_unregister_subsystem() - unregister the participant of a module
- * @subsystem: the participant, registered
+ * liveupdate_unregister_subsystem() - unregister the subsystem of a module
+ * @subsystem: the subsystem, registered
  *
- * Context: May sleep. Not from a callback of a participant.
+ * Context: May sleep. Not from a callback of a subsystem.
  */
 void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
 {
@@ -284,17 +284,17 @@ void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
 EXPORT_SYMBOL_NS_GPL(liveupdate_unregister_subsystem, "LIVEUPDATE");
 
 /**
- * liveupdate_instance_add() - hand over one more instance of a participant
- * @subsystem: the participant
+ * liveupdate_instance_add() - hand over one more instance of a subsystem
+ * @subsystem: the subsystem
  * @instance: the instance, zeroed but for what it says; it stays with the caller
  *
- * From the participant's prepare callback on, until the instance is dropped or cancel
+ * From the subsystem's prepare callback on, until the instance is dropped or cancel
  * returns. While the table is sealed, which is from the end of FREEZE until THAW, nothing
  * can be added.
  *
- * Context: May sleep. Also from callbacks of the participant. Locks that are held may be
+ * Context: May sleep. Also from callbacks of the subsystem. Locks that are held may be
  * those that its freeze takes.
- * Return: 0; -EINVAL if the version or the class cannot be; -ENODEV if the participant is
+ * Return: 0; -EINVAL if the version or the class cannot be; -ENODEV if the subsystem is
  * not prepared; -EBUSY if the table is sealed; -EEXIST if the key is taken; -E2BIG if
  * there are too many of the class; -ENOMEM; or another error of Kexec HandOver.
  */
@@ -312,7 +312,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_instance_add, "LIVEUPDATE");
  * Its data belongs to the caller.
  *
  * Context: as liveupdate_instance_add().
- * Return: 0; -EBUSY if the table is sealed, when only liveupdate_instance_lose() is left.
+ * Return: 0; -EBUSY if the table is sealed, when only liveupdate_instance_abort() is left.
  */
 int liveupdate_instance_drop(struct liveupdate_instance *instance)
 {
@@ -321,37 +321,38 @@ int liveupdate_instance_drop(struct liveupdate_instance *instance)
 EXPORT_SYMBOL_NS_GPL(liveupdate_instance_drop, "LIVEUPDATE");
 
 /**
- * liveupdate_instance_lose() - an instance cannot be handed over any more
+ * liveupdate_instance_abort() - an instance cannot be handed over any more
  * @instance: the instance; nothing happens unless it is added. It stays added.
  * @error: why, negative
  *
  * The next kernel is told that there was one. If it is mandatory, the preparation has
- * become void, as after liveupdate_invalidate(). What wrote to its data has been stopped.
+ * become invalid, as after liveupdate_invalidate(). What wrote to its data has been
+ * stopped.
  *
  * Context: as liveupdate_instance_add(), and while the table is sealed.
  */
-void liveupdate_instance_lose(struct liveupdate_instance *instance, int error)
+void liveupdate_instance_abort(struct liveupdate_instance *instance, int error)
 {
 	struct liveupdate_subsystem *subsystem =
-		luo_instance_lose(&luo_system, instance, error);
+		luo_instance_abort(&luo_system, instance, error);
 	char name[LIVEUPDATE_DEVICE_LEN];
 
 	if (!subsystem)
 		return;
 	snprintf(name, sizeof(name), "instance %llu", instance->key);
-	luo_machine_invalidate(&luo_system, subsystem, error, name, "it was lost");
+	luo_ctx_invalidate(&luo_system, subsystem, error, name, "it went missing");
 }
-EXPORT_SYMBOL_NS_GPL(liveupdate_instance_lose, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(liveupdate_instance_abort, "LIVEUPDATE");
 
 /**
  * liveupdate_instance_find() - find an instance that was handed over
- * @subsystem: the participant
+ * @subsystem: the subsystem
  * @key: number of the instance
  * @info: the instance, if there is one
  *
  * From restore to finish, also if restore failed.
  *
- * Context: May sleep. Also from callbacks of the participant.
+ * Context: May sleep. Also from callbacks of the subsystem.
  * Return: 0 if it can be claimed; -ENOENT if there is none; -EBADMSG if that is not known,
  * because records could not be read, or if its data is not there; otherwise
  * &liveupdate_instance_info.error.
@@ -365,7 +366,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_instance_find, "LIVEUPDATE");
 
 /**
  * liveupdate_instance_next() - find one instance after the other
- * @subsystem: the participant
+ * @subsystem: the subsystem
  * @position: 0 at first; where to go on
  * @info: if there is one more, the instance; look at its error first
  *
@@ -385,7 +386,7 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_instance_next, "LIVEUPDATE");
 
 /**
  * liveupdate_instance_claim() - take an instance over
- * @subsystem: the participant
+ * @subsystem: the subsystem
  * @key: number of the instance
  *
  * The core frees or retains it no more. Its blob is the caller's with
@@ -401,12 +402,12 @@ int liveupdate_instance_claim(struct liveupdate_subsystem *subsystem, u64 key)
 EXPORT_SYMBOL_NS_GPL(liveupdate_instance_claim, "LIVEUPDATE");
 
 /* A kernel that jumps back freezes nothing, and must find nothing to freeze. */
-static int luo_refuse_jump_back(struct luo_machine *machine)
+static int luo_refuse_jump_back(struct luo_ctx *ctx)
 {
-	ACQUIRE(mutex_try, lock)(&machine->lock);
+	ACQUIRE(mutex_try, lock)(&ctx->lock);
 	if (ACQUIRE_ERR(mutex_try, &lock))
 		return -EBUSY;
-	if (machine->state == LIVEUPDATE_STATE_NORMAL)
+	if (ctx->state == LIVEUPDATE_STATE_NORMAL)
 		return 0;
 
 	pr_err("a kexec image that jumps back is refused during a live update\n");
@@ -415,7 +416,7 @@ static int luo_refuse_jump_back(struct luo_machine *machine)
 }
 
 /*
- * May there be a jump into kexec_image at all? In reboot(2), with
+ * May there be a kexec into kexec_image at all? In reboot(2), with
  * system_transition_mutex and the kexec lock held. Also if live update is off. Returns
  * 0; -EBUSY if something is retained, or during a transition; -EINVAL if kexec_image
  * will jump back and the state is not normal.
@@ -425,7 +426,7 @@ int luo_state_check(void)
 	int err;
 
 	/* No next kernel would know of it. */
-	err = luo_retained_refuse(&luo_system, LUO_STEP_FREEZE);
+	err = luo_retained_refuse(&luo_system, LUO_TRANSITION_FREEZE);
 	if (err || !kexec_image->preserve_context)
 		return err;
 
@@ -443,25 +444,25 @@ int luo_state_hold(void)
 
 	/* Whoever waits for the machine may hold up who changes a session. */
 	scoped_cond_guard(mutex_try, return -EBUSY, &luo_system.lock)
-		luo_progress_enter(&luo_system, LUO_STEP_FREEZE, LUO_SESSIONS);
+		luo_progress_enter(&luo_system, LUO_TRANSITION_FREEZE, LUO_SESSIONS);
 	err = luo_session_hold(READ_ONCE(luo_system.freeze_timeout_ms));
 	scoped_guard(mutex, &luo_system.lock)
 		luo_transition_end(&luo_system);
 	if (err)
-		luo_record_failure(&luo_system, LUO_STEP_FREEZE, LUO_SESSIONS, err, "",
+		luo_record_failure(&luo_system, LUO_TRANSITION_FREEZE, LUO_SESSIONS, err, "",
 				   "a session is being changed");
 
 	return err;
 }
 
 /*
- * Freeze for the jump into kexec_image. In reboot(2), with system_transition_mutex and
+ * Freeze for the kexec into kexec_image. In reboot(2), with system_transition_mutex and
  * the kexec lock held, after luo_state_hold(). Returns 0; -EINVAL if prepared and
- * kexec_image cannot receive state; otherwise as luo_machine_freeze().
+ * kexec_image cannot receive state; otherwise as luo_ctx_freeze().
  */
 int luo_state_freeze(void)
 {
-	return luo_machine_freeze(&luo_system, kexec_image->file_mode &&
+	return luo_ctx_freeze(&luo_system, kexec_image->file_mode &&
 						kexec_image->kho.fdt);
 }
 
@@ -471,20 +472,20 @@ int luo_state_freeze(void)
  */
 void luo_state_thaw(int err)
 {
-	luo_record_failure(&luo_system, LUO_STEP_FREEZE, "", err, "",
+	luo_record_failure(&luo_system, LUO_TRANSITION_FREEZE, "", err, "",
 			   "the image cannot be used with what is preserved now");
-	luo_machine_thaw(&luo_system);
+	luo_ctx_thaw(&luo_system);
 }
 
 /*
  * The system goes down, maybe from where nobody holds system_transition_mutex:
  * orderly_reboot(), SysRq-o, dm-verity. What is frozen must be thawed before devices are
- * shut down; but a participant that does not return must not keep the machine up.
+ * shut down; but a subsystem that does not return must not keep the machine up.
  */
 static int luo_reboot_notify(struct notifier_block *nb, unsigned long event,
 			     void *unused)
 {
-	WRITE_ONCE(luo_system.going_down, true);
+	WRITE_ONCE(luo_system.shutting_down, true);
 
 	for (unsigned int ms = 0; ms < LUO_REBOOT_PATIENCE_MS; ms += 20) {
 		if (mutex_trylock(&luo_system.lock)) {
@@ -498,7 +499,7 @@ static int luo_reboot_notify(struct notifier_block *nb, unsigned long event,
 	return NOTIFY_DONE;
 }
 
-/* Before all others: they may stop what participants need. */
+/* Before all others: they may stop what subsystems need. */
 static struct notifier_block luo_reboot_notifier = {
 	.notifier_call = luo_reboot_notify,
 	.priority = INT_MAX,
@@ -511,15 +512,15 @@ int luo_reboot_register(void)
 }
 
 /* Live update is off here, but the previous kernel did not know. */
-static int __init luo_abandon(phys_addr_t phys, size_t size)
+static int __init luo_discard(phys_addr_t phys, size_t size)
 {
 	int err;
 
-	err = luo_machine_accept(&luo_system, phys, size);
+	err = luo_ctx_accept(&luo_system, phys, size);
 	if (err)
 		return err;
 
-	pr_warn("live update is off: %u participants handed over state\n",
+	pr_warn("live update is off: %u subsystems handed over state\n",
 		luo_system.nr_incoming);
 	for (unsigned int i = 0; i < luo_system.nr_incoming; i++) {
 		const struct luo_subsystem_ser *ser = &luo_system.incoming[i].ser;
@@ -528,12 +529,12 @@ static int __init luo_abandon(phys_addr_t phys, size_t size)
 			ser->version, ser->flags & LUO_SUBSYSTEM_SER_MANDATORY ?
 			"mandatory" : "optional", ser->size);
 	}
-	luo_subsystems_abandon(&luo_system);
+	luo_subsystems_discard(&luo_system);
 
 	return 0;
 }
 
-static void __init luo_instances_receive(struct luo_machine *machine)
+static void __init luo_instances_receive(struct luo_ctx *ctx)
 {
 	phys_addr_t phys;
 	size_t size;
@@ -544,7 +545,7 @@ static void __init luo_instances_receive(struct luo_machine *machine)
 		if (err == -ENOENT)
 			continue;
 		/* Nothing can be read at 0, and that counts. */
-		luo_instances_accept(machine, class, err ? 0 : phys, err ? 0 : size);
+		luo_instances_accept(ctx, class, err ? 0 : phys, err ? 0 : size);
 	}
 }
 
@@ -558,7 +559,7 @@ void __init luo_state_early_init(void)
 	size_t size;
 	int err;
 
-	luo_machine_init(&luo_system);
+	luo_ctx_init(&luo_system);
 	luo_test_early_init();
 	if (liveupdate_enabled()) {
 		luo_timeline_early_init(&luo_system);
@@ -574,14 +575,14 @@ void __init luo_state_early_init(void)
 	luo_instances_receive(&luo_system);
 	if (!err && liveupdate_enabled()) {
 		luo_timeline_arrive();
-		err = luo_machine_restore(&luo_system, phys, size);
+		err = luo_ctx_restore(&luo_system, phys, size);
 		luo_timeline_arrived(!err);
 	} else if (!err) {
-		err = luo_abandon(phys, size);
+		err = luo_discard(phys, size);
 	}
 	if (err) {
-		luo_record_failure(&luo_system, LUO_STEP_RESTORE, "", err, "",
-				   "the table of participants cannot be used");
+		luo_record_failure(&luo_system, LUO_TRANSITION_RESTORE, "", err, "",
+				   "the table of subsystems cannot be used");
 		pr_alert("the state of the previous kernel cannot be used: starting as normal, all of it is retained\n");
 		luo_instances_discard(&luo_system);
 		luo_subsystems_retain_table(&luo_system);
@@ -593,7 +594,7 @@ void __init luo_state_early_init(void)
 static int __init luo_state_late_init(void)
 {
 	if (liveupdate_enabled())
-		luo_machine_restore_late(&luo_system);
+		luo_ctx_restore_late(&luo_system);
 
 	return 0;
 }

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of what participants can use
+ * DOC: Tests of what subsystems can use
  *
- * What the test participants do with the interfaces of the core beyond their callbacks.
+ * What the test subsystems do with the interfaces of the core beyond their callbacks.
  *
  * liveupdate_test/peeked in debugfs has a line "NAME EARLY NOW" for each built-in
- * test participant: what liveupdate_peek() said when consoles were set up, which is the
+ * test subsystem: what liveupdate_peek() said when consoles were set up, which is the
  * last step before that of interrupts and timers of the architecture, and what it says
  * now. Each is the text, "value=N" for a plain value, or the error. The log has the
  * first, as "NAME: peeked EARLY".
@@ -28,7 +28,7 @@
  * itself E, unknown E".
  *
  * Locking: &luo_test_instances_lock protects the list of instances. It is inside
- * &luo_machine.lock, since cancel takes it, and outside that of the core's instances.
+ * &luo_ctx.lock, since cancel takes it, and outside that of the core's instances.
  */
 
 #define pr_fmt(fmt) "liveupdate_test: " fmt
@@ -49,7 +49,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
-#include "luo_test_participant.h"
+#include "luo_test_subsystem.h"
 
 #define LUO_TEST_PEEK(_name) { .name = _name, .version = 1, .oldest = 1 }
 
@@ -106,7 +106,7 @@ static int luo_test_peeked_show(struct seq_file *seq, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(luo_test_peeked);
 
-/* An instance of a test participant. */
+/* An instance of a test subsystem. */
 struct luo_test_instance {
 	struct liveupdate_instance instance;
 	struct liveupdate_subsystem *subsystem;
@@ -191,7 +191,7 @@ static int luo_test_drop_instance(struct liveupdate_subsystem *subsystem, u64 ke
 	return err;
 }
 
-static int luo_test_lose_instance(struct liveupdate_subsystem *subsystem, u64 key)
+static int luo_test_abort_instance(struct liveupdate_subsystem *subsystem, u64 key)
 {
 	struct luo_test_instance *it;
 
@@ -200,7 +200,7 @@ static int luo_test_lose_instance(struct liveupdate_subsystem *subsystem, u64 ke
 	it = luo_test_find_instance(subsystem, key);
 	if (!it)
 		return -ENOENT;
-	liveupdate_instance_lose(&it->instance, -EIO);
+	liveupdate_instance_abort(&it->instance, -EIO);
 
 	return 0;
 }
@@ -224,7 +224,7 @@ static int luo_test_claim_instance(struct liveupdate_subsystem *subsystem, u64 k
 	return 0;
 }
 
-/* Cancel of a participant: nothing is handed over. May sleep. */
+/* Cancel of a subsystem: nothing is handed over. May sleep. */
 void luo_test_instances_cancel(struct liveupdate_subsystem *subsystem)
 {
 	struct luo_test_instance *it, *next;
@@ -386,7 +386,7 @@ static struct liveupdate_file_handler luo_test_lookup_handler = {
 
 static int luo_test_instances_command(char *line)
 {
-	struct luo_test_participant *participant;
+	struct luo_test_subsystem *test;
 	char *words[5] = {};
 	u64 key;
 
@@ -395,25 +395,25 @@ static int luo_test_instances_command(char *line)
 		words[i] = strsep(&line, " ");
 	if (!words[2] || line || kstrtou64(words[2], 10, &key))
 		return -EINVAL;
-	participant = luo_test_find(words[1]);
-	if (!participant)
+	test = luo_test_find(words[1]);
+	if (!test)
 		return -ENOENT;
 
 	if (!strcmp(words[0], "add") && words[4])
-		return luo_test_add_instance(&participant->subsystem, key, words[3],
+		return luo_test_add_instance(&test->subsystem, key, words[3],
 					     words[4], NULL);
 	if (words[3])
 		return -EINVAL;
 	if (!strcmp(words[0], "follow")) {
-		WRITE_ONCE(luo_test_follower, key ? &participant->subsystem : NULL);
+		WRITE_ONCE(luo_test_follower, key ? &test->subsystem : NULL);
 		return 0;
 	}
 	if (!strcmp(words[0], "drop"))
-		return luo_test_drop_instance(&participant->subsystem, key, NULL);
+		return luo_test_drop_instance(&test->subsystem, key, NULL);
 	if (!strcmp(words[0], "lose"))
-		return luo_test_lose_instance(&participant->subsystem, key);
+		return luo_test_abort_instance(&test->subsystem, key);
 	if (!strcmp(words[0], "claim"))
-		return luo_test_claim_instance(&participant->subsystem, key);
+		return luo_test_claim_instance(&test->subsystem, key);
 
 	return -EINVAL;
 }
@@ -435,17 +435,17 @@ static ssize_t luo_test_instances_write(struct file *file, const char __user *ub
 	return err ?: count;
 }
 
-static void luo_test_show_instances(struct luo_test_participant *participant,
+static void luo_test_show_instances(struct luo_test_subsystem *test,
 				    void *context)
 {
 	struct liveupdate_instance_info info;
 	struct seq_file *seq = context;
 	unsigned int position = 0;
 
-	while (!liveupdate_instance_next(&participant->subsystem, &position, &info)) {
+	while (!liveupdate_instance_next(&test->subsystem, &position, &info)) {
 		const char *text = info.error ? NULL : liveupdate_data_blob(&info.data);
 
-		seq_printf(seq, "%s %llu %s ", participant->desc.name, info.key,
+		seq_printf(seq, "%s %llu %s ", test->desc.name, info.key,
 			   info.class == LIVEUPDATE_MANDATORY ? "mandatory" :
 								"optional");
 		if (text)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Test participant in a module
+ * DOC: Test subsystem in a module
  *
- * The participant "test-module" on the level WORKLOAD, controlled like the
- * built-in ones in luo_test_participant.c and by the module parameter "config".
+ * The subsystem "test-module" on the level WORKLOAD, controlled like the
+ * built-in ones in luo_test_subsystem.c and by the module parameter "config".
  *
  * As it is a module, it is restored when it is loaded. Before that it looks with
  * liveupdate_peek() what there is for it, and says so in the log. With "instances=N" its
@@ -27,11 +27,11 @@
 #include <linux/moduleparam.h>
 #include <linux/slab.h>
 
-#include "luo_test_participant.h"
+#include "luo_test_subsystem.h"
 
 static char *config = "";
 module_param(config, charp, 0);
-MODULE_PARM_DESC(config, "what test-module does, see luo_test_participant.c");
+MODULE_PARM_DESC(config, "what test-module does, see luo_test_subsystem.c");
 
 #define LUO_TEST_MODULE_VALUE	1000
 
@@ -110,7 +110,7 @@ static const struct liveupdate_subsystem_ops luo_test_module_ops = {
 LIVEUPDATE_NOTE(luo_test_module_note, "test-module", 1, 1,
 		LIVEUPDATE_LEVEL_WORKLOAD, LIVEUPDATE_OPTIONAL);
 
-static struct luo_test_participant luo_test_module;
+static struct luo_test_subsystem luo_test_module;
 
 /* A file, and what all files of the kind share. */
 
@@ -290,5 +290,5 @@ static void __exit luo_test_module_exit(void)
 module_exit(luo_test_module_exit);
 
 MODULE_IMPORT_NS("LIVEUPDATE");
-MODULE_DESCRIPTION("Test participant of live update");
+MODULE_DESCRIPTION("Test subsystem of live update");
 MODULE_LICENSE("GPL");

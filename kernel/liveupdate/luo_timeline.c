@@ -4,33 +4,32 @@
  * DOC: Timeline of a live update
  *
  * Where the time of an update goes, in both kernels and between them. No clock
- * of a kernel runs over the jump, but the counter of the processor does; its
- * values are recorded (luo_timeline_buffer.c) in memory that the participant
+ * of a kernel runs over the kexec, but the counter of the processor does; its
+ * values are recorded (luo_timeline_buffer.c) in memory that the subsystem
  * "timeline" hands over. What is recorded can be read from
  * /sys/kernel/liveupdate/timeline, whose format is in
  * include/uapi/linux/liveupdate_timeline.h, and is a trace event, too.
  *
  * What is recorded
- *   Every callback and every step, where participants are called and walked; how long
- *   the parts of a participant took, and which were slowest, by luo_parts.c. In the old
- *   kernel, once it is frozen: that nothing can fail any more (luo_core.c), the reboot
- *   notifiers ran (a notifier of the lowest priority), the devices are shut down
- *   (one of the last syscore operations), and the jump (a kmsg dumper, called
- *   right before machine_kexec(); those that registered later come behind it). In
- *   the new kernel: its first instant (an early parameter), the levels of
- *   initcalls, and that process 1 runs its program (tracepoints that exist
- *   already).
+ *   Every callback and every transition, where subsystems are called and walked; how
+ *   long the items of a subsystem took, and which were slowest, by luo_items.c. In the
+ *   old kernel, once it is frozen: that nothing can fail any more (luo_core.c), the
+ *   reboot notifiers ran (a notifier of the lowest priority), the devices are shut down
+ *   (one of the last syscore operations), and the kexec (a kmsg dumper, called right
+ *   before machine_kexec(); those that registered later come behind it). In the new
+ *   kernel: its first instant (an early parameter), the levels of initcalls, and that
+ *   process 1 runs its program (tracepoints that exist already).
  *
  * Lifecycle
  *   1. PREPARE begins an update: the buffer is allocated if there is none yet,
  *      an update that was cancelled leaves it, and earlier ones until half of it
- *      is free. The participant preserves it. It stands on the lowest level, as
+ *      is free. The subsystem preserves it. It stands on the lowest level, as
  *      all others are recorded in it.
  *   2. CANCEL ends the update. The buffer is not preserved any more, but kept. A
  *      rehearsal replaces what was recorded of the one before.
- *   3. FREEZE seals the head. Records are appended until the jump.
+ *   3. FREEZE seals the head. Records are appended until the kexec.
  *   4. In the next kernel the records until RESTORE wait in a small buffer of
- *      init memory. RESTORE adopts the old buffer and moves them there. If none
+ *      init memory. RESTORE retrieves the old buffer and moves them there. If none
  *      was handed over that is usable, they move to a new one.
  *   5. FINISH ends the update. The buffer stays, and is preserved again by the
  *      next PREPARE.
@@ -38,7 +37,7 @@
  * The timeline never makes an update fail: without memory nothing is recorded.
  *
  * Contexts: luo_timeline_begin() and luo_timeline_end() run under
- * &luo_machine.lock, as do the callbacks. Everything that records may run anywhere.
+ * &luo_ctx.lock, as do the callbacks. Everything that records may run anywhere.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -77,7 +76,7 @@
 
 #define LUO_TIMELINE_SIZE	(CONFIG_LIVEUPDATE_TIMELINE_KB * SZ_1K)
 
-/* Records until RESTORE: those of participants that are restored before it. */
+/* Records until RESTORE: those of subsystems that are restored before it. */
 #define LUO_TIMELINE_EARLY_SIZE	SZ_16K
 
 static struct luo_timeline luo_timeline;
@@ -141,47 +140,47 @@ static void luo_timeline_start(struct luo_timeline *timeline, u64 start)
 {
 	/* Pairs with luo_timeline_append(): who sees this sees the memory. */
 	smp_store_release(&timeline->recording, true);
-	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_KERNEL, LUO_STEP_NONE,
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_KERNEL, LUO_TRANSITION_NONE,
 			    init_utsname()->release, start, start, 0);
 }
 
 /* Record a callback that returned. */
-void luo_timeline_callback(struct luo_machine *machine, enum luo_step step,
+void luo_timeline_callback(struct luo_ctx *ctx, enum luo_transition transition,
 			   const char *name, u64 start, int error)
 {
-	if (machine->timeline)
-		luo_timeline_append(machine->timeline,
-				    LIVEUPDATE_TIMELINE_CALLBACK, step, name,
+	if (ctx->timeline)
+		luo_timeline_append(ctx->timeline,
+				    LIVEUPDATE_TIMELINE_CALLBACK, transition, name,
 				    start, luo_timeline_now(), error);
 }
 
-/* Record the parts of a callback that is about to return. In the callback. */
-void luo_timeline_parts(struct luo_machine *machine, enum luo_step step,
-			const char *name, const struct liveupdate_parts *parts)
+/* Record the items of a callback that is about to return. In the callback. */
+void luo_timeline_items(struct luo_ctx *ctx, enum luo_transition transition,
+			const char *name, const struct liveupdate_items *items)
 {
-	struct luo_timeline *timeline = machine->timeline;
+	struct luo_timeline *timeline = ctx->timeline;
 	u64 now = luo_timeline_now();
 
 	if (!timeline)
 		return;
 
-	luo_timeline_append_parts(timeline, step, name, now - parts->sum, now,
-				  parts->count);
-	for (unsigned int i = 0; i < parts->nr_slowest; i++)
-		luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_PART, step,
-				    parts->slowest[i].name,
-				    parts->slowest[i].start,
-				    parts->slowest[i].end,
-				    parts->slowest[i].error);
+	luo_timeline_append_items(timeline, transition, name, now - items->sum, now,
+				  items->count);
+	for (unsigned int i = 0; i < items->nr_slowest; i++)
+		luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_ITEM, transition,
+				    items->slowest[i].name,
+				    items->slowest[i].start,
+				    items->slowest[i].end,
+				    items->slowest[i].error);
 }
 
-/* Record a step over all participants. */
-void luo_timeline_step(struct luo_machine *machine, enum luo_step step,
-		       u64 start, int error)
+/* Record a transition over all subsystems. */
+void luo_timeline_transition(struct luo_ctx *ctx, enum luo_transition transition,
+			     u64 start, int error)
 {
-	if (machine->timeline)
-		luo_timeline_append(machine->timeline, LIVEUPDATE_TIMELINE_STEP,
-				    step, "", start, luo_timeline_now(), error);
+	if (ctx->timeline)
+		luo_timeline_append(ctx->timeline, LIVEUPDATE_TIMELINE_TRANSITION,
+				    transition, "", start, luo_timeline_now(), error);
 }
 
 static void luo_timeline_mark(const char *name)
@@ -189,7 +188,7 @@ static void luo_timeline_mark(const char *name)
 	u64 now = luo_timeline_now();
 
 	luo_timeline_append(&luo_timeline, LIVEUPDATE_TIMELINE_MARK,
-			    LUO_STEP_NONE, name, now, now, 0);
+			    LUO_TRANSITION_NONE, name, now, now, 0);
 }
 
 /* Marks of the old kernel on its way out; if it does not jump, they are lost. */
@@ -258,7 +257,7 @@ static void __init luo_timeline_level_ended(void)
 {
 	if (luo_timeline_level[0])
 		luo_timeline_append(&luo_timeline, LIVEUPDATE_TIMELINE_INITCALLS,
-				    LUO_STEP_NONE, luo_timeline_level,
+				    LUO_TRANSITION_NONE, luo_timeline_level,
 				    luo_timeline_level_start, luo_timeline_now(),
 				    0);
 }
@@ -293,7 +292,7 @@ static void luo_timeline_exec(void *unused, struct task_struct *task,
 
 /*
  * The previous kernel left something. May sleep. At early_initcall, before any
- * participant is restored.
+ * subsystem is restored.
  */
 void __init luo_timeline_arrive(void)
 {
@@ -319,7 +318,7 @@ static void __init luo_timeline_levels_unregister(void)
 	luo_timeline_levels = false;
 }
 
-/* Leave init memory. May sleep. At early_initcall, after the participants were restored. */
+/* Leave init memory. May sleep. At early_initcall, after the subsystems were restored. */
 void __init luo_timeline_arrived(bool updated)
 {
 	struct luo_timeline *timeline = &luo_timeline;
@@ -340,12 +339,12 @@ void __init luo_timeline_arrived(bool updated)
 
 /* The life of an update. */
 
-/* An update is about to be prepared. May sleep. &luo_machine.lock held. */
-void luo_timeline_begin(struct luo_machine *machine)
+/* An update is about to be prepared. May sleep. &luo_ctx.lock held. */
+void luo_timeline_begin(struct luo_ctx *ctx)
 {
-	struct luo_timeline *timeline = machine->timeline;
+	struct luo_timeline *timeline = ctx->timeline;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	if (!timeline || (!timeline->ser && !luo_timeline_alloc(timeline)))
 		return;
@@ -358,12 +357,12 @@ void luo_timeline_begin(struct luo_machine *machine)
 	luo_timeline_start(timeline, luo_timeline_now());
 }
 
-/* The update is about to be rehearsed. May sleep. &luo_machine.lock held. */
-void luo_timeline_rehearse(struct luo_machine *machine)
+/* The update is about to be rehearsed. May sleep. &luo_ctx.lock held. */
+void luo_timeline_rehearse(struct luo_ctx *ctx)
 {
-	struct luo_timeline *timeline = machine->timeline;
+	struct luo_timeline *timeline = ctx->timeline;
 
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
 	if (!timeline)
 		return;
@@ -372,16 +371,16 @@ void luo_timeline_rehearse(struct luo_machine *machine)
 	timeline->rehearsed = atomic_read(&timeline->used);
 }
 
-/* The update is cancelled or finished. May sleep. &luo_machine.lock held. */
-void luo_timeline_end(struct luo_machine *machine)
+/* The update is cancelled or finished. May sleep. &luo_ctx.lock held. */
+void luo_timeline_end(struct luo_ctx *ctx)
 {
-	lockdep_assert_held(&machine->lock);
+	lockdep_assert_held(&ctx->lock);
 
-	if (machine->timeline)
-		WRITE_ONCE(machine->timeline->recording, false);
+	if (ctx->timeline)
+		WRITE_ONCE(ctx->timeline->recording, false);
 }
 
-/* The participant. */
+/* The subsystem. */
 
 static int luo_timeline_prepare(struct liveupdate_subsystem *subsystem,
 				struct liveupdate_data *data)
@@ -423,7 +422,7 @@ static int luo_timeline_restore(struct liveupdate_subsystem *subsystem,
 				struct liveupdate_data *data)
 {
 	void *mem = liveupdate_data_blob(data);
-	u32 damaged;
+	u32 corrupted;
 	int err;
 
 	/* The previous kernel had no memory for it. */
@@ -436,10 +435,10 @@ static int luo_timeline_restore(struct liveupdate_subsystem *subsystem,
 	mem = liveupdate_data_claim(data);
 	if (!mem)
 		return -EINVAL;
-	damaged = luo_timeline_adopt(&luo_timeline, mem);
-	if (damaged)
-		pr_notice("%u damaged records of the timeline were left out\n",
-			  damaged);
+	corrupted = luo_timeline_retrieve(&luo_timeline, mem);
+	if (corrupted)
+		pr_notice("%u corrupted records of the timeline were left out\n",
+			  corrupted);
 
 	return 0;
 }
@@ -466,10 +465,10 @@ LIVEUPDATE_BUILTIN_SUBSYSTEM(luo_timeline_subsystem);
  * Record what the system's machine does. At early_initcall, once, if live update is
  * enabled.
  */
-void __init luo_timeline_early_init(struct luo_machine *machine)
+void __init luo_timeline_early_init(struct luo_ctx *ctx)
 {
 	luo_timeline_init(&luo_timeline);
-	machine->timeline = &luo_timeline;
+	ctx->timeline = &luo_timeline;
 	/* Registered early, hence called among the last. */
 	register_syscore(&luo_timeline_syscore);
 }

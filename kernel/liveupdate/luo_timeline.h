@@ -9,11 +9,11 @@
 #include <linux/sizes.h>
 #include <linux/types.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
-/* Slots that callbacks and parts leave to others, and that steps leave to the rest. */
+/* Slots that callbacks and items leave to others, and that transitions leave to the rest. */
 #define LUO_TIMELINE_RESERVED	64
-#define LUO_TIMELINE_STEPS	32
+#define LUO_TIMELINE_TRANSITIONS	32
 
 /* Steps of an update with a rehearsal: each gets its share of half the slots. */
 #define LUO_TIMELINE_SHARES	6
@@ -30,10 +30,10 @@
  * @used: slots that are taken, from the first on.
  * @undone: records from here on leave when the next update begins.
  * @rehearsed: records from here on leave when the update is rehearsed again.
- * @shared: callbacks and parts of the step under way that are recorded.
- * @parts: those of them that are parts.
+ * @shared: callbacks and items of the transition under way that are recorded.
+ * @items: those of them that are items.
  * @dropped: records for which there was no room.
- * @damaged: records that arrived damaged.
+ * @corrupted: records that arrived corrupted.
  * @generation: counts removals of records.
  * @update: number of the update under way, or of the last one.
  * @kernel: number of this kernel.
@@ -49,9 +49,9 @@ struct luo_timeline {
 	u32 undone;
 	u32 rehearsed;
 	u32 shared;
-	u32 parts;
+	u32 items;
 	atomic_t dropped;
-	u32 damaged;
+	u32 corrupted;
 	u32 generation;
 	u32 update;
 	u16 kernel;
@@ -63,16 +63,16 @@ void luo_timeline_init(struct luo_timeline *timeline);
 int luo_timeline_attach(struct luo_timeline *timeline, void *mem, size_t size);
 int luo_timeline_check(const void *mem, size_t size);
 void luo_timeline_detach(struct luo_timeline *timeline);
-u32 luo_timeline_adopt(struct luo_timeline *timeline, void *mem);
+u32 luo_timeline_retrieve(struct luo_timeline *timeline, void *mem);
 void luo_timeline_truncate(struct luo_timeline *timeline, u32 used);
 void luo_timeline_make_room(struct luo_timeline *timeline);
 void luo_timeline_seal(struct luo_timeline *timeline);
 void luo_timeline_append(struct luo_timeline *timeline,
 			 enum liveupdate_timeline_kind kind,
-			 enum luo_step step, const char *name,
+			 enum luo_transition transition, const char *name,
 			 u64 start, u64 end, int error);
-void luo_timeline_append_parts(struct luo_timeline *timeline,
-			       enum luo_step step, const char *name,
+void luo_timeline_append_items(struct luo_timeline *timeline,
+			       enum luo_transition transition, const char *name,
 			       u64 start, u64 end, u32 count);
 u32 luo_timeline_complete(struct luo_timeline *timeline);
 ssize_t luo_timeline_read(struct luo_timeline *timeline, u64 frequency,

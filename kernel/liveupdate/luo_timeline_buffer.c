@@ -14,17 +14,17 @@
  *
  * Room: luo_timeline_make_room() keeps the records of earlier updates in at most
  * half of the buffer; the oldest updates go first, and as a whole. What can come
- * in numbers has its share of the other half: callbacks and parts of one step do
- * not push out those of the next, parts take at most half of what a step has, and
- * whatever happens, some slots are left for steps and for what comes only once. A
- * record for which there is no room is counted.
+ * in numbers has its share of the other half: callbacks and items of one transition do
+ * not push out those of the next, items take at most half of what a transition has,
+ * and whatever happens, some slots are left for transitions and for what comes only
+ * once. A record for which there is no room is counted.
  *
  * What the previous kernel left is validated before it is read: luo_timeline_check()
  * refuses a head that is not as it was written, before anything is claimed;
- * luo_timeline_adopt() keeps the records that are right, and removes and counts
+ * luo_timeline_retrieve() keeps the records that are right, and removes and counts
  * those that are not.
  *
- * Lock order: &luo_machine.lock -> &luo_timeline.lock, which is innermost.
+ * Lock order: &luo_ctx.lock -> &luo_timeline.lock, which is innermost.
  */
 
 #include <linux/cleanup.h>
@@ -45,13 +45,13 @@ static const char luo_timeline_compatible[LUO_TIMELINE_COMPAT_LEN] =
 	LUO_TIMELINE_COMPATIBLE;
 
 static_assert(LIVEUPDATE_TIMELINE_NAME_LEN == LIVEUPDATE_SUBSYSTEM_NAME_LEN);
-static_assert((int)LIVEUPDATE_TIMELINE_NONE == LUO_STEP_NONE);
-static_assert((int)LIVEUPDATE_TIMELINE_PREPARE == LUO_STEP_PREPARE);
-static_assert((int)LIVEUPDATE_TIMELINE_CANCEL == LUO_STEP_CANCEL);
-static_assert((int)LIVEUPDATE_TIMELINE_FREEZE == LUO_STEP_FREEZE);
-static_assert((int)LIVEUPDATE_TIMELINE_THAW == LUO_STEP_THAW);
-static_assert((int)LIVEUPDATE_TIMELINE_RESTORE == LUO_STEP_RESTORE);
-static_assert((int)LIVEUPDATE_TIMELINE_FINISH == LUO_STEP_FINISH);
+static_assert((int)LIVEUPDATE_TIMELINE_NONE == LUO_TRANSITION_NONE);
+static_assert((int)LIVEUPDATE_TIMELINE_PREPARE == LUO_TRANSITION_PREPARE);
+static_assert((int)LIVEUPDATE_TIMELINE_CANCEL == LUO_TRANSITION_CANCEL);
+static_assert((int)LIVEUPDATE_TIMELINE_FREEZE == LUO_TRANSITION_FREEZE);
+static_assert((int)LIVEUPDATE_TIMELINE_THAW == LUO_TRANSITION_THAW);
+static_assert((int)LIVEUPDATE_TIMELINE_RESTORE == LUO_TRANSITION_RESTORE);
+static_assert((int)LIVEUPDATE_TIMELINE_FINISH == LUO_TRANSITION_FINISH);
 
 static u32 luo_timeline_crc(const void *data, size_t size)
 {
@@ -94,7 +94,7 @@ void luo_timeline_seal(struct luo_timeline *timeline)
 	ser->update = timeline->update;
 	ser->kernel = timeline->kernel;
 	ser->generation = timeline->generation;
-	ser->damaged = timeline->damaged;
+	ser->corrupted = timeline->corrupted;
 	ser->dropped = atomic_read(&timeline->dropped);
 	ser->reserved = 0;
 	ser->crc = luo_timeline_crc(ser, offsetof(struct luo_timeline_ser, crc));
@@ -131,7 +131,7 @@ static bool luo_timeline_name_valid(const char *name)
 	       luo_name_valid(name);
 }
 
-/* A later kernel may have kinds and steps that this one does not know. */
+/* A later kernel may have kinds and transitions that this one does not know. */
 static bool luo_timeline_record_valid(const struct luo_timeline_ser *ser,
 				      const struct liveupdate_timeline_record *record)
 {
@@ -140,7 +140,7 @@ static bool luo_timeline_record_valid(const struct luo_timeline_ser *ser,
 	       record->update && record->update <= ser->update &&
 	       record->kernel && record->kernel <= ser->kernel &&
 	       record->start <= record->end &&
-	       (record->kind == LIVEUPDATE_TIMELINE_PARTS ||
+	       (record->kind == LIVEUPDATE_TIMELINE_ITEMS ||
 		(record->error <= 0 && record->error >= -MAX_ERRNO)) &&
 	       luo_timeline_name_valid(record->name);
 }
@@ -182,7 +182,7 @@ static bool luo_timeline_take_slot(struct luo_timeline *timeline, u32 reserved,
 	return true;
 }
 
-/* How many callbacks and parts of one step are recorded. */
+/* How many callbacks and items of one transition are recorded. */
 static u32 luo_timeline_share(const struct luo_timeline *timeline)
 {
 	u32 half = timeline->slots / 2;
@@ -191,18 +191,18 @@ static u32 luo_timeline_share(const struct luo_timeline *timeline)
 	       (half - LUO_TIMELINE_RESERVED) / LUO_TIMELINE_SHARES : 1;
 }
 
-/* Is there room for a callback or part in the share of the step under way? */
-static bool luo_timeline_take_share(struct luo_timeline *timeline, bool part)
+/* Is there room for a callback or item in the share of the transition under way? */
+static bool luo_timeline_take_share(struct luo_timeline *timeline, bool item)
 {
 	u32 share = luo_timeline_share(timeline);
 
 	if (timeline->shared >= share ||
-	    (part && timeline->parts >= share / 2)) {
+	    (item && timeline->items >= share / 2)) {
 		atomic_inc(&timeline->dropped);
 		return false;
 	}
 	timeline->shared++;
-	timeline->parts += part;
+	timeline->items += item;
 
 	return true;
 }
@@ -212,20 +212,20 @@ static void luo_timeline_store(struct luo_timeline *timeline,
 {
 	u32 reserved = 0, slot;
 
-	/* Those of steps have the lock of the machine to themselves. */
+	/* Those of transitions have the lock of the machine to themselves. */
 	switch (record.kind) {
 	case LIVEUPDATE_TIMELINE_CALLBACK:
-	case LIVEUPDATE_TIMELINE_PARTS:
-	case LIVEUPDATE_TIMELINE_PART:
+	case LIVEUPDATE_TIMELINE_ITEMS:
+	case LIVEUPDATE_TIMELINE_ITEM:
 		if (!luo_timeline_take_share(timeline, record.kind !=
 					     LIVEUPDATE_TIMELINE_CALLBACK))
 			return;
 		reserved = LUO_TIMELINE_RESERVED;
 		break;
-	case LIVEUPDATE_TIMELINE_STEP:
+	case LIVEUPDATE_TIMELINE_TRANSITION:
 		timeline->shared = 0;
-		timeline->parts = 0;
-		reserved = LUO_TIMELINE_STEPS;
+		timeline->items = 0;
+		reserved = LUO_TIMELINE_TRANSITIONS;
 		break;
 	}
 	if (!luo_timeline_take_slot(timeline, reserved, &slot))
@@ -244,7 +244,7 @@ static void luo_timeline_write(struct luo_timeline *timeline,
 			       struct liveupdate_timeline_record record,
 			       const char *name)
 {
-	bool parts = record.kind == LIVEUPDATE_TIMELINE_PARTS;
+	bool items = record.kind == LIVEUPDATE_TIMELINE_ITEMS;
 
 	/* Pairs with luo_timeline_start(). */
 	if (!smp_load_acquire(&timeline->recording))
@@ -255,12 +255,12 @@ static void luo_timeline_write(struct luo_timeline *timeline,
 	strscpy_pad(record.name, name);
 	luo_timeline_store(timeline, record);
 
-	/* Nobody can look at a trace of the jump. */
+	/* Nobody can look at a trace of the kexec. */
 	if (!irqs_disabled())
-		trace_liveupdate_record(record.kind, luo_step_name(record.step),
+		trace_liveupdate_record(record.kind, luo_transition_name(record.transition),
 					name, record.end - record.start,
-					parts ? 0 : record.error,
-					parts ? record.count : 0);
+					items ? 0 : record.error,
+					items ? record.count : 0);
 }
 
 /*
@@ -269,30 +269,30 @@ static void luo_timeline_write(struct luo_timeline *timeline,
  */
 void luo_timeline_append(struct luo_timeline *timeline,
 			 enum liveupdate_timeline_kind kind,
-			 enum luo_step step, const char *name,
+			 enum luo_transition transition, const char *name,
 			 u64 start, u64 end, int error)
 {
 	struct liveupdate_timeline_record record = {
 		.start	= start,
 		.end	= end,
 		.kind	= kind,
-		.step	= step,
+		.transition	= transition,
 		.error	= error,
 	};
 
 	luo_timeline_write(timeline, record, name);
 }
 
-/* Record all parts of a callback together. In a callback. */
-void luo_timeline_append_parts(struct luo_timeline *timeline,
-			       enum luo_step step, const char *name,
+/* Record all items of a callback together. In a callback. */
+void luo_timeline_append_items(struct luo_timeline *timeline,
+			       enum luo_transition transition, const char *name,
 			       u64 start, u64 end, u32 count)
 {
 	struct liveupdate_timeline_record record = {
 		.start	= start,
 		.end	= end,
-		.kind	= LIVEUPDATE_TIMELINE_PARTS,
-		.step	= step,
+		.kind	= LIVEUPDATE_TIMELINE_ITEMS,
+		.transition	= transition,
 		.count	= count,
 	};
 
@@ -312,7 +312,7 @@ static void luo_timeline_move(struct luo_timeline *timeline,
 	timeline->records = (void *)(ser + 1);
 	timeline->slots = slots;
 	timeline->shared = 0;
-	timeline->parts = 0;
+	timeline->items = 0;
 	atomic_set(&timeline->used, used);
 	for (u32 i = 0; i < count; i++)
 		luo_timeline_store(timeline, records[i]);
@@ -345,19 +345,19 @@ void luo_timeline_detach(struct luo_timeline *timeline)
 
 /*
  * Go on with the timeline of the previous kernel. May sleep. Takes &luo_timeline.lock.
- * Returns number of records that were damaged.
+ * Returns number of records that were corrupted.
  */
-u32 luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
+u32 luo_timeline_retrieve(struct luo_timeline *timeline, void *mem)
 {
 	struct luo_timeline_ser *ser = mem;
 	struct liveupdate_timeline_record *records = (void *)(ser + 1);
-	u32 used = 0, damaged = 0;
+	u32 used = 0, corrupted = 0;
 
 	for (u32 i = 0; i < ser->slots; i++) {
 		if (!memchr_inv(&records[i], 0, sizeof(*records)))
 			continue;
 		if (!luo_timeline_record_valid(ser, &records[i])) {
-			damaged++;
+			corrupted++;
 			continue;
 		}
 		if (used != i)
@@ -367,14 +367,14 @@ u32 luo_timeline_adopt(struct luo_timeline *timeline, void *mem)
 	memset(records + used, 0, (ser->slots - used) * sizeof(*records));
 
 	guard(mutex)(&timeline->lock);
-	timeline->damaged += ser->damaged + damaged;
+	timeline->corrupted += ser->corrupted + corrupted;
 	timeline->generation = ser->generation;
 	timeline->update = ser->update;
 	timeline->kernel = ser->kernel + 1;
 	atomic_add(ser->dropped, &timeline->dropped);
 	luo_timeline_move(timeline, ser, ser->slots, used);
 
-	return damaged;
+	return corrupted;
 }
 
 /* Remove the last records. May sleep. Takes &luo_timeline.lock. */
@@ -430,7 +430,7 @@ ssize_t luo_timeline_read(struct luo_timeline *timeline, u64 frequency,
 
 	header.count = luo_timeline_complete(timeline);
 	header.generation = timeline->generation;
-	header.damaged = timeline->damaged;
+	header.corrupted = timeline->corrupted;
 	header.dropped = atomic_read(&timeline->dropped);
 
 	if (offset < sizeof(header)) {

@@ -29,7 +29,7 @@
  *   There is no finish(): nothing is kept that only the hand-over needed.
  *
  * Interrupts
- *   MSI is off during the jump, so the interrupt of a transfer that ends there is
+ *   MSI is off during the kexec, so the interrupt of a transfer that ends there is
  *   lost. The PCI core says so after the device was taken over, and the driver looks at
  *   what the device has to say, as its handler does.
  *
@@ -121,7 +121,7 @@ struct edu {
 	u64 completed;
 	u64 interrupts;
 	bool frozen;
-	bool adopted;
+	bool retrieved;
 };
 
 /* The device */
@@ -295,14 +295,14 @@ static ssize_t interrupts_show(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_RO(interrupts);
 
-static ssize_t adopted_show(struct device *dev, struct device_attribute *attr,
-			    char *buf)
+static ssize_t retrieved_show(struct device *dev, struct device_attribute *attr,
+			      char *buf)
 {
 	struct edu *edu = dev_get_drvdata(dev);
 
-	return sysfs_emit(buf, "%d\n", edu->adopted);
+	return sysfs_emit(buf, "%d\n", edu->retrieved);
 }
-static DEVICE_ATTR_RO(adopted);
+static DEVICE_ATTR_RO(retrieved);
 
 static ssize_t buffer_read(struct file *file, struct kobject *kobj,
 			   const struct bin_attribute *attr, char *buf,
@@ -336,7 +336,7 @@ static struct attribute *edu_attrs[] = {
 	&dev_attr_in_flight.attr,
 	&dev_attr_completed.attr,
 	&dev_attr_interrupts.attr,
-	&dev_attr_adopted.attr,
+	&dev_attr_retrieved.attr,
 	NULL
 };
 
@@ -443,7 +443,7 @@ static int edu_take_over(struct edu *edu, const struct liveupdate_data *data)
 
 	edu->transfer = transfer;
 	edu->completed = saved->completed;
-	edu->adopted = true;
+	edu->retrieved = true;
 
 	return 0;
 }
@@ -458,13 +458,13 @@ static int edu_set_up(struct edu *edu)
 
 /*
  * The device stops before its buffer is freed. Unless it was not taken over: then it
- * is made harmless by others, or runs until another probe, and its buffer is kept.
+ * is quiesced by others, or runs until another probe, and its buffer is kept.
  */
 static void edu_release(void *data)
 {
 	struct edu *edu = data;
 
-	if (!device_liveupdate_inherited(&edu->pdev->dev))
+	if (!device_liveupdate_is_incoming(&edu->pdev->dev))
 		edu_stop(edu);
 	dma_liveupdate_free(edu->buffer);
 }
@@ -498,9 +498,9 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if ((ioread32(edu->regs + EDU_ID) & EDU_ID_MASK) != EDU_ID_EDU)
 		return -ENODEV;
 
-	data = device_liveupdate_adopt(dev, &version);
+	data = device_liveupdate_retrieve(dev, &version);
 	if (data)
-		edu->buffer = dma_liveupdate_adopt(dev, EDU_BUFFER_SIZE, EDU_TAG);
+		edu->buffer = dma_liveupdate_retrieve(dev, EDU_BUFFER_SIZE, EDU_TAG);
 	else
 		edu->buffer = dma_liveupdate_alloc(dev, EDU_BUFFER_SIZE, EDU_TAG);
 	if (IS_ERR(edu->buffer))
@@ -534,7 +534,7 @@ static void edu_remove(struct pci_dev *pdev)
 	edu_stop(pci_get_drvdata(pdev));
 }
 
-/* Not called for a device that crosses the jump. */
+/* Not called for a device that crosses the kexec. */
 static void edu_shutdown(struct pci_dev *pdev)
 {
 	struct edu *edu = pci_get_drvdata(pdev);

@@ -65,7 +65,7 @@ struct ivshmem_vector {
 struct ivshmem {
 	void __iomem *shared;
 	unsigned int nr_vectors;
-	bool adopted;
+	bool retrieved;
 	spinlock_t lock;	/* counts in vectors */
 	struct ivshmem_vector vectors[IVSHMEM_VECTORS_MAX];
 };
@@ -100,18 +100,18 @@ static ssize_t interrupts_show(struct device *dev, struct device_attribute *attr
 }
 static DEVICE_ATTR_RO(interrupts);
 
-static ssize_t adopted_show(struct device *dev, struct device_attribute *attr,
-			    char *buf)
+static ssize_t retrieved_show(struct device *dev, struct device_attribute *attr,
+			      char *buf)
 {
 	struct ivshmem *ivshmem = dev_get_drvdata(dev);
 
-	return sysfs_emit(buf, "%d\n", ivshmem->adopted);
+	return sysfs_emit(buf, "%d\n", ivshmem->retrieved);
 }
-static DEVICE_ATTR_RO(adopted);
+static DEVICE_ATTR_RO(retrieved);
 
 static struct attribute *ivshmem_attrs[] = {
 	&dev_attr_interrupts.attr,
-	&dev_attr_adopted.attr,
+	&dev_attr_retrieved.attr,
 	NULL
 };
 
@@ -178,7 +178,7 @@ static int ivshmem_take_over(struct ivshmem *ivshmem,
 		ivshmem->vectors[i].count = saved->counts[i];
 	}
 	ivshmem->nr_vectors = saved->nr_vectors;
-	ivshmem->adopted = true;
+	ivshmem->retrieved = true;
 
 	return 0;
 }
@@ -211,7 +211,7 @@ static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		return -ENODEV;
 
 	/* The counters must be there before the first interrupt can be. */
-	data = device_liveupdate_adopt(dev, &version);
+	data = device_liveupdate_retrieve(dev, &version);
 	if (data) {
 		err = ivshmem_take_over(ivshmem, data);
 		if (err)

@@ -106,7 +106,7 @@ struct dlt_memory {
  * @test: the test.
  * @root: what devices without another parent hang on.
  * @devices: all devices, in the order in which they came.
- * @data: data of the participant in the outgoing kernel.
+ * @data: data of the subsystem in the outgoing kernel.
  * @handed: the same in the incoming kernel, from dlt_jump() on.
  * @memory: memory that was handed over.
  * @lock: protects @log.
@@ -180,23 +180,23 @@ struct dlt_chain {
 /**
  * struct dlt_field - a field of a record that is wrong under a checksum that is right
  * @about: name of the case.
- * @damage: does the damage.
- * @lost: the record is lost, not just damaged.
+ * @corruption: does the corruption.
+ * @lost: the record went missing, not just corrupted.
  */
 struct dlt_field {
 	const char *about;
-	void (*damage)(struct device_liveupdate_ser *ser);
+	void (*corruption)(struct device_liveupdate_ser *ser);
 	bool lost;
 };
 
 #define DLT_FIELD(_name, _statement)					\
-	static void dlt_damage_##_name(struct device_liveupdate_ser *ser) \
+	static void dlt_corruption_##_name(struct device_liveupdate_ser *ser) \
 	{								\
 		_statement;						\
 	}
 
-#define dlt_expect_fate(_test, _index, _fate)				\
-	KUNIT_EXPECT_EQ(_test, dlt_fate(_index), DEVICE_LIVEUPDATE_##_fate)
+#define dlt_expect_state(_test, _index, _state)				\
+	KUNIT_EXPECT_EQ(_test, dlt_state(_index), DEVICE_LIVEUPDATE_##_state)
 
 /* liveupdate_kunit_bus.c */
 extern struct bus_liveupdate_ops dlt_bus_ops;
@@ -280,9 +280,9 @@ int dlt_forget(const char *name);
 void dlt_unboot(void);
 void dlt_jump_one(struct kunit *test, enum dlt_driver driver);
 void dlt_jump_chain(struct kunit *test);
-enum device_liveupdate_fate dlt_fate(unsigned int index);
+enum device_liveupdate_state dlt_state(unsigned int index);
 const struct device_liveupdate_ser *dlt_outgoing_ser(struct dlt_device *dlt_dev);
-void dlt_expect_fates(struct kunit *test, const char *fates);
+void dlt_expect_states(struct kunit *test, const char *states);
 void dlt_field_desc(const struct dlt_field *field, char *desc);
 int dlt_init(struct kunit *test);
 void dlt_come_back(void);

@@ -126,12 +126,12 @@ static void dlt_namesakes_test(struct kunit *test)
 	q = dlt_make(test, "q", NULL);
 	dlt_clear_log();
 	dlt_make_under(test, "second", "x", q);
-	dlt_expect_fate(test, 2, ABSENT);
-	dlt_expect_fate(test, 3, RECLAIMED);
-	dlt_expect(test, " probe:second adopt:second");
+	dlt_expect_state(test, 2, ABSENT);
+	dlt_expect_state(test, 3, RECLAIMED);
+	dlt_expect(test, " probe:second retrieve:second");
 	dlt_make_under(test, "first", "x", p);
-	dlt_expect(test, " probe:first adopt:first");
-	dlt_expect_fate(test, 2, RECLAIMED);
+	dlt_expect(test, " probe:first retrieve:first");
+	dlt_expect_state(test, 2, RECLAIMED);
 	dlt_do_finish();
 	dlt_expect_retained(test, "");
 }
@@ -152,12 +152,12 @@ static void dlt_namesake_ordinary_test(struct kunit *test)
 	q = dlt_make(test, "q", NULL);
 	y = dlt_make_under(test, "y", "x", q);
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(y, DLT_BELOW));
-	dlt_expect_fate(test, 1, ABSENT);
+	dlt_expect_state(test, 1, ABSENT);
 	p = dlt_make(test, "p", NULL);
 	dlt_clear_log();
 	dlt_make_under(test, "x", "x", p);
-	dlt_expect(test, " probe:x adopt:x");
-	dlt_expect_fate(test, 1, RECLAIMED);
+	dlt_expect(test, " probe:x retrieve:x");
+	dlt_expect_state(test, 1, RECLAIMED);
 	KUNIT_EXPECT_PTR_EQ(test, y->dev.liveupdate, NULL);
 }
 
@@ -174,7 +174,7 @@ static void dlt_namesake_sibling_test(struct kunit *test)
 }
 
 /* A bus asks before it adds the device. */
-static void dlt_namesake_awaited_test(struct kunit *test)
+static void dlt_namesake_pending_test(struct kunit *test)
 {
 	struct device_liveupdate_id id = {};
 	struct dlt_device *p, *q;
@@ -183,17 +183,17 @@ static void dlt_namesake_awaited_test(struct kunit *test)
 	dlt_boot(test);
 	strscpy(id.id, "x");
 	strscpy(id.fingerprint, "x", sizeof(id.fingerprint));
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_awaited(&dlt_below_bus, NULL, NULL));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_awaited(&dlt_below_bus, dlt->root, &id));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_pending(&dlt_below_bus, NULL, NULL));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_pending(&dlt_below_bus, dlt->root, &id));
 	p = dlt_make(test, "p", NULL);
 	q = dlt_make(test, "q", NULL);
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_awaited(&dlt_below_bus, &p->dev, &id));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_awaited(&dlt_bus, &p->dev, &id));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_pending(&dlt_below_bus, &p->dev, &id));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_pending(&dlt_bus, &p->dev, &id));
 	dlt_make_under(test, "x", "x", p);
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_awaited(&dlt_below_bus, &p->dev, &id));
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_awaited(&dlt_below_bus, &q->dev, &id));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_pending(&dlt_below_bus, &p->dev, &id));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_pending(&dlt_below_bus, &q->dev, &id));
 	id.fingerprint[0] = 'z';
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_awaited(&dlt_below_bus, &q->dev, &id));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_pending(&dlt_below_bus, &q->dev, &id));
 }
 
 /* Without the record of its parent nobody knows which of them a record is about. */
@@ -209,12 +209,12 @@ static void dlt_namesake_orphan_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, dlu_incoming.records[3].corrupted);
 	q = dlt_make(test, "q", NULL);
 	dlt_make_under(test, "y", "x", q);
-	dlt_expect_fate(test, 3, RECLAIMED);
+	dlt_expect_state(test, 3, RECLAIMED);
 	dlt_clear_log();
 	/* It looks like it, is not taken over, and what was handed over for it stays. */
 	dlt_make_under(test, "x", "x", NULL);
 	dlt_expect(test, "");
-	dlt_expect_fate(test, 2, RUNNING);
+	dlt_expect_state(test, 2, RUNNING);
 	dlt_do_finish();
 	dlt_expect_retained(test, "devices:records devices:liveupdate-kunit-b:x#2");
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget("liveupdate-kunit-b:x#2"));
@@ -254,7 +254,7 @@ static void dlt_namesake_late_test(struct kunit *test)
 	/* Its parent runs on, and so does it. */
 	dlt_expect(test, " probe:y");
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(y, DLT_BELOW));
-	dlt_expect_fate(test, 3, RUNNING);
+	dlt_expect_state(test, 3, RUNNING);
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
 }
 
@@ -268,7 +268,7 @@ static void dlt_no_quarantine_refused_test(struct kunit *test)
 	dlt_request(test, x);
 	dlt_clear_log();
 	dlt_expect_refused(test, "x", -EOPNOTSUPP, DLT_ALONE);
-	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&x->dev, false));
+	KUNIT_ASSERT_EQ(test, 0, dlu_request(&x->dev, false));
 	dlt_request(test, y);
 	dlt_expect_refused(test, "y", -EOPNOTSUPP, DLT_ALONE);
 }
@@ -277,9 +277,9 @@ static struct dlt_device *dlt_boot_failing(struct kunit *test, struct dlt_device
 {
 	struct dlt_device *x = dlt_new_under(test, "x", "x", p);
 
-	x->fail = "adopt";
+	x->fail = "retrieve";
 	dlt_add(test, x);
-	dlt_expect_fate(test, 2, RUNNING);
+	dlt_expect_state(test, 2, RUNNING);
 	x->fail = NULL;
 
 	return x;
@@ -297,8 +297,8 @@ static void dlt_no_quarantine_runs_test(struct kunit *test)
 	dlt_make_under(test, "y", "x", q);
 	dlt_boot_failing(test, p);
 	dlt_do_finish();
-	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(2), DEVICE_LIVEUPDATE_RUNNING);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(3), DEVICE_LIVEUPDATE_RECLAIMED);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(2), DEVICE_LIVEUPDATE_RUNNING);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(3), DEVICE_LIVEUPDATE_RECLAIMED);
 	dlt_expect_retained(test, "devices:liveupdate-kunit-b:x#2");
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget("liveupdate-kunit-b:x#2"));
 }
@@ -314,11 +314,11 @@ static void dlt_no_quarantine_stops_test(struct kunit *test)
 	p->drivers = 0;
 	dlt_add(test, p);
 	x = dlt_make_under(test, "x", "x", p);
-	dlt_expect_fate(test, 2, INHERITED);
+	dlt_expect_state(test, 2, INCOMING);
 	dlt_clear_log();
 	dlt_do_finish();
 	dlt_expect(test, " quarantine:p blob:p blob:x probe:x");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(2), DEVICE_LIVEUPDATE_QUARANTINED);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(2), DEVICE_LIVEUPDATE_QUARANTINED);
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(x, DLT_BELOW));
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
 }
@@ -338,8 +338,8 @@ static void dlt_no_quarantine_fails_test(struct kunit *test)
 	dlt_clear_log();
 	dlt_do_finish();
 	dlt_expect(test, " quarantine:p probe:x");
-	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(0), DEVICE_LIVEUPDATE_RUNNING);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(2), DEVICE_LIVEUPDATE_RUNNING);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(0), DEVICE_LIVEUPDATE_RUNNING);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(2), DEVICE_LIVEUPDATE_RUNNING);
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
 }
 
@@ -353,9 +353,9 @@ static void dlt_no_quarantine_parent_first_test(struct kunit *test)
 	p = dlt_new(test, "p", NULL);
 	p->fail = "probe";
 	dlt_add(test, p);
-	dlt_expect_fate(test, 0, QUARANTINED);
+	dlt_expect_state(test, 0, QUARANTINED);
 	dlt_make_under(test, "x", "x", p);
-	dlt_expect_fate(test, 2, QUARANTINED);
+	dlt_expect_state(test, 2, QUARANTINED);
 	p->fail = NULL;
 	dlt_do_finish();
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
@@ -380,7 +380,7 @@ static void dlt_provider_index_test(struct kunit *test)
 	p->drivers = BIT(DLT_ONE);
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &p->dev));
 	wait_for_device_probe();
-	dlt_expect_fate(test, 2, RECLAIMED);
+	dlt_expect_state(test, 2, RECLAIMED);
 
 	device_lock(&x->dev);
 	index = 77;
@@ -405,7 +405,7 @@ static struct kunit_case dlt_below_cases[] = {
 	KUNIT_CASE(dlt_namesakes_test),
 	KUNIT_CASE(dlt_namesake_ordinary_test),
 	KUNIT_CASE(dlt_namesake_sibling_test),
-	KUNIT_CASE(dlt_namesake_awaited_test),
+	KUNIT_CASE(dlt_namesake_pending_test),
 	KUNIT_CASE(dlt_namesake_orphan_test),
 	KUNIT_CASE(dlt_namesakes_absent_test),
 	KUNIT_CASE(dlt_namesake_late_test),

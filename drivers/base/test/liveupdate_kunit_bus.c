@@ -33,7 +33,7 @@ void dlt_expect_parts(struct kunit *test, const char *const *parts)
 	struct seq_buf want;
 
 	/* What needs a device that is quarantined is so a little later. */
-	device_liveupdate_flush();
+	dlu_flush();
 	seq_buf_init(&want, dlt->want, DLT_LOG_LEN);
 	while (*parts)
 		seq_buf_puts(&want, *parts++);
@@ -162,7 +162,7 @@ static void dlt_stop(struct device *dev)
 
 static const struct bus_liveupdate_ops dlt_bus_ops_default = {
 	.identify	= dlt_identify,
-	.supported	= dlt_supported,
+	.check	= dlt_supported,
 	.role		= dlt_bus_role,
 	.dependencies	= dlt_dependencies,
 	.prepare	= dlt_bus_prepare,
@@ -236,7 +236,7 @@ static int dlt_probe(struct device *dev)
 	if (dlt_dev->silent)
 		return 0;
 
-	data = device_liveupdate_adopt(dev, &dlt_dev->version);
+	data = device_liveupdate_retrieve(dev, &dlt_dev->version);
 	if (!data)
 		return 0;
 	dlt_dev->received = *data;
@@ -246,7 +246,7 @@ static int dlt_probe(struct device *dev)
 	if (dlt_dev->declines)
 		device_liveupdate_decline(dev);
 
-	return dlt_call(dev, "adopt");
+	return dlt_call(dev, "retrieve");
 }
 
 static int dlt_remove(struct device *dev)
@@ -592,7 +592,7 @@ void dlt_del_all(void)
 
 void dlt_request(struct kunit *test, struct dlt_device *dlt_dev)
 {
-	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&dlt_dev->dev, true));
+	KUNIT_ASSERT_EQ(test, 0, dlu_request(&dlt_dev->dev, true));
 }
 
 struct dlt_chain dlt_make_chain(struct kunit *test)

@@ -67,7 +67,7 @@ static void dlt_fault_request_test(struct kunit *test)
 		dlt_failure.error = 0;
 
 		liveupdate_fault_begin(&fault);
-		err = device_liveupdate_request(&a->dev, true);
+		err = dlu_request(&a->dev, true);
 		liveupdate_fault_end(&fault);
 
 		if (err) {
@@ -76,8 +76,8 @@ static void dlt_fault_request_test(struct kunit *test)
 			failed++;
 		} else {
 			KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 1);
-			KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev,
-									   false));
+			KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev,
+							     false));
 		}
 		KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 0);
 		dlt_expect_counts(test, a, counts);
@@ -140,7 +140,7 @@ static void dlt_fault_prepare_test(struct kunit *test)
 	chain.b->blob = true;
 	/* So that it is the bridge of which nothing is known when the first one fails. */
 	dlt_request(test, chain.a);
-	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&chain.a->dev, false));
+	KUNIT_ASSERT_EQ(test, 0, dlu_request(&chain.a->dev, false));
 	dlt_request(test, chain.b);
 	dlt_fault_prepare(test, &chain, &seen);
 	/* What is known of a device is kept: the second time it is there already. */
@@ -200,12 +200,12 @@ static void dlt_fault_restore_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, dlt_nr_freed(), 0);
 		if (err) {
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
-			KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+			KUNIT_EXPECT_FALSE(test, dlu_incoming.pending);
 			KUNIT_EXPECT_NULL(test, dlu_incoming.records);
 			KUNIT_EXPECT_NULL(test, dlu_incoming.buckets);
-			KUNIT_EXPECT_NULL(test, dlu_incoming.fates);
+			KUNIT_EXPECT_NULL(test, dlu_incoming.states);
 			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
-			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_fates, 0);
+			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_states, 0);
 			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 			KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
 			failed++;
@@ -213,7 +213,7 @@ static void dlt_fault_restore_test(struct kunit *test)
 		}
 		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 3);
 		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
-		KUNIT_EXPECT_TRUE(test, dlu_incoming.awaiting);
+		KUNIT_EXPECT_TRUE(test, dlu_incoming.pending);
 		dlt_unboot();
 	}
 	/* Head and block of the table, records, buckets, and a bit for each record. */
@@ -235,7 +235,7 @@ static void dlt_expect_disposed(struct kunit *test)
 /*
  * A device that was handed over appears and is probed: the driver core itself needs
  * memory for it. Either it does not appear, and does so later; or it is taken over;
- * or it is made harmless once, and is an ordinary device after finish.
+ * or it is quiesced once, and is an ordinary device after finish.
  */
 static void dlt_fault_appear_test(struct kunit *test)
 {
@@ -269,13 +269,13 @@ static void dlt_fault_appear_test(struct kunit *test)
 			/* Nothing could be noted of it. */
 			KUNIT_EXPECT_EQ(test, dlt_nr_calls(" quarantine:a blob:a"), 1);
 		} else if (dlt_nr_calls(" quarantine:a")) {
-			dlt_expect_fate(test, 0, QUARANTINED);
+			dlt_expect_state(test, 0, QUARANTINED);
 			KUNIT_EXPECT_NULL(test, a->dev.driver);
 			KUNIT_EXPECT_EQ(test, dlt_nr_freed(), 0);
 			quarantined++;
 		} else {
-			dlt_expect_fate(test, 0, RECLAIMED);
-			KUNIT_EXPECT_EQ(test, dlt_nr_calls(" adopt:a"), 1);
+			dlt_expect_state(test, 0, RECLAIMED);
+			KUNIT_EXPECT_EQ(test, dlt_nr_calls(" retrieve:a"), 1);
 			reclaimed++;
 		}
 		KUNIT_EXPECT_LE(test, dlt_nr_calls(" quarantine:a"), 1);
@@ -292,7 +292,7 @@ static void dlt_fault_appear_test(struct kunit *test)
 	KUNIT_EXPECT_GT(test, quarantined, 0);
 }
 
-/* No memory to note anything of a device that appears: it is harmless at once. */
+/* No memory to note anything of a device that appears: it is quiesced at once. */
 static void dlt_fault_note_test(struct kunit *test)
 {
 	struct liveupdate_fault fault = {};
@@ -311,7 +311,7 @@ static void dlt_fault_note_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, fault.hit);
 	KUNIT_EXPECT_NULL(test, a->dev.liveupdate);
 	KUNIT_EXPECT_EQ(test, dlt_nr_calls(" quarantine:a blob:a"), 1);
-	KUNIT_EXPECT_EQ(test, dlt_nr_calls(" adopt:a"), 0);
+	KUNIT_EXPECT_EQ(test, dlt_nr_calls(" retrieve:a"), 0);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 
 	dlt_do_finish();
@@ -330,10 +330,10 @@ static void dlt_fault_finish_test(struct kunit *test)
 		dlt_clear_log();
 
 		liveupdate_fault_begin(&fault);
-		device_liveupdate_finish(&dlt_subsystem, &dlt->handed);
+		dlu_finish(&dlt_subsystem, &dlt->handed);
 		liveupdate_fault_end(&fault);
 
-		device_liveupdate_flush();
+		dlu_flush();
 		dlt_expect(test, " finish:b finish:a blob:a");
 		dlt_expect_disposed(test);
 		dlt_del_all();

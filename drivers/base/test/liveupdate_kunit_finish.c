@@ -28,7 +28,7 @@ static struct dlt_device *dlt_boot_three(struct kunit *test)
 	b = dlt_new(test, "b", NULL);
 	b->drivers = BIT(DLT_PLAIN);
 	dlt_add(test, b);
-	dlt_expect(test, " probe:a adopt:a");
+	dlt_expect(test, " probe:a retrieve:a");
 
 	return b;
 }
@@ -42,7 +42,7 @@ static void dlt_finish_test(struct kunit *test)
 	dlt_expect_released(test, " block0 table");
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(b, DLT_PLAIN));
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 1);
-	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.pending);
 	/* Nothing is done twice. */
 	dlt_go_down();
 	dlt_do_finish();
@@ -52,7 +52,7 @@ static void dlt_finish_test(struct kunit *test)
 	/* It may still run, in memory that nobody would hand over again. */
 	dlt_expect_retained(test, "devices:" DLT_BUS ":c");
 
-	/* Late, it is made harmless before anything else. */
+	/* Late, it is quiesced before anything else. */
 	c = dlt_make(test, "c", NULL);
 	dlt_expect(test, " quarantine:c blob:c probe:c");
 	dlt_expect_retained(test, "");
@@ -79,7 +79,7 @@ static struct dlt_device *dlt_boot_running(struct kunit *test)
 	a->fingerprint[0]++;
 	dlt_add(test, a);
 	dlt_expect(test, " quarantine:a");
-	dlt_expect_fate(test, 0, RUNNING);
+	dlt_expect_state(test, 0, RUNNING);
 	dlt_expect_retained(test, "devices:" DLT_BUS ":a");
 
 	return a;
@@ -93,7 +93,7 @@ static void dlt_running_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dlt_forget(""), -EBUSY);
 	dlt_do_finish();
 	dlt_expect(test, " quarantine:a probe:a");
-	dlt_expect_fates(test, "N");
+	dlt_expect_states(test, "N");
 	dlt_expect_retained(test, "devices:" DLT_BUS ":a");
 	dlt_del(a);
 	dlt_expect(test, " remove:a");
@@ -113,7 +113,7 @@ static void dlt_running_stopped_test(struct kunit *test)
 	a->fail = NULL;
 	dlt_do_finish();
 	dlt_expect(test, " quarantine:a blob:a probe:a");
-	dlt_expect_fates(test, "Q");
+	dlt_expect_states(test, "Q");
 	dlt_expect_retained(test, "");
 }
 
@@ -192,7 +192,7 @@ static void dlt_finish_path_test(struct kunit *test)
 	bridge = dlt_new(test, "bridge", NULL);
 	bridge->drivers = 0;
 	dlt_add(test, bridge);
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&bridge->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_incoming(&bridge->dev));
 	dlt_make(test, "b", dlt_make(test, "a", bridge));
 	dlt_clear_log();
 	device_liveupdate_shutdown_begins();
@@ -200,7 +200,7 @@ static void dlt_finish_path_test(struct kunit *test)
 	/* A bridge is not quarantined, for there are others below it. */
 	dlt_do_finish();
 	dlt_expect(test, " finish:b finish:a blob:a");
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&bridge->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&bridge->dev));
 }
 
 static void dlt_finish_path_absent_test(struct kunit *test)
@@ -231,7 +231,7 @@ static void dlt_comes_back_test(struct kunit *test)
 	dlt_expect(test, " quarantine:a");
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	KUNIT_EXPECT_EQ(test, kref_read(&a->dev.kobj.kref), 1);
-	dlt_expect_fate(test, 0, RELEASED);
+	dlt_expect_state(test, 0, RELEASED);
 	dlt_expect_retained(test, "");
 
 	a = dlt_make(test, "a", NULL);
@@ -272,8 +272,8 @@ static void dlt_unbound_test(struct kunit *test)
 	dlt_jump_one(test, DLT_ONE);
 	a = dlt_make(test, "a", NULL);
 	device_release_driver(&a->dev);
-	dlt_expect(test, " probe:a adopt:a remove:a");
-	dlt_expect_fate(test, 0, RELEASED);
+	dlt_expect(test, " probe:a retrieve:a remove:a");
+	dlt_expect_state(test, 0, RELEASED);
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_PLAIN],
 						      &a->dev));
 	dlt_expect(test, " probe:a");
@@ -284,13 +284,13 @@ static void dlt_unbound_test(struct kunit *test)
 
 /* Live update is off in the next kernel. */
 
-static void dlt_abandon_test(struct kunit *test)
+static void dlt_discard_test(struct kunit *test)
 {
 	struct dlt_chain chain;
 
 	dlt_jump_chain(test);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_abandon(&dlt_subsystem, &dlt->handed));
-	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_EQ(test, 0, dlu_discard(&dlt_subsystem, &dlt->handed));
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.pending);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
 	dlt_expect_retained(test, "devices");
 	chain = dlt_make_chain(test);
@@ -303,11 +303,11 @@ static void dlt_abandon_test(struct kunit *test)
 	dlt_expect(test, "");
 }
 
-static void dlt_abandon_damaged_test(struct kunit *test)
+static void dlt_discard_corrupted_test(struct kunit *test)
 {
 	dlt_jump_chain(test);
 	dlt_ser(2)->value++;
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_abandon(&dlt_subsystem, &dlt->handed));
+	KUNIT_EXPECT_EQ(test, 0, dlu_discard(&dlt_subsystem, &dlt->handed));
 	dlt_make_chain(test);
 	dlt_expect(test, " quarantine:bridge probe:bridge quarantine:a probe:a",
 		   " quarantine:b probe:b");
@@ -316,7 +316,7 @@ static void dlt_abandon_damaged_test(struct kunit *test)
 
 	dlt_table()->checksum++;
 	KUNIT_EXPECT_EQ(test, -EBADMSG,
-			device_liveupdate_abandon(&dlt_subsystem, &dlt->handed));
+			dlu_discard(&dlt_subsystem, &dlt->handed));
 	dlt_expect_retained(test, "");
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
 	dlt_make_chain(test);
@@ -336,8 +336,8 @@ static struct kunit_case dlt_finish_cases[] = {
 	KUNIT_CASE(dlt_comes_back_test),
 	KUNIT_CASE(dlt_removed_running_test),
 	KUNIT_CASE(dlt_unbound_test),
-	KUNIT_CASE(dlt_abandon_test),
-	KUNIT_CASE(dlt_abandon_damaged_test),
+	KUNIT_CASE(dlt_discard_test),
+	KUNIT_CASE(dlt_discard_corrupted_test),
 	{}
 };
 

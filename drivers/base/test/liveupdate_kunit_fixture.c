@@ -8,12 +8,12 @@
  *
  * The outgoing kernel
  *   Devices of the bus of the tests (liveupdate_kunit_bus.c) are requested, and the
- *   steps of the participant are called as the state machine calls them.
+ *   steps of the subsystem are called as the state machine calls them.
  *
- * The jump
+ * The kexec
  *   dlt_jump() copies table, blocks and blobs as they are when everything is frozen,
  *   then thaws and cancels, and removes all devices. The copies are what the
- *   incoming kernel finds, after a test has done damage to them.
+ *   incoming kernel finds, after a test has done corruption to them.
  *   kho_is_restorable() and kho_restore_free() are replaced for the test: only the
  *   copies can be read, and only until they are freed, once. In the log
  *   "blob:device", "block0" and "table" say what was freed.
@@ -45,22 +45,22 @@ struct liveupdate_subsystem dlt_subsystem;
 
 int dlt_do_prepare(void)
 {
-	return device_liveupdate_prepare(&dlt_subsystem, &dlt->data);
+	return dlu_prepare(&dlt_subsystem, &dlt->data);
 }
 
 int dlt_do_freeze(void)
 {
-	return device_liveupdate_freeze(&dlt_subsystem, &dlt->data);
+	return dlu_freeze(&dlt_subsystem, &dlt->data);
 }
 
 void dlt_do_thaw(void)
 {
-	device_liveupdate_thaw(&dlt_subsystem, &dlt->data);
+	dlu_thaw(&dlt_subsystem, &dlt->data);
 }
 
 void dlt_do_cancel(void)
 {
-	device_liveupdate_cancel(&dlt_subsystem, &dlt->data);
+	dlu_cancel(&dlt_subsystem, &dlt->data);
 }
 
 /* Expects that nothing is left of a prepare. */
@@ -69,7 +69,7 @@ void dlt_expect_idle(struct kunit *test)
 	struct dlt_device *dlt_dev;
 
 	KUNIT_EXPECT_FALSE(test, dlu_outgoing.closed);
-	KUNIT_EXPECT_FALSE(test, dlu_outgoing.broken);
+	KUNIT_EXPECT_FALSE(test, dlu_outgoing.invalid);
 	KUNIT_EXPECT_TRUE(test, list_empty(&dlu_outgoing.set));
 	KUNIT_EXPECT_EQ(test, dlu_outgoing.nr_set, 0);
 	KUNIT_EXPECT_EQ(test, dlt->data.size, 0);
@@ -80,7 +80,7 @@ void dlt_expect_idle(struct kunit *test)
 		if (!liveupdate)
 			continue;
 		KUNIT_EXPECT_TRUE(test, list_empty(&liveupdate->member));
-		KUNIT_EXPECT_EQ(test, liveupdate->phase, DEVICE_LIVEUPDATE_IDLE);
+		KUNIT_EXPECT_EQ(test, liveupdate->phase, DLU_IDLE);
 		KUNIT_EXPECT_EQ(test, liveupdate->data.size, 0);
 		KUNIT_EXPECT_FALSE(test, mutex_is_locked(&liveupdate->lock));
 	}
@@ -141,7 +141,7 @@ void dlt_expect_refused(struct kunit *test, const char *name, int error,
 	dlt_expect_idle(test);
 }
 
-/* The jump. */
+/* The kexec. */
 
 struct dlt_memory *dlt_find_memory(phys_addr_t phys)
 {
@@ -186,7 +186,7 @@ void dlt_expect_released(struct kunit *test, const char *want)
 void dlt_release_table(struct kunit *test, const char *want)
 {
 	dlt_expect_released(test, "");
-	device_liveupdate_release_table();
+	dlu_release_table();
 	dlt_expect_released(test, want);
 }
 
@@ -275,13 +275,13 @@ void dlt_jump(struct kunit *test)
 
 int dlt_do_restore(void)
 {
-	return device_liveupdate_restore(&dlt_subsystem, &dlt->handed);
+	return dlu_restore(&dlt_subsystem, &dlt->handed);
 }
 
 void dlt_do_finish(void)
 {
-	device_liveupdate_finish(&dlt_subsystem, &dlt->handed);
-	device_liveupdate_flush();
+	dlu_finish(&dlt_subsystem, &dlt->handed);
+	dlu_flush();
 	wait_for_device_probe();
 }
 
@@ -316,7 +316,7 @@ void dlt_expect_retained(struct kunit *test, const char *want)
 
 int dlt_forget(const char *name)
 {
-	return device_liveupdate_forget_retained(&dlt_subsystem, name);
+	return dlu_forget_retained(&dlt_subsystem, name);
 }
 
 /* Drop what restore read, so that it can be tried again. */
@@ -324,8 +324,8 @@ void dlt_unboot(void)
 {
 	struct dlt_memory *memory;
 
-	dlu_incoming.awaiting = false;
-	device_liveupdate_forget();
+	dlu_incoming.pending = false;
+	dlu_forget();
 	dlt_forget("records");
 	list_for_each_entry(memory, &dlt->memory, list)
 		memory->freed = false;
@@ -353,9 +353,9 @@ void dlt_jump_chain(struct kunit *test)
 	dlt_jump(test);
 }
 
-enum device_liveupdate_fate dlt_fate(unsigned int index)
+enum device_liveupdate_state dlt_state(unsigned int index)
 {
-	return dlu_incoming.records[index].fate;
+	return dlu_incoming.records[index].state;
 }
 
 const struct device_liveupdate_ser *dlt_outgoing_ser(struct dlt_device *dlt_dev)
@@ -364,16 +364,16 @@ const struct device_liveupdate_ser *dlt_outgoing_ser(struct dlt_device *dlt_dev)
 }
 
 /* What others are told at FINISH of the first records, and of none that is not there. */
-void dlt_expect_fates(struct kunit *test, const char *fates)
+void dlt_expect_states(struct kunit *test, const char *states)
 {
 	static const char letters[] = "UAIRQNO";
 
-	for (u32 i = 0; fates[i]; i++)
-		KUNIT_EXPECT_EQ_MSG(test, letters[device_liveupdate_get_fate(i)],
-				    fates[i], "record %u", i);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(strlen(fates)),
+	for (u32 i = 0; states[i]; i++)
+		KUNIT_EXPECT_EQ_MSG(test, letters[device_liveupdate_get_state(i)],
+				    states[i], "record %u", i);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(strlen(states)),
 			DEVICE_LIVEUPDATE_UNKNOWN);
-	KUNIT_EXPECT_EQ(test, device_liveupdate_get_fate(U32_MAX),
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(U32_MAX),
 			DEVICE_LIVEUPDATE_UNKNOWN);
 }
 
@@ -440,7 +440,7 @@ void dlt_come_back(void)
 		if (!liveupdate || !liveupdate->passed)
 			continue;
 		liveupdate->passed = false;
-		liveupdate->phase = DEVICE_LIVEUPDATE_FROZEN;
+		liveupdate->phase = DLU_FROZEN;
 	}
 }
 
@@ -457,7 +457,7 @@ void dlt_exit(struct kunit *test)
 		dlt_do_thaw();
 		dlt_do_cancel();
 	}
-	device_liveupdate_flush();
+	dlu_flush();
 	wait_for_device_probe();
 	dlt_del_all();
 	dlt_expect_idle(test);
@@ -466,8 +466,8 @@ void dlt_exit(struct kunit *test)
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++)
 		KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.records[i].dev, NULL);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_claimed, 0);
-	dlu_incoming.awaiting = false;
-	device_liveupdate_forget();
+	dlu_incoming.pending = false;
+	dlu_forget();
 	dlt_forget("records");
 	dlt_expect_retained(test, "");
 

@@ -4,7 +4,7 @@
  * DOC: Devices that change while they are prepared
  *
  * Devices that are removed or unbound, appear, or become other hardware, between
- * PREPARE and the jump, also while a step is under way.
+ * PREPARE and the kexec, also while a step is under way.
  */
 
 #include <linux/completion.h>
@@ -67,9 +67,9 @@ static void dlt_remove_hook(struct dlt_device *dlt_dev)
 	dlt_elsewhere(dlt_dev->context, true);
 }
 
-static void dlt_expect_broken(struct kunit *test, size_t nr_requested)
+static void dlt_expect_invalid(struct kunit *test, size_t nr_requested)
 {
-	KUNIT_EXPECT_TRUE(test, dlu_outgoing.broken);
+	KUNIT_EXPECT_TRUE(test, dlu_outgoing.invalid);
 	dlt_expect_failed(test, "b", -ENODEV,
 			  "it was removed or unbound while prepared");
 	KUNIT_EXPECT_EQ(test, dlt_do_freeze(), -ENODEV);
@@ -90,9 +90,9 @@ static void dlt_unbind_prepared_test(struct kunit *test)
 	dlt_clear_log();
 	device_release_driver(&chain.b->dev);
 	dlt_expect(test, " bus-cancel:b cancel:b remove:b");
-	dlt_expect_broken(test, 1);
+	dlt_expect_invalid(test, 1);
 	dlt_expect_refused(test, "b", -EOPNOTSUPP, "no driver is bound");
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&chain.b->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&chain.b->dev, false));
 	KUNIT_EXPECT_EQ(test, dlt_references(), references);
 
 	/* The next one is not affected. */
@@ -110,7 +110,7 @@ static void dlt_remove_prepared_test(struct kunit *test)
 	dlt_clear_log();
 	dlt_del(chain.b);
 	dlt_expect(test, " bus-cancel:b cancel:b remove:b");
-	dlt_expect_broken(test, 0);
+	dlt_expect_invalid(test, 0);
 }
 
 static void dlt_remove_frozen_test(struct kunit *test)
@@ -126,7 +126,7 @@ static void dlt_remove_frozen_test(struct kunit *test)
 	dlt_clear_log();
 	dlt_del(chain.b);
 	dlt_expect(test, " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b");
-	/* Its record says so, should it be too late to stop the jump. */
+	/* Its record says so, should it be too late to stop the kexec. */
 	ser = chain.b->dev.liveupdate->ser;
 	KUNIT_ASSERT_NOT_NULL(test, ser);
 	KUNIT_EXPECT_STREQ(test, ser->id, "b");
@@ -139,7 +139,7 @@ static void dlt_remove_frozen_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, checksum, table->head->checksum);
 	dlt_do_thaw();
 	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a");
-	dlt_expect_broken(test, 0);
+	dlt_expect_invalid(test, 0);
 	KUNIT_EXPECT_NULL(test, chain.b->dev.liveupdate->ser);
 }
 
@@ -226,7 +226,7 @@ static void dlt_unbind_frozen_in_freeze_test(struct kunit *test)
 	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a",
 		   " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b",
 		   " path-freeze:bridge path-thaw:bridge bus-thaw:a thaw:a");
-	dlt_expect_broken(test, 1);
+	dlt_expect_invalid(test, 1);
 }
 
 /* What userspace may do to what drives a device. */
@@ -236,17 +236,17 @@ static void dlt_may_change_test(struct kunit *test)
 	struct dlt_device *other = dlt_make(test, "other", NULL);
 
 	dlt_request(test, chain.b);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_may_change(&chain.b->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_check_change(&chain.b->dev));
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	for (int frozen = 0; frozen < 2; frozen++) {
 		KUNIT_EXPECT_EQ(test, -EBUSY,
-				device_liveupdate_may_change(&chain.bridge->dev));
+				device_liveupdate_check_change(&chain.bridge->dev));
 		KUNIT_EXPECT_EQ(test, -EBUSY,
-				device_liveupdate_may_change(&chain.a->dev));
+				device_liveupdate_check_change(&chain.a->dev));
 		KUNIT_EXPECT_EQ(test, -EBUSY,
-				device_liveupdate_may_change(&chain.b->dev));
+				device_liveupdate_check_change(&chain.b->dev));
 		KUNIT_EXPECT_EQ(test, 0,
-				device_liveupdate_may_change(&other->dev));
+				device_liveupdate_check_change(&other->dev));
 		KUNIT_EXPECT_EQ(test, -EBUSY,
 				device_set_driver_override(&chain.b->dev, "dlt-one"));
 		KUNIT_EXPECT_FALSE(test, device_has_driver_override(&chain.b->dev));
@@ -256,7 +256,7 @@ static void dlt_may_change_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, device_set_driver_override(&other->dev, "dlt-one"));
 	dlt_do_thaw();
 	dlt_do_cancel();
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_may_change(&chain.b->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_check_change(&chain.b->dev));
 	KUNIT_EXPECT_EQ(test, 0, device_set_driver_override(&chain.b->dev, "dlt-one"));
 }
 

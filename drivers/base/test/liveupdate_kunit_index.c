@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: What other participants ask of a device
+ * DOC: What other subsystems ask of a device
  *
  * The number that stands for a device in what others hand over, in both kernels, and
  * what became of the device of a number at FINISH.
@@ -87,14 +87,14 @@ static void dlt_incoming_index_test(struct kunit *test)
 
 	a = dlt_new(test, "a", bridge);
 	a->hook = dlt_hook_incoming_index;
-	a->hook_at = "adopt";
+	a->hook_at = "retrieve";
 	dlt_add(test, a);
-	dlt_expect(test, " probe:other probe:a adopt:a");
+	dlt_expect(test, " probe:other probe:a retrieve:a");
 	/* It is no more than what it is now. */
 	KUNIT_EXPECT_EQ(test, -ENOENT, dlt_incoming_index(a, &index));
 }
 
-static void dlt_fates_test(struct kunit *test)
+static void dlt_states_test(struct kunit *test)
 {
 	struct dlt_device *bridge, *a;
 
@@ -102,19 +102,19 @@ static void dlt_fates_test(struct kunit *test)
 	dlt_boot(test);
 	bridge = dlt_make_bridge(test, "bridge", NULL);
 	a = dlt_make(test, "a", bridge);
-	dlt_expect_fates(test, "UUU");
+	dlt_expect_states(test, "UUU");
 	/* They run, with drivers that know what on. */
 	dlt_do_finish();
-	dlt_expect_fates(test, "RRA");
+	dlt_expect_states(test, "RRA");
 	/* Whatever comes later. */
 	dlt_del(a);
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
-	dlt_expect_fates(test, "RRA");
+	dlt_expect_states(test, "RRA");
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_prepare());
-	dlt_expect_fates(test, "UUU");
+	dlt_expect_states(test, "UUU");
 }
 
-static void dlt_fates_quarantined_test(struct kunit *test)
+static void dlt_states_quarantined_test(struct kunit *test)
 {
 	dlt_jump_chain(test);
 	/* It is known whose the one is, but not the other. */
@@ -125,11 +125,11 @@ static void dlt_fates_quarantined_test(struct kunit *test)
 	dlt_make_chain(test);
 	dlt_expect(test, " probe:bridge quarantine:a probe:b");
 	dlt_do_finish();
-	dlt_expect_fates(test, "RQU");
+	dlt_expect_states(test, "RQU");
 }
 
 /* A record that is corrupted may be of another device than the one that was stopped. */
-static void dlt_fates_corrupted_test(struct kunit *test)
+static void dlt_states_corrupted_test(struct kunit *test)
 {
 	dlt_jump_one(test, DLT_ONE);
 	dlt_unboot();
@@ -138,15 +138,15 @@ static void dlt_fates_corrupted_test(struct kunit *test)
 	dlt_make(test, "a", NULL);
 	dlt_expect(test, " quarantine:a");
 	dlt_do_finish();
-	dlt_expect_fates(test, "U");
+	dlt_expect_states(test, "U");
 }
 
 static struct kunit_case dlt_index_cases[] = {
 	KUNIT_CASE(dlt_outgoing_index_test),
 	KUNIT_CASE(dlt_incoming_index_test),
-	KUNIT_CASE(dlt_fates_test),
-	KUNIT_CASE(dlt_fates_quarantined_test),
-	KUNIT_CASE(dlt_fates_corrupted_test),
+	KUNIT_CASE(dlt_states_test),
+	KUNIT_CASE(dlt_states_quarantined_test),
+	KUNIT_CASE(dlt_states_corrupted_test),
 	{}
 };
 

@@ -273,20 +273,20 @@ static void dlt_pass_all(struct kunit *test, const struct dlt_chain *chain)
 }
 
 /* What is lost before the shutdown has come to it is given back to its driver. */
-static void dlt_lose_before_pass_test(struct kunit *test)
+static void dlt_abort_before_pass_test(struct kunit *test)
 {
 	struct dlt_chain chain = dlt_make_chain(test);
 
 	dlt_request(test, chain.b);
 	dlt_pass_all(test, &chain);
 	scoped_guard(device, &chain.a->dev)
-		device_liveupdate_lose(&chain.a->dev, "it failed");
+		device_liveupdate_abort(&chain.a->dev, "it failed");
 	dlt_expect(test, " bus-thaw:a thaw:a bus-cancel:a cancel:a");
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.a->dev));
 }
 
 /* Afterwards it is stopped, and all that was handed over stays so. */
-static void dlt_lose_passed_test(struct kunit *test)
+static void dlt_abort_passed_test(struct kunit *test)
 {
 	struct dlt_chain chain = dlt_make_chain(test);
 	size_t size;
@@ -298,7 +298,7 @@ static void dlt_lose_passed_test(struct kunit *test)
 	KUNIT_ASSERT_NE(test, 0, size);
 	for (int again = 0; again < 2; again++) {
 		scoped_guard(device, &chain.b->dev)
-			device_liveupdate_lose(&chain.b->dev, "it failed");
+			device_liveupdate_abort(&chain.b->dev, "it failed");
 		dlt_expect(test, again ? "" : " stop:b");
 	}
 	KUNIT_EXPECT_TRUE(test, dlt_outgoing_ser(chain.b)->flags &
@@ -330,7 +330,7 @@ static void dlt_remove_passed_test(struct kunit *test)
 }
 
 /* A bus that has nothing to stop; and what is only on the path accesses nothing. */
-static void dlt_lose_passed_bare_test(struct kunit *test)
+static void dlt_abort_passed_bare_test(struct kunit *test)
 {
 	struct dlt_chain chain = dlt_make_chain(test);
 
@@ -338,10 +338,10 @@ static void dlt_lose_passed_bare_test(struct kunit *test)
 	dlt_pass_all(test, &chain);
 	KUNIT_ASSERT_TRUE(test, device_liveupdate_shutdown(&chain.bridge->dev));
 	scoped_guard(device, &chain.bridge->dev)
-		device_liveupdate_lose(&chain.bridge->dev, "it failed");
+		device_liveupdate_abort(&chain.bridge->dev, "it failed");
 	dlt_bus_ops.stop = NULL;
 	scoped_guard(device, &chain.b->dev)
-		device_liveupdate_lose(&chain.b->dev, "it failed");
+		device_liveupdate_abort(&chain.b->dev, "it failed");
 	dlt_expect(test, "");
 	KUNIT_EXPECT_TRUE(test, dlt_outgoing_ser(chain.b)->flags &
 				DEVICE_LIVEUPDATE_SER_LOST);
@@ -355,10 +355,10 @@ static struct kunit_case dlt_outgoing_cases[] = {
 	KUNIT_CASE(dlt_order_moved_test),
 	KUNIT_CASE_PARAM(dlt_failure_test, dlt_failure_gen_params),
 	KUNIT_CASE(dlt_shutdown_test),
-	KUNIT_CASE(dlt_lose_before_pass_test),
-	KUNIT_CASE(dlt_lose_passed_test),
+	KUNIT_CASE(dlt_abort_before_pass_test),
+	KUNIT_CASE(dlt_abort_passed_test),
 	KUNIT_CASE(dlt_remove_passed_test),
-	KUNIT_CASE(dlt_lose_passed_bare_test),
+	KUNIT_CASE(dlt_abort_passed_bare_test),
 	{}
 };
 

@@ -98,22 +98,22 @@ static void dlt_parent_test(struct kunit *test)
 		b = dlt_make(test, "b", above);
 	moved = parent == DLT_PARENT_MISSING || parent == DLT_PARENT_NEW ||
 		parent == DLT_PARENT_GRANDPARENT;
-	dlt_expect(test, may ? " probe:b adopt:b" : waits ? "" :
+	dlt_expect(test, may ? " probe:b retrieve:b" : waits ? "" :
 			 moved ? " quarantine:b probe:b" : " quarantine:b");
 	/* What was moved has no record, and is as any device once it is stopped. */
 	KUNIT_EXPECT_EQ(test, dlt_driven_by(b, DLT_ONE), may || moved);
 	if (moved)
-		dlt_expect_fate(test, 2, ABSENT);
+		dlt_expect_state(test, 2, ABSENT);
 	if (!waits)
 		return;
 
 	KUNIT_EXPECT_EQ(test, -EAGAIN,
 			device_driver_attach(&dlt_drivers[DLT_ONE], &b->dev));
-	dlt_expect_fate(test, 2, INHERITED);
+	dlt_expect_state(test, 2, INCOMING);
 	above->drivers = BIT(DLT_ONE);
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &above->dev));
 	wait_for_device_probe();
-	dlt_expect(test, " probe:a adopt:a probe:b adopt:b");
+	dlt_expect(test, " probe:a retrieve:a probe:b retrieve:b");
 }
 
 static void dlt_path_parent_test(struct kunit *test)
@@ -126,9 +126,9 @@ static void dlt_path_parent_test(struct kunit *test)
 	bridge = dlt_make_bridge(test, "bridge", NULL);
 	device_release_driver(&bridge->dev);
 	dlt_clear_log();
-	dlt_expect_fate(test, 0, RELEASED);
+	dlt_expect_state(test, 0, RELEASED);
 	dlt_make(test, "a", bridge);
-	dlt_expect(test, " probe:a adopt:a");
+	dlt_expect(test, " probe:a retrieve:a");
 	dlt_del_all();
 	dlt_unboot();
 
@@ -138,7 +138,7 @@ static void dlt_path_parent_test(struct kunit *test)
 	bridge->drivers = BIT(DLT_PLAIN);
 	bridge->fingerprint[0] = 'x';
 	dlt_add(test, bridge);
-	dlt_expect_fate(test, 0, QUARANTINED);
+	dlt_expect_state(test, 0, QUARANTINED);
 	dlt_make(test, "a", bridge);
 	dlt_expect(test, " probe:bridge quarantine:a");
 }
@@ -157,7 +157,7 @@ static void dlt_parent_fails_later_test(struct kunit *test)
 	b = dlt_new(test, "b", a);
 	b->drivers = 0;
 	dlt_add(test, b);
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&b->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_incoming(&b->dev));
 	dlt_clear_log();
 	KUNIT_EXPECT_EQ(test, -EIO, device_driver_attach(&dlt_drivers[DLT_ONE],
 							 &a->dev));
@@ -180,7 +180,7 @@ static void dlt_no_parent_test(struct kunit *test)
 	dlt_boot(test);
 	a = dlt_make(test, "a", NULL);
 	b = dlt_make(test, "b", a);
-	dlt_expect(test, " probe:a adopt:a quarantine:b probe:b");
+	dlt_expect(test, " probe:a retrieve:a quarantine:b probe:b");
 }
 
 /* What else a device needs. */
@@ -233,8 +233,8 @@ static void dlt_make_needy(struct kunit *test)
 	dlt_make(test, "d", NULL);
 	dlt_make(test, "c", NULL);
 	dlt_expect(test, "");
-	dlt_expect_fate(test, 1, INHERITED);
-	dlt_expect_fate(test, 2, INHERITED);
+	dlt_expect_state(test, 1, INCOMING);
+	dlt_expect_state(test, 2, INCOMING);
 }
 
 static void dlt_provider_late_test(struct kunit *test)
@@ -243,7 +243,7 @@ static void dlt_provider_late_test(struct kunit *test)
 	dlt_make_needy(test);
 	dlt_make(test, "p", NULL);
 	wait_for_device_probe();
-	dlt_expect(test, " probe:p adopt:p probe:c adopt:c probe:d adopt:d");
+	dlt_expect(test, " probe:p retrieve:p probe:c retrieve:c probe:d retrieve:d");
 	dlt_do_finish();
 	dlt_expect(test, " finish:d finish:c finish:p blob:p blob:c blob:d");
 }
@@ -261,7 +261,7 @@ static void dlt_provider_deferred_test(struct kunit *test)
 	dlt_expect(test, " probe:p");
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &p->dev));
 	wait_for_device_probe();
-	dlt_expect(test, " probe:p adopt:p probe:c adopt:c probe:d adopt:d");
+	dlt_expect(test, " probe:p retrieve:p probe:c retrieve:c probe:d retrieve:d");
 }
 
 static void dlt_provider_missing_test(struct kunit *test)
@@ -299,7 +299,7 @@ static void dlt_provider_released_test(struct kunit *test)
 	p->silent = true;
 	dlt_add(test, p);
 	dlt_expect(test, " probe:p");
-	dlt_expect_fate(test, 0, RELEASED);
+	dlt_expect_state(test, 0, RELEASED);
 	dlt_make(test, "c", NULL);
 	dlt_make(test, "d", NULL);
 	dlt_expect(test, " quarantine:c quarantine:d");
@@ -311,7 +311,7 @@ static void dlt_provider_removed_test(struct kunit *test)
 
 	dlt_jump_needy(test);
 	p = dlt_make(test, "p", NULL);
-	dlt_expect(test, " probe:p adopt:p");
+	dlt_expect(test, " probe:p retrieve:p");
 	c = dlt_new(test, "c", NULL);
 	c->drivers = 0;
 	dlt_add(test, c);
@@ -329,12 +329,12 @@ static void dlt_provider_unbound_test(struct kunit *test)
 	dlt_jump_needy(test);
 	p = dlt_make(test, "p", NULL);
 	dlt_make(test, "c", NULL);
-	dlt_expect(test, " probe:p adopt:p probe:c adopt:c");
+	dlt_expect(test, " probe:p retrieve:p probe:c retrieve:c");
 	device_release_driver(&p->dev);
 	dlt_expect(test, " remove:p");
-	dlt_expect_fate(test, 1, RECLAIMED);
+	dlt_expect_state(test, 1, RECLAIMED);
 	dlt_make(test, "d", NULL);
-	dlt_expect(test, " probe:d adopt:d");
+	dlt_expect(test, " probe:d retrieve:d");
 }
 
 /* A provider whose record did not arrive. */
@@ -401,7 +401,7 @@ static void dlt_hungry_test(struct kunit *test)
 	}
 	wait_for_device_probe();
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(all, DLT_ONE));
-	dlt_expect_fate(test, DLT_PROVIDERS, RECLAIMED);
+	dlt_expect_state(test, DLT_PROVIDERS, RECLAIMED);
 }
 
 DLT_FIELD(more_other, ((struct device_liveupdate_more_ser *)ser)->device = 0)
@@ -410,17 +410,17 @@ DLT_FIELD(more_many, ((struct device_liveupdate_more_ser *)ser)->nr++)
 DLT_FIELD(more_behind, ((struct device_liveupdate_more_ser *)ser)->providers[0] = U32_MAX)
 
 static const struct dlt_field dlt_mores[] = {
-	{ "of another device", dlt_damage_more_other },
-	{ "too few", dlt_damage_more_few },
-	{ "too many", dlt_damage_more_many },
-	{ "a provider that is not there", dlt_damage_more_behind },
+	{ "of another device", dlt_corruption_more_other },
+	{ "too few", dlt_corruption_more_few },
+	{ "too many", dlt_corruption_more_many },
+	{ "a provider that is not there", dlt_corruption_more_behind },
 	{ "no such record", NULL, true },
 };
 
 KUNIT_ARRAY_PARAM(dlt_more, dlt_mores, dlt_field_desc);
 
 /* It costs the device, whichever record of those that continue it is wrong. */
-static void dlt_hungry_damage_test(struct kunit *test)
+static void dlt_hungry_corruption_test(struct kunit *test)
 {
 	const struct dlt_field *field = test->param_value;
 	struct device_liveupdate_more_ser saved;
@@ -429,15 +429,15 @@ static void dlt_hungry_damage_test(struct kunit *test)
 	dlt_jump_hungry(test);
 	for (unsigned int i = 1; i <= 2; i++) {
 		saved = *dlt_more(DLT_PROVIDERS + i);
-		if (field->damage)
-			field->damage(dlt_ser(DLT_PROVIDERS + i));
+		if (field->corruption)
+			field->corruption(dlt_ser(DLT_PROVIDERS + i));
 		else
 			dlt_ser(DLT_PROVIDERS)->more = DLT_PROVIDERS + 1 + i;
 		dlt_seal();
 		dlt_boot(test);
-		KUNIT_EXPECT_TRUE(test, dlu_incoming.records[DLT_PROVIDERS].damaged);
+		KUNIT_EXPECT_TRUE(test, dlu_incoming.records[DLT_PROVIDERS].invalid);
 		KUNIT_EXPECT_EQ(test, dlu_incoming.records[DLT_PROVIDERS].data.size, 0);
-		KUNIT_EXPECT_FALSE(test, dlu_incoming.records[0].damaged);
+		KUNIT_EXPECT_FALSE(test, dlu_incoming.records[0].invalid);
 		dlt_unboot();
 		*dlt_more(DLT_PROVIDERS + i) = saved;
 	}
@@ -467,7 +467,7 @@ static struct kunit_case dlt_provider_cases[] = {
 	KUNIT_CASE_PARAM(dlt_provider_unbound_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_lost_test, dlt_way_gen_params),
 	KUNIT_CASE(dlt_hungry_test),
-	KUNIT_CASE_PARAM(dlt_hungry_damage_test, dlt_more_gen_params),
+	KUNIT_CASE_PARAM(dlt_hungry_corruption_test, dlt_more_gen_params),
 	KUNIT_CASE(dlt_provider_order_test),
 	KUNIT_CASE(dlt_no_parent_test),
 	{}

@@ -3,10 +3,10 @@
 /**
  * DOC: The records of devices
  *
- * What is handed over arrives as it was, and what was damaged on the way is never
- * taken for something else: each bit of the head and each byte of a record, blocks
- * that are missing, fields that no checksum can vouch for, and two records of one
- * device.
+ * What is handed over arrives as it was, and what was corrupted on the way is
+ * never taken for something else: each bit of the head and each byte of a record,
+ * blocks that are missing, fields that no checksum can vouch for, and two records
+ * of one device.
  */
 
 #include <linux/device.h>
@@ -16,7 +16,7 @@
 
 static void dlt_round_trip_test(struct kunit *test)
 {
-	const struct device_liveupdate_incoming *incoming;
+	const struct dlu_incoming_device *incoming;
 	static const char *const names[] = { "bridge", "a", "b" };
 	u8 fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN];
 	struct dlt_chain chain = dlt_make_chain(test);
@@ -31,7 +31,7 @@ static void dlt_round_trip_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_restore());
 	dlt_release_table(test, " block0 table");
-	KUNIT_EXPECT_TRUE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_TRUE(test, dlu_incoming.pending);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
 	KUNIT_ASSERT_EQ(test, dlu_incoming.nr_records, 3);
@@ -51,9 +51,9 @@ static void dlt_round_trip_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, incoming->ser.version, i ? 3 : 0);
 		KUNIT_EXPECT_EQ(test, incoming->ser.nr_providers, 0);
 		KUNIT_EXPECT_EQ(test, incoming->ser.more, 0);
-		KUNIT_EXPECT_FALSE(test, incoming->damaged);
+		KUNIT_EXPECT_FALSE(test, incoming->invalid);
 		KUNIT_EXPECT_FALSE(test, incoming->corrupted);
-		dlt_expect_fate(test, i, ABSENT);
+		dlt_expect_state(test, i, ABSENT);
 	}
 	incoming = dlu_incoming.records;
 	KUNIT_EXPECT_EQ(test, incoming[0].ser.flags, DEVICE_LIVEUPDATE_SER_PATH);
@@ -114,7 +114,7 @@ static void dlt_many_test(struct kunit *test)
 }
 
 /* How the records of dlt_jump_chain() came through. */
-static void dlt_expect_records(struct kunit *test, unsigned int damaged,
+static void dlt_expect_records(struct kunit *test, unsigned int invalid,
 			       unsigned int lost, const char *what, size_t where)
 {
 	KUNIT_ASSERT_EQ(test, dlu_incoming.nr_records, 3);
@@ -126,8 +126,8 @@ static void dlt_expect_records(struct kunit *test, unsigned int damaged,
 		KUNIT_EXPECT_EQ_MSG(test, is_lost, !!(lost & BIT(i)),
 				    "record %u, %s %zu", i, what, where);
 		if (!is_lost)
-			KUNIT_EXPECT_EQ_MSG(test, dlu_incoming.records[i].damaged,
-					    orphan || damaged & BIT(i),
+			KUNIT_EXPECT_EQ_MSG(test, dlu_incoming.records[i].invalid,
+					    orphan || invalid & BIT(i),
 					    "record %u, %s %zu", i, what, where);
 	}
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, hweight32(lost));
@@ -177,7 +177,7 @@ static void dlt_expect_no_restore(struct kunit *test, int error)
 	KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.buckets, NULL);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_records, 0);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
-	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.pending);
 	dlt_expect(test, "");
 }
 
@@ -324,32 +324,32 @@ DLT_FIELD(id_empty, ser->id[0] = 0)
 DLT_FIELD(id_control, ser->id[0] = '\n')
 
 static const struct dlt_field dlt_fields[] = {
-	{ "parent behind it", dlt_damage_parent },
-	{ "parent far behind", dlt_damage_parent_max },
-	{ "unknown flag", dlt_damage_flags },
-	{ "last flag", dlt_damage_flags_max },
-	{ "lost before the jump", dlt_damage_lost },
-	{ "device that is continued, too", dlt_damage_flags_more },
-	{ "more providers than records", dlt_damage_providers },
-	{ "provider that is itself", dlt_damage_provider },
-	{ "provider that is not counted", dlt_damage_provider_behind },
-	{ "continued without need", dlt_damage_more },
-	{ "more providers than there can be", dlt_damage_no_more },
-	{ "version 0", dlt_damage_version },
-	{ "size without blob", dlt_damage_no_blob },
-	{ "blob without size", dlt_damage_no_size },
-	{ "path with version", dlt_damage_path },
-	{ "path with blob", dlt_damage_path_blob },
-	{ "path with compatible", dlt_damage_path_compatible },
-	{ "compatible not terminated", dlt_damage_compatible_long },
-	{ "compatible empty", dlt_damage_compatible_empty },
-	{ "space in compatible", dlt_damage_compatible_space },
-	{ "bus not terminated", dlt_damage_bus_long, true },
-	{ "bus empty", dlt_damage_bus_empty, true },
-	{ "space in bus", dlt_damage_bus_space, true },
-	{ "identity not terminated", dlt_damage_id_long, true },
-	{ "identity empty", dlt_damage_id_empty, true },
-	{ "control in identity", dlt_damage_id_control, true },
+	{ "parent behind it", dlt_corruption_parent },
+	{ "parent far behind", dlt_corruption_parent_max },
+	{ "unknown flag", dlt_corruption_flags },
+	{ "last flag", dlt_corruption_flags_max },
+	{ "lost before the kexec", dlt_corruption_lost },
+	{ "device that is continued, too", dlt_corruption_flags_more },
+	{ "more providers than records", dlt_corruption_providers },
+	{ "provider that is itself", dlt_corruption_provider },
+	{ "provider that is not counted", dlt_corruption_provider_behind },
+	{ "continued without need", dlt_corruption_more },
+	{ "more providers than there can be", dlt_corruption_no_more },
+	{ "version 0", dlt_corruption_version },
+	{ "size without blob", dlt_corruption_no_blob },
+	{ "blob without size", dlt_corruption_no_size },
+	{ "path with version", dlt_corruption_path },
+	{ "path with blob", dlt_corruption_path_blob },
+	{ "path with compatible", dlt_corruption_path_compatible },
+	{ "compatible not terminated", dlt_corruption_compatible_long },
+	{ "compatible empty", dlt_corruption_compatible_empty },
+	{ "space in compatible", dlt_corruption_compatible_space },
+	{ "bus not terminated", dlt_corruption_bus_long, true },
+	{ "bus empty", dlt_corruption_bus_empty, true },
+	{ "space in bus", dlt_corruption_bus_space, true },
+	{ "identity not terminated", dlt_corruption_id_long, true },
+	{ "identity empty", dlt_corruption_id_empty, true },
+	{ "control in identity", dlt_corruption_id_control, true },
 };
 
 KUNIT_ARRAY_PARAM(dlt_field, dlt_fields, dlt_field_desc);
@@ -360,7 +360,7 @@ static void dlt_field_test(struct kunit *test)
 	const struct dlt_field *field = test->param_value;
 
 	dlt_jump_chain(test);
-	field->damage(dlt_ser(1));
+	field->corruption(dlt_ser(1));
 	dlt_seal();
 	dlt_boot(test);
 	dlt_expect_records(test, field->lost ? 0 : BIT(1), field->lost ? BIT(1) : 0,
@@ -371,7 +371,7 @@ static void dlt_field_test(struct kunit *test)
 		   " probe:bridge probe:a quarantine:b" :
 		   " probe:bridge quarantine:a quarantine:b");
 	dlt_do_finish();
-	/* What a damaged record leads to stays reserved. */
+	/* What a corrupted record leads to stays reserved. */
 	dlt_expect(test, field->lost ? " probe:b" : " probe:b probe:a");
 }
 
@@ -412,8 +412,8 @@ static void dlt_twins_test(struct kunit *test)
 	dlt_seal();
 	dlt_boot(test);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 1);
-	KUNIT_EXPECT_TRUE(test, dlu_incoming.records[1].damaged);
-	KUNIT_EXPECT_FALSE(test, dlu_incoming.records[2].damaged);
+	KUNIT_EXPECT_TRUE(test, dlu_incoming.records[1].invalid);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.records[2].invalid);
 
 	c = dlt_make(test, "d01", NULL);
 	dlt_expect(test, " quarantine:d01");
@@ -442,7 +442,7 @@ static void dlt_corrupted_twin_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, DLT_MANY - 1);
 		KUNIT_EXPECT_TRUE(test,
 				  hlist_unhashed(&dlu_incoming.records[twins[i].corrupted].hash));
-		KUNIT_EXPECT_FALSE(test, dlu_incoming.records[twins[i].intact].damaged);
+		KUNIT_EXPECT_FALSE(test, dlu_incoming.records[twins[i].intact].invalid);
 		KUNIT_EXPECT_EQ(test, dlu_incoming.records[twins[i].intact].data.size,
 				dlt_ser(twins[i].intact)->size);
 		dlt_unboot();

@@ -107,11 +107,11 @@ static void dlt_request_refused_test(struct kunit *test)
 	const struct dlt_refusal *refusal = test->param_value;
 	struct dlt_device *a = dlt_make_refused(test, refusal);
 
-	KUNIT_EXPECT_EQ(test, device_liveupdate_request(&a->dev, true),
+	KUNIT_EXPECT_EQ(test, dlu_request(&a->dev, true),
 			refusal->error);
 	dlt_expect_failed(test, "a", refusal->error, refusal->reason);
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 0);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev, false));
 }
 
 /* The same for a device that is only needed, which prepare finds out. */
@@ -151,25 +151,25 @@ static void dlt_request_count_test(struct kunit *test)
 	struct dlt_device *a = dlt_make(test, "a", NULL);
 	struct dlt_device *b = dlt_make(test, "b", NULL);
 
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev, false));
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 0);
 	dlt_request(test, a);
 	dlt_request(test, a);
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 1);
 	dlt_request(test, b);
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 2);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev, false));
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 1);
 
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_set(test, " b");
-	KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_request(&a->dev, true));
-	KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_request(&b->dev, false));
+	KUNIT_EXPECT_EQ(test, -EBUSY, dlu_request(&a->dev, true));
+	KUNIT_EXPECT_EQ(test, -EBUSY, dlu_request(&b->dev, false));
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 1);
 	dlt_do_cancel();
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 1);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&b->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&b->dev, false));
 	dlt_expect_idle(test);
 
 	/* Nothing is requested: nothing is handed over. */
@@ -177,7 +177,7 @@ static void dlt_request_count_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
 	KUNIT_EXPECT_EQ(test, dlt->data.size, 0);
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_restore());
-	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.pending);
 	dlt_do_thaw();
 	dlt_do_cancel();
 }
@@ -268,7 +268,7 @@ static void dlt_request_withdrawn_test(struct kunit *test)
 
 	/* Without a driver it can still be withdrawn. */
 	device_release_driver(&a->dev);
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev, false));
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 0);
 	KUNIT_EXPECT_TRUE(test, list_empty(&dlu_outgoing.requested));
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_prepare());

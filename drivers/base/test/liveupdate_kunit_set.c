@@ -109,7 +109,7 @@ static void dlt_set_both_test(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &b->dev, 0));
 	c->depends[0] = b;
 	dlt_request(test, c);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, device_liveupdate_request(&a->dev, true));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, dlu_request(&a->dev, true));
 	dlt_expect_failed(test, "a", -EOPNOTSUPP, "it only forwards for others");
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_set(test, " a/ b c");
@@ -118,7 +118,7 @@ static void dlt_set_both_test(struct kunit *test)
 	/* What neither forwards nor can be preserved is no help to anybody. */
 	a->bridge = false;
 	a->role = DEVICE_LIVEUPDATE_UNSUPPORTED;
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, device_liveupdate_request(&a->dev, true));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, dlu_request(&a->dev, true));
 	dlt_clear_log();
 	dlt_expect_refused(test, "a", -EOPNOTSUPP, "not supported by its bus");
 }
@@ -241,7 +241,7 @@ static void dlt_set_child_test(struct kunit *test)
 	a->bridge = true;
 	c = dlt_make(test, "c", a);
 	dlt_make(test, "d", a);
-	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_ASSERT_EQ(test, 0, dlu_request(&a->dev, false));
 	dlt_request(test, c);
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_set(test, " a/ c");
@@ -271,10 +271,10 @@ static void dlt_set_consumer_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_set(test, " a user");
 	dlt_do_cancel();
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&user->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&user->dev, false));
 
 	/* One that is only on the path forwards whatever reaches it. */
-	KUNIT_EXPECT_EQ(test, 0, device_liveupdate_request(&a->dev, false));
+	KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev, false));
 	a->bridge = true;
 	dlt_request(test, dlt_make(test, "b", a));
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_prepare());
@@ -339,7 +339,7 @@ static void dlt_set_foreign_test(struct kunit *test)
 	dlt_request(test, b);
 	dlt_clear_log();
 	dlt_expect_refused(test, "foreign", -EOPNOTSUPP, DLT_NO_BUS);
-	KUNIT_ASSERT_EQ(test, 0, device_liveupdate_request(&b->dev, false));
+	KUNIT_ASSERT_EQ(test, 0, dlu_request(&b->dev, false));
 
 	dlt_request(test, a);
 	a->depends[1] = foreign;

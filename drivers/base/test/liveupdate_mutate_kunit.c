@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of the table of devices against damaged images in bulk
+ * DOC: Tests of the table of devices against corrupted images in bulk
  *
  * Three devices, or as many as need a second block, were handed over by a kernel that is
  * not there: the table is written as include/linux/kho/abi/device.h has it, and
- * damaged by kernel/liveupdate/tests/luo_mutate.c. It is read by the one device layer of
- * this kernel. Mostly no device appears, FINISH comes, and an operator says that
- * all of them are gone, which frees what is left. Every so often three devices appear
+ * corrupted by kernel/liveupdate/tests/luo_mutate.c. It is read by the one device layer
+ * of this kernel. Mostly no device appears, FINISH comes, and an operator says that all
+ * of them are gone, which frees what is left. Every so often three devices appear
  * meanwhile and are probed.
  *
  * Without corrected checksums no record is believed that is not as it was written,
@@ -104,7 +104,7 @@ static int dlm_probe(struct device *dev)
 	const struct liveupdate_data *data;
 	u32 version;
 
-	data = device_liveupdate_adopt(dev, &version);
+	data = device_liveupdate_retrieve(dev, &version);
 	if (data && data->size)
 		luo_mutate_wrong(dlm, !kho_is_restorable(data->value, data->size),
 				 "a driver was given memory that did not arrive");
@@ -240,7 +240,7 @@ static void dlm_write(unsigned int count)
 
 /* What was believed. */
 
-static bool dlm_sane(const struct device_liveupdate_incoming *incoming,
+static bool dlm_sane(const struct dlu_incoming_device *incoming,
 		     unsigned int index, bool sealed)
 {
 	const struct device_liveupdate_ser *ser = &incoming->ser;
@@ -249,7 +249,7 @@ static bool dlm_sane(const struct device_liveupdate_incoming *incoming,
 	if (strnlen(ser->bus, sizeof(ser->bus)) == sizeof(ser->bus) ||
 	    strnlen(ser->id, sizeof(ser->id)) == sizeof(ser->id))
 		return false;
-	if (incoming->damaged)
+	if (incoming->invalid)
 		return !incoming->data.size;
 	if (incoming->corrupted)
 		return false;
@@ -275,7 +275,7 @@ static void dlm_judge(bool sealed)
 	unsigned int known = 0;
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		const struct device_liveupdate_incoming *incoming =
+		const struct dlu_incoming_device *incoming =
 			&dlu_incoming.records[i];
 
 		if (hlist_unhashed(&incoming->hash))
@@ -299,12 +299,12 @@ static void dlm_appear(struct kunit *test)
 		dlm_name(name, sizeof(name), i);
 		devs[i] = dlm_device(test, name, i ? devs[i - 1] : dlm_root);
 	}
-	device_liveupdate_finish(&dlm_subsystem,
-				 &(struct liveupdate_data){
+	dlu_finish(&dlm_subsystem,
+		   &(struct liveupdate_data){
 					.value = luo_mutate_phys(dlm, DLM_TABLE),
 					.size = dlm->areas[DLM_TABLE].used,
-				 });
-	device_liveupdate_flush();
+		   });
+	dlu_flush();
 	for (unsigned int i = DLM_DEVICES; i--; )
 		device_unregister(devs[i]);
 }
@@ -314,7 +314,7 @@ static void dlm_expect_nothing(void)
 	luo_mutate_wrong(dlm, dlu_incoming.records || dlu_incoming.buckets ||
 			 dlu_incoming.nr_records || dlu_incoming.nr_lost ||
 			 dlu_incoming.nr_absent || dlu_incoming.absent ||
-			 dlu_incoming.nr_claimed || dlu_incoming.awaiting ||
+			 dlu_incoming.nr_claimed || dlu_incoming.pending ||
 			 dlu_incoming.finishing, "records are left");
 }
 
@@ -328,7 +328,7 @@ static void dlm_boot(struct kunit *test, bool sealed)
 	bool empty;
 	int err;
 
-	err = device_liveupdate_read_table(&data);
+	err = dlu_read_table(&data);
 	if (err) {
 		luo_mutate_wrong(dlm, err != -EINVAL && err != -EBADMSG &&
 				 err != -EPROTONOSUPPORT, "an error nobody knows");
@@ -339,13 +339,13 @@ static void dlm_boot(struct kunit *test, bool sealed)
 	}
 	dlm_judge(sealed);
 	empty = !dlu_incoming.nr_records;
-	dlu_incoming.awaiting = true;
+	dlu_incoming.pending = true;
 	if (dlm->image % DLM_SELDOM)
-		device_liveupdate_finish(&dlm_subsystem, &data);
+		dlu_finish(&dlm_subsystem, &data);
 	else
 		dlm_appear(test);
 	luo_mutate_wrong(dlm, dlu_incoming.nr_claimed, "a device still has a record");
-	err = device_liveupdate_forget_retained(&dlm_subsystem, "");
+	err = dlu_forget_retained(&dlm_subsystem, "");
 	luo_mutate_wrong(dlm, err && err != -ENOENT, "an operator cannot go on");
 	if (!empty)
 		luo_mutate_wrong(dlm, luo_mutate_reserved(dlm, DLM_TABLE),
@@ -369,14 +369,14 @@ static void dlm_table_test(struct kunit *test)
 	dlm_areas();
 	while (luo_mutate_next(dlm)) {
 		dlm_write(dlm->image % 16 ? DLM_DEVICES : DLM_MANY);
-		luo_mutate_damage(dlm);
+		luo_mutate_corruption(dlm);
 		if (what->sealed)
 			luo_mutate_seal_table(dlm, &dlm_table);
 		dlm_boot(test, what->sealed);
 	}
 }
 
-/* Without damage all records arrive and all memory is freed. */
+/* Without corruption all records arrive and all memory is freed. */
 static void dlm_intact_test(struct kunit *test)
 {
 	luo_mutate_begin(dlm, test, 1);
@@ -416,10 +416,10 @@ static void dlm_exit(struct kunit *test)
 	if (!test->priv)
 		return;
 
-	device_liveupdate_flush();
-	dlu_incoming.awaiting = false;
-	device_liveupdate_forget();
-	device_liveupdate_forget_retained(&dlm_subsystem, "records");
+	dlu_flush();
+	dlu_incoming.pending = false;
+	dlu_forget();
+	dlu_forget_retained(&dlm_subsystem, "records");
 	if (dlm->test)
 		luo_mutate_end(dlm);
 }
@@ -475,7 +475,7 @@ static struct kunit_suite dlm_suite = {
 
 kunit_test_suite(dlm_suite);
 
-MODULE_DESCRIPTION("KUnit tests of the table of devices against damaged images");
+MODULE_DESCRIPTION("KUnit tests of the table of devices against corrupted images");
 MODULE_LICENSE("GPL");
 MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
 MODULE_IMPORT_NS("LIVEUPDATE");

@@ -125,7 +125,7 @@ static int test_below_probe(struct device *dev)
 	struct test_below_device *below = to_test_below(dev);
 	u32 version;
 
-	if (device_liveupdate_adopt(dev, &version))
+	if (device_liveupdate_retrieve(dev, &version))
 		return test_below_take_over(below);
 
 	below->page = dma_liveupdate_alloc(dev->parent, PAGE_SIZE, test_below_tag(below));

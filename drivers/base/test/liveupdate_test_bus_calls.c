@@ -28,7 +28,7 @@ const char *const test_bus_steps[TEST_BUS_NR_STEPS] = {
 	[TEST_BUS_NONE]		= "none",
 	[TEST_BUS_IDENTIFY]	= "identify",
 	[TEST_BUS_PROBE]	= "probe",
-	[TEST_BUS_ADOPT]	= "adopt",
+	[TEST_BUS_RETRIEVE]	= "retrieve",
 	[TEST_BUS_PREPARE]	= "prepare",
 	[TEST_BUS_BUS_PREPARE]	= "bus-prepare",
 	[TEST_BUS_FREEZE]	= "freeze",
@@ -51,7 +51,7 @@ const char *const test_bus_steps[TEST_BUS_NR_STEPS] = {
 
 const u32 test_bus_can_fail =
 	BIT(TEST_BUS_NONE) | BIT(TEST_BUS_IDENTIFY) | BIT(TEST_BUS_PROBE) |
-	BIT(TEST_BUS_ADOPT) | BIT(TEST_BUS_PREPARE) | BIT(TEST_BUS_BUS_PREPARE) |
+	BIT(TEST_BUS_RETRIEVE) | BIT(TEST_BUS_PREPARE) | BIT(TEST_BUS_BUS_PREPARE) |
 	BIT(TEST_BUS_FREEZE) | BIT(TEST_BUS_BUS_FREEZE) | BIT(TEST_BUS_PATH_ON) |
 	BIT(TEST_BUS_PATH_FREEZE) | BIT(TEST_BUS_QUARANTINE);
 
@@ -149,8 +149,8 @@ static void test_bus_text(struct device *dev, char *text)
 		strscpy(text, tdev->blob ? dev_name(dev) : "", TEST_BUS_TEXT_LEN);
 }
 
-static int test_bus_adopt(struct device *dev,
-			  const struct liveupdate_data *data, u32 version)
+static int test_bus_retrieve(struct device *dev,
+			     const struct liveupdate_data *data, u32 version)
 {
 	struct test_bus_device *tdev = to_test_bus_device(dev);
 	struct test_bus_options *options = READ_ONCE(tdev->options);
@@ -158,11 +158,11 @@ static int test_bus_adopt(struct device *dev,
 	char want[TEST_BUS_TEXT_LEN];
 	int err;
 
-	err = test_bus_call(dev, TEST_BUS_ADOPT);
+	err = test_bus_call(dev, TEST_BUS_RETRIEVE);
 	if (err)
 		return err;
-	test_bus_expect(dev, TEST_BUS_ADOPT,
-			!tdev->adopted && !tdev->quarantined);
+	test_bus_expect(dev, TEST_BUS_RETRIEVE,
+			!tdev->retrieved && !tdev->quarantined);
 
 	if (text && (data->size > TEST_BUS_TEXT_LEN ||
 		     strnlen(text, data->size) != data->size - 1))
@@ -181,7 +181,7 @@ static int test_bus_adopt(struct device *dev,
 			snprintf(options->received, sizeof(options->received),
 				 "value=%#llx", data->value);
 	}
-	tdev->adopted = true;
+	tdev->retrieved = true;
 
 	return 0;
 }
@@ -200,9 +200,9 @@ int test_bus_probe(struct device *dev)
 	if (err || !dev->driver->liveupdate)
 		return err;
 
-	data = device_liveupdate_adopt(dev, &version);
+	data = device_liveupdate_retrieve(dev, &version);
 	if (data)
-		return test_bus_adopt(dev, data, version);
+		return test_bus_retrieve(dev, data, version);
 
 	return 0;
 }
@@ -215,7 +215,7 @@ int test_bus_remove(struct device *dev)
 	test_bus_expect(dev, TEST_BUS_REMOVE,
 			tdev->driver_phase == TEST_BUS_IDLE &&
 			tdev->bus_phase == TEST_BUS_IDLE);
-	tdev->adopted = false;
+	tdev->retrieved = false;
 
 	return 0;
 }
@@ -304,8 +304,8 @@ void test_bus_finish(struct device *dev, const struct liveupdate_data *data)
 
 	test_bus_call(dev, TEST_BUS_FINISH);
 	test_bus_expect(dev, TEST_BUS_FINISH,
-			tdev->adopted && !tdev->quarantined);
-	tdev->adopted = false;
+			tdev->retrieved && !tdev->quarantined);
+	tdev->retrieved = false;
 }
 
 /* The bus */
@@ -329,7 +329,7 @@ static int test_bus_identify(struct device *dev, struct device_liveupdate_id *id
 	return 0;
 }
 
-static int test_bus_supported(struct device *dev, const char **reason)
+static int test_bus_check_device(struct device *dev, const char **reason)
 {
 	struct test_bus_options *options =
 		READ_ONCE(to_test_bus_device(dev)->options);
@@ -473,7 +473,7 @@ static int test_bus_quarantine(struct device *dev)
 	err = test_bus_call(dev, TEST_BUS_QUARANTINE);
 	test_bus_expect(dev, TEST_BUS_QUARANTINE, !tdev->quarantined);
 	tdev->quarantined = !err;
-	tdev->adopted = false;
+	tdev->retrieved = false;
 
 	return err;
 }
@@ -490,7 +490,7 @@ static void test_bus_stop(struct device *dev)
 
 const struct bus_liveupdate_ops test_bus_liveupdate_ops = {
 	.identify	= test_bus_identify,
-	.supported	= test_bus_supported,
+	.check	= test_bus_check_device,
 	.role		= test_bus_role,
 	.dependencies	= test_bus_dependencies,
 	.prepare	= test_bus_bus_prepare,

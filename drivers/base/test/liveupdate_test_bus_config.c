@@ -441,7 +441,7 @@ static int test_bus_configure_device(const char *verb, struct test_bus_device *t
 		return test_bus_depend(tdev, rest);
 	if (!strcmp(verb, "lose") && !rest) {
 		guard(device)(&tdev->dev);
-		device_liveupdate_lose(&tdev->dev, "the test says so");
+		device_liveupdate_abort(&tdev->dev, "the test says so");
 		return 0;
 	}
 	if (strcmp(verb, "remove") || rest)

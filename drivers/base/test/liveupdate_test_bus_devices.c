@@ -82,7 +82,7 @@ static int test_bus_empty_probe(struct device *dev)
 {
 	u32 version;
 
-	device_liveupdate_adopt(dev, &version);
+	device_liveupdate_retrieve(dev, &version);
 
 	return 0;
 }

@@ -31,7 +31,7 @@ enum test_bus_step {
 	TEST_BUS_NONE,
 	TEST_BUS_IDENTIFY,
 	TEST_BUS_PROBE,
-	TEST_BUS_ADOPT,
+	TEST_BUS_RETRIEVE,
 	TEST_BUS_PREPARE,
 	TEST_BUS_BUS_PREPARE,
 	TEST_BUS_FREEZE,
@@ -93,7 +93,7 @@ struct test_bus_device {
 	u8 driver_phase;
 	u8 bus_phase;
 	u8 path_phase;
-	bool adopted;
+	bool retrieved;
 	bool quarantined;
 };
 

@@ -18,7 +18,7 @@
  * What they do is told in a small language, see liveupdate_test_bus_config.c, in the module
  * parameter "config" and in the debugfs file liveupdate_test_bus/config.
  *
- * Steps of the driver are probe, adopt, prepare, freeze, thaw, cancel, finish,
+ * Steps of the driver are probe, retrieve, prepare, freeze, thaw, cancel, finish,
  * shutdown and remove; those of the bus are identify, bus-prepare, bus-freeze,
  * bus-thaw, bus-cancel, stop and quarantine, and of what only forwards for others
  * path-on, path-freeze, path-thaw, path-off and shutdown-path instead.

@@ -7,8 +7,8 @@
  * has in sysfs, as in "0000:00:10.0". For test kernels only.
  *
  * Parameters
- *   stray=FUNCTION	a page that nobody preserves is mapped for it, as long as
- *			the module is loaded
+ *   unrequested child=FUNCTION	a page that nobody preserves is mapped for it, as long
+ *			as the module is loaded
  *   consumer=FUNCTION supplier=FUNCTION
  *			a managed device link, until the driver of the consumer is
  *			unbound
@@ -37,9 +37,9 @@
 #include <linux/pci.h>
 #include <linux/string.h>
 
-static char *stray;
-module_param(stray, charp, 0400);
-MODULE_PARM_DESC(stray, "Function that may access a page which nobody preserves");
+static char *unrequested;
+module_param(unrequested, charp, 0400);
+MODULE_PARM_DESC(unrequested, "Function that may access a page which nobody preserves");
 
 static char *consumer, *supplier;
 module_param(consumer, charp, 0400);
@@ -81,7 +81,7 @@ static int test_pci_link(void)
 
 static int test_pci_map(void)
 {
-	struct device *dev __free(put_device) = test_pci_find(stray);
+	struct device *dev __free(put_device) = test_pci_find(unrequested);
 
 	if (!dev)
 		return -ENODEV;
@@ -117,7 +117,7 @@ static int test_pci_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	err = pcim_enable_device(pdev);
 	if (err)
 		return err;
-	device_liveupdate_adopt(&pdev->dev, &version);
+	device_liveupdate_retrieve(&pdev->dev, &version);
 
 	if (!strcmp(interrupts, "msix")) {
 		kind = PCI_IRQ_MSIX;
@@ -169,7 +169,7 @@ static int test_pci_prod(void)
 			return err;
 	}
 
-	return stray ? test_pci_map() : 0;
+	return unrequested ? test_pci_map() : 0;
 }
 
 static int __init test_pci_init(void)

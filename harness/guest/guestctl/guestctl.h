@@ -52,7 +52,7 @@ long long now_ms(void);
 
 /*
  * Sessions: descriptors, or 0, or a negative errno. A memfd holds a pattern made
- * of @name, a word every @step bytes.
+ * of @name, a word every @transition bytes.
  */
 int session_open(const char *name, int create);
 int session_preserve(int session, int fd, uint64_t token);

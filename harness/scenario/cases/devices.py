@@ -36,7 +36,7 @@ def _check_strict_request(run, devices):
 
 
 def _look(run, ram, table):
-    """What lies in memory at the jump; where the blob of nic1 is."""
+    """What lies in memory at the kexec; where the blob of nic1 is."""
     records = table.records()
     run.equal("records", [record.id for record in records], list(ORDER[::-1]))
     run.equal("records on the path", [record.id for record in records if record.flags & PATH],
@@ -103,8 +103,8 @@ def dev_preserved(run):
     run.equal("what was received", devices.received(), {
         "nic1": (1, FROZEN), "port1": (1, "port1"), "help1": (1, "help1"),
         "relay1": (1, "relay1"), "disk9": (1, "value=0x64657669")})
-    adopted = [call[1] for call in devices.calls("adopt")]
-    run.equal("devices adopted", adopted, ["port1", "relay1", "help1", "disk9", "nic1"])
+    retrieved = [call[1] for call in devices.calls("retrieve")]
+    run.equal("devices retrieved", retrieved, ["port1", "relay1", "help1", "disk9", "nic1"])
     check_counts(run, devices, preserved=len(PRESERVED), reclaimed=len(PRESERVED))
     run.equal("list of the reclaimed", devices.listed("reclaimed"),
               {"nic1": "nic1", "port1": "port1", "help1": "help1", "relay1": "relay1",
@@ -293,7 +293,7 @@ def dev_prepare_failure(run):
                             expected("cancel", before[::-1], ON_PATH))
         check_counts(run, devices, requested=2)
     devices.tell("clear")
-    run.equal("disk1 can lose its driver",
+    run.equal("disk1 can abort its driver",
               devices.bind("liveupdate-test", "disk1", unbind=True), "")
     run.equal("and get it back", devices.bind("liveupdate-test", "disk1"), "")
     run.prepare(guest)
@@ -304,7 +304,7 @@ def dev_prepare_failure(run):
 @scenario("dev-freeze-failure", debug_always=True)
 def dev_freeze_failure(run):
     """freeze of every device fails in turn, in its driver, in its bus and on the path: all
-    before it are thawed in reverse and the machine is prepared; the jump works afterwards."""
+    before it are thawed in reverse and the machine is prepared; the kexec works afterwards."""
     guest, devices = boot_with(run, SMALL, "nic1", "disk1")
     run.prepare(guest)
     run.load(guest)
@@ -368,7 +368,7 @@ def dev_locked(run):
     check_counts(run, devices)
 
 
-def _check_broken(run, guest, devices, lost, first=None):
+def _check_invalid(run, guest, devices, lost, first=None):
     """A device that is gone was cancelled before; then all others were. Another may have
     gone first; whether this one was still prepared then is a matter of time."""
     wait_normal(guest)
@@ -384,7 +384,7 @@ def _check_broken(run, guest, devices, lost, first=None):
 
 @scenario("dev-removed", smp=2, debug_always=True)
 def dev_removed(run):
-    """A device of the set is torn out: it is cancelled at once, the jump is refused
+    """A device of the set is torn out: it is cancelled at once, the kexec is refused
     meanwhile, and everything else is cancelled without anybody asking."""
     guest, devices = boot_with(run, SMALL, "nic1", "disk1")
     run.load(guest)
@@ -397,7 +397,7 @@ def dev_removed(run):
     error = guest.refused_jump()
     run.check("reboot(2) meanwhile", error in ("EBUSY", "ENODEV"), error)
     devices.release()
-    _check_broken(run, guest, devices, "disk1")
+    _check_invalid(run, guest, devices, "disk1")
     run.equal("calls of the others", [call for call in devices.calls() if call[1] != "disk1"],
               expected("cancel", ("bridge1", "port1", "power1", "nic1"), ON_PATH))
     check_counts(run, devices, requested=1)
@@ -410,7 +410,7 @@ def dev_removed(run):
     devices.tell("remove disk1")
     devices.release()
     run.contains("prepare", guest.finish(job).out, "ENODEV")
-    _check_broken(run, guest, devices, "disk1")
+    _check_invalid(run, guest, devices, "disk1")
 
     run.step("the very device that prepares")
     devices.tell("clear;add disk1 hold=prepare")
@@ -423,13 +423,13 @@ def dev_removed(run):
     # Removal waits for the device; it may be through only when all are prepared.
     out = guest.finish(job).out
     run.check("prepare", "ENODEV" in out or out == "ok 1", out)
-    _check_broken(run, guest, devices, "disk1")
+    _check_invalid(run, guest, devices, "disk1")
 
     run.step("a supplier on the path, and with it who needs it")
     run.prepare(guest)
     devices.tell("clear")
     devices.tell("remove power1")
-    _check_broken(run, guest, devices, "nic1", "power1")
+    _check_invalid(run, guest, devices, "nic1", "power1")
     run.equal("calls of power1", [call for call in devices.calls() if call[1] == "power1"],
               [("path-off", "power1", "0"), ("remove", "power1", "0")])
 
@@ -545,7 +545,7 @@ def dev_unbound(run):
 @scenario("dev-changed")
 def dev_changed(run):
     """What a device is, is read when it is prepared; if it changes until it is frozen,
-    the jump is refused, as the next kernel would take it for other hardware."""
+    the kexec is refused, as the next kernel would take it for other hardware."""
     guest, devices = boot_with(run, "add nic1 fingerprint=bar-at-1", "nic1")
     devices.tell("set nic1 fingerprint=bar-at-2")
     run.prepare(guest)
@@ -606,7 +606,7 @@ def dev_lost_late(run):
     run.step("jump, with a shutdown that waits")
     guest.start("guestctl reboot kexec")
     devices.await_call("shutdown", "second1")
-    devices.tell("lose nic1;lose disk1")
+    devices.tell("abort nic1;abort disk1")
     devices.check_calls("a loss while devices are shut down", [
         ("stop", "nic1", "0"), *((call, "disk1", "0") for call in
                                  ("bus-thaw", "thaw", "bus-cancel", "cancel"))],
@@ -621,7 +621,7 @@ def dev_lost_late(run):
     devices.load("b", "add first1;add disk1;add second1;add nic1")
     for name in ("nic1", "disk1"):
         run.contains("console of kernel B", guest.console(2),
-                     f"{name}: liveupdate: quarantined: it was lost before the jump")
+                     f"{name}: liveupdate: quarantined: it went missing before the kexec")
     run.equal("what was received", devices.received(), {})
     run.finish(guest)
     devices.in_turn()

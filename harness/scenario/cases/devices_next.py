@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Next kernels in which devices are not taken over, and damage on the way to them."""
+"""Next kernels in which devices are not taken over, and corruption on the way to them."""
 
 from ...guest.control import LIVEUPDATE
 from ...guest.devices import BLOB, BUS, FLAGS, ID, RECORD, VALUE, VERSION
@@ -13,7 +13,7 @@ ONE, OTHER, PLAIN = BUS, f"{BUS}-other", f"{BUS}-plain"
 
 
 def check_quarantined(run, guest, reason, *names):
-    """These devices and no others were made harmless in kernel B, once each."""
+    """These devices and no others were made quiesced in kernel B, once each."""
     log = guest.console(2)
     for name in names:
         run.equal(f"how often {name} was quarantined",
@@ -100,7 +100,7 @@ def dev_failing_probe(run):
     config = ("add early1;add late1;add good1;add under1 parent=early1;add lax1 driver=other")
     guest, devices = boot_with(run, config, "early1", "late1", "good1", "under1", "lax1")
     update(run, guest, devices,
-           "add early1 fail=probe,errno=6;add late1 fail=adopt,errno=12;add good1;"
+           "add early1 fail=probe,errno=6;add late1 fail=retrieve,errno=12;add good1;"
            "add under1 parent=early1;add lax1 driver=other")
     check_quarantined(run, guest, "its probe failed", "early1", "late1")
     check_quarantined(run, guest, "its parent is not the one it had", "under1")
@@ -113,7 +113,7 @@ def dev_failing_probe(run):
     run.equal("unbind of a device taken over", devices.bind(OTHER, "lax1", unbind=True), "")
     run.equal("bind of it", devices.bind(OTHER, "lax1"), "")
     run.equal("it is an ordinary one", devices.file("lax1", "reclaimed"), "0")
-    run.equal("adoptions", [call[1:] for call in devices.calls("adopt")],
+    run.equal("adoptions", [call[1:] for call in devices.calls("retrieve")],
               [("late1", "-12"), ("good1", "0"), ("lax1", "0")])
     run.finish(guest)
     run.equal("finish", devices.calls("finish"), [("finish", "good1", "0")])
@@ -179,8 +179,8 @@ def dev_providers_late(run):
     devices.tell("add power1;set port1 driver=one")
     run.equal("bind of port1", devices.bind(ONE, "port1"), "")
     guest.until(f"[ $(cat {LIVEUPDATE}/devices/nr_reclaimed) = 4 ]", timeout=15)
-    order = [call[1] for call in devices.calls("adopt")]
-    run.equal("devices that were adopted", sorted(order), ["disk1", "nic1", "port1", "power1"])
+    order = [call[1] for call in devices.calls("retrieve")]
+    run.equal("devices that were retrieved", sorted(order), ["disk1", "nic1", "port1", "power1"])
     run.check("providers came first", order.index("power1") < order.index("disk1") and
               order.index("port1") < order.index("nic1"))
     run.finish(guest)
@@ -444,14 +444,14 @@ def dev_off(run):
     devices.in_turn()
 
 
-# -- damage ---------------------------------------------------------------------
+# -- corruption ---------------------------------------------------------------------
 
 MANY = ";".join(f"add dev{number}" for number in range(1, 26))
 NAMES = tuple(f"dev{number}" for number in range(1, 26))
 FIRST = per_block(RECORD)       # of these records are in the first of two blocks
 
 
-def _damaged(run, harm):
+def _corrupted(run, harm):
     """25 devices, in two blocks, are handed over and `harm(ram, table)` is done."""
     guest, devices = boot_with(run, MANY, *NAMES)
     run.prepare(guest)
@@ -470,8 +470,8 @@ def _flip(ram, address):
     ram.write(address, bytes([ram.read(address, 1)[0] ^ 0x01]))
 
 
-@scenario("dev-damaged-record", **HARM)
-def dev_damaged_record(run):
+@scenario("dev-corrupted-record", **HARM)
+def dev_corrupted_record(run):
     """Records are wrong under right checksums, as a kernel with a bug would write them,
     or lead to memory that nobody handed over: each costs one device, and it is said which."""
     def harm(ram, table):
@@ -481,10 +481,10 @@ def dev_damaged_record(run):
         flags = table.record("dev9")
         ram.write(flags.address + FLAGS, bytes([flags.flags | 0x10]))
         table.seal()
-    guest, devices = _damaged(run, harm)
+    guest, devices = _corrupted(run, harm)
     run.lacks("console", guest.console(2), "did not arrive, what they lead to")
     devices.load("b", MANY)
-    check_quarantined(run, guest, "its record is damaged", "dev3", "dev9")
+    check_quarantined(run, guest, "its record is corrupted", "dev3", "dev9")
     check_quarantined(run, guest, "what its driver saved did not arrive", "dev7")
     check_all_quarantined(run, guest, "dev3", "dev7", "dev9")
     run.equal("what was received", devices.received(), {
@@ -495,18 +495,18 @@ def dev_damaged_record(run):
     check_again(run, guest, devices, *NAMES[:10])
 
 
-@scenario("dev-damaged-block", **HARM)
-def dev_damaged_block(run):
+@scenario("dev-corrupted-block", **HARM)
+def dev_corrupted_block(run):
     """Two bits in the first block are flipped: nothing in it is relied on. Devices that
     look as if they were handed over are quarantined, and one that does not is left alone;
     those in the second block are taken over."""
     def harm(ram, table):
         _flip(ram, table.record("dev3").address + VERSION)
         _flip(ram, table.record("dev5").address + ID + 1)      # dev5 becomes ddv5
-    guest, devices = _damaged(run, harm)
+    guest, devices = _corrupted(run, harm)
     devices.load("b", MANY)
     first = [name for name in NAMES[:FIRST] if name != "dev5"]
-    check_quarantined(run, guest, "its record is damaged", *first)
+    check_quarantined(run, guest, "its record is corrupted", *first)
     check_all_quarantined(run, guest, *first)
     run.equal("what was received", devices.received(), {
         name: (1, name) for name in NAMES[FIRST:]})
@@ -528,7 +528,7 @@ def dev_missing_block(run):
         ram.write(table.address + HEAD.size + REFERENCE.size,
                   (0x1000000).to_bytes(8, "little"))
         table.seal()
-    guest, devices = _damaged(run, harm)
+    guest, devices = _corrupted(run, harm)
     run.contains("console", guest.console(2),
                  f"{len(NAMES) - FIRST} records did not arrive")
     devices.load("b", MANY)
@@ -542,22 +542,22 @@ def dev_missing_block(run):
 
 
 def _head_refused(run, harm, errno):
-    guest, devices = _damaged(run, harm)
+    guest, devices = _corrupted(run, harm)
     run.last_failed(guest, "restore", "devices", errno)
     devices.load("b", MANY)
     run.equal("what was received", devices.received(), {})
     check_counts(run, devices)
     run.finish(guest)
-    run.contains("console at finish", guest.console(2), "of 1 mandatory participants stay")
+    run.contains("console at finish", guest.console(2), "of 1 mandatory subsystems stay")
     check_all_quarantined(run, guest)
     run.retained(guest, "devices")
     run.forget(guest, "devices")
     check_again(run, guest, devices, "dev1", "dev25")
 
 
-@scenario("dev-damaged-head", **HARM)
-def dev_damaged_head(run):
-    """The head of the table is damaged: none of it is used, all stays reserved, and the
+@scenario("dev-corrupted-head", **HARM)
+def dev_corrupted_head(run):
+    """The head of the table is corrupted: none of it is used, all stays reserved, and the
     kernel says so."""
     _head_refused(run, lambda ram, table: _flip(ram, table.address + NR_RECORDS), -74)
 
@@ -571,7 +571,7 @@ def dev_wild_table(run):
             ram.write(table.address + HEAD.size + index * REFERENCE.size,
                       (0x7FFF_FFFF_F000).to_bytes(8, "little"))
         table.seal()
-    guest, devices = _damaged(run, harm)
+    guest, devices = _corrupted(run, harm)
     run.contains("console", guest.console(2), "25 records did not arrive")
     devices.load("b", MANY)
     run.equal("what was received", devices.received(), {})
@@ -596,7 +596,7 @@ def dev_below(run):
     of two with the same identity is known by its parent, in whatever order they appear,
     also long after that was taken over, and gets the page that its parent has reached
     meanwhile. A third one, below a device that was not handed over, is an ordinary one.
-    Fails if a device is looked for by bus and identity alone, if pages can be adopted by
+    Fails if a device is looked for by bus and identity alone, if pages can be retrieved by
     their own device only, or if nothing follows."""
     guest, devices = boot_with(run, "add port1;add port2 driver=other")
     load_below(run, guest, "a", devices="ring1@port1/ring,ring2@port2/ring")

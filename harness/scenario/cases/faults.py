@@ -26,7 +26,7 @@ NEEDY = {"", "devices", "dma", "shutdown-log", "test-workload", "test-devices",
 
 PREPARE, REHEARSE = f"{LIVEUPDATE}/prepare", f"{LIVEUPDATE}/rehearse"
 LOOK = tuple(f"{LIVEUPDATE}/{name}" for name in (
-    "state", "transition", "last_failure/step", "last_failure/participant",
+    "state", "transition", "last_failure/transition", "last_failure/subsystem",
     "last_failure/errno")) + (
     f"{LISTS}/requested", f"{LISTS}/preserved", f"{LIVEUPDATE}/last_failure/device")
 
@@ -38,7 +38,7 @@ def _check_requests(run, faults, paths):
         attempts = faults.each(f"{path}/liveupdate/requested", "1",
                                f"{path}/liveupdate/requested",
                                *(f"{LIVEUPDATE}/last_failure/{field}"
-                                 for field in ("step", "device", "errno")),
+                                 for field in ("transition", "device", "errno")),
                                undo=(f"{path}/liveupdate/requested", "0"))
         faults.report(f"request of {name}", attempts)
         for attempt in attempts:
@@ -214,7 +214,7 @@ def _await_driver(guest, device):
 
 
 # How many functions the next kernel takes over, each without another allocation.
-ADOPTED = 8
+RETRIEVED = 8
 
 # What bind says when there was no memory: the base has no region of an address space
 # then, as if it was in use, or no interrupt or device, as if there was none.
@@ -223,16 +223,16 @@ NO_MEMORY = {"ENOMEM", "EBUSY", "EINVAL", "ENOSPC", "ENODEV"}
 NO_FOLDER = (r"WARNING: at remove_proc_entry\+", "Call Trace:")
 
 
-@scenario("faults-adopt", debug_only=True, limit=400, expect=NO_FOLDER)
-def faults_adopt(run):
+@scenario("faults-retrieve", debug_only=True, limit=400, expect=NO_FOLDER)
+def faults_retrieve(run):
     """The next kernel has no memory while a driver takes its device over: it is taken
-    over all the same, or made harmless, as the host sees, and works as new after finish."""
+    over all the same, or made quiesced, as the host sees, and works as new after finish."""
     machine = Machine()
-    for number in range(ADOPTED):
+    for number in range(RETRIEVED):
         machine.edu(f"edu{number}")
     guest, host = boot(run, machine)
     faults = Faults(run, guest)
-    edus = [EduDevice(run, guest, host, f"edu{number}") for number in range(ADOPTED)]
+    edus = [EduDevice(run, guest, host, f"edu{number}") for number in range(RETRIEVED)]
     bind, unbind = (f"{DRIVERS}/{EDU}/{name}" for name in ("bind", "unbind"))
     edus[0].load("a")
     faults.enable()
@@ -261,11 +261,11 @@ def faults_adopt(run):
     stopped = []
     for number, edu in enumerate(edus):
         run.check(f"{edu.name} is a bus master", host.command(edu.function) & MASTER)
-        nth = needed[number * (len(needed) - 1) // (ADOPTED - 1)]
+        nth = needed[number * (len(needed) - 1) // (RETRIEVED - 1)]
         attempt = faults.fail(nth, f"write {bind} {edu.identity}")
         run.step(f"{edu.name} without allocation {nth}: {attempt.error or 'taken over'}")
         if attempt.ok:
-            run.equal(f"{edu.name}: adopted", edu.shown("adopted"), "1")
+            run.equal(f"{edu.name}: retrieved", edu.shown("retrieved"), "1")
             continue
         stopped.append(edu)
         run.check(f"bind of {edu.name} without allocation {nth}", attempt.error in NO_MEMORY,
@@ -289,7 +289,7 @@ def faults_adopt(run):
 # For whom a kernel has no memory when it looks for what it was handed, and what it says.
 RESTORES = (("device_liveupdate_read_table", ("restore", "devices", "-12")),
             ("dma_liveupdate_read_table", ("restore", "dma", "-12")),
-            ("luo_machine_accept", ("restore", "", "-12")),
+            ("luo_ctx_accept", ("restore", "", "-12")),
             (None, ("none", "", "0")))
 
 
@@ -326,10 +326,10 @@ def faults_restore(run):
         edu.load(kernel)
         run.equal("what disk1 was handed", devices.received(),
                   {} if failed[1] in ("devices", "") and function else DISK)
-        harmless = failed[1] == "dma"
-        run.equal("driver of edu0", edu.driver(), "" if harmless else EDU)
+        quiesced = failed[1] == "dma"
+        run.equal("driver of edu0", edu.driver(), "" if quiesced else EDU)
         run.equal("edu0 is a bus master", bool(host.command(edu.function) & MASTER),
-                  not harmless)
+                  not quiesced)
         if guest.state() == "updated":
             run.finish(guest)
         _await_driver(guest, edu)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Damage to what is handed over, done from outside while the machine stands
+"""Corruption to what is handed over, done from outside while the machine stands
 between the last instruction of one kernel and the first of the next."""
 
 from ...guest.control import LIVEUPDATE
@@ -7,8 +7,8 @@ from ...guest.pages import Kept
 from ...guest.table import COMPATIBLE, FLAGS, HEAD, NR_RECORDS
 from ...guest.timeline import HEADER
 from ..api import scenario
-from ..damage import HARM, jump_with
-from ..participants import DATA, TEST_ORDER, check_calls, check_received, size_of
+from ..corruption import HARM, jump_with
+from ..subsystems import DATA, TEST_ORDER, check_calls, check_received, size_of
 
 # Offsets in struct luo_subsystem_ser.
 VERSION, VALUE = 48, 56
@@ -42,7 +42,7 @@ def _check_refused(run, harm, errno):
 
 @scenario("handover-untouched", **HARM)
 def handover_untouched(run):
-    """Control: stopped at the jump and only looked at, everything arrives."""
+    """Control: stopped at the kexec and only looked at, everything arrives."""
     def look(_, handover):
         for name, text in DATA.items():
             record = handover.record(name)
@@ -56,14 +56,14 @@ def handover_untouched(run):
     run.finish(guest)
 
 
-@scenario("handover-damaged-head", **HARM)
-def handover_damaged_head(run):
+@scenario("handover-corrupted-head", **HARM)
+def handover_corrupted_head(run):
     """One bit of the head flipped: the checksum tells, nothing is used."""
     _check_refused(run, lambda _, h: h.flip(h.table.address + NR_RECORDS, 0x01), -74)
 
 
-@scenario("handover-damaged-format", **HARM)
-def handover_damaged_format(run):
+@scenario("handover-corrupted-format", **HARM)
+def handover_corrupted_format(run):
     """A head of a format the next kernel does not know, with a right checksum."""
     def harm(_, handover):
         handover.flip(handover.table.address + COMPATIBLE + 15, 0x03)
@@ -80,8 +80,8 @@ def handover_unfinished(run):
     _check_refused(run, harm, -22)
 
 
-@scenario("handover-damaged-pointer", **HARM)
-def handover_damaged_pointer(run):
+@scenario("handover-corrupted-pointer", **HARM)
+def handover_corrupted_pointer(run):
     """The address of a block points to memory that nobody handed over, with a right
     checksum: KHO is asked before it is followed."""
     def harm(_, handover):
@@ -99,16 +99,16 @@ def handover_wild_pointer(run):
     _check_refused(run, harm, -22)
 
 
-@scenario("handover-damaged-record", **HARM)
-def handover_damaged_record(run):
+@scenario("handover-corrupted-record", **HARM)
+def handover_corrupted_record(run):
     """One bit of one record flipped: the checksum of its block tells."""
     _check_refused(run, lambda _, h: h.flip(h.record("test-irq").address + VERSION), -74)
 
 
-@scenario("handover-damaged-address", **HARM)
-def handover_damaged_address(run):
+@scenario("handover-corrupted-address", **HARM)
+def handover_corrupted_address(run):
     """A record whose data is not at the address it names, with right checksums:
-    that participant gets nothing, the others get theirs."""
+    that subsystem gets nothing, the others get theirs."""
     def harm(_, handover):
         handover.write_u64(handover.record("test-irq").address + VALUE, 0x1000000)
         handover.table.seal()

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What participants can use beyond their callbacks, from one kernel to the next."""
+"""What subsystems can use beyond their callbacks, from one kernel to the next."""
 
 from ...guest.control import TEST
 from ..api import scenario
-from ..damage import HARM, jump_with
-from ..participants import DATA, TEST_ORDER, hand_over_data
+from ..corruption import HARM, jump_with
+from ..subsystems import DATA, TEST_ORDER, hand_over_data
 
-#: Errors of liveupdate_peek(): nothing there, its participant has it, restore failed, the
+#: Errors of liveupdate_peek(): nothing there, its subsystem has it, restore failed, the
 #: table cannot be used.
 GONE, TAKEN, FAILED, UNKNOWN = "-2", "-114", "-131", "-74"
 
 
 def peeked(guest):
-    """Name -> (what the test participants saw early, what they see now)."""
+    """Name -> (what the test subsystems saw early, what they see now)."""
     return {name: (early, now) for name, early, now in
             (line.split() for line in guest.read(f"{TEST}/peeked").splitlines())}
 
@@ -56,8 +56,8 @@ def peek_off(run):
         run.contains("console", text, f"liveupdate_test: {name}: peeked {DATA[name]}")
 
 
-@scenario("peek-damaged", **HARM)
-def peek_damaged(run):
+@scenario("peek-corrupted", **HARM)
+def peek_corrupted(run):
     """A table that cannot be used says nothing about anybody, and looks like no empty one."""
     guest = jump_with(run, lambda _, handover: handover.flip(
         handover.record("test-irq").address + 48))
@@ -134,7 +134,7 @@ def instances(run):
 
 @scenario("instances-unclaimed")
 def instances_unclaimed(run):
-    """Mandatory instances that nobody claims are retained: for each participant as one cause
+    """Mandatory instances that nobody claims are retained: for each subsystem as one cause
     in updated, and one by one after finish, until they are given up."""
     guest = run.boot("a")
     run.prepare(guest)
@@ -155,21 +155,21 @@ def instances_unclaimed(run):
 
 @scenario("instances-lost")
 def instances_lost(run):
-    """One that is lost before the jump: the next kernel is told of an optional one, a
+    """One that is lost before the kexec: the next kernel is told of an optional one, a
     mandatory one ends the preparation."""
     guest = run.boot("a")
     run.prepare(guest)
     add(run, guest, (WORKLOAD, 1, "optional", "first"), (WORKLOAD, 2, "mandatory", "second"))
-    run.equal("lose the optional one", command(guest, f"lose {WORKLOAD} 1"), "")
+    run.equal("abort the optional one", command(guest, f"abort {WORKLOAD} 1"), "")
     run.state(guest, "prepared")
     run.equal("rehearse", guest.set("rehearse", 1), "")
-    run.equal("lose the mandatory one", command(guest, f"lose {WORKLOAD} 2"), "")
+    run.equal("abort the mandatory one", command(guest, f"abort {WORKLOAD} 2"), "")
     guest.until("[ $(cat /sys/kernel/liveupdate/state) = normal ]")
     run.last_failed(guest, "prepare", WORKLOAD, -5)
 
     run.prepare(guest)
     add(run, guest, (WORKLOAD, 1, "optional", "first"), (WORKLOAD, 2, "optional", "second"))
-    run.equal("lose one", command(guest, f"lose {WORKLOAD} 1"), "")
+    run.equal("abort one", command(guest, f"abort {WORKLOAD} 1"), "")
     run.load(guest)
     run.jump(guest)
     run.equal("what was handed over", found(guest),
@@ -180,8 +180,8 @@ def instances_lost(run):
     run.retained(guest)
 
 
-@scenario("instances-damaged", **HARM)
-def instances_damaged(run):
+@scenario("instances-corrupted", **HARM)
+def instances_corrupted(run):
     """One bit of a record flipped in memory, in a table with room for many: what is in the
     same block cannot be read, nobody is told that it was never there, and the others
     arrive. Mandatory ones are retained as a whole."""
@@ -248,9 +248,9 @@ MODULE = "liveupdate_test_workload"
 def session_lookup(run):
     """A file that depends on another one of its session hands over the token of that, and
     gets the file for it in the next kernel, though nobody has retrieved it yet; itself it
-    cannot get. A file of another session is not found. A handler that asks to come again is called again. A participant is told of
+    cannot get. A file of another session is not found. A handler that asks to come again is called again. A subsystem is told of
     files that are preserved while it is prepared. Fails if a lookup finds another file, if
-    EAGAIN is final, or if the participant is not told."""
+    EAGAIN is final, or if the subsystem is not told."""
     guest = run.boot("a")
     run.prepare(guest)
     run.load(guest)
@@ -263,7 +263,7 @@ def session_lookup(run):
     guest.do("guestctl session drop vm")
     run.equal("follow", command(guest, f"follow {WORKLOAD} 1"), "")
     guest.do(f"guestctl session create vm 8 {TEST}/lookup {TEST}/file")
-    run.contains("a file that the participant refuses",
+    run.contains("a file that the subsystem refuses",
                  guest.run("guestctl session create other 1").out, "EEXIST")
     run.jump(guest)
     run.equal("instances", [key for name, key, _, text in found(guest)
@@ -306,7 +306,7 @@ def session_handler_late(run):
 
 @scenario("restore-late", smp=2)
 def restore_late(run):
-    """Participants that restore in two halves: the second one comes after the first ones of
+    """Subsystems that restore in two halves: the second one comes after the first ones of
     all, in the same order, with all processors and before init. Who fails there has
     nothing. Fails if it comes with one processor, or if a failure is forgotten."""
     guest = run.boot("a")

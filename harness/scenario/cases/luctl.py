@@ -15,7 +15,7 @@ from ...guest.timeline import read_timeline
 from ..api import release_of, scenario
 from ..luctl import (FAILED, INTERRUPTED, LOSS, NO_GO, OK, POLICY, STATE, TIMEOUT, UNREADABLE,
                      check_untouched, luctl, status_of, update)
-from ..participants import TEST_ORDER, check_calls, check_received, hand_over_data
+from ..subsystems import TEST_ORDER, check_calls, check_received, hand_over_data
 from ..test_bus import boot_with, request
 
 
@@ -27,15 +27,15 @@ def luctl_update(run):
     before = status_of(run, guest)
     run.equal("state", before["state"], "normal")
     levels = ["workload", "devices", "irq", "iommu", "memory"]
-    run.equal("participants, by level and name", [p["name"] for p in before["participants"]],
+    run.equal("subsystems, by level and name", [p["name"] for p in before["subsystems"]],
               [name for _, name in sorted((levels.index(fields[2]), name) for name, fields
-                                          in guest.participants().items())])
+                                          in guest.subsystems().items())])
     hand_over_data(guest)
     run.step("luctl update")
     start = time.monotonic()
     boot = guest.jump(command=f"luctl {update(run)}")
     seconds = time.monotonic() - start
-    run.equal("release after the jump", boot.release, release_of(run.image("b")))
+    run.equal("release after the kexec", boot.release, release_of(run.image("b")))
     run.equal("state", status_of(run, guest)["state"], "updated")
     run.nothing_failed(guest)
     check_received(run, guest)
@@ -51,10 +51,10 @@ def luctl_update(run):
     run.check("the blackout is shorter than luctl update and the boot",
               0 < last["gap_ns"] < last["blackout_ns"] < seconds * 1.05e9,
               f"{last['blackout_ns'] / 1e9:.2f} s, host: {seconds:.2f} s")
-    run.equal("rehearsals", [step["step"] for step in last["steps"]].count("thaw"), 1)
+    run.equal("rehearsals", [step["transition"] for step in last["transitions"]].count("thaw"), 1)
     header, records = read_timeline(guest)
     frozen = [r for r in records if r.kind == tl.STEP and r.step == tl.FREEZE][-1]
-    shown = [step for step in last["steps"] if step["step"] == "freeze"][-1]
+    shown = [step for step in last["transitions"] if step["transition"] == "freeze"][-1]
     # The kernel may have measured the counter anew between the two readings.
     run.check("the freeze that it shows is the one that was recorded",
               abs(shown["duration_ns"] * header.frequency / 1e9 /
@@ -77,10 +77,10 @@ def luctl_images(run):
         run.equal(f"findings on {path.name}", [f["thing"] for f in report["findings"]],
                   ["image"] if status else [])
         reports.append(report)
-    run.equal("participants of bzImage and vmlinux", reports[0]["participants"],
-              reports[1]["participants"])
-    ours = {p["name"]: p for p in reports[0]["participants"]}
-    for name, (version, oldest, level, kind, _) in guest.participants().items():
+    run.equal("subsystems of bzImage and vmlinux", reports[0]["subsystems"],
+              reports[1]["subsystems"])
+    ours = {p["name"]: p for p in reports[0]["subsystems"]}
+    for name, (version, oldest, level, kind, _) in guest.subsystems().items():
         run.equal(f"note of {name}",
                   tuple(ours[name][key]
                         for key in ("version", "oldest", "level", "mandatory")),
@@ -116,8 +116,8 @@ OTHER_KHO = {b"kho-v4": b"kho-v9"}
 def luctl_refused(run):
     """luctl update refuses, and does nothing, when the next kernel has no Kexec
     HandOver, another version of it, no notes, or cannot read what a mandatory
-    participant hands over; in another state; with services, or a wrong command
-    line. What an optional participant loses has to be accepted."""
+    subsystem hands over; in another state; with services, or a wrong command
+    line. What an optional subsystem loses has to be accepted."""
     guest = run.boot("a", extra="liveupdate_test.config=\"test-devices version=2\"")
     for what, changes, word in (
             ("without KHO", NO_KHO, "no Kexec HandOver"),
@@ -162,7 +162,7 @@ def luctl_refused(run):
     run.equal("kernels", boot.number, 2)
     run.last_failed(guest, "restore", "test-irq", -93)
     status = status_of(run, guest)
-    run.equal("what failed", status["last_failure"]["participant"], "test-irq")
+    run.equal("what failed", status["last_failure"]["subsystem"], "test-irq")
     run.equal("state after finish", luctl(run, guest, "finish --json") and guest.state(),
               "normal")
 
@@ -170,7 +170,7 @@ def luctl_refused(run):
 @scenario("luctl-undone", smp=2, limit=200, expect=(r"Call Trace:",))
 def luctl_undone(run):
     """A failure and a deadline in each phase of luctl update are undone: normal, no
-    image, every participant as before, and the same command then works."""
+    image, every subsystem as before, and the same command then works."""
     guest = run.boot("a")
     command = update(run)
     undone = {"prepare", "cancel"}
@@ -191,7 +191,7 @@ def luctl_undone(run):
         guest.configure(f"clear;{config}")
         run.step(f"{config} {options}")
         out = luctl(run, guest, f"{command} {options}", status)
-        run.contains("luctl names the participant", out, "test-irq")
+        run.contains("luctl names the subsystem", out, "test-irq")
         check_untouched(run, guest, called)
         run.last_failed(guest, *failed)
         for step in ("prepare", "freeze"):
@@ -202,11 +202,11 @@ def luctl_undone(run):
 
     run.step("an image that cannot be loaded")
     guest.configure("clear")
-    broken = run.folder / "broken"
+    invalid = run.folder / "invalid"
     data = bytearray(run.image("b").read_bytes())
-    broken.write_bytes(data[:len(data) // 2])
-    result = guest.run(f"luctl {update(run, image=host_path(broken))}")
-    run.check("a broken image is refused", result.status in (UNREADABLE, NO_GO), result.out)
+    invalid.write_bytes(data[:len(data) // 2])
+    result = guest.run(f"luctl {update(run, image=host_path(invalid))}")
+    run.check("a invalid image is refused", result.status in (UNREADABLE, NO_GO), result.out)
     check_untouched(run, guest)
 
     run.step("no such initramfs")
@@ -233,7 +233,7 @@ def luctl_undone(run):
 
 @scenario("luctl-interrupted", smp=2)
 def luctl_interrupted(run):
-    """SIGINT while a participant is held: luctl says at once that it will undo, and
+    """SIGINT while a subsystem is held: luctl says at once that it will undo, and
     does so when the kernel gives the answer."""
     guest = run.boot("a")
     for command, step in (("prepare", "prepare"), (update(run), "prepare"),
@@ -263,7 +263,7 @@ def steps_of(out):
 
 @scenario("luctl-no-jump", smp=2)
 def luctl_no_jump(run):
-    """Where a service manager makes the jump: luctl update does all the rest, or undoes
+    """Where a service manager makes the kexec: luctl update does all the rest, or undoes
     it, and tells a program of each step; cancel says that the image stays, or drops
     it; and an ordinary kexec then is the update. The command line may be quoted."""
     guest = run.boot("a")
@@ -292,7 +292,7 @@ def luctl_no_jump(run):
     check_untouched(run, guest, {"prepare", "freeze", "thaw", "cancel"})
     guest.configure("clear")
 
-    run.step("somebody else makes the jump")
+    run.step("somebody else makes the kexec")
     hand_over_data(guest)
     luctl(run, guest, command)
     guest.jump()
@@ -374,7 +374,7 @@ def luctl_finish(run):
     luctl(run, guest, "finish", POLICY)
     run.equal("finish=1", guest.set("finish", 1), "EBUSY")
     failure = guest.last_failure()
-    run.equal("what waits", (failure["participant"], failure["device"].split(":", 1)[1],
+    run.equal("what waits", (failure["subsystem"], failure["device"].split(":", 1)[1],
                              failure["reason"]), ("devices", "nic1", "it waits for its driver"))
     given_up = json.loads(luctl(run, guest, "finish --give-up --json"))["given_up"]
     run.equal("given up", [d["identity"] for d in given_up], ["nic1"])
@@ -384,7 +384,7 @@ def luctl_finish(run):
 
 @scenario("luctl-blame")
 def luctl_blame(run):
-    """A participant is blamed for its own EBUSY, as often as it has one, and not for
+    """A subsystem is blamed for its own EBUSY, as often as it has one, and not for
     that of a request which the kernel refuses; status tells whose attempt failed."""
     guest = run.boot("a")
     guest.configure("test-irq fail=prepare,errno=16")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""luctl check against the next kernel itself: what it calls no go dies in the jump, and
+"""luctl check against the next kernel itself: what it calls no go dies in the kexec, and
 what it calls go comes up."""
 
 import json
@@ -122,8 +122,8 @@ def luctl_from(run):
     guest = run.boot("a", enabled="")
     images = [host_path(run.image(name)) for name in ("a", "b", "base")]
     report = json.loads(luctl(run, guest, f"check --json --from {images[0]} {images[1]}"))
-    run.check("participants", {h["name"] for h in report["handover"]} >=
+    run.check("subsystems", {h["name"] for h in report["handover"]} >=
               {"devices", "dma", "timeline", "shutdown-log"}, str(report["handover"]))
     run.equal("all can be read", {h["verdict"] for h in report["handover"]}, {"go"})
     out = luctl(run, guest, f"check --from {images[2]} {images[1]}", NO_GO)
-    run.contains("an old image without participants", out, "the old image hands nothing over")
+    run.contains("an old image without subsystems", out, "the old image hands nothing over")

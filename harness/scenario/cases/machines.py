@@ -17,7 +17,7 @@ from ...common.run import HarnessError
 from ...guest.control import host_path
 from ..api import scenario
 from ..luctl import NO_GO, OK, check_untouched, luctl
-from ..participants import check_received, hand_over_data
+from ..subsystems import check_received, hand_over_data
 
 MIB = 1 << 20
 PAGE = 4096
@@ -79,7 +79,7 @@ def _total(guest):
 
 
 def _update(run, guest, extra="", mib=8, waits=None):
-    """Updates the host kernel to itself, with data of every participant and a session;
+    """Updates the host kernel to itself, with data of every subsystem and a session;
     another session may wait."""
     number = len(guest.boots)
     hand_over_data(guest)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is handed over, damaged at places that nobody chose.
+"""What is handed over, corrupted at places that nobody chose.
 
 In bulk inside KUnit, where nothing but the readers runs, and over a real kexec. Which
-damage is done depends on a seed; SEED= in the environment gives another one.
+corruption is done depends on a seed; SEED= in the environment gives another one.
 """
 
 import os
@@ -14,7 +14,7 @@ from ...guest.mutate import Image
 from ...guest.pci import EDU, EduDevice, Machine
 from ..api import release_of, scenario
 from ..ktap import expect_passed, parse
-from ..participants import TEST_ORDER
+from ..subsystems import TEST_ORDER
 from ..suites import suites
 
 SEED = int(os.environ.get("SEED") or 1)
@@ -46,8 +46,8 @@ def _read(run, guest, suite):
 
 @scenario("mutated-images", smp=2, limit=400)
 def mutated_images(run):
-    """A million damaged images of what is handed over, read inside KUnit: nothing is
-    believed that is not as it was written, nothing is touched or freed that was not
+    """A million corrupted images of what is handed over, read inside KUnit: nothing is
+    used that is not as it was written, nothing is touched or freed that was not
     handed over, nothing is lost, and every reader comes to an end."""
     images = DEBUG_IMAGES if run.debug else IMAGES
     run.step(f"seed {SEED}")
@@ -73,12 +73,12 @@ REFUSED = {"-22", "-74", "-93"}
 
 
 class Chain:
-    """Updates in a row of one machine, each with other damage at the jump."""
+    """Updates in a row of one machine, each with other corruption at the kexec."""
 
     def __init__(self, run, sealed):
         self.run, self.sealed = run, sealed
         self.kernel = "a"
-        self.data = {}                  # what the test participants hand over
+        self.data = {}                  # what the test subsystems hand over
         self.guest, host = guest_pci.boot(run, Machine().edu("edu0"))
         self.devices = Devices(run, self.guest)
         self.edu = EduDevice(run, self.guest, host, "edu0")
@@ -88,20 +88,20 @@ class Chain:
         self.edu.load(self.kernel)
         self.devices.load(self.kernel, TREE)
 
-    def _stop_and_damage(self, number):
+    def _stop_and_corruption(self, number):
         """What was done to the image."""
         gdb = self.guest.stop_at_jump()
         image = Image(self.guest.vm.ram, f"{SEED} {self.sealed} {number}",
                       self.data["test-workload"])
         self.run.check("checksums are as the harness knows them", image.intact())
-        done = image.damage()
+        done = image.corruption()
         if self.sealed:
             image.seal()
         gdb.detach()
         return done
 
     def jump(self, number):
-        """One update, with the damage that `number` stands for; what that was."""
+        """One update, with the corruption that `number` stands for; what that was."""
         run, guest = self.run, self.guest
         self.data = {name: f"{name}-of-image-{number}" for name in TEST_ORDER}
         guest.configure(";".join(f"{name} data={text}" for name, text in self.data.items()))
@@ -111,10 +111,10 @@ class Chain:
         run.equal("prepare", guest.set("prepare", 1), "")
         self.kernel = "b" if self.kernel == "a" else "a"
         run.load(guest, self.kernel)
-        done = self._stop_and_damage(number)
+        done = self._stop_and_corruption(number)
         run.step(f"image {number}: {done}")
         boot = guest.wait_boot()
-        run.equal("release after the jump", boot.release, release_of(run.image(self.kernel)))
+        run.equal("release after the kexec", boot.release, release_of(run.image(self.kernel)))
 
     def arrive(self):
         """The next kernel is in a state that is documented, and gets out of it."""
@@ -170,13 +170,13 @@ HARM = {"ram_file": True, "gdb": True, "limit": 60 + 12 * JUMPS}
 
 @scenario("mutated-kexec", **HARM)
 def mutated_kexec(run):
-    """Updates in a row, with damage to handed-over tables at each jump: every kernel
+    """Updates in a row, with corruption to handed-over tables at each kexec: every kernel
     comes up, in a state that is documented, with nothing that was not sent to it."""
     _mutated_kexec(run, False)
 
 
 @scenario("mutated-kexec-sealed", **HARM)
 def mutated_kexec_sealed(run):
-    """The same with checksums corrected after the damage, as a kernel with a bug would
+    """The same with checksums corrected after the corruption, as a kernel with a bug would
     hand it over: every kernel comes up and gets back to normal."""
     _mutated_kexec(run, True)

@@ -7,7 +7,7 @@ from ...guest.control import ENABLED, LIVEUPDATE
 from ...guest.handover import Handover
 from ...guest.pages import Kept, full
 from ..api import release_of, scenario
-from ..participants import DATA, TEST_ORDER, check_calls, check_received, hand_over_data, size_of
+from ..subsystems import DATA, TEST_ORDER, check_calls, check_received, hand_over_data, size_of
 
 # What the host looks at while the machine stands between two kernels, and after that.
 WATCHED = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}
@@ -16,12 +16,12 @@ MODULE = "liveupdate_test_workload"
 
 
 def jump_with(run, guest, *names, kernel="b", state="updated"):
-    """A jump, before which the host makes a note of what these participants hand over."""
-    run.step(f"stop at the jump to kernel {kernel}")
+    """A kexec, before which the host makes a note of what these subsystems hand over."""
+    run.step(f"stop at the kexec to kernel {kernel}")
     gdb = guest.stop_at_jump()
     kept = Kept(guest.vm.ram).add_records(Handover(guest.vm.ram), names)
     gdb.detach()
-    run.equal("release after the jump", guest.wait_boot().release,
+    run.equal("release after the kexec", guest.wait_boot().release,
               release_of(run.image(kernel)))
     run.state(guest, state)
     return kept
@@ -50,28 +50,28 @@ def next_unpatched(run):
 @scenario("next-liveupdate-off", **WATCHED)
 def next_liveupdate_off(run):
     """A next kernel with liveupdate=off still looks at what it was handed, says so,
-    and keeps what nobody reads; participants abandon what they could read, and the rest
+    and keeps what nobody reads; subsystems discard what they could read, and the rest
     of what is mandatory is retained: no kexec before the operator gives it up. The kernel
     after it is normal."""
     guest = run.boot("a")
     hand_over_data(guest)
     run.prepare(guest)
-    table = guest.participants()
+    table = guest.subsystems()
     run.load(guest, enabled="kho=on liveupdate=off",
              extra='liveupdate_test.config="test-iommu version=2,oldest=2"')
     kept = jump_with(run, guest, "test-iommu", state="none")
     log = guest.console(2)
     run.contains("console of kernel B", log,
-                 f"live update is off: {len(table)} participants handed over state")
+                 f"live update is off: {len(table)} subsystems handed over state")
     for name, (version, _, _, kind, size) in table.items():
         run.contains("console of kernel B", log,
                      f"{name}: version {version}, {kind}, {size} bytes")
-    abandoned = re.findall(r"(test-\S+): abandoned, (\d+) bytes", log)
-    run.equal("who abandoned its data, from provider to consumer", abandoned,
+    discarded = re.findall(r"(test-\S+): discarded, (\d+) bytes", log)
+    run.equal("who discarded its data, from provider to consumer", discarded,
               [(name, str(table[name][4])) for name in TEST_ORDER[::-1]
                if name != "test-iommu"])
     run.contains("console of kernel B", log,
-                 "test-iommu: cannot abandon version 1 with [2, 2]")
+                 "test-iommu: cannot discard version 1 with [2, 2]")
     run.equal("files", guest.do(f"ls {LIVEUPDATE}"), "retained")
     run.retained(guest, "test-iommu")
     kept.check(run, guest)
@@ -97,7 +97,7 @@ def _unreadable(run, outgoing, incoming, kind, versions):
     """test-devices hands over data that its successor cannot read."""
     guest = run.boot("a", extra=f'liveupdate_test.config="test-devices class={kind}'
                                 f'{outgoing}"')
-    run.equal("class in kernel A", guest.participants()["test-devices"][3], kind)
+    run.equal("class in kernel A", guest.subsystems()["test-devices"][3], kind)
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest, extra=f'liveupdate_test.config="{incoming}"' if incoming else "")
@@ -167,14 +167,14 @@ def next_version_readable(run):
     run.load(guest, extra='liveupdate_test.config="test-devices version=7,oldest=3"')
     run.jump(guest)
     run.nothing_failed(guest)
-    run.equal("versions in kernel B", guest.participants()["test-devices"][:2], (7, 3))
+    run.equal("versions in kernel B", guest.subsystems()["test-devices"][:2], (7, 3))
     check_received(run, guest)
     run.finish(guest)
 
 
 @scenario("next-restore-fails")
 def next_restore_fails(run):
-    """A participant whose restore fails: reported, treated as unclaimed at finish,
+    """A subsystem whose restore fails: reported, treated as unclaimed at finish,
     the others are served."""
     guest = run.boot("a")
     hand_over_data(guest)
@@ -207,15 +207,15 @@ def next_startup_fails(run):
     run.equal("prepare after that", guest.set("prepare", 1), "EOPNOTSUPP")
 
 
-@scenario("next-participant-absent")
-def next_participant_absent(run):
-    """A built-in participant the next kernel does not have: its data is unclaimed."""
+@scenario("next-subsystem-absent")
+def next_subsystem_absent(run):
+    """A built-in subsystem the next kernel does not have: its data is unclaimed."""
     guest = run.boot("a")
     hand_over_data(guest)
     run.prepare(guest)
     run.load(guest, extra='liveupdate_test.config="test-iommu active=0"')
     run.jump(guest)
-    run.check("test-iommu is not there", "test-iommu" not in guest.participants())
+    run.check("test-iommu is not there", "test-iommu" not in guest.subsystems())
     run.retained(guest, "test-iommu")
     check_received(run, guest, {n: DATA[n] for n in TEST_ORDER if n != "test-iommu"})
     run.finish(guest)
@@ -226,14 +226,14 @@ def _unclaimed(run, kind):
     guest = run.boot("a")
     guest.do(f"insmod {run.module('a', MODULE)} "
              f"config='\"test-module class={kind},data=left_behind\"'")
-    run.equal("class of test-module", guest.participants()["test-module"][2:4],
+    run.equal("class of test-module", guest.subsystems()["test-module"][2:4],
               ("workload", kind))
     run.prepare(guest)
-    run.equal("unloading a prepared participant",
+    run.equal("unloading a prepared subsystem",
               guest.run("rmmod liveupdate_test_workload").ok, False)
     run.load(guest)
     kept = jump_with(run, guest, "test-module")
-    run.check("test-module is not there", "test-module" not in guest.participants())
+    run.check("test-module is not there", "test-module" not in guest.subsystems())
     run.nothing_failed(guest)
     kept.check(run, guest)
     run.finish(guest)
@@ -256,7 +256,7 @@ def unclaimed_mandatory(run):
     log = _unclaimed(run, "mandatory")
     run.contains("console of kernel B", log, "test-module: 12 bytes of mandatory data are "
                  "retained: nobody has restored it")
-    run.contains("console at finish", log, "12 bytes of 1 mandatory participants stay "
+    run.contains("console at finish", log, "12 bytes of 1 mandatory subsystems stay "
                  "retained")
 
 
@@ -281,7 +281,7 @@ def late_mandatory(run):
 
 @scenario("late-module")
 def late_module(run):
-    """A participant in a module gets its data when the module is loaded in the next
+    """A subsystem in a module gets its data when the module is loaded in the next
     kernel, and is finished with the others."""
     guest = run.boot("a")
     guest.do(f"insmod {run.module('a', MODULE)} config='\"test-module data=here_you_are\"'")
@@ -302,12 +302,12 @@ def late_module(run):
               [("restore", "test-module", "0"), ("finish", "test-module", "0")])
     run.lacks("console", guest.console(2), "nobody claimed")
     guest.do("rmmod liveupdate_test_workload")
-    run.check("test-module is gone", "test-module" not in guest.participants())
+    run.check("test-module is gone", "test-module" not in guest.subsystems())
 
 
 @scenario("module-joins-later")
 def module_joins_later(run):
-    """A participant that registers while the machine is prepared would miss the update, so
+    """A subsystem that registers while the machine is prepared would miss the update, so
     all is cancelled, and the next prepare includes it. Fails if it is left out silently."""
     guest = run.boot("a")
     run.prepare(guest)

@@ -5,7 +5,7 @@ from ...guest.control import LIVEUPDATE
 from ...guest.devices import DEVICES
 from ...guest.pages import unowned
 from ..api import scenario
-from ..participants import hand_over_data
+from ..subsystems import hand_over_data
 from ..test_bus import boot_with
 
 CYCLES = 100

@@ -14,21 +14,21 @@ from ..api import scenario
 from ..pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, with_edu
 
 
-# -- the jump -------------------------------------------------------------------
+# -- the kexec -------------------------------------------------------------------
 
 
 # -- what has to hold of every function and bridge ------------------------------
 
 
-# -- a transfer that is in flight over the jump ---------------------------------
+# -- a transfer that is in flight over the kexec ---------------------------------
 
 
 @scenario("pci-dma-blackout", debug_always=True, **WATCHED)
 def pci_dma_blackout(run):
-    """DMA that began before the jump lands while no kernel runs, where it was to, and the
+    """DMA that began before the kexec lands while no kernel runs, where it was to, and the
     next kernel's driver finds it. Fails without: the skip in device_shutdown() and with
-    pci_clear_master() in it (no DMA lands), preserved buffers (adoption fails, wrong
-    bytes), pci_liveupdate_recognize() (not adopted), interrupts_missed() (the transfer is
+    pci_clear_master() in it (no DMA lands), preserved buffers (retrieval fails, wrong
+    bytes), pci_liveupdate_setup_device() (not retrieved), interrupts_missed() (the transfer is
     never completed)."""
     guest, host, edu = with_edu(run, Machine().edu("edu0"))
     edu.check_works("before")
@@ -49,7 +49,7 @@ def pci_root_port(run):
     """The same behind a root port, which stays a bus master with its numbers and windows
     from prepare on, with a next kernel that is told to move the device. QEMU lets DMA pass
     a port that is no bus master, so its command register is what is looked at. Fails
-    without: the condition at pci_clear_master() in pci_device_shutdown(), keep_path, the
+    without: the condition at pci_clear_master() in pci_device_shutdown(), preserve_path, the
     condition at pci_reassigndev_resource_alignment()."""
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
     request(run, edu)
@@ -105,13 +105,13 @@ def pci_unrequested(run):
 
     def look(gdb):
         flight.look(gdb)
-        run.equal("the other at the jump is no bus master",
+        run.equal("the other at the kexec is no bus master",
                   host.command(plain.function) & pt.MASTER, 0)
     at_jump(run, guest, look, flight.begin(), flight)
     arrive(run, guest)
     edu.load("b")
     flight.found()
-    run.equal("the other: adopted", plain.shown("adopted"), "0")
+    run.equal("the other: retrieved", plain.shown("retrieved"), "0")
     run.equal("the other: transfers", plain.count("completed"), 0)
     run.finish(guest)
     watch.check()
@@ -145,7 +145,7 @@ def pci_cancel(run):
     run.check("it was shut down", pt.without_master(host.trace.events(start),
                                                     edu.function.name))
     edu.load("b")
-    run.equal("adopted", edu.shown("adopted"), "0")
+    run.equal("retrieved", edu.shown("retrieved"), "0")
     edu.check_works("as new")
 
 
@@ -282,7 +282,7 @@ def pci_freeze_failure(run):
     watch.check()
     run.jump(guest)
     edu.load("b")
-    run.equal("adopted", edu.shown("adopted"), "1")
+    run.equal("retrieved", edu.shown("retrieved"), "1")
     run.finish(guest)
     edu.check_works("in the next kernel")
     watch.check()

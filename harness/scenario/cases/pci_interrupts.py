@@ -2,7 +2,7 @@
 """Interrupts of PCI functions that run through an update.
 
 The host rings; what the guest's driver counts lies in memory that the host reads.
-At the jump the messages of the old kernel are replaced by such that lead to a
+At the kexec the messages of the old kernel are replaced by such that lead to a
 processor that does not exist: nobody else ever sends there, so that the record of
 QEMU shows beyond doubt if one of them is ever used.
 """
@@ -160,14 +160,14 @@ def _blackout(run, cpus):
         bell = Bell(run, guest, host, device)
 
         def look(gdb):
-            run.equal("message control at the jump",
+            run.equal("message control at the kexec",
                       host.message_control(device.function, pt.MSIX) &
                       (pt.MSIX_ENABLE | pt.MSIX_MASK), pt.MSIX_ENABLE | pt.MSIX_MASK)
             replace_messages(gdb, device.function)
             run.said(guest, "Starting new kernel")
-            bell.ring(STARTED, "at the jump, after Starting new kernel")
+            bell.ring(STARTED, "at the kexec, after Starting new kernel")
             bell.ring(TWICE, "the first time")
-            bell.check_latched("at the jump")
+            bell.check_latched("at the kexec")
             bell.ring_when_scanned(SCANNED, host.trace.now())
         at_jump(run, guest, look, flight=bell, frozen=lambda: bell.ring_frozen(FROZEN))
         wait_console(guest, INIT, 1)
@@ -179,7 +179,7 @@ def _blackout(run, cpus):
         bell.check_latched("before the driver is loaded")
         start = host.trace.now()
         device.load("b")
-        run.equal("adopted", device.shown("adopted"), "1")
+        run.equal("retrieved", device.shown("retrieved"), "1")
         bell.check_delivered()
         check_new_messages(run, host, device, bell.rung, start)
         run.equal("uses of the old messages", pt.interrupts(
@@ -197,7 +197,7 @@ def _blackout(run, cpus):
 def pci_msix_blackout(run):
     """Doorbells rung in freeze, after "Starting new kernel", in the decompressor, in and
     after the next kernel's enumeration and just before its driver is loaded are each
-    delivered exactly once, after adoption, to the new vector; two on one vector are one;
+    delivered exactly once, after retrieval, to the new vector; two on one vector are one;
     no message of the old kernel is ever sent. Fails without: Function Mask in freeze (old
     messages are sent), the conditions in pci_msix_init() (MSI-X disabled, rings lost), the
     skip of shutdown (bus mastering off, nothing arrives)."""
@@ -243,7 +243,7 @@ def pci_msix_thaw(run):
 
 @scenario("pci-msi-contract", smp=2, **WATCHED)
 def pci_msi_contract(run):
-    """MSI is off over the jump, with INTx: a transfer that ends there interrupts nobody,
+    """MSI is off over the kexec, with INTx: a transfer that ends there interrupts nobody,
     also later. The driver is told that it may have missed something after it took over,
     and looks; a device with MSI-X gets no interrupt that was not rung. Fails if the driver
     is not told."""

@@ -50,7 +50,7 @@ def check_quarantined(run, guest, host, start, device, reason, boot_number=2):
         host.trace.events(start), device.function.name))
 
 
-def check_harmless(run, guest, host, device):
+def check_quiesced(run, guest, host, device):
     """DMA of a function that is no bus master goes nowhere, even if its registers are
     opened to begin some."""
     command = host.command(device.function)
@@ -97,11 +97,11 @@ def pci_missing_driver(run):
     for device in (edu, other):
         check_quarantined(run, guest, host, start, device, "nobody took it over")
     run.equal("resets", len(pt.resets(host.trace.events(start), "edu")), 2)
-    check_harmless(run, guest, host, other)
+    check_quiesced(run, guest, host, other)
     guest.do(f"rmmod {IVSHMEM}")
     edu.load("b")
     for device in (edu, other):
-        run.equal(f"{device.name}: adopted", device.shown("adopted"), "0")
+        run.equal(f"{device.name}: retrieved", device.shown("retrieved"), "0")
         device.check_works("as new")
     request(run, edu, other)
     run.prepare(guest)
@@ -135,14 +135,14 @@ def pci_removed(run):
         run.equal("what is not reserved", kept.lost(), ["the buffer"])
     run.equal("rescan", guest.write("/sys/bus/pci/rescan", "1"), "")
     edu.load("b")
-    run.equal("adopted", edu.shown("adopted"), "0")
+    run.equal("retrieved", edu.shown("retrieved"), "0")
     edu.check_works("as new")
 
 
 @scenario("pci-unreclaimed-kexec", **WATCHED)
 def pci_unreclaimed_kexec(run):
     """A plain kexec in updated: the function that nobody took over is no bus master any
-    more before the jump, the one that was taken over is shut down as ever; the third
+    more before the kexec, the one that was taken over is shut down as ever; the third
     kernel has both as new. Fails if only finish quarantines."""
     with Ivshmem() as server:
         machine = Machine().edu("edu0").port("port0").ivshmem("ivshmem0", server, "port0")
@@ -152,14 +152,14 @@ def pci_unreclaimed_kexec(run):
         request(run, edu, other)
         run.update(guest)
         edu.load("b")
-        run.equal("adopted", (edu.shown("adopted"), other.driver()), ("1", ""))
+        run.equal("retrieved", (edu.shown("retrieved"), other.driver()), ("1", ""))
         server.ring(3)
         run.load(guest, "a")
         start, counts = host.trace.now(), server.counts()
 
         def look(_gdb):
             for device in (edu, other):
-                run.equal(f"{device.name} at the jump is no bus master",
+                run.equal(f"{device.name} at the kexec is no bus master",
                           host.command(device.function) & pt.MASTER, 0)
         at_jump(run, guest, look)
         arrive(run, guest, "a", state="normal")
@@ -168,7 +168,7 @@ def pci_unreclaimed_kexec(run):
         edu.load("a")
         other.load("a")
         for device in (edu, other):
-            run.equal(f"{device.name}: adopted", device.shown("adopted"), "0")
+            run.equal(f"{device.name}: retrieved", device.shown("retrieved"), "0")
         edu.check_works("as new")
         run.equal("interrupts of the time before", server.counts(), counts)
         other.ring(3, "as new")
@@ -236,7 +236,7 @@ def pci_unplugged(run):
 @scenario("pci-error-shutdown", smp=2, **WATCHED)
 def pci_error_shutdown(run):
     """A port reports an error when device_shutdown() has passed the frozen device below and
-    has not come to the port: the device is recovered, which ends its run. At the jump it is
+    has not come to the port: the device is recovered, which ends its run. At the kexec it is
     no bus master, its DMA does not land, what was handed over is there, and the next kernel
     quarantines it. Fails if it is thawed and cancelled, and if its bus does not stop it."""
     machine = Machine().port("port0").edu("edu0", "port0").physical("slow0")
@@ -273,13 +273,13 @@ def pci_error_shutdown(run):
         run.check("the error was injected", errors and isinstance(errors[0], str) and
                   errors[0].startswith("OK"), str(errors))
         run.said(guest, f"{edu.identity}: liveupdate: lost after")
-        run.equal("at the jump it is no bus master",
+        run.equal("at the kexec it is no bus master",
                   host.command(edu.function) & pt.MASTER, 0)
         edu.again(gdb, before)
     at_jump(run, guest, look)
     arrive(run, guest)
     run.contains("console", guest.console(2),
-                 f"{edu.identity}: liveupdate: quarantined: it was lost before the jump")
+                 f"{edu.identity}: liveupdate: quarantined: it went missing before the kexec")
     end = time.monotonic() + 20
     while host.edu(edu.function).running and time.monotonic() < end:
         time.sleep(0.02)
@@ -288,12 +288,12 @@ def pci_error_shutdown(run):
     run.equal("driver until finish", edu.driver(), "")
     run.finish(guest)
     guest.until(f"[ -e {edu.function.path}/driver ]", timeout=20)
-    run.equal("adopted", edu.shown("adopted"), "0")
+    run.equal("retrieved", edu.shown("retrieved"), "0")
     edu.check_works("as new")
 
 
-@scenario("pci-error-inherited", memory="512M", **WATCHED)
-def pci_error_inherited(run):
+@scenario("pci-error-incoming", memory="512M", **WATCHED)
+def pci_error_incoming(run):
     """A port reports an error while the function below runs and waits for its driver: it is no
     bus master any more, its memory is retained, and nobody takes it over. finish resets it
     before its memory is freed. Fails if finish takes it for stopped."""
@@ -319,14 +319,14 @@ def pci_error_inherited(run):
     run.equal("resets", len(pt.resets(host.trace.events(start), "edu")), 1)
     run.retained(guest)
     guest.until(f"[ -e {edu.function.path}/driver ]", timeout=20)
-    run.equal("adopted", edu.shown("adopted"), "0")
+    run.equal("retrieved", edu.shown("retrieved"), "0")
     edu.check_works("as new")
 
 
 @scenario("pci-unplugged-prepared", smp=2, **WATCHED)
 def pci_unplugged_prepared(run):
     """A device is pulled out in prepared: it is cancelled at once, then all others without
-    anybody asking, no jump meanwhile; an update of what is left works, with a transfer in
+    anybody asking, no kexec meanwhile; an update of what is left works, with a transfer in
     flight. Fails if removal of a prepared function is not told to the device layer."""
     machine = Machine().port("port0").edu("edu0", "port0").edu("edu1")
     guest, host, lost = with_edu(run, machine)
@@ -355,9 +355,9 @@ def pci_unplugged_prepared(run):
     watch.check()
 
 
-@scenario("pci-damaged", **WATCHED)
-def pci_damaged(run):
-    """At the jump the record of one function and that of another's buffer are made wrong,
+@scenario("pci-corrupted", **WATCHED)
+def pci_corrupted(run):
+    """At the kexec the record of one function and that of another's buffer are made wrong,
     with right checksums: both are quarantined, one when it appears and one when its driver
     fails, and the third, with a transfer in flight, is taken over."""
     machine = Machine().edu("edu0").edu("edu1").port("port0").edu("edu2", "port0")
@@ -387,12 +387,12 @@ def pci_damaged(run):
     at_jump(run, guest, harm, flight.begin(), flight)
     start = host.trace.now()
     arrive(run, guest)
-    check_quarantined(run, guest, host, start, record, "its record is damaged")
+    check_quarantined(run, guest, host, start, record, "its record is corrupted")
     edu.load("b")
     flight.found()
     check_quarantined(run, guest, host, start, buffer, "its probe failed")
     for device in (record, buffer):
-        check_harmless(run, guest, host, device)
+        check_quiesced(run, guest, host, device)
     run.equal("devices taken over", set(listed(guest, "reclaimed")), {edu.identity})
     run.finish(guest)
     edu.check_works("after")
@@ -417,7 +417,7 @@ def pci_off(run):
     """A next kernel with liveupdate=off: DMA lands where it was to between the kernels and
     in the next one, until the function appears and is no bus master any more; from then on
     none does. That memory is reserved, the driver has the function as new. Fails without
-    abandon (a bus master, and restored by nobody)."""
+    discard (a bus master, and restored by nobody)."""
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"))
     request(run, edu)
     flight = Flight(run, guest, host, edu, "off")
@@ -431,10 +431,10 @@ def pci_off(run):
     run.check("what landed in the next kernel",
               guest.vm.ram.read(flight.memory, BUFFER) == flight.after)
     kept = Kept(guest.vm.ram).add("the buffer", flight.memory, BUFFER)
-    check_harmless(run, guest, host, edu)
+    check_quiesced(run, guest, host, edu)
     kept.check(run, guest)
     edu.load("b")
-    run.equal("adopted", edu.shown("adopted"), "0")
+    run.equal("retrieved", edu.shown("retrieved"), "0")
     edu.check_works("as new")
 
 
@@ -461,7 +461,7 @@ def pci_plain_kexec(run):
     run.load(guest)
     run.jump(guest)
     edu.load("b")
-    run.equal("adopted", edu.shown("adopted"), "1")
+    run.equal("retrieved", edu.shown("retrieved"), "1")
     run.finish(guest)
 
 
@@ -490,7 +490,7 @@ def pci_crash(run):
               pattern("there")[:TRANSFER])
     run.neighbour.check(run)
     edu.load("b")
-    run.equal("adopted", edu.shown("adopted"), "0")
+    run.equal("retrieved", edu.shown("retrieved"), "0")
     edu.check_works("in the crash kernel")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Sets of PCI functions: links between them, three updates in a row, stray mappings."""
+"""Sets of PCI functions: links between them, three updates in a row, unrequested mappings."""
 
 import re
 
@@ -25,7 +25,7 @@ def pci_dma_unpreserved(run):
     request(run, edu)
     run.prepare(guest)
     run.equal("rehearse", guest.set("rehearse", 1), "")
-    load(run, guest, "a", HELPER, f"stray={edu.identity}")
+    load(run, guest, "a", HELPER, f"unrequested={edu.identity}")
     run.load(guest, "a")
     watch = Watch(run, host, (edu,))
     for error in (guest.refused_jump(), guest.set("rehearse", 1)):
@@ -97,7 +97,7 @@ def pci_three_updates(run):
     port, and one with MSI-X that is rung each time. From the first prepare to the last
     finish nothing was reset, no bus master was off, MSI-X was never disabled, base
     addresses saw only the pair that asks for their size with decoding off, and counters go
-    on. Fails without any of the conditions in enumeration, and if what is adopted is not
+    on. Fails without any of the conditions in enumeration, and if what is retrieved is not
     preserved again."""
     with Ivshmem() as server:
         machine = Machine().port("port0").edu("edu0", "port0").ivshmem("ivshmem0", server)
@@ -117,7 +117,7 @@ def pci_three_updates(run):
                         (bell,))
             server.ring(number + 3)
             bell.load(kernel)
-            run.equal("adopted", bell.shown("adopted"), "1")
+            run.equal("retrieved", bell.shown("retrieved"), "1")
             bell.settle()
             run.equal("interrupts", server.counts(), tuple(
                 count + (vector in (number, number + 3))
@@ -217,7 +217,7 @@ def pci_slot_at_work(run):
     run.contains("reboot(2)", told, "ETIMEDOUT")
     run.check("it did not wait until the slot is at rest", not at_rest(ports[0]))
     failure = guest.last_failure()
-    run.equal("last failure", [failure[name] for name in ("step", "participant", "device",
+    run.equal("last failure", [failure[name] for name in ("transition", "subsystem", "device",
                                                           "reason")],
               ["freeze", "devices", f"pci:0000:{ports[0].name}",
                "a card is being added or removed"])
@@ -233,6 +233,6 @@ def pci_slot_at_work(run):
                  f"pci:0000:{ports[1].name}: a card is being added or removed")
     arrive(run, guest)
     edu.load("b")
-    run.equal("adopted", edu.shown("adopted"), "1")
+    run.equal("retrieved", edu.shown("retrieved"), "1")
     run.finish(guest)
     edu.check_works("in the next kernel")

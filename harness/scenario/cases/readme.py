@@ -16,22 +16,22 @@ IMPORT = "from ..api import scenario\n"
 
 @scenario("readme-table")
 def readme_table(run):
-    """The README's table of what is preserved names the participants that the
+    """The README's table of what is preserved names the subsystems that the
     kernel has, with their levels, and no others."""
     text = (paths.ROOT / "README.md").read_text(encoding="utf-8")
     written = {row["name"]: row["level"]
                for row in map(ROW.match, text.splitlines()) if row}
-    run.check("the README has a table", written, "no row of a participant")
+    run.check("the README has a table", written, "no row of a subsystem")
     guest = run.boot("a")
-    real = {name: fields[2] for name, fields in guest.participants().items()
+    real = {name: fields[2] for name, fields in guest.subsystems().items()
             if not name.startswith("test-")}
-    run.equal("participants of the README and of the kernel", written, real)
+    run.equal("subsystems of the README and of the kernel", written, real)
 
-    size = re.search(r"youngest (\d+) KiB", text)
+    size = re.search(r"newest (\d+) KiB", text)
     run.check("the README says how much log is kept", size, "no such text")
     run.prepare(guest)
     run.equal("bytes of the shutdown log",
-              guest.participants()["shutdown-log"][4], int(size[1]) << 10)
+              guest.subsystems()["shutdown-log"][4], int(size[1]) << 10)
     run.cancel(guest)
 
 

@@ -5,12 +5,12 @@ from ...build.initrd import GUEST_INITRD
 from ...guest.control import LIVEUPDATE, TEST, host_path
 from ...guest.pci import Machine
 from ..api import release_of, scenario
-from ..participants import TEST_ORDER, check_calls, check_received, hand_over_data
+from ..subsystems import TEST_ORDER, check_calls, check_received, hand_over_data
 
 
 @scenario("prepare-failure")
 def prepare_failure(run):
-    """Each participant's prepare fails in turn: those before it are cancelled in
+    """Each subsystem's prepare fails in turn: those before it are cancelled in
     reverse, those after it never hear of it, and the machine is normal."""
     guest = run.boot("a")
     for number, name in enumerate(TEST_ORDER):
@@ -29,19 +29,19 @@ def prepare_failure(run):
     run.cancel(guest)
 
 
-def _jump_fails(run, guest, error, participant, code):
-    """A jump that @participant fails: prepared as before. Returns what was called."""
+def _jump_fails(run, guest, error, subsystem, code):
+    """A kexec that @subsystem fails: prepared as before. Returns what was called."""
     before = len(guest.calls())
     run.step("jump that fails")
     run.equal("reboot(2)", guest.refused_jump(), error)
     run.state(guest, "prepared")
-    run.last_failed(guest, "freeze", participant, code)
+    run.last_failed(guest, "freeze", subsystem, code)
     return guest.calls()[before:]
 
 
 @scenario("freeze-failure", debug=True, smp=2)
 def freeze_failure(run):
-    """A participant whose freeze fails: reboot(2) returns its errno, the others
+    """A subsystem whose freeze fails: reboot(2) returns its errno, the others
     are thawed, sessions stay usable, and a second attempt succeeds."""
     guest = run.boot("a")
     guest.do("guestctl session create vm 8")
@@ -68,7 +68,7 @@ def freeze_failure(run):
 
 @scenario("session-freeze-failure", debug=True)
 def session_freeze_failure(run):
-    """A file of a session whose freeze fails, before any participant is frozen: state and
+    """A file of a session whose freeze fails, before any subsystem is frozen: state and
     sessions are as before, and a second attempt succeeds."""
     guest = run.boot("a")
     guest.do(f"guestctl session create vm 8 {TEST}/file")
@@ -95,8 +95,8 @@ def session_freeze_failure(run):
 
 @scenario("session-order", debug=True)
 def session_order(run):
-    """Files of sessions are frozen before the first participant, and thawed after the last
-    one when a participant fails. The session works then, and so does a second attempt."""
+    """Files of sessions are frozen before the first subsystem, and thawed after the last
+    one when a subsystem fails. The session works then, and so does a second attempt."""
     guest = run.boot("a")
     guest.do(f"guestctl session create vm 8 {TEST}/file")
     hand_over_data(guest)
@@ -145,7 +145,7 @@ def session_busy(run):
 
 
 def _check_refused(run, guest):
-    """The loaded image is refused in prepared, and no participant noticed."""
+    """The loaded image is refused in prepared, and no subsystem noticed."""
     before = len(guest.calls())
     run.equal("reboot(2)", guest.refused_jump(), "EINVAL")
     run.state(guest, "prepared")
@@ -323,7 +323,7 @@ def suspend_refused(run):
 
 @scenario("timeout-prepare", smp=2, expect=(r"Call Trace:",))
 def timeout_prepare(run):
-    """A participant that takes too long is named with its stack while it is late;
+    """A subsystem that takes too long is named with its stack while it is late;
     when it returns, the prepare is undone with -ETIMEDOUT."""
     guest = run.boot("a")
     guest.configure("test-irq hold=prepare")
@@ -341,7 +341,7 @@ def timeout_prepare(run):
     run.state(guest, "normal")
     run.last_failed(guest, "prepare", "test-irq", -110)
     check_calls(run, guest, "cancel", ("test-irq", "test-devices", "test-workload"))
-    run.said(guest, "test-irq", "the log names the participant")
+    run.said(guest, "test-irq", "the log names the subsystem")
     run.said(guest, "Call Trace:", "the log has the stack")
 
     guest.configure("test-irq hold=none")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Updates in a row in one machine, until something drifts.
 
-Every round is a whole update with everything that the series preserves: participants, a
+Every round is a whole update with everything that the series preserves: subsystems, a
 session, devices of the test bus with a bridge, a PCI device whose DMA goes on. From one
 update to the next all that is carried on is compared with what it was, and in some of
 them the pages are looked at, twice in each kernel at least: those that are handed over,
@@ -27,7 +27,7 @@ from ...guest.pci import EduDevice, Machine, pattern
 from ...vm.qemu import ICOUNT
 from ..api import scenario
 from ..handed_over import HandedOver
-from ..participants import TEST_ORDER, check_received
+from ..subsystems import TEST_ORDER, check_received
 
 UPDATES = int(os.environ.get("N") or 20)
 LOOKS = 10                      # times that pages are looked at, as far as there are updates
@@ -101,7 +101,7 @@ class Soak:
         self.found[self.kernel].setdefault(name, []).append(value)
 
     def cycles(self):
-        """Transitions that lead nowhere lose nothing in this kernel."""
+        """Transitions that lead nowhere abort nothing in this kernel."""
         run, guest = self.run, self.guest
         run.step(f"{CYCLES} cycles that lead nowhere")
         files = " ".join(f"{device}/liveupdate/requested" for device in (
@@ -136,7 +136,7 @@ class Soak:
         check_received(run, guest, data)
         run.equal("session", guest.do(f"guestctl session verify vm{number} 4"),
                   f"ok {4 << 20} bytes")
-        run.equal("adopted by the driver of edu0", self.edu.shown("adopted"), "1")
+        run.equal("retrieved by the driver of edu0", self.edu.shown("retrieved"), "1")
         run.equal("reclaimed", self.devices.count("reclaimed"), len(REQUESTED) + 1 + 1)
         memory = self._host.edu(self.edu.function).memory // PAGE
         if look:
@@ -169,8 +169,8 @@ class Soak:
             return
         latest = json.loads(guest.do("luctl timeline --json"))["updates"][-1]
         self._note("blackout (ns)", latest["blackout_ns"])
-        for step in latest["steps"]:
-            self._note(f"{step['step']} (ns)", step["duration_ns"])
+        for step in latest["transitions"]:
+            self._note(f"{step['transition']} (ns)", step["duration_ns"])
 
     def check_drift(self):
         """Nothing that is carried on grows, and nothing is used up."""
@@ -191,7 +191,7 @@ class Soak:
         told = json.loads(self.guest.do("luctl timeline --json --list"))
         run.equal("updates that the timeline ends with",
                   [one["number"] for one in told["updates"]][-1:], [self.prepared])
-        run.equal("damaged records", told["damaged"], 0)
+        run.equal("corrupted records", told["corrupted"], 0)
 
 
 @scenario("soak", limit=200 + SECONDS * UPDATES + LOOK_SECONDS * len(looks(UPDATES)),
@@ -199,7 +199,7 @@ class Soak:
 def soak(run):
     """Twenty updates in a row, or N, with all that can be preserved: pages, slabs, times,
     timeline, command line and scratch memory do not grow, and what was handed over is
-    given back. Transitions that lead nowhere lose no page either."""
+    given back. Transitions that lead nowhere abort no page either."""
     machine = Soak(run)
     at = looks(UPDATES)
     for number in range(1, UPDATES + 1):

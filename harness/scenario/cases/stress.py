@@ -3,12 +3,12 @@
 
 Each worker is a shell loop in the guest that may be refused anything but must not be
 hurt: transitions, drivers that come and go, devices of the test bus and of PCI that
-appear and disappear, modules that register participants, and readers of every file. The
+appear and disappear, modules that register subsystems, and readers of every file. The
 host plugs and unplugs a card meanwhile. When all of them have ended, everything works.
 
-That is two scenarios, since QEMU's processors lose interrupts if they run at the same
+That is two scenarios, since QEMU's processors abort interrupts if they run at the same
 time while the map of devices changes (see ..qemu): they take turns where it does, and
-what leaves the map alone runs on all of them at once. Slow kernels were not seen to lose
+what leaves the map alone runs on all of them at once. Slow kernels were not seen to abort
 any and do both.
 
 On debug kernels no card comes: pciehp of the base takes its reset_lock with the lock of
@@ -26,7 +26,7 @@ from ...guest.faults import Faults
 from ...guest.pci import EDU, IVSHMEM, EduDevice, Machine, pattern
 from ...vm.qmp import QMPError
 from ..api import scenario
-from ..participants import DATA, check_received, hand_over_data
+from ..subsystems import DATA, check_received, hand_over_data
 
 TIME = int(os.environ.get("TIME") or 20)
 TREE = ("add bridge1 bridge=1,driver=plain;add port1 parent=bridge1;add nic1 parent=port1;"
@@ -165,7 +165,7 @@ class Stress:
         self.edu.load("b")
         self.devices.load("b", TREE)
         check_received(run, guest, DATA)
-        run.equal("adopted by the driver of edu0", self.edu.shown("adopted"), "1")
+        run.equal("retrieved by the driver of edu0", self.edu.shown("retrieved"), "1")
         run.equal("unreclaimed", self.devices.count("unreclaimed"), 0)
         run.finish(guest)
         self.edu.check_works("after the update")

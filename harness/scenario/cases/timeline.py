@@ -7,8 +7,8 @@ from ...guest import timeline as tl
 from ...guest.control import LIVEUPDATE, split_boots
 from ...guest.timeline import read_timeline
 from ..api import release_of, scenario
-from ..damage import HARM, jump_with
-from ..participants import TEST_ORDER, hand_over_data
+from ..corruption import HARM, jump_with
+from ..subsystems import TEST_ORDER, hand_over_data
 
 MARKS = ("serialized", "notified", "devices-down", "jump", "initcalls-done", "userspace")
 LEVELS = ("pure", "core", "postcore", "arch", "subsys", "fs", "device", "late")
@@ -43,7 +43,7 @@ def _one(run, records, update, kind, **want):
 
 
 def _check_step(run, records, update, step, names, kernel):
-    """A step was recorded once, with a callback of each participant inside; sessions are
+    """A step was recorded once, with a callback of each subsystem inside; sessions are
     frozen like one."""
     if step == tl.FREEZE:
         names = [*names, "sessions"]
@@ -93,7 +93,7 @@ def timeline_updates(run):
     guest = run.boot("a")
     header, records = read_timeline(guest)
     run.equal("records before the first update", (header.count, records), (0, []))
-    names = list(guest.participants())
+    names = list(guest.subsystems())
     kernels = ("a", "b", "a", "b")
     releases = [release_of(run.image(kernel)) for kernel in kernels]
     earlier, spans = [], []
@@ -110,8 +110,8 @@ def timeline_updates(run):
         end = time.monotonic()
 
         header, records = read_timeline(guest)
-        run.equal("damaged, dropped and removed records",
-                  (header.damaged, header.dropped, header.generation), (0, 0, 0))
+        run.equal("corrupted, dropped and removed records",
+                  (header.corrupted, header.dropped, header.generation), (0, 0, 0))
         run.equal("records of earlier updates", records[:len(earlier)], earlier)
         for number in range(1, update + 1):
             start, stop = _check_update(run, records, number, names,
@@ -134,7 +134,7 @@ def timeline_updates(run):
 
 @scenario("timeline-slow", smp=2)
 def timeline_slow(run):
-    """A participant that is slow in a step is seen to be, for as long as the host holds
+    """A subsystem that is slow in a step is seen to be, for as long as the host holds
     it; rehearsals, a failed prepare and a cancel are recorded with their errors."""
     guest = run.boot("a")
     guest.configure("test-irq hold=prepare;test-iommu hold=freeze")
@@ -170,7 +170,7 @@ def timeline_slow(run):
               [(tl.PREPARE, 0), (tl.FREEZE, 0), (tl.THAW, 0), (tl.CANCEL, 0)])
 
     guest.configure("clear;test-memory fail=prepare,errno=5")
-    run.equal("prepare with a failing participant", guest.set("prepare", 1), "EIO")
+    run.equal("prepare with a failing subsystem", guest.set("prepare", 1), "EIO")
     _, records = read_timeline(guest)
     run.equal("updates that are left", {r.update for r in records}, {2})
     run.equal("steps of the one that failed",
@@ -185,7 +185,7 @@ def timeline_bounded(run):
     """Hundreds of updates that are cancelled, and of rehearsals, take the room of
     one; the update behind them is recorded in full, with the one before them."""
     guest = run.boot("a")
-    names = list(guest.participants())
+    names = list(guest.subsystems())
     releases = [release_of(run.image(kernel)) for kernel in "aba"]
     run.update(guest)
     run.finish(guest)
@@ -215,7 +215,7 @@ def timeline_bounded(run):
               [tl.PREPARE, tl.FREEZE, tl.THAW, tl.FREEZE, tl.RESTORE, tl.FINISH])
     run.equal("marks of the last one",
               [r.name for r in _of(records, rounds + 2, tl.MARK)], list(MARKS))
-    run.equal("damaged and dropped records", (header.damaged, header.dropped), (0, 0))
+    run.equal("corrupted and dropped records", (header.corrupted, header.dropped), (0, 0))
 
 
 def _check_parts(run, records, update, step, count, slow_ms, frequency):
@@ -224,7 +224,7 @@ def _check_parts(run, records, update, step, count, slow_ms, frequency):
     parts = _one(run, records, update, tl.PARTS, step=step)
     named = _of(records, update, tl.PART, step=step)
     what = f"parts of {tl.STEP_NAMES[step]}"
-    run.equal(f"{what}: participant and number", (parts.name, parts.error),
+    run.equal(f"{what}: subsystem and number", (parts.name, parts.error),
               ("test-devices", count))
     at = records.index(parts)
     run.equal(f"{what}: their place", records[at:at + 2 + len(named)],
@@ -242,14 +242,14 @@ def _check_parts(run, records, update, step, count, slow_ms, frequency):
 
 
 @scenario("timeline-parts", smp=2, expect=(r"Call Trace:",))
-def timeline_parts(run):
-    """A participant of many parts: the part under way is seen while it is, named when
+def timeline_items(run):
+    """A subsystem of many parts: the part under way is seen while it is, named when
     it is late, and the slowest are in the timeline, also that of the next kernel."""
     guest = run.boot("a")
     many, few = 3000, 5
-    middle = f"part-{(many + 1) // 2:05}"
+    middle = f"item-{(many + 1) // 2:05}"
 
-    guest.configure(f"test-devices parts={many},hold=prepare")
+    guest.configure(f"test-devices items={many},hold=prepare")
     run.equal("limit", guest.set("prepare_timeout_ms", 500), "")
     job = guest.start(f"guestctl write {LIVEUPDATE}/prepare 1")
     guest.await_late(f"test-devices: {middle}: prepare")
@@ -266,15 +266,15 @@ def timeline_parts(run):
     run.equal("no limit", guest.set("prepare_timeout_ms", 0), "")
     guest.configure("test-devices hold=none,slow=freeze,ms=300")
     run.prepare(guest)
-    guest.configure(f"test-devices parts={few}")
+    guest.configure(f"test-devices items={few}")
     run.load(guest)
     run.jump(guest)
     header, records = read_timeline(guest)
-    run.equal("damaged and dropped records", (header.damaged, header.dropped), (0, 0))
+    run.equal("corrupted and dropped records", (header.corrupted, header.dropped), (0, 0))
     _check_parts(run, records, 2, tl.PREPARE, many, 0, header.frequency)
     run.equal("slowest part of freeze",
               _check_parts(run, records, 2, tl.FREEZE, few, 300, header.frequency),
-              "part-00003")
+              "item-00003")
     run.finish(guest)
 
 
@@ -282,9 +282,9 @@ def _timeline_at(handover):
     return handover.record("timeline").value
 
 
-@scenario("timeline-damaged-record", **HARM)
-def timeline_damaged_record(run):
-    """A record damaged in memory at the jump is left out and counted; the others
+@scenario("timeline-corrupted-record", **HARM)
+def timeline_corrupted_record(run):
+    """A record corrupted in memory at the kexec is left out and counted; the others
     arrive, and so does everything else."""
     lost = []
 
@@ -297,19 +297,19 @@ def timeline_damaged_record(run):
     run.state(guest, "updated")
     run.nothing_failed(guest)
     header, records = read_timeline(guest)
-    run.equal("damaged records", header.damaged, 1)
+    run.equal("corrupted records", header.corrupted, 1)
     step, name = lost[0][5], lost[0][-1].split(b"\0")[0].decode()
-    run.check("it was a record of a callback", name in guest.participants(), str(lost))
+    run.check("it was a record of a callback", name in guest.subsystems(), str(lost))
     left = [r.name for r in _of(records, 1, tl.CALLBACK, step=step)]
     run.equal("callbacks that are left", sorted(left),
-              sorted(set(guest.participants()) - {name}))
+              sorted(set(guest.subsystems()) - {name}))
     run.finish(guest, waits=("sessions", "vm"))
-    run.equal("damaged records later", read_timeline(guest)[0].damaged, 1)
+    run.equal("corrupted records later", read_timeline(guest)[0].corrupted, 1)
 
 
-@scenario("timeline-damaged-head", **HARM)
-def timeline_damaged_head(run):
-    """A damaged head: nothing of it is believed, its memory comes back at finish,
+@scenario("timeline-corrupted-head", **HARM)
+def timeline_corrupted_head(run):
+    """A corrupted head: nothing of it is used, its memory comes back at finish,
     and the new kernel begins a timeline of its own."""
     guest = jump_with(run, lambda _, h: h.flip(_timeline_at(h) + SLOTS_AT))
     run.state(guest, "updated")
@@ -323,10 +323,10 @@ def timeline_damaged_head(run):
     run.contains("console of kernel B", guest.console(2), "timeline: nobody claimed")
     run.update(guest, "a")
     run.nothing_failed(guest)
-    run.equal("damaged records", header.damaged, 0)
+    run.equal("corrupted records", header.corrupted, 0)
     header, records = read_timeline(guest)
     run.equal("kernels of the next update", {r.kernel for r in records}, {1, 2})
-    run.equal("damaged records after it", header.damaged, 0)
+    run.equal("corrupted records after it", header.corrupted, 0)
 
 
 @scenario("timeline-plain-kexec")
@@ -341,6 +341,6 @@ def timeline_plain_kexec(run):
     run.equal("boots", len(split_boots(guest.console())), 3)
     _, records = read_timeline(guest)
     run.equal("number of the first update", {r.update for r in records}, {1})
-    run.check("the participants are in it",
+    run.check("the subsystems are in it",
               {*TEST_ORDER} <= {r.name for r in records}, str(records))
     run.finish(guest)

@@ -7,11 +7,11 @@ import re
 from ...guest.control import LIVEUPDATE, TEST, host_path
 from ..api import scenario
 from ..handed_over import HandedOver
-from ..participants import TEST_ORDER, check_calls, check_received, hand_over_data, size_of
+from ..subsystems import TEST_ORDER, check_calls, check_received, hand_over_data, size_of
 
 LEVELS = ("workload", "devices", "irq", "iommu", "memory")
 
-# Of each participant, in the order of the whole list.
+# Of each subsystem, in the order of the whole list.
 FILES = ("version", "oldest", "level", "class", "bytes")
 
 
@@ -22,10 +22,10 @@ def update_echo(run):
     guest = run.boot("a")
     run.state(guest, "normal")
     run.nothing_failed(guest)
-    table = guest.participants()
+    table = guest.subsystems()
     for name, level in zip(TEST_ORDER, LEVELS):
         run.equal(f"level of {name}", table.get(name, (0, 0, "absent"))[2], level)
-    run.check("the shutdown log is a participant", "shutdown-log" in table, str(table))
+    run.check("the shutdown log is a subsystem", "shutdown-log" in table, str(table))
 
     uevents = guest.start("guestctl uevent 9000 LIVEUPDATE_STATE 1")
     waiter = guest.start(f"guestctl poll {LIVEUPDATE}/state 9000")
@@ -39,10 +39,10 @@ def update_echo(run):
     check_calls(run, guest, "prepare", TEST_ORDER)
     for name, value in (("prepare", 1), ("finish", 1)):
         run.equal(f"{name}={value} in prepared", guest.set(name, value), "EBUSY")
-    sizes = guest.participants()
+    sizes = guest.subsystems()
     for name in TEST_ORDER:
         run.equal(f"bytes of {name}", sizes[name][4], size_of(name))
-        run.equal(f"files of {name}", tuple(guest.attribute(f"participants/{name}/{file}")
+        run.equal(f"files of {name}", tuple(guest.attribute(f"subsystems/{name}/{file}")
                                             for file in FILES),
                   tuple(str(value) for value in sizes[name]))
 
@@ -99,7 +99,7 @@ def update_memfd_session(run):
 
 @scenario("rehearse-then-update")
 def rehearse_then_update(run):
-    """rehearse really freezes and thaws, reports a participant that fails, and
+    """rehearse really freezes and thaws, reports a subsystem that fails, and
     leaves the machine prepared; the update after it works."""
     guest = run.boot("a")
     run.equal("rehearse in normal", guest.set("rehearse", 1), "EBUSY")
@@ -112,7 +112,7 @@ def rehearse_then_update(run):
     check_calls(run, guest, "freeze", TEST_ORDER)
     check_calls(run, guest, "thaw", TEST_ORDER[::-1])
 
-    run.step("rehearse with a participant that fails")
+    run.step("rehearse with a subsystem that fails")
     before = len(guest.calls())
     guest.configure("test-irq fail=freeze,errno=5")
     run.equal("rehearse with a failing freeze", guest.set("rehearse", 1), "EIO")
@@ -184,7 +184,7 @@ def ten_updates(run):
         run.equal(f"update {one['number']}", (one["outcome"], one["credible"]),
                   ("complete", True))
         run.check(f"update {one['number']} has a gap", one["gap_ns"] > 0)
-    run.equal("damaged and dropped records", (timeline["damaged"], timeline["dropped"]),
+    run.equal("corrupted and dropped records", (timeline["corrupted"], timeline["dropped"]),
               (0, 0))
 
 
@@ -244,7 +244,7 @@ def kaslr(run):
 
 @scenario("shutdown-log", smp=2, debug=True)
 def shutdown_log(run):
-    """What the old kernel printed between freeze and the jump is read in the new
+    """What the old kernel printed between freeze and the kexec is read in the new
     one, only by root, and nothing from before."""
     guest = run.boot("a")
     run.equal("log of no earlier kernel", guest.attribute("shutdown_log"), "")
@@ -306,6 +306,6 @@ def live_update_off(run):
     for enabled in ("kho=on", "kho=off liveupdate=on", ""):
         guest = run.boot("a", enabled=enabled)
         run.equal(f"/sys/kernel/liveupdate with {enabled!r}", guest.exists(LIVEUPDATE), False)
-        run.equal(f"test participants with {enabled!r}", guest.exists(f"{TEST}/calls") and
+        run.equal(f"test subsystems with {enabled!r}", guest.exists(f"{TEST}/calls") and
                   bool(guest.read(f"{TEST}/calls")), False)
         guest.vm.close()

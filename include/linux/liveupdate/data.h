@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 
 /*
- * What is handed to the next kernel: by a participant
+ * What is handed to the next kernel: by a subsystem
  * (include/linux/liveupdate/subsystem.h), and by the driver of a device
  * (include/linux/liveupdate/device.h).
  */
@@ -16,7 +16,7 @@
  * @value: physical address of a blob if @size is not 0, else a plain value.
  * @size: bytes of the blob.
  *
- * There is one for each participant and for each preserved device, from prepare to
+ * There is one for each subsystem and for each preserved device, from prepare to
  * cancel, and in the next kernel from boot to finish. liveupdate_data_alloc() and
  * its siblings are the way to fill it; whoever has nothing but a number to hand over
  * sets @value and leaves @size 0.

@@ -10,7 +10,7 @@
  * buses and drivers without these, are not touched in any way.
  *
  * The bus knows what a device is: how to find it again, whether it is still the
- * same hardware, what it hangs on, and how to make it harmless. The driver knows
+ * same hardware, what it hangs on, and how to quiesce it. The driver knows
  * what it does: what of its state the next kernel's driver needs. drivers/base/
  * does the rest; its part is described in drivers/base/liveupdate.c.
  *
@@ -43,7 +43,7 @@
  *
  *		if (IS_ERR(frob))
  *			return PTR_ERR(frob);
- *		data = device_liveupdate_adopt(dev, &version);
+ *		data = device_liveupdate_retrieve(dev, &version);
  *		if (data)
  *			return frob_take_over(frob, data, version);
  *
@@ -79,7 +79,7 @@ struct device;
  *	freed.
  * @freeze: Optional. Stop to submit work and bring the blob up to date. Neither it
  *	nor a plain value can be replaced. The blob may still be written to after
- *	that, until the jump. @thaw is not called for a device that
+ *	that, until the kexec. @thaw is not called for a device that
  *	failed. Interrupts arrive until the bus has frozen the device, too.
  * @freeze_late: Optional. The bus has frozen the device: no interrupt of it arrives any
  *	more, and its handlers have returned, if the bus takes care of interrupts. Write
@@ -97,7 +97,7 @@ struct device;
  *	operator declared the update complete, the data is freed afterwards.
  *
  * There is no callback to take a device over: probe() does that, with
- * device_liveupdate_adopt(), and device_liveupdate_decline() if it starts from nothing
+ * device_liveupdate_retrieve(), and device_liveupdate_decline() if it starts from nothing
  * after all.
  *
  * Context: All may sleep. @freeze and @thaw run in the blackout, without
@@ -166,7 +166,7 @@ enum device_liveupdate_role {
  *	it, as if it had been requested? If not, and it was not requested, the update is
  *	refused, provided that it has a driver or that it would be shut down otherwise.
  *	Called when the set is closed, with device_lock of the parent held.
- * @supported: Optional. Can this device be preserved at all? If not, an error and
+ * @check: Optional. Can this device be preserved at all? If not, an error and
  *	in *@reason why, a few words: "translated by an IOMMU". Called when a
  *	device is requested, and for all when the set is closed.
  * @role: Optional. What is the device for those that need it, because they are below it,
@@ -178,8 +178,8 @@ enum device_liveupdate_role {
  *	in the next kernel @dev is taken over after them. @role is asked for them, too.
  * @prepare: Optional. Of %DEVICE_LIVEUPDATE_ENDPOINT: save what the bus knows of the
  *	device, whose driver is prepared. Of %DEVICE_LIVEUPDATE_FORWARDER: from now on it
- *	must work for the devices that need it. An error undoes the whole step; @cancel is
- *	not called for the device that failed.
+ *	must work for the devices that need it. An error undoes the whole transition; @cancel
+ *	is not called for the device that failed.
  * @busy: Optional. At which device of the bus, preserved or not, is something under way
  *	that its shutdown would wait for? Returns one with a reference, and in *@reason what
  *	it is; or NULL. A query without side effects. Before anything is frozen it is asked
@@ -190,7 +190,7 @@ enum device_liveupdate_role {
  * @thaw: Optional. Undo @freeze. Cannot fail.
  * @cancel: Optional. Undo @prepare. Cannot fail.
  * @quarantine: Required, unless the device cannot be stopped but with its parent. In the
- *	next kernel: nobody takes the device over, make it harmless. The device may be
+ *	next kernel: nobody takes the device over, quiesce it. The device may be
  *	%DEVICE_LIVEUPDATE_FORWARDER if its record is corrupted. 0 says that it was reset,
  *	or that it cannot access memory even if its next driver lets it, for that memory
  *	is freed next. After an error its memory is retained, and it is called again at
@@ -199,10 +199,10 @@ enum device_liveupdate_role {
  *	unless its parent is preserved, too.
  * @stop: Required if devices access memory. In the old kernel: the device, which is
  *	frozen, was lost after device_shutdown() had passed it. Make it access no memory
- *	until the jump and after it. Nothing else is called for it in this kernel, in the
+ *	until the kexec and after it. Nothing else is called for it in this kernel, in the
  *	next one @quarantine is; so it need not be reset, and turning off what lets it
  *	access memory is enough.
- * @settled: Optional. In the next kernel: a driver was bound to the device and took
+ * @completed: Optional. In the next kernel: a driver was bound to the device and took
  *	it over (@reclaimed), or set it up as ever. Of a device on the path, that
  *	nothing below needs it any more: FINISH is over, or it is not the one that
  *	was handed over.
@@ -213,9 +213,9 @@ enum device_liveupdate_role {
  * Without &bus_type.shutdown a frozen forwarder is not shut down at all: its driver
  * would not know.
  *
- * Context: as &struct dev_liveupdate_ops. @identify, @supported, @role and
+ * Context: as &struct dev_liveupdate_ops. @identify, @check, @role and
  * @dependencies run with device_lock held or without; a driver that is bound stays
- * so meanwhile. @quarantine and @settled run with it held, and so does @stop, except
+ * so meanwhile. @quarantine and @completed run with it held, and so does @stop, except
  * when a device is removed.
  */
 struct bus_liveupdate_ops {
@@ -223,7 +223,7 @@ struct bus_liveupdate_ops {
 	bool (*match)(struct device *dev, const struct device_liveupdate_id *id,
 		      const struct device_liveupdate_id *handed);
 	bool (*follow)(struct device *dev);
-	int (*supported)(struct device *dev, const char **reason);
+	int (*check)(struct device *dev, const char **reason);
 	enum device_liveupdate_role (*role)(struct device *dev);
 	int (*dependencies)(struct device *dev,
 			    int (*add)(struct device *dependency, void *context),
@@ -235,29 +235,29 @@ struct bus_liveupdate_ops {
 	void (*cancel)(struct device *dev, enum device_liveupdate_role role);
 	int (*quarantine)(struct device *dev);
 	void (*stop)(struct device *dev);
-	void (*settled)(struct device *dev, bool reclaimed);
+	void (*completed)(struct device *dev, bool reclaimed);
 };
 
 #ifdef CONFIG_DEV_LIVEUPDATE
 
-int device_liveupdate_may_change(struct device *dev);
-void device_liveupdate_lose(struct device *dev, const char *reason);
+int device_liveupdate_check_change(struct device *dev);
+void device_liveupdate_abort(struct device *dev, const char *reason);
 bool device_liveupdate_on_path(struct device *dev);
-bool device_liveupdate_awaited(const struct bus_type *bus, const struct device *parent,
-			       const struct device_liveupdate_id *id);
-bool device_liveupdate_inherited(struct device *dev);
-const struct liveupdate_data *device_liveupdate_adopt(struct device *dev,
-						      u32 *version);
+bool device_liveupdate_is_pending(const struct bus_type *bus, const struct device *parent,
+				  const struct device_liveupdate_id *id);
+bool device_liveupdate_is_incoming(struct device *dev);
+const struct liveupdate_data *device_liveupdate_retrieve(struct device *dev,
+							 u32 *version);
 void device_liveupdate_decline(struct device *dev);
 
 #else /* CONFIG_DEV_LIVEUPDATE */
 
-static inline int device_liveupdate_may_change(struct device *dev)
+static inline int device_liveupdate_check_change(struct device *dev)
 {
 	return 0;
 }
 
-static inline void device_liveupdate_lose(struct device *dev, const char *reason)
+static inline void device_liveupdate_abort(struct device *dev, const char *reason)
 {
 }
 
@@ -267,19 +267,19 @@ static inline bool device_liveupdate_on_path(struct device *dev)
 }
 
 static inline bool
-device_liveupdate_awaited(const struct bus_type *bus, const struct device *parent,
-			  const struct device_liveupdate_id *id)
+device_liveupdate_is_pending(const struct bus_type *bus, const struct device *parent,
+			     const struct device_liveupdate_id *id)
 {
 	return false;
 }
 
-static inline bool device_liveupdate_inherited(struct device *dev)
+static inline bool device_liveupdate_is_incoming(struct device *dev)
 {
 	return false;
 }
 
 static inline const struct liveupdate_data *
-device_liveupdate_adopt(struct device *dev, u32 *version)
+device_liveupdate_retrieve(struct device *dev, u32 *version)
 {
 	return NULL;
 }

@@ -9,18 +9,18 @@
  * dma_alloc_coherent() and of the streaming API cannot be kept: nobody knows
  * afterwards how it was allocated.
  *
- * So a driver allocates what its device reaches over the jump with
+ * So a driver allocates what its device reaches over the kexec with
  * dma_liveupdate_alloc(), and nothing else may be mapped for the device when it
  * is frozen. A buffer is named by a tag that the driver chooses, unique for the
  * device; what the driver saves of itself contains no address. The device may
  * reach all of the buffer in both directions, and it is coherent: no
  * dma_sync_*() is needed.
  *
- * Not every device can have such buffers, dma_liveupdate_supported() says why.
+ * Not every device can have such buffers, dma_liveupdate_check_device() says why.
  * A driver for a device that must work there, too, falls back to
  * dma_alloc_coherent() if it gets -EOPNOTSUPP, and refuses to prepare. That is
  * also what it gets where %CONFIG_DMA_LIVEUPDATE is off. There is no such way out
- * of dma_liveupdate_adopt(): the device goes on to use what it has.
+ * of dma_liveupdate_retrieve(): the device goes on to use what it has.
  *
  * The device that does the DMA may be above the one whose driver knows what the memory
  * is for, such as a transport. That driver allocates and preserves the memory of the
@@ -56,9 +56,9 @@
  *
  *		if (IS_ERR(frob))
  *			return PTR_ERR(frob);
- *		data = device_liveupdate_adopt(dev, &version);
+ *		data = device_liveupdate_retrieve(dev, &version);
  *		if (data)
- *			frob->ring = dma_liveupdate_adopt(dev, FROB_RING_SIZE,
+ *			frob->ring = dma_liveupdate_retrieve(dev, FROB_RING_SIZE,
  *							  FROB_RING_TAG);
  *		else
  *			frob->ring = dma_liveupdate_alloc(dev, FROB_RING_SIZE,
@@ -85,10 +85,10 @@
  *		dma_liveupdate_free(frob->ring);
  *	}
  *
- * If probe() fails after it adopted a buffer, it frees the buffer like any other
+ * If probe() fails after it retrieved a buffer, it frees the buffer like any other
  * and leaves the device alone, which still runs: the memory is kept until the
- * device is harmless, and is there again if the probe was deferred. That holds of
- * adopted buffers only. Others must not be given to the device before everything
+ * device is quiesced, and is there again if the probe was deferred. That holds of
+ * retrieved buffers only. Others must not be given to the device before everything
  * that can fail is done.
  */
 
@@ -105,7 +105,7 @@ struct dma_liveupdate_incoming;
 struct folio;
 
 /**
- * struct dma_liveupdate_buffer - memory that a device may access over the jump
+ * struct dma_liveupdate_buffer - memory that a device may access over the kexec
  * @address: where the kernel finds it.
  * @dma: where the device finds it.
  * @size: its size in bytes: what was asked for, rounded up to a power of two
@@ -132,11 +132,11 @@ struct dma_liveupdate_buffer {
 
 #ifdef CONFIG_DMA_LIVEUPDATE
 
-int dma_liveupdate_supported(struct device *dev, const char **reason);
+int dma_liveupdate_check_device(struct device *dev, const char **reason);
 struct dma_liveupdate_buffer *dma_liveupdate_alloc(struct device *dev,
 						   size_t size, u32 tag);
-struct dma_liveupdate_buffer *dma_liveupdate_adopt(struct device *dev,
-						   size_t size, u32 tag);
+struct dma_liveupdate_buffer *dma_liveupdate_retrieve(struct device *dev,
+						      size_t size, u32 tag);
 struct dma_liveupdate_buffer *
 dma_liveupdate_retrieve_for(struct device *dev, struct device *consumer, size_t size,
 			    u32 tag);
@@ -147,8 +147,8 @@ int dma_liveupdate_check(struct device *dev, bool frozen, const char **reason);
 
 #else /* CONFIG_DMA_LIVEUPDATE */
 
-static inline int dma_liveupdate_supported(struct device *dev,
-					   const char **reason)
+static inline int dma_liveupdate_check_device(struct device *dev,
+					      const char **reason)
 {
 	*reason = "this kernel cannot keep DMA buffers";
 
@@ -162,7 +162,7 @@ dma_liveupdate_alloc(struct device *dev, size_t size, u32 tag)
 }
 
 static inline struct dma_liveupdate_buffer *
-dma_liveupdate_adopt(struct device *dev, size_t size, u32 tag)
+dma_liveupdate_retrieve(struct device *dev, size_t size, u32 tag)
 {
 	return ERR_PTR(-EOPNOTSUPP);
 }
@@ -188,7 +188,7 @@ dma_liveupdate_unpreserve(struct dma_liveupdate_buffer *buffer) { }
 static inline int dma_liveupdate_check(struct device *dev, bool frozen,
 				       const char **reason)
 {
-	return dma_liveupdate_supported(dev, reason);
+	return dma_liveupdate_check_device(dev, reason);
 }
 
 #endif /* CONFIG_DMA_LIVEUPDATE */

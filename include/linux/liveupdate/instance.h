@@ -8,14 +8,14 @@
 #include <linux/types.h>
 
 /**
- * struct liveupdate_instance - one of many things that a participant hands over
- * @key: number of the instance, unique for its participant.
- * @version: version of its data, 1 to that of the participant.
+ * struct liveupdate_instance - one of many things that a subsystem hands over
+ * @key: number of the instance, unique for its subsystem.
+ * @version: version of its data, 1 to that of the subsystem.
  * @class: %LIVEUPDATE_OPTIONAL or %LIVEUPDATE_MANDATORY: what its loss means.
- * @data: the data, as that of a participant. It may be changed until the participant's
+ * @data: the data, as that of a subsystem. It may be changed until the subsystem's
  *	freeze returns.
  *
- * Usually embedded in what the participant has of it. All but @data are constant while it
+ * Usually embedded in what the subsystem has of it. All but @data are constant while it
  * is added.
  */
 struct liveupdate_instance {
@@ -37,9 +37,9 @@ struct liveupdate_instance {
  * @version: version of its data.
  * @class: %LIVEUPDATE_OPTIONAL or %LIVEUPDATE_MANDATORY.
  * @error: 0 if it can be claimed; -EALREADY if it was; -ENODATA if the previous kernel
- *	lost it; -EBADMSG if its data is not there; -EPROTONOSUPPORT if the participant
+ *	lost it; -EBADMSG if its data is not there; -EPROTONOSUPPORT if the subsystem
  *	cannot read the version.
- * @data: if @error is 0 the data, validated as that of a participant.
+ * @data: if @error is 0 the data, validated as that of a subsystem.
  */
 struct liveupdate_instance_info {
 	u64 key;
@@ -52,7 +52,7 @@ struct liveupdate_instance_info {
 int liveupdate_instance_add(struct liveupdate_subsystem *subsystem,
 			    struct liveupdate_instance *instance);
 int liveupdate_instance_drop(struct liveupdate_instance *instance);
-void liveupdate_instance_lose(struct liveupdate_instance *instance, int error);
+void liveupdate_instance_abort(struct liveupdate_instance *instance, int error);
 
 int liveupdate_instance_find(struct liveupdate_subsystem *subsystem, u64 key,
 			     struct liveupdate_instance_info *info);

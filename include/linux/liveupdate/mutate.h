@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Damage to handed-over memory in bulk, for KUnit. The idea is in
+ * Corruption to handed-over memory in bulk, for KUnit. The idea is in
  * kernel/liveupdate/tests/luo_mutate.c.
  */
 
@@ -22,7 +22,8 @@ struct page;
  * struct luo_mutate_area - memory that the previous kernel left
  * @page: where it is.
  * @order: number of pages, as a power of two.
- * @used: bytes that mean something, from the start; 0 if no damage is done there.
+ * @used: bytes that mean something, from the start; 0 if no corruption is done
+ *	there.
  */
 struct luo_mutate_area {
 	struct page *page;
@@ -45,7 +46,7 @@ struct luo_mutate_field {
 /**
  * struct luo_mutate - images of what the previous kernel left
  * @test: the test.
- * @rnd: where the damage comes from, seeded anew for each image.
+ * @rnd: where the corruption comes from, seeded anew for each image.
  * @areas: the memory.
  * @nr_areas: number of @areas.
  * @fields: numbers that are worth a try.
@@ -75,7 +76,7 @@ struct luo_mutate {
 /**
  * struct luo_mutate_case - a case
  * @name: its name.
- * @sealed: checksums are corrected after the damage.
+ * @sealed: checksums are corrected after the corruption.
  * @share: how many of a thousand images it gets.
  */
 struct luo_mutate_case {
@@ -127,7 +128,7 @@ void *luo_mutate_record(const struct luo_mutate *mutate,
 			unsigned int *area);
 void luo_mutate_seal_table(const struct luo_mutate *mutate,
 			   const struct luo_mutate_table *table);
-void luo_mutate_damage(struct luo_mutate *mutate);
+void luo_mutate_corruption(struct luo_mutate *mutate);
 bool luo_mutate_reserved(const struct luo_mutate *mutate, unsigned int area);
 unsigned int luo_mutate_nr_reserved(const struct luo_mutate *mutate);
 bool luo_mutate_wrong(struct luo_mutate *mutate, bool wrong, const char *what);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 
 /**
- * DOC: Live update participants
+ * DOC: Live update subsystems
  *
- * A participant is a part of the kernel that owns state the next kernel needs:
+ * A subsystem is a part of the kernel that owns state the next kernel needs:
  * KVM, the device layer, the interrupt core, an IOMMU driver, memory
  * management. It describes itself once, statically, and is called at every
- * step of the state machine in kernel/liveupdate/luo_state.c.
+ * transition of the state machine in kernel/liveupdate/luo_state.c.
  *
  * The description is an ELF note (&struct liveupdate_note). vmlinux collects
- * the notes of all built-in participants, /sys/kernel/notes shows those of the
+ * the notes of all built-in subsystems, /sys/kernel/notes shows those of the
  * running kernel, a module carries its own. The same fact therefore orders the
- * callbacks, names the participant to the operator, and lets a tool read from
+ * callbacks, names the subsystem to the operator, and lets a tool read from
  * an image which data that kernel would understand, before it is booted.
  *
- * A participant in full, apart from what its other callbacks do:
+ * A subsystem in full, apart from what its other callbacks do:
  *
  * .. code-block:: c
  *
@@ -46,7 +46,7 @@
  * Version 2 of the data is written, version 1 can still be read.
  *
  * A module leaves out LIVEUPDATE_BUILTIN_SUBSYSTEM() and calls
- * liveupdate_register_subsystem() from its init function. Only participants on
+ * liveupdate_register_subsystem() from its init function. Only subsystems on
  * %LIVEUPDATE_LEVEL_WORKLOAD may do that.
  */
 
@@ -68,15 +68,15 @@
 struct kobject;
 struct liveupdate_instance_info;
 struct liveupdate_subsystem;
-struct luo_participant;
+struct luo_subsystem_dir;
 struct module;
 
 /**
  * enum liveupdate_state - where the machine is in a live update
  * @LIVEUPDATE_STATE_NORMAL: nothing in progress.
- * @LIVEUPDATE_STATE_PREPARED: every participant is prepared; devices and
+ * @LIVEUPDATE_STATE_PREPARED: every subsystem is prepared; devices and
  *	guests run, the configuration of what is preserved is locked.
- * @LIVEUPDATE_STATE_FROZEN: inside reboot(2), every participant is frozen.
+ * @LIVEUPDATE_STATE_FROZEN: inside reboot(2), every subsystem is frozen.
  * @LIVEUPDATE_STATE_UPDATED: this kernel was handed state and runs on it.
  */
 enum liveupdate_state {
@@ -87,7 +87,7 @@ enum liveupdate_state {
 };
 
 /**
- * enum liveupdate_level - place of a participant between consumer and provider
+ * enum liveupdate_level - place of a subsystem between consumer and provider
  * @LIVEUPDATE_LEVEL_WORKLOAD: what runs on everything else: KVM.
  * @LIVEUPDATE_LEVEL_DEVICES: devices and their drivers.
  * @LIVEUPDATE_LEVEL_IRQ: interrupt routing.
@@ -108,24 +108,24 @@ enum liveupdate_level {
 };
 
 /*
- * Class of a participant. What becomes of its data when the next kernel does
+ * Class of a subsystem. What becomes of its data when the next kernel does
  * not claim it: OPTIONAL data is freed at finish, MANDATORY data is retained until
  * the machine is reset, for it may be a live page table.
  */
 #define LIVEUPDATE_OPTIONAL	0
 #define LIVEUPDATE_MANDATORY	1
 
-/* Owner, type and description of the ELF note of a participant. */
+/* Owner, type and description of the ELF note of a subsystem. */
 #define LIVEUPDATE_NOTE_OWNER		"LIVEUPDATE"
 #define LIVEUPDATE_NOTE_OWNER_LEN	12
 #define LIVEUPDATE_NOTE_TYPE		1
 #define LIVEUPDATE_NOTE_KHO_LEN		16
 
 /**
- * struct liveupdate_subsystem_desc - what a participant says of itself
+ * struct liveupdate_subsystem_desc - what a subsystem says of itself
  * @kho: the KHO ABI string this kernel was built with.
  * @table: %LUO_SUBSYSTEMS_COMPATIBLE.
- * @name: name, unique among all participants: lower case, no white space.
+ * @name: name, unique among all subsystems: lower case, no white space.
  * @version: version of the data that prepare and freeze write.
  * @oldest: oldest version that restore can read.
  * @level: one of &enum liveupdate_level.
@@ -145,7 +145,7 @@ struct liveupdate_subsystem_desc {
 } __packed __aligned(4);
 
 /**
- * struct liveupdate_note - ELF note of a participant
+ * struct liveupdate_note - ELF note of a subsystem
  * @nhdr: ELF note header: sizes of @owner and @desc, %LIVEUPDATE_NOTE_TYPE.
  * @owner: %LIVEUPDATE_NOTE_OWNER, padded to a multiple of four bytes.
  * @desc: the description.
@@ -163,7 +163,7 @@ static_assert(sizeof(struct liveupdate_subsystem_desc) == 104);
 static_assert(sizeof(struct liveupdate_note) == 128);
 
 /**
- * LIVEUPDATE_NOTE() - describe a participant
+ * LIVEUPDATE_NOTE() - describe a subsystem
  * @_var: variable to define
  * @_name: name, a string literal shorter than %LIVEUPDATE_SUBSYSTEM_NAME_LEN
  * @_version: version of the data written, 1 or more
@@ -193,56 +193,56 @@ static_assert(sizeof(struct liveupdate_note) == 128);
 	}
 
 /**
- * struct liveupdate_subsystem_ops - callbacks of a participant
+ * struct liveupdate_subsystem_ops - callbacks of a subsystem
  * @prepare: Optional. Save what can be saved while the workload runs, and lock
  *	the configuration of what is preserved. Heavy work belongs here. An
- *	error undoes the whole step; @cancel is not called for the participant
+ *	error undoes the whole transition; @cancel is not called for the subsystem
  *	that failed, which frees what it allocated itself.
- * @can_freeze: Optional. Is nothing under way that would hold up the jump, or that @freeze
- *	would refuse, and that ends by itself? Before it says no, it names it with
- *	liveupdate_report_failure(). A query without side effects, asked before anything
- *	is frozen, again and again until the answer is yes, or time is up.
+ * @can_freeze: Optional. Is nothing under way that would hold up the kexec, or that
+ *	@freeze would refuse, and that ends by itself? Before it says no, it names it with
+ *	liveupdate_report_failure(). A query without side effects, asked before anything is
+ *	frozen, again and again until the answer is yes, or time is up.
  * @freeze: Optional. Bring the data up to date. Runs in reboot(2), during the
  *	blackout, so it must be light: no device_lock, no waiting for userspace.
  *	An error makes reboot(2) return it after everything is thawed; @thaw is
- *	not called for the participant that failed. May change the data.
+ *	not called for the subsystem that failed. May change the data.
  * @thaw: Optional. Undo @freeze. Cannot fail.
  * @cancel: Optional. Undo @prepare and free what it allocated. Cannot fail.
- * @restore: Required for a participant whose data matters. In the next kernel,
+ * @restore: Required for a subsystem whose data matters. In the next kernel,
  *	take over what was handed over. Called once, at early_initcall time for
- *	built-in participants, and for modules when they register. An error
+ *	built-in subsystems, and for modules when they register. An error
  *	leaves the data unclaimed. It must not claim the blob before it is sure
  *	to succeed.
  * @restore_late: Optional. The rest of @restore, for what takes long or needs much memory:
- *	called after all participants have restored, in the same order, once all memory
+ *	called after all subsystems have restored, in the same order, once all memory
  *	and all processors are there, but before devices are probed; and for modules right
- *	after @restore. Only for a participant whose @restore succeeded. An error leaves
+ *	after @restore. Only for a subsystem whose @restore succeeded. An error leaves
  *	the data unclaimed, as one of @restore does: what has both claims the blob here.
  * @can_finish: Optional. Does nothing wait any more, of what was handed over, that
  *	@finish would give up? Before it says no, it names what waits with
  *	liveupdate_report_failure(). A query without side effects, called before
  *	every finish at which the operator does not give up what waits.
  * @finish: Optional. The operator declared the update complete: free what only
- *	the hand-over needed. Called for each participant that restored. Cannot
+ *	the hand-over needed. Called for each subsystem that restored. Cannot
  *	fail.
  * @dispose_instance: Optional. Nobody has claimed an instance, and its blob is about to be
  *	freed, because it is optional and this is FINISH, or because the operator gives a
  *	mandatory one up: free what the blob refers to, such as chains of further memory.
- *	Called only for what the participant could claim.
- * @abandon: Optional. Live update is switched off in this kernel, but there is
- *	data of a version that could be restored: make harmless what it
+ *	Called only for what the subsystem could claim.
+ * @discard: Optional. Live update is switched off in this kernel, but there is
+ *	data of a version that could be restored: quiesce what it
  *	describes. The data stays reserved in this kernel. 0 says that nothing
- *	writes to it any more, or that the participant retains what may still be
+ *	writes to it any more, or that the subsystem retains what may still be
  *	written to; after an error mandatory data is retained as a whole. Called
  *	once, instead of all others, at early_initcall time, for built-in
- *	participants.
+ *	subsystems.
  * @dispose: Optional. Nobody wants the data any more that was handed over, in a version
  *	that could be restored: free what the blob leads to, such as the rest of a
  *	chain; the blob itself is freed afterwards. It was not restored, or that
  *	failed, so what it leads to is to be validated. Without it, or where the
- *	participant is missing, only the blob is freed, and the rest stays reserved
+ *	subsystem is missing, only the blob is freed, and the rest stays reserved
  *	until the next boot.
- * @forget: Required for a participant that calls liveupdate_retain(). The operator
+ * @forget: Required for a subsystem that calls liveupdate_retain(). The operator
  *	gives up what it retains under this name: free it, and release the cause.
  *	Not called with the lock of the state machine held, and at any time: an
  *	error is -ENOENT if nothing of this name is retained any more, -EBUSY if
@@ -252,7 +252,7 @@ static_assert(sizeof(struct liveupdate_note) == 128);
  *
  * Context: All callbacks may sleep and allocate memory. All but @forget run with the
  * lock of the state machine held, one at a time, and must not wait for another
- * step, for the (un)registration of a participant, or for a module to load.
+ * transition, for the (un)registration of a subsystem, or for a module to load.
  * freeze and thaw also run with system_transition_mutex held.
  *
  * Errors are those of userspace: the caller of write(2) or reboot(2) gets them.
@@ -277,7 +277,7 @@ struct liveupdate_subsystem_ops {
 		       struct liveupdate_data *data);
 	void (*dispose_instance)(struct liveupdate_subsystem *subsystem,
 				 const struct liveupdate_instance_info *info);
-	int (*abandon)(struct liveupdate_subsystem *subsystem,
+	int (*discard)(struct liveupdate_subsystem *subsystem,
 		       const struct liveupdate_data *data);
 	void (*dispose)(struct liveupdate_subsystem *subsystem,
 			const struct liveupdate_data *data);
@@ -286,7 +286,7 @@ struct liveupdate_subsystem_ops {
 };
 
 /**
- * struct liveupdate_subsystem - a participant
+ * struct liveupdate_subsystem - a subsystem
  * @desc: the description, in the ELF note.
  * @ops: the callbacks.
  */
@@ -297,13 +297,13 @@ struct liveupdate_subsystem {
 	/* private: owned by kernel/liveupdate */
 	struct list_head registered;
 	struct list_head enlisted;
-	struct luo_participant *participant;
+	struct luo_subsystem_dir *dir;
 	struct liveupdate_data data;
 	u8 phase;
 };
 
 /**
- * LIVEUPDATE_SUBSYSTEM_INIT() - initialise a participant
+ * LIVEUPDATE_SUBSYSTEM_INIT() - initialise a subsystem
  * @_note: variable defined with LIVEUPDATE_NOTE()
  * @_ops: variable of type &struct liveupdate_subsystem_ops
  */
@@ -311,10 +311,10 @@ struct liveupdate_subsystem {
 	{ .desc = &(_note).desc, .ops = &(_ops) }
 
 /**
- * LIVEUPDATE_BUILTIN_SUBSYSTEM() - enter a built-in participant
+ * LIVEUPDATE_BUILTIN_SUBSYSTEM() - enter a built-in subsystem
  * @_subsystem: the &struct liveupdate_subsystem, an lvalue of static storage
  *
- * Built-in participants are restored in the order of their levels at
+ * Built-in subsystems are restored in the order of their levels at
  * early_initcall time, before any device is probed. Not for modules.
  */
 #define LIVEUPDATE_BUILTIN_SUBSYSTEM(_subsystem)			\
@@ -326,26 +326,26 @@ struct liveupdate_subsystem {
 #define LIVEUPDATE_DEVICE_LEN	96
 #define LIVEUPDATE_REASON_LEN	96
 
-/* How many of the slowest parts of a step are known by name. */
-#define LIVEUPDATE_PARTS_SLOWEST	16
+/* How many of the slowest items of a transition are known by name. */
+#define LIVEUPDATE_ITEMS_SLOWEST	16
 
 /**
- * struct liveupdate_parts - how long the parts of a participant took in a step
- * @count: number of parts.
+ * struct liveupdate_items - how long the items of a subsystem took in a transition
+ * @count: number of items.
  * @sum: time they took together, in counts of the timeline.
  * @max: time the slowest one took.
  * @nr_slowest: number of entries in @slowest that are used.
  * @slowest: the slowest of them, the slowest first.
- * @slowest.name: name of the part, cut if it is too long.
+ * @slowest.name: name of the item, cut if it is too long.
  * @slowest.start: when it began.
  * @slowest.end: when it ended.
  * @slowest.error: what it ended with.
  *
- * For a participant that consists of many parts, such as devices. It starts
- * zeroed, wraps the work on each part in liveupdate_part_begin() and
- * liveupdate_part_end(), and is recorded with liveupdate_parts_record().
+ * For a subsystem that consists of many items, such as devices. It starts
+ * zeroed, wraps the work on each item in liveupdate_item_begin() and
+ * liveupdate_item_end(), and is recorded with liveupdate_items_record().
  */
-struct liveupdate_parts {
+struct liveupdate_items {
 	u32 count;
 	u64 sum;
 	u64 max;
@@ -355,8 +355,8 @@ struct liveupdate_parts {
 		u64 start;
 		u64 end;
 		int error;
-	} slowest[LIVEUPDATE_PARTS_SLOWEST];
-	/* private: the part under way */
+	} slowest[LIVEUPDATE_ITEMS_SLOWEST];
+	/* private: the item under way */
 	const char *name;
 	u64 start;
 };
@@ -404,10 +404,10 @@ void liveupdate_invalidate(struct liveupdate_subsystem *subsystem, int error,
 			   const char *device, const char *reason);
 void liveupdate_report_failure(struct liveupdate_subsystem *subsystem, int error,
 			       const char *device, const char *reason);
-void liveupdate_part_begin(struct liveupdate_parts *parts, const char *name);
-int liveupdate_part_end(struct liveupdate_parts *parts, int error);
-void liveupdate_parts_record(struct liveupdate_subsystem *subsystem,
-			     const struct liveupdate_parts *parts);
+void liveupdate_item_begin(struct liveupdate_items *items, const char *name);
+int liveupdate_item_end(struct liveupdate_items *items, int error);
+void liveupdate_items_record(struct liveupdate_subsystem *subsystem,
+			     const struct liveupdate_items *items);
 
 int liveupdate_register_subsystem(struct liveupdate_subsystem *subsystem);
 void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem);
@@ -418,7 +418,7 @@ int liveupdate_check_sleep(void);
 
 #else /* CONFIG_LIVEUPDATE_SUBSYSTEMS */
 
-/* For others than participants, which depend on the option. */
+/* For others than subsystems, which depend on the option. */
 static inline enum liveupdate_state liveupdate_get_state(void)
 {
 	return LIVEUPDATE_STATE_NORMAL;

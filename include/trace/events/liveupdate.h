@@ -17,26 +17,26 @@ TRACE_EVENT(liveupdate_state,
 	    TP_printk("%s -> %s", __get_str(from), __get_str(to))
 );
 
-/* A callback of a participant is about to be called. */
+/* A callback of a subsystem is about to be called. */
 TRACE_EVENT(liveupdate_callback_start,
-	    TP_PROTO(const char *step, const char *name),
-	    TP_ARGS(step, name),
-	    TP_STRUCT__entry(__string(step, step)
+	    TP_PROTO(const char *transition, const char *name),
+	    TP_ARGS(transition, name),
+	    TP_STRUCT__entry(__string(transition, transition)
 			     __string(name, name)),
-	    TP_fast_assign(__assign_str(step); __assign_str(name);),
-	    TP_printk("%s %s", __get_str(step), __get_str(name))
+	    TP_fast_assign(__assign_str(transition); __assign_str(name);),
+	    TP_printk("%s %s", __get_str(transition), __get_str(name))
 );
 
-/* A callback of a participant returned; error is 0 for those without result. */
+/* A callback of a subsystem returned; error is 0 for those without result. */
 TRACE_EVENT(liveupdate_callback_end,
-	    TP_PROTO(const char *step, const char *name, int error),
-	    TP_ARGS(step, name, error),
-	    TP_STRUCT__entry(__string(step, step)
+	    TP_PROTO(const char *transition, const char *name, int error),
+	    TP_ARGS(transition, name, error),
+	    TP_STRUCT__entry(__string(transition, transition)
 			     __string(name, name)
 			     __field(int, error)),
-	    TP_fast_assign(__assign_str(step); __assign_str(name);
+	    TP_fast_assign(__assign_str(transition); __assign_str(name);
 			   __entry->error = error;),
-	    TP_printk("%s %s error=%d", __get_str(step), __get_str(name),
+	    TP_printk("%s %s error=%d", __get_str(transition), __get_str(name),
 		      __entry->error)
 );
 

@@ -11,42 +11,42 @@
 #include <uapi/linux/liveupdate_timeline.h>
 
 TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_KERNEL);
-TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_STEP);
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_TRANSITION);
 TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_CALLBACK);
 TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_MARK);
 TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_INITCALLS);
-TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_PARTS);
-TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_PART);
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_ITEMS);
+TRACE_DEFINE_ENUM(LIVEUPDATE_TIMELINE_ITEM);
 
 /*
  * Something was recorded for the timeline; duration is in counts of the
- * processor's counter. Parts have a number instead of an error.
+ * processor's counter. Items have a number instead of an error.
  */
 TRACE_EVENT(liveupdate_record,
-	    TP_PROTO(int kind, const char *step, const char *name, u64 duration,
+	    TP_PROTO(int kind, const char *transition, const char *name, u64 duration,
 		     int error, unsigned int count),
-	    TP_ARGS(kind, step, name, duration, error, count),
+	    TP_ARGS(kind, transition, name, duration, error, count),
 	    TP_STRUCT__entry(__field(int, kind)
-			     __string(step, step)
+			     __string(transition, transition)
 			     __string(name, name)
 			     __field(u64, duration)
 			     __field(int, error)
 			     __field(unsigned int, count)),
 	    TP_fast_assign(__entry->kind = kind;
-			   __assign_str(step); __assign_str(name);
+			   __assign_str(transition); __assign_str(name);
 			   __entry->duration = duration;
 			   __entry->error = error;
 			   __entry->count = count;),
-	    TP_printk("%s step=%s name=%s duration=%llu error=%d count=%u",
+	    TP_printk("%s transition=%s name=%s duration=%llu error=%d count=%u",
 		      __print_symbolic(__entry->kind,
 				       { LIVEUPDATE_TIMELINE_KERNEL, "kernel" },
-				       { LIVEUPDATE_TIMELINE_STEP, "step" },
+				       { LIVEUPDATE_TIMELINE_TRANSITION, "transition" },
 				       { LIVEUPDATE_TIMELINE_CALLBACK, "callback" },
 				       { LIVEUPDATE_TIMELINE_MARK, "mark" },
 				       { LIVEUPDATE_TIMELINE_INITCALLS, "initcalls" },
-				       { LIVEUPDATE_TIMELINE_PARTS, "parts" },
-				       { LIVEUPDATE_TIMELINE_PART, "part" }),
-		      __get_str(step), __get_str(name), __entry->duration,
+				       { LIVEUPDATE_TIMELINE_ITEMS, "items" },
+				       { LIVEUPDATE_TIMELINE_ITEM, "item" }),
+		      __get_str(transition), __get_str(name), __entry->duration,
 		      __entry->error, __entry->count)
 );
 

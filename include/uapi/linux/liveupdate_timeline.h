@@ -25,7 +25,7 @@
  *
  * A reader refuses a @version it does not know, takes the sizes from the header,
  * and ignores what a later kernel added at the end of header and records, as
- * well as records of a kind or step that it does not know.
+ * well as records of a kind or transition that it does not know.
  */
 
 #ifndef _UAPI_LIVEUPDATE_TIMELINE_H
@@ -52,7 +52,7 @@
  *	if it could not.
  * @flags: %LIVEUPDATE_TIMELINE_INVARIANT, or 0.
  * @generation: changes whenever records are removed while the kernel runs.
- * @damaged: records from earlier kernels that were not as they had been written,
+ * @corrupted: records from earlier kernels that were not as they had been written,
  *	ever.
  * @dropped: records for which there was no room, ever.
  */
@@ -65,7 +65,7 @@ struct liveupdate_timeline_header {
 	__u64 frequency;
 	__u32 flags;
 	__u32 generation;
-	__u32 damaged;
+	__u32 corrupted;
 	__u32 dropped;
 };
 
@@ -74,12 +74,12 @@ struct liveupdate_timeline_header {
  * @LIVEUPDATE_TIMELINE_KERNEL: a kernel; @name is its release, cut if it is too
  *	long. For the old kernel it is the instant at which prepare began, for
  *	the new one the first instant at which it could look.
- * @LIVEUPDATE_TIMELINE_STEP: a step over all participants; @name is empty,
- *	@error is what it ended with, in restore 0 also if participants failed.
- * @LIVEUPDATE_TIMELINE_CALLBACK: the callback of the participant @name in a step, or
- *	in freeze what is done with "sessions" of /dev/liveupdate. It stands alone for a
- *	module that restores late, or goes. Of a step with very many participants only
- *	the first are recorded.
+ * @LIVEUPDATE_TIMELINE_TRANSITION: a transition over all subsystems; @name is empty,
+ *	@error is what it ended with, in restore 0 also if subsystems failed.
+ * @LIVEUPDATE_TIMELINE_CALLBACK: the callback of the subsystem @name in a transition,
+ *	or in freeze what is done with "sessions" of /dev/liveupdate. It stands alone
+ *	for a module that restores late, or goes. Of a transition with very many
+ *	subsystems only the first are recorded.
  * @LIVEUPDATE_TIMELINE_MARK: an instant on the way; @name says which:
  *	"serialized": all that is handed over, nothing can fail now;
  *	"notified": the reboot notifiers ran, devices are shut down next;
@@ -89,29 +89,29 @@ struct liveupdate_timeline_header {
  *	ones of the level "late";
  *	"userspace": process 1 starts to run its program.
  * @LIVEUPDATE_TIMELINE_INITCALLS: a level of initcalls; @name is its name.
- * @LIVEUPDATE_TIMELINE_PARTS: the things, such as devices, that the participant
+ * @LIVEUPDATE_TIMELINE_ITEMS: the things, such as devices, that the subsystem
  *	@name went through in its callback. There were @count of them, and
  *	@end - @start is the time they took together. It comes before the record
  *	of the callback and lies within its time.
- * @LIVEUPDATE_TIMELINE_PART: one of these things; @name is its name. Up to 16 of
+ * @LIVEUPDATE_TIMELINE_ITEM: one of these things; @name is its name. Up to 16 of
  *	the slowest follow the record of all, the slowest first. They belong to
- *	it up to the next record of a callback, of a step or of all parts.
+ *	it up to the next record of a callback, of a transition or of all items.
  *
- * @step is one of &enum liveupdate_timeline_step for steps, callbacks and parts,
- * and %LIVEUPDATE_TIMELINE_NONE for all others.
+ * @transition is one of &enum liveupdate_timeline_transition for transitions, callbacks
+ * and items, and %LIVEUPDATE_TIMELINE_NONE for all others.
  */
 enum liveupdate_timeline_kind {
 	LIVEUPDATE_TIMELINE_KERNEL	= 1,
-	LIVEUPDATE_TIMELINE_STEP	= 2,
+	LIVEUPDATE_TIMELINE_TRANSITION	= 2,
 	LIVEUPDATE_TIMELINE_CALLBACK	= 3,
 	LIVEUPDATE_TIMELINE_MARK	= 4,
 	LIVEUPDATE_TIMELINE_INITCALLS	= 5,
-	LIVEUPDATE_TIMELINE_PARTS	= 6,
-	LIVEUPDATE_TIMELINE_PART	= 7,
+	LIVEUPDATE_TIMELINE_ITEMS	= 6,
+	LIVEUPDATE_TIMELINE_ITEM	= 7,
 };
 
 /**
- * enum liveupdate_timeline_step - step of the state machine
+ * enum liveupdate_timeline_transition - transition of the state machine
  * @LIVEUPDATE_TIMELINE_NONE: none.
  * @LIVEUPDATE_TIMELINE_PREPARE: normal -> prepared.
  * @LIVEUPDATE_TIMELINE_CANCEL: prepared -> normal, or undo of a failed prepare.
@@ -121,7 +121,7 @@ enum liveupdate_timeline_kind {
  * @LIVEUPDATE_TIMELINE_RESTORE: the new kernel takes over what was handed over.
  * @LIVEUPDATE_TIMELINE_FINISH: updated -> normal.
  */
-enum liveupdate_timeline_step {
+enum liveupdate_timeline_transition {
 	LIVEUPDATE_TIMELINE_NONE	= 0,
 	LIVEUPDATE_TIMELINE_PREPARE	= 1,
 	LIVEUPDATE_TIMELINE_CANCEL	= 2,
@@ -140,9 +140,9 @@ enum liveupdate_timeline_step {
  * @kernel: number of the kernel that wrote it, counted from 1. The new kernel of
  *	an update is the old one of the next.
  * @kind: one of &enum liveupdate_timeline_kind.
- * @step: one of &enum liveupdate_timeline_step.
+ * @transition: one of &enum liveupdate_timeline_transition.
  * @error: 0, or the negative error it ended with.
- * @count: for %LIVEUPDATE_TIMELINE_PARTS, in the place of @error: their number.
+ * @count: for %LIVEUPDATE_TIMELINE_ITEMS, in the place of @error: their number.
  * @crc: CRC-32 (the polynomial of Ethernet, initial value and final inversion all
  *	ones) over the whole record with @crc taken as 0; never 0, a checksum of 0
  *	is stored as 1.
@@ -154,7 +154,7 @@ struct liveupdate_timeline_record {
 	__u32 update;
 	__u16 kernel;
 	__u8 kind;
-	__u8 step;
+	__u8 transition;
 	union {
 		__s32 error;
 		__u32 count;

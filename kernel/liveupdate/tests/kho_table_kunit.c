@@ -359,7 +359,8 @@ enum ktt_target {
 };
 
 /**
- * struct ktt_damage - one field that is wrong, in a table of four records in two blocks
+ * struct ktt_corruption - one field that is wrong, in a table of four records in two
+ * blocks
  * @what: what is wrong.
  * @field: the field; of the second block, or of the last record.
  * @text: its content, if it is text.
@@ -371,7 +372,7 @@ enum ktt_target {
  * @nr_missing: records that are not where they should be.
  * @nr_left: pages that kho_table_release() leaves reserved.
  */
-struct ktt_damage {
+struct ktt_corruption {
 	const char *what;
 	enum ktt_field field;
 	char text[KHO_TABLE_COMPAT_LEN];
@@ -384,7 +385,7 @@ struct ktt_damage {
 	u32 nr_left;
 };
 
-static const struct ktt_damage ktt_damages[] = {
+static const struct ktt_corruption ktt_corruptions[] = {
 	{ "nothing", .nr = 4 },
 	{ "other records", KTT_COMPAT, "kunit-table-v2", .error = -EPROTONOSUPPORT },
 	{ "name cut off", KTT_COMPAT, "kunit-table-v", .error = -EPROTONOSUPPORT },
@@ -457,16 +458,16 @@ static const struct ktt_damage ktt_damages[] = {
 	  .nr_corrupted = 1 },
 };
 
-KUNIT_ARRAY_PARAM_DESC(ktt_damage, ktt_damages, what);
+KUNIT_ARRAY_PARAM_DESC(ktt_corruption, ktt_corruptions, what);
 
-static u64 ktt_address(const struct ktt_damage *damage,
+static u64 ktt_address(const struct ktt_corruption *corruption,
 		       struct kho_table_ser *head, void *own, void *large)
 {
-	switch (damage->target) {
+	switch (corruption->target) {
 	case KTT_TO_VALUE:
 		break;
 	case KTT_TO_SAME:
-		return head->blocks[1].phys + damage->value;
+		return head->blocks[1].phys + corruption->value;
 	case KTT_TO_HEAD:
 		return virt_to_phys(head);
 	case KTT_TO_FIRST:
@@ -477,35 +478,35 @@ static u64 ktt_address(const struct ktt_damage *damage,
 		return virt_to_phys(large);
 	}
 
-	return damage->value;
+	return corruption->value;
 }
 
-static void ktt_apply(const struct ktt_damage *damage, struct kho_table_ser *head,
+static void ktt_apply(const struct ktt_corruption *corruption, struct kho_table_ser *head,
 		      u64 address)
 {
-	switch (damage->field) {
+	switch (corruption->field) {
 	case KTT_NOTHING:
 		break;
 	case KTT_COMPAT:
-		memcpy(head->compatible, damage->text, sizeof(head->compatible));
+		memcpy(head->compatible, corruption->text, sizeof(head->compatible));
 		break;
 	case KTT_VERSION:
-		head->version = damage->value;
+		head->version = corruption->value;
 		break;
 	case KTT_FLAGS:
-		head->flags = damage->value;
+		head->flags = corruption->value;
 		break;
 	case KTT_RECORD_SIZE:
-		head->record_size = damage->value;
+		head->record_size = corruption->value;
 		break;
 	case KTT_NR_RECORDS:
-		head->nr_records = damage->value;
+		head->nr_records = corruption->value;
 		break;
 	case KTT_NR_BLOCKS:
-		head->nr_blocks = damage->value;
+		head->nr_blocks = corruption->value;
 		break;
 	case KTT_RESERVED:
-		head->reserved = damage->value;
+		head->reserved = corruption->value;
 		break;
 	case KTT_BLOCK_PHYS:
 		head->blocks[1].phys = address;
@@ -514,22 +515,22 @@ static void ktt_apply(const struct ktt_damage *damage, struct kho_table_ser *hea
 		kho_kunit_block(head, 1)->next = address;
 		break;
 	case KTT_BLOCK_COUNT:
-		kho_kunit_block(head, 1)->count = damage->value;
+		kho_kunit_block(head, 1)->count = corruption->value;
 		break;
 	case KTT_ENTRY_FLAGS:
 		kho_kunit_entry(head, sizeof(struct ktt_record),
-				KTT_PER_BLOCK)->flags = damage->value;
+				KTT_PER_BLOCK)->flags = corruption->value;
 		break;
 	case KTT_ENTRY_RESERVED:
 		kho_kunit_entry(head, sizeof(struct ktt_record),
-				KTT_PER_BLOCK)->reserved = damage->value;
+				KTT_PER_BLOCK)->reserved = corruption->value;
 		break;
 	}
 }
 
-static void ktt_damage_test(struct kunit *test)
+static void ktt_corruption_test(struct kunit *test)
 {
-	const struct ktt_damage *damage = test->param_value;
+	const struct ktt_corruption *corruption = test->param_value;
 	void *own = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
 	struct ktt *ktt = test->priv;
 	struct kho_table_ser *head;
@@ -541,18 +542,18 @@ static void ktt_damage_test(struct kunit *test)
 	KUNIT_ASSERT_FALSE(test, IS_ERR(large));
 	kho_kunit_view(&ktt->kho, large);
 	head = ktt_make(test, KTT_PER_BLOCK + 1, KTT_PER_BLOCK + 1);
-	address = ktt_address(damage, head, own, large);
-	ktt_apply(damage, head, address);
+	address = ktt_address(corruption, head, own, large);
+	ktt_apply(corruption, head, address);
 	kho_kunit_seal(head, sizeof(struct ktt_record));
 
-	ktt_expect(test, damage->error, damage->nr, damage->nr_corrupted,
-		   damage->nr_missing);
+	ktt_expect(test, corruption->error, corruption->nr, corruption->nr_corrupted,
+		   corruption->nr_missing);
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&ktt->kho), 3 + 2);
-	if (damage->error)
+	if (corruption->error)
 		return;
 	ktt_release(test);
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&ktt->kho),
-			damage->nr_left + 2);
+			corruption->nr_left + 2);
 	KUNIT_EXPECT_TRUE(test, kho_kunit_is_reserved(&ktt->kho, virt_to_phys(large)));
 }
 
@@ -773,7 +774,7 @@ static struct kunit_case ktt_cases[] = {
 	KUNIT_CASE(ktt_record_test),
 	KUNIT_CASE(ktt_format_test),
 	KUNIT_CASE_SLOW(ktt_flip_test),
-	KUNIT_CASE_PARAM(ktt_damage_test, ktt_damage_gen_params),
+	KUNIT_CASE_PARAM(ktt_corruption_test, ktt_corruption_gen_params),
 	KUNIT_CASE(ktt_head_test),
 	KUNIT_CASE(ktt_own_memory_test),
 	KUNIT_CASE(ktt_seal_test),

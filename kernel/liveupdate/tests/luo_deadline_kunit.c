@@ -16,10 +16,10 @@
 
 #define LUO_STATE_TIMEOUT_MS	400
 
-static void luo_state_sleep_hook(struct luo_kunit_participant *participant,
-				 enum luo_step step)
+static void luo_state_sleep_hook(struct luo_kunit_subsystem *mock,
+				 enum luo_transition transition)
 {
-	if (step == (uintptr_t)participant->context)
+	if (transition == (uintptr_t)mock->context)
 		msleep(2 * LUO_STATE_TIMEOUT_MS);
 }
 
@@ -27,67 +27,67 @@ static void luo_state_sleep_hook(struct luo_kunit_participant *participant,
 static void luo_state_timeout_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *slow;
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *slow;
 
-	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
-	slow = luo_kunit_add(test, machine, "slow", LIVEUPDATE_LEVEL_IRQ);
-	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	luo_kunit_add(test, ctx, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	slow = luo_kunit_add(test, ctx, "slow", LIVEUPDATE_LEVEL_IRQ);
+	luo_kunit_add(test, ctx, "bottom", LIVEUPDATE_LEVEL_MEMORY);
 	slow->hook = luo_state_sleep_hook;
-	luo_kunit_limit(machine, LUO_STATE_TIMEOUT_MS);
+	luo_kunit_limit(ctx, LUO_STATE_TIMEOUT_MS);
 
-	slow->context = (void *)LUO_STEP_PREPARE;
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_prepare(machine));
+	slow->context = (void *)LUO_TRANSITION_PREPARE;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, " prepare:top prepare:slow cancel:slow cancel:top");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "slow",
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_PREPARE, "slow",
 				-ETIMEDOUT);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_NORMAL);
 
-	slow->context = (void *)LUO_STEP_FREEZE;
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	slow->context = (void *)LUO_TRANSITION_FREEZE;
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 	seq_buf_clear(&fixture->log);
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_freeze(machine, true));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_ctx_freeze(ctx, true));
 	luo_kunit_expect_log(test, " freeze:top freeze:slow thaw:slow thaw:top");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "slow",
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE, "slow",
 				-ETIMEDOUT);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
 
-	luo_kunit_limit(machine, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	luo_kunit_limit(ctx, 0);
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
 }
 
 static void luo_state_timeout_index_test(struct kunit *test)
 {
 	const struct luo_kunit_failure *failure = test->param_value;
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *culprit;
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *culprit;
 	struct luo_kunit_set set;
 
-	luo_kunit_scramble(test, machine, &set, failure->count);
+	luo_kunit_scramble(test, ctx, &set, failure->count);
 	culprit = set.walk[failure->index];
 	culprit->hook = luo_kunit_late_hook;
-	luo_kunit_limit(machine, 60 * MSEC_PER_SEC);
+	luo_kunit_limit(ctx, 60 * MSEC_PER_SEC);
 
-	culprit->context = (void *)LUO_STEP_PREPARE;
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_prepare(machine));
-	luo_kunit_want_down(test, &set, LUO_STEP_PREPARE, failure->index + 1);
-	luo_kunit_want_up(test, &set, LUO_STEP_CANCEL, failure->index + 1);
+	culprit->context = (void *)LUO_TRANSITION_PREPARE;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_ctx_prepare(ctx));
+	luo_kunit_want_down(test, &set, LUO_TRANSITION_PREPARE, failure->index + 1);
+	luo_kunit_want_up(test, &set, LUO_TRANSITION_CANCEL, failure->index + 1);
 	luo_kunit_expect_wanted(test);
-	luo_kunit_expect_unprepared(test, machine, &set);
-	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE,
+	luo_kunit_expect_unprepared(test, ctx, &set);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_PREPARE,
 				culprit->desc.name, -ETIMEDOUT);
 
-	culprit->context = (void *)LUO_STEP_FREEZE;
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-	luo_kunit_want_down(test, &set, LUO_STEP_PREPARE, set.count);
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_rehearse(machine));
-	luo_kunit_want_down(test, &set, LUO_STEP_FREEZE, failure->index + 1);
-	luo_kunit_want_up(test, &set, LUO_STEP_THAW, failure->index + 1);
+	culprit->context = (void *)LUO_TRANSITION_FREEZE;
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
+	luo_kunit_want_down(test, &set, LUO_TRANSITION_PREPARE, set.count);
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_ctx_rehearse(ctx));
+	luo_kunit_want_down(test, &set, LUO_TRANSITION_FREEZE, failure->index + 1);
+	luo_kunit_want_up(test, &set, LUO_TRANSITION_THAW, failure->index + 1);
 	luo_kunit_expect_wanted(test);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE,
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE,
 				culprit->desc.name, -ETIMEDOUT);
 }
 
@@ -95,49 +95,49 @@ static void luo_state_timeout_index_test(struct kunit *test)
 static void luo_state_limits_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *it =
-		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *it =
+		luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_IRQ);
 
 	it->hook = luo_kunit_late_hook;
-	it->context = (void *)LUO_STEP_PREPARE;
-	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	it->context = (void *)LUO_TRANSITION_PREPARE;
+	ctx->freeze_timeout_ms = 60 * MSEC_PER_SEC;
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 
-	it->context = (void *)LUO_STEP_FREEZE;
-	machine->freeze_timeout_ms = 0;
-	machine->prepare_timeout_ms = 60 * MSEC_PER_SEC;
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	it->context = (void *)LUO_TRANSITION_FREEZE;
+	ctx->freeze_timeout_ms = 0;
+	ctx->prepare_timeout_ms = 60 * MSEC_PER_SEC;
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
 
-	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_rehearse(machine));
+	ctx->freeze_timeout_ms = 60 * MSEC_PER_SEC;
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_ctx_rehearse(ctx));
 }
 
 /* Who fails late has failed, and is not undone. */
 static void luo_state_late_failure_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *it;
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *it;
 
-	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
-	it = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	luo_kunit_add(test, ctx, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	it = luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_IRQ);
 	it->hook = luo_kunit_late_hook;
-	luo_kunit_limit(machine, 60 * MSEC_PER_SEC);
+	luo_kunit_limit(ctx, 60 * MSEC_PER_SEC);
 
-	it->context = (void *)LUO_STEP_PREPARE;
-	it->error[LUO_STEP_PREPARE] = -ENXIO;
-	KUNIT_EXPECT_EQ(test, -ENXIO, luo_machine_prepare(machine));
+	it->context = (void *)LUO_TRANSITION_PREPARE;
+	it->error[LUO_TRANSITION_PREPARE] = -ENXIO;
+	KUNIT_EXPECT_EQ(test, -ENXIO, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, " prepare:top prepare:it cancel:top");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "it", -ENXIO);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_PREPARE, "it", -ENXIO);
 
-	it->context = (void *)LUO_STEP_FREEZE;
-	it->error[LUO_STEP_PREPARE] = 0;
-	it->error[LUO_STEP_FREEZE] = -ENXIO;
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, -ENXIO, luo_machine_rehearse(machine));
+	it->context = (void *)LUO_TRANSITION_FREEZE;
+	it->error[LUO_TRANSITION_PREPARE] = 0;
+	it->error[LUO_TRANSITION_FREEZE] = -ENXIO;
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
+	KUNIT_EXPECT_EQ(test, -ENXIO, luo_ctx_rehearse(ctx));
 	luo_kunit_expect_log(test, " prepare:top prepare:it freeze:top freeze:it thaw:top");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -ENXIO);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE, "it", -ENXIO);
 }
 
 /**
@@ -152,19 +152,19 @@ struct luo_state_watch {
 	bool differs;
 };
 
-static void luo_state_watch_hook(struct luo_kunit_participant *participant,
-				 enum luo_step step)
+static void luo_state_watch_hook(struct luo_kunit_subsystem *mock,
+				 enum luo_transition transition)
 {
-	struct luo_machine *machine = &participant->fixture->machine;
-	struct luo_state_watch *watch = participant->context;
+	struct luo_ctx *ctx = &mock->fixture->ctx;
+	struct luo_state_watch *watch = mock->context;
 
-	if (!delayed_work_pending(&machine->watchdog))
+	if (!delayed_work_pending(&ctx->watchdog))
 		return;
-	if (watch->pending & BIT(step) &&
-	    watch->deadline[step] != machine->deadline)
+	if (watch->pending & BIT(transition) &&
+	    watch->deadline[transition] != ctx->deadline)
 		watch->differs = true;
-	watch->pending |= BIT(step);
-	watch->deadline[step] = machine->deadline;
+	watch->pending |= BIT(transition);
+	watch->deadline[transition] = ctx->deadline;
 	msleep(20);
 }
 
@@ -172,33 +172,33 @@ static void luo_state_watch_hook(struct luo_kunit_participant *participant,
 static void luo_state_deadline_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct luo_state_watch watch = {};
 	struct luo_kunit_set set;
 
-	luo_kunit_scramble(test, machine, &set, 3);
+	luo_kunit_scramble(test, ctx, &set, 3);
 	for (int i = 0; i < set.count; i++) {
 		set.walk[i]->hook = luo_state_watch_hook;
 		set.walk[i]->context = &watch;
 	}
 
-	luo_kunit_limit(machine, 60 * MSEC_PER_SEC);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&machine->watchdog));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
-	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&machine->watchdog));
+	luo_kunit_limit(ctx, 60 * MSEC_PER_SEC);
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&ctx->watchdog));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
+	KUNIT_EXPECT_FALSE(test, delayed_work_pending(&ctx->watchdog));
 	KUNIT_EXPECT_EQ(test, watch.pending,
-			BIT(LUO_STEP_PREPARE) | BIT(LUO_STEP_FREEZE));
+			BIT(LUO_TRANSITION_PREPARE) | BIT(LUO_TRANSITION_FREEZE));
 	KUNIT_EXPECT_FALSE(test, watch.differs);
-	KUNIT_EXPECT_TRUE(test, time_after(watch.deadline[LUO_STEP_FREEZE],
-					   watch.deadline[LUO_STEP_PREPARE]));
+	KUNIT_EXPECT_TRUE(test, time_after(watch.deadline[LUO_TRANSITION_FREEZE],
+					   watch.deadline[LUO_TRANSITION_PREPARE]));
 
 	watch.pending = 0;
-	luo_kunit_limit(machine, 0);
-	machine->deadline = jiffies - 1;
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	luo_kunit_limit(ctx, 0);
+	ctx->deadline = jiffies - 1;
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
 	KUNIT_EXPECT_EQ(test, watch.pending, 0);
 }
 

@@ -3,9 +3,9 @@
 /**
  * DOC: Tests of the state machine without memory
  *
- * Three participants go through an update, and each allocation on the way fails
+ * Three subsystems go through an update, and each allocation on the way fails
  * once (include/linux/liveupdate/fault.h): in the machine, in the table, and in
- * participants. A step that fails says whose fault it was, leaves nothing behind and
+ * subsystems. A step that fails says whose fault it was, leaves nothing behind and
  * works when it is tried again. A step that cannot fail does not.
  *
  *	a	workload	optional	hands over a blob of a page
@@ -33,21 +33,21 @@
 
 static const char *const luo_faults_names[] = { "a", "b", "c" };
 
-/* The participants of a kernel; a and c say what they hand over or claim. */
+/* The subsystems of a kernel; a and c say what they hand over or claim. */
 struct luo_faults {
-	struct luo_kunit_participant *a;
-	struct luo_kunit_participant *b;
-	struct luo_kunit_participant *c;
+	struct luo_kunit_subsystem *a;
+	struct luo_kunit_subsystem *b;
+	struct luo_kunit_subsystem *c;
 };
 
 static struct luo_faults luo_faults_add(struct kunit *test,
-					struct luo_machine *machine)
+					struct luo_ctx *ctx)
 {
 	struct luo_faults them;
 
-	them.a = luo_kunit_add(test, machine, "a", LIVEUPDATE_LEVEL_WORKLOAD);
-	them.b = luo_kunit_add(test, machine, "b", LIVEUPDATE_LEVEL_DEVICES);
-	them.c = luo_kunit_add(test, machine, "c", LIVEUPDATE_LEVEL_MEMORY);
+	them.a = luo_kunit_add(test, ctx, "a", LIVEUPDATE_LEVEL_WORKLOAD);
+	them.b = luo_kunit_add(test, ctx, "b", LIVEUPDATE_LEVEL_DEVICES);
+	them.c = luo_kunit_add(test, ctx, "c", LIVEUPDATE_LEVEL_MEMORY);
 	them.a->offer.size = 100;
 	them.b->offer.value = 0xfedcba9876543210ULL;
 	them.b->desc.class = LIVEUPDATE_MANDATORY;
@@ -57,25 +57,25 @@ static struct luo_faults luo_faults_add(struct kunit *test,
 	return them;
 }
 
-static void luo_faults_forget_failed(struct luo_machine *machine)
+static void luo_faults_forget_failed(struct luo_ctx *ctx)
 {
-	machine->failure.step = LUO_STEP_NONE;
-	machine->failure.participant[0] = '\0';
-	machine->failure.error = 0;
+	ctx->failure.transition = LUO_TRANSITION_NONE;
+	ctx->failure.subsystem[0] = '\0';
+	ctx->failure.error = 0;
 }
 
 /* Whose fault was it? */
-static unsigned int luo_faults_culprit(const struct luo_machine *machine)
+static unsigned int luo_faults_culprit(const struct luo_ctx *ctx)
 {
-	return machine->failure.participant[0] ?
-	       LUO_FAULTS_A << (machine->failure.participant[0] - 'a') :
+	return ctx->failure.subsystem[0] ?
+	       LUO_FAULTS_A << (ctx->failure.subsystem[0] - 'a') :
 	       LUO_FAULTS_MACHINE;
 }
 
-static void luo_faults_want_all(struct kunit *test, enum luo_step step)
+static void luo_faults_want_all(struct kunit *test, enum luo_transition transition)
 {
 	for (unsigned int i = 0; i < ARRAY_SIZE(luo_faults_names); i++)
-		luo_kunit_want(test, step, luo_faults_names[i]);
+		luo_kunit_want(test, transition, luo_faults_names[i]);
 }
 
 /* PREPARE up to the one that failed, and CANCEL back; nobody if it was the machine. */
@@ -86,27 +86,27 @@ static void luo_faults_want_undone(struct kunit *test, const char *failed)
 	if (!*failed)
 		return;
 	for (i = 0; i < ARRAY_SIZE(luo_faults_names); i++) {
-		luo_kunit_want(test, LUO_STEP_PREPARE, luo_faults_names[i]);
+		luo_kunit_want(test, LUO_TRANSITION_PREPARE, luo_faults_names[i]);
 		if (!strcmp(luo_faults_names[i], failed))
 			break;
 	}
 	while (i--)
-		luo_kunit_want(test, LUO_STEP_CANCEL, luo_faults_names[i]);
+		luo_kunit_want(test, LUO_TRANSITION_CANCEL, luo_faults_names[i]);
 }
 
 /* Expects that nothing is left of a prepare. */
 static void luo_faults_expect_idle(struct kunit *test, struct luo_faults *them)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *all[] = { them->a, them->b, them->c };
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_subsystem *all[] = { them->a, them->b, them->c };
+	struct luo_ctx *ctx = &fixture->ctx;
 
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
-	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
-	KUNIT_EXPECT_NULL(test, machine->task);
-	KUNIT_EXPECT_FALSE(test, machine->watched);
-	KUNIT_EXPECT_NULL(test, machine->table.head);
-	KUNIT_EXPECT_TRUE(test, list_empty(&machine->enlisted));
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, ctx->transition, LUO_TRANSITION_NONE);
+	KUNIT_EXPECT_NULL(test, ctx->task);
+	KUNIT_EXPECT_FALSE(test, ctx->watched);
+	KUNIT_EXPECT_NULL(test, ctx->table.head);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->enlisted));
 	for (unsigned int i = 0; i < ARRAY_SIZE(all); i++) {
 		struct liveupdate_subsystem *subsystem = &all[i]->subsystem;
 
@@ -119,41 +119,41 @@ static void luo_faults_expect_idle(struct kunit *test, struct luo_faults *them)
 static void luo_faults_prepare_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct liveupdate_fault fault = {};
 	struct luo_faults them;
 	unsigned int seen = 0;
 	int err;
 
 	liveupdate_fault_require(test);
-	them = luo_faults_add(test, machine);
+	them = luo_faults_add(test, ctx);
 	/* The watchdog runs, too. */
-	machine->prepare_timeout_ms = 60 * MSEC_PER_SEC;
-	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
+	ctx->prepare_timeout_ms = 60 * MSEC_PER_SEC;
+	ctx->freeze_timeout_ms = 60 * MSEC_PER_SEC;
 	while (liveupdate_fault_next(test, &fault)) {
-		luo_faults_forget_failed(machine);
+		luo_faults_forget_failed(ctx);
 
 		liveupdate_fault_begin(&fault);
-		err = luo_machine_prepare(machine);
+		err = luo_ctx_prepare(ctx);
 		liveupdate_fault_end(&fault);
 
 		if (err) {
 			KUNIT_EXPECT_TRUE(test, fault.hit);
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
-			KUNIT_EXPECT_EQ(test, machine->failure.step,
-					LUO_STEP_PREPARE);
-			KUNIT_EXPECT_EQ(test, machine->failure.error, -ENOMEM);
-			seen |= luo_faults_culprit(machine);
-			luo_faults_want_undone(test, machine->failure.participant);
+			KUNIT_EXPECT_EQ(test, ctx->failure.transition,
+					LUO_TRANSITION_PREPARE);
+			KUNIT_EXPECT_EQ(test, ctx->failure.error, -ENOMEM);
+			seen |= luo_faults_culprit(ctx);
+			luo_faults_want_undone(test, ctx->failure.subsystem);
 		} else {
-			KUNIT_EXPECT_EQ(test, machine->failure.error, 0);
-			KUNIT_EXPECT_EQ(test, machine->state,
+			KUNIT_EXPECT_EQ(test, ctx->failure.error, 0);
+			KUNIT_EXPECT_EQ(test, ctx->state,
 					LIVEUPDATE_STATE_PREPARED);
-			luo_faults_want_all(test, LUO_STEP_PREPARE);
+			luo_faults_want_all(test, LUO_TRANSITION_PREPARE);
 			luo_kunit_expect_wanted(test);
-			KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+			KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
 			for (int i = ARRAY_SIZE(luo_faults_names); i--; )
-				luo_kunit_want(test, LUO_STEP_CANCEL,
+				luo_kunit_want(test, LUO_TRANSITION_CANCEL,
 					       luo_faults_names[i]);
 		}
 		luo_kunit_expect_wanted(test);
@@ -167,23 +167,23 @@ static void luo_faults_prepare_test(struct kunit *test)
 static void luo_faults_freeze_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct liveupdate_fault fault = {};
 	struct luo_faults them;
 	int err, rehearsed, cancelled;
 
 	liveupdate_fault_require(test);
-	them = luo_faults_add(test, machine);
-	machine->prepare_timeout_ms = 60 * MSEC_PER_SEC;
-	machine->freeze_timeout_ms = 60 * MSEC_PER_SEC;
+	them = luo_faults_add(test, ctx);
+	ctx->prepare_timeout_ms = 60 * MSEC_PER_SEC;
+	ctx->freeze_timeout_ms = 60 * MSEC_PER_SEC;
 	while (liveupdate_fault_next(test, &fault)) {
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 
 		liveupdate_fault_begin(&fault);
-		rehearsed = luo_machine_rehearse(machine);
-		err = luo_machine_freeze(machine, true);
-		luo_machine_thaw(machine);
-		cancelled = luo_machine_cancel(machine);
+		rehearsed = luo_ctx_rehearse(ctx);
+		err = luo_ctx_freeze(ctx, true);
+		luo_ctx_thaw(ctx);
+		cancelled = luo_ctx_cancel(ctx);
 		liveupdate_fault_end(&fault);
 
 		KUNIT_EXPECT_EQ(test, rehearsed, 0);
@@ -192,19 +192,19 @@ static void luo_faults_freeze_test(struct kunit *test)
 		luo_faults_expect_idle(test, &them);
 		seq_buf_clear(&fixture->log);
 	}
-	KUNIT_EXPECT_EQ(test, machine->failure.error, 0);
+	KUNIT_EXPECT_EQ(test, ctx->failure.error, 0);
 }
 
 /* c needs memory in its restore. */
-static void luo_faults_restore_hook(struct luo_kunit_participant *participant,
-				    enum luo_step step)
+static void luo_faults_restore_hook(struct luo_kunit_subsystem *mock,
+				    enum luo_transition transition)
 {
 	void *mem;
 
-	if (step != LUO_STEP_RESTORE)
+	if (transition != LUO_TRANSITION_RESTORE)
 		return;
 	mem = kmalloc(PAGE_SIZE, GFP_KERNEL);
-	participant->error[step] = mem ? 0 : -ENOMEM;
+	mock->error[transition] = mem ? 0 : -ENOMEM;
 	kfree(mem);
 }
 
@@ -220,11 +220,11 @@ static struct luo_faults luo_faults_add_next(struct kunit *test)
 	return them;
 }
 
-static void luo_faults_put(struct luo_kunit_participant *participant)
+static void luo_faults_put(struct luo_kunit_subsystem *mock)
 {
-	if (participant->claimed)
-		folio_put(virt_to_folio(participant->claimed));
-	participant->claimed = NULL;
+	if (mock->claimed)
+		folio_put(virt_to_folio(mock->claimed));
+	mock->claimed = NULL;
 }
 
 /* From a kernel in normal to the next, which has not looked yet. */
@@ -232,7 +232,7 @@ static void luo_faults_jump(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	seq_buf_clear(&fixture->log);
 }
@@ -259,7 +259,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 			       struct luo_faults_outcome *outcome)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
+	struct luo_ctx *next = &fixture->next;
 	struct liveupdate_fault fault = {};
 	int err;
 
@@ -288,7 +288,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 		KUNIT_EXPECT_NOT_NULL(test, them->a->claimed);
 		if (next->failure.error) {
 			outcome->seen |= luo_faults_culprit(next);
-			luo_kunit_expect_failed(test, next, LUO_STEP_RESTORE,
+			luo_kunit_expect_failed(test, next, LUO_TRANSITION_RESTORE,
 						"c", -ENOMEM);
 			KUNIT_EXPECT_NULL(test, them->c->claimed);
 			luo_kunit_expect_retained(test, next, "c");
@@ -297,7 +297,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 			luo_kunit_expect_retained(test, next, "");
 		}
 
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
+		KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(next, false));
 		luo_kunit_expect_log(test, next->failure.error ?
 				     " finish:a finish:b" :
 				     " finish:a finish:b finish:c");
@@ -317,7 +317,7 @@ static void luo_faults_restore_test(struct kunit *test)
 	struct luo_faults them;
 
 	liveupdate_fault_require(test);
-	luo_faults_add(test, &fixture->machine);
+	luo_faults_add(test, &fixture->ctx);
 	them = luo_faults_add_next(test);
 	/*
 	 * How many nodes the index of blobs needs depends on where they are, so that
@@ -338,7 +338,7 @@ static void luo_faults_finish_test(struct kunit *test)
 	int err;
 
 	liveupdate_fault_require(test);
-	luo_faults_add(test, &fixture->machine);
+	luo_faults_add(test, &fixture->ctx);
 	them = luo_faults_add_next(test);
 	while (liveupdate_fault_next(test, &fault)) {
 		luo_faults_jump(test);
@@ -346,7 +346,7 @@ static void luo_faults_finish_test(struct kunit *test)
 		luo_kunit_expect_log(test, " restore:c restore:b restore:a");
 
 		liveupdate_fault_begin(&fault);
-		err = luo_machine_finish(&fixture->next, false);
+		err = luo_ctx_finish(&fixture->next, false);
 		liveupdate_fault_end(&fault);
 
 		KUNIT_EXPECT_EQ(test, err, 0);
@@ -365,13 +365,13 @@ static void luo_faults_list_test(struct kunit *test)
 	unsigned int failed = 0;
 
 	liveupdate_fault_require(test);
-	luo_faults_add(test, &fixture->machine);
+	luo_faults_add(test, &fixture->ctx);
 	while (liveupdate_fault_next(test, &fault)) {
 		char *text = NULL;
 		ssize_t size;
 
 		liveupdate_fault_begin(&fault);
-		size = luo_subsystems_show(&fixture->machine, &text);
+		size = luo_subsystems_show(&fixture->ctx, &text);
 		liveupdate_fault_end(&fault);
 
 		if (size < 0) {
@@ -396,8 +396,8 @@ struct luo_faults_instances {
 };
 
 /* How many could be added before memory was out, of both classes in turn. */
-static unsigned int luo_faults_add_instances(struct luo_machine *machine,
-					     struct luo_kunit_participant *owner,
+static unsigned int luo_faults_add_instances(struct luo_ctx *ctx,
+					     struct luo_kunit_subsystem *owner,
 					     struct luo_faults_instances *instances,
 					     int *err)
 {
@@ -411,7 +411,7 @@ static unsigned int luo_faults_add_instances(struct luo_machine *machine,
 				.key = class * 1000 + i, .version = 1, .class = class,
 				.data.value = i,
 			};
-			*err = luo_instance_add(machine, &owner->subsystem, instance);
+			*err = luo_instance_add(ctx, &owner->subsystem, instance);
 			if (*err)
 				return count;
 			count++;
@@ -421,16 +421,16 @@ static unsigned int luo_faults_add_instances(struct luo_machine *machine,
 	return count;
 }
 
-static unsigned int luo_faults_nr_added(const struct luo_machine *machine)
+static unsigned int luo_faults_nr_added(const struct luo_ctx *ctx)
 {
-	return machine->instances.out[LIVEUPDATE_OPTIONAL].count +
-	       machine->instances.out[LIVEUPDATE_MANDATORY].count;
+	return ctx->instances.out[LIVEUPDATE_OPTIONAL].count +
+	       ctx->instances.out[LIVEUPDATE_MANDATORY].count;
 }
 
 static void luo_faults_instances_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct luo_faults_instances *instances;
 	struct liveupdate_fault fault = {};
 	unsigned int added, failed = 0;
@@ -438,33 +438,33 @@ static void luo_faults_instances_test(struct kunit *test)
 	int err;
 
 	liveupdate_fault_require(test);
-	them = luo_faults_add(test, machine);
+	them = luo_faults_add(test, ctx);
 	instances = kunit_kzalloc(test, sizeof(*instances), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, instances);
 	while (liveupdate_fault_next(test, &fault)) {
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 
 		liveupdate_fault_begin(&fault);
-		added = luo_faults_add_instances(machine, them.a, instances, &err);
+		added = luo_faults_add_instances(ctx, them.a, instances, &err);
 		liveupdate_fault_end(&fault);
 
-		KUNIT_EXPECT_EQ(test, luo_faults_nr_added(machine), added);
+		KUNIT_EXPECT_EQ(test, luo_faults_nr_added(ctx), added);
 		if (err) {
 			struct liveupdate_instance *last =
 				&instances->of[added % 2][added / 2];
 
 			KUNIT_EXPECT_EQ(test, err, -ENOMEM);
 			KUNIT_EXPECT_NULL(test, last->subsystem);
-			KUNIT_EXPECT_EQ(test, 0, luo_instance_add(machine,
+			KUNIT_EXPECT_EQ(test, 0, luo_instance_add(ctx,
 								  &them.a->subsystem,
 								  last));
 			failed++;
 		}
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
-		KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(machine,
+		KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
+		KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(ctx,
 							   &instances->of[0][0]));
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_cancel(machine));
-		KUNIT_EXPECT_EQ(test, luo_faults_nr_added(machine), 0);
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_cancel(ctx));
+		KUNIT_EXPECT_EQ(test, luo_faults_nr_added(ctx), 0);
 		luo_faults_expect_idle(test, &them);
 		seq_buf_clear(&fixture->log);
 	}
@@ -476,28 +476,28 @@ static void luo_faults_instances_test(struct kunit *test)
 static void luo_faults_drop_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct luo_faults_instances *instances;
 	struct liveupdate_fault fault = {};
 	int err, frozen, dropped;
 	struct luo_faults them;
 
 	liveupdate_fault_require(test);
-	them = luo_faults_add(test, machine);
+	them = luo_faults_add(test, ctx);
 	instances = kunit_kzalloc(test, sizeof(*instances), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, instances);
 	while (liveupdate_fault_next(test, &fault)) {
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-		luo_faults_add_instances(machine, them.a, instances, &err);
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
+		luo_faults_add_instances(ctx, them.a, instances, &err);
 		KUNIT_ASSERT_EQ(test, 0, err);
 
 		liveupdate_fault_begin(&fault);
-		luo_instance_lose(machine, &instances->of[0][1], -EIO);
-		frozen = luo_machine_freeze(machine, true);
-		luo_instance_lose(machine, &instances->of[0][2], -EIO);
-		luo_machine_thaw(machine);
-		dropped = luo_instance_drop(machine, &instances->of[1][0]);
-		err = luo_machine_cancel(machine);
+		luo_instance_abort(ctx, &instances->of[0][1], -EIO);
+		frozen = luo_ctx_freeze(ctx, true);
+		luo_instance_abort(ctx, &instances->of[0][2], -EIO);
+		luo_ctx_thaw(ctx);
+		dropped = luo_instance_drop(ctx, &instances->of[1][0]);
+		err = luo_ctx_cancel(ctx);
 		liveupdate_fault_end(&fault);
 
 		KUNIT_EXPECT_EQ(test, frozen, 0);
@@ -538,13 +538,13 @@ static void luo_faults_accept_test(struct kunit *test)
 	int err;
 
 	liveupdate_fault_require(test);
-	them = luo_faults_add(test, &fixture->machine);
+	them = luo_faults_add(test, &fixture->ctx);
 	next = luo_faults_add_next(test);
 	instances = kunit_kzalloc(test, sizeof(*instances), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, instances);
 	while (liveupdate_fault_next(test, &fault)) {
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
-		luo_faults_add_instances(&fixture->machine, them.a, instances, &err);
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
+		luo_faults_add_instances(&fixture->ctx, them.a, instances, &err);
 		KUNIT_ASSERT_EQ(test, 0, err);
 		luo_kunit_jump(test);
 
@@ -566,9 +566,9 @@ static void luo_faults_accept_test(struct kunit *test)
 		}
 		luo_instances_discard(&fixture->next);
 		KUNIT_EXPECT_NULL(test, in->in);
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_restore(&fixture->next, fixture->phys,
-							     fixture->size));
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, true));
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_restore(&fixture->next, fixture->phys,
+							 fixture->size));
+		KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, true));
 		KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->next));
 		luo_faults_put(next.a);
 		luo_faults_put(next.c);

@@ -3,7 +3,7 @@
 /**
  * DOC: Tests of what keeps FREEZE from beginning, or from being final
  *
- * What luo_outgoing.c promises of participants that have something under way: when they
+ * What luo_outgoing.c promises of subsystems that have something under way: when they
  * are asked, for how long, and what it is called if it does not end. And of what has become
  * void.
  */
@@ -17,14 +17,14 @@
 #define LUO_FK_TIMEOUT_MS	50
 
 /**
- * struct luo_fk_busy - a participant that has something under way
- * @it: the participant.
+ * struct luo_fk_busy - a subsystem that has something under way
+ * @it: the subsystem.
  * @nr_asked: how often it was asked whether it can freeze.
  * @nr_busy: how often the answer is no before it is yes.
  * @goes_down: the system begins to go down when it is asked.
  */
 struct luo_fk_busy {
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 	unsigned int nr_asked;
 	unsigned int nr_busy;
 	bool goes_down;
@@ -32,18 +32,18 @@ struct luo_fk_busy {
 
 static bool luo_fk_can_freeze(struct liveupdate_subsystem *subsystem)
 {
-	struct luo_kunit_participant *it =
-		container_of(subsystem, struct luo_kunit_participant, subsystem);
+	struct luo_kunit_subsystem *it =
+		container_of(subsystem, struct luo_kunit_subsystem, subsystem);
 	struct luo_fk_busy *busy = it->context;
-	struct luo_machine *machine = &it->fixture->machine;
+	struct luo_ctx *ctx = &it->fixture->ctx;
 
-	KUNIT_EXPECT_EQ(kunit_get_current_test(), machine->step, LUO_STEP_FREEZE);
-	KUNIT_EXPECT_STREQ(kunit_get_current_test(), machine->name, it->desc.name);
+	KUNIT_EXPECT_EQ(kunit_get_current_test(), ctx->transition, LUO_TRANSITION_FREEZE);
+	KUNIT_EXPECT_STREQ(kunit_get_current_test(), ctx->name, it->desc.name);
 	if (busy->goes_down)
-		machine->going_down = true;
+		ctx->shutting_down = true;
 	if (busy->nr_asked++ >= busy->nr_busy)
 		return true;
-	luo_report_failure(machine, it->desc.name, -EBUSY, "port", "it works");
+	luo_report_failure(ctx, it->desc.name, -EBUSY, "port", "it works");
 
 	return false;
 }
@@ -59,7 +59,7 @@ static struct luo_fk_busy *luo_fk_add(struct kunit *test, const char *name, u32 
 	busy->it->ops.can_freeze = luo_fk_can_freeze;
 	busy->it->context = busy;
 	busy->nr_busy = nr_busy;
-	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx,
 						   &busy->it->subsystem));
 
 	return busy;
@@ -69,7 +69,7 @@ static void luo_fk_prepare(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	seq_buf_clear(&fixture->log);
 }
 
@@ -77,23 +77,23 @@ static void luo_fk_prepare(struct kunit *test)
 static void luo_freeze_waits_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct luo_fk_busy *a = luo_fk_add(test, "a", LIVEUPDATE_LEVEL_WORKLOAD, 0);
 	struct luo_fk_busy *b = luo_fk_add(test, "b", LIVEUPDATE_LEVEL_MEMORY, 2);
 
 	luo_fk_prepare(test);
 	KUNIT_EXPECT_EQ(test, 0, a->nr_asked);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(machine, true));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_freeze(ctx, true));
 	KUNIT_EXPECT_EQ(test, 1, a->nr_asked);
 	KUNIT_EXPECT_EQ(test, 3, b->nr_asked);
 	luo_kunit_expect_log(test, " freeze:a freeze:b");
-	KUNIT_EXPECT_EQ(test, 0, machine->failure.count);
-	luo_machine_thaw(machine);
+	KUNIT_EXPECT_EQ(test, 0, ctx->failure.count);
+	luo_ctx_thaw(ctx);
 
 	a->nr_asked = 0;
 	b->nr_asked = 0;
 	seq_buf_clear(&fixture->log);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
 	KUNIT_EXPECT_EQ(test, 3, b->nr_asked);
 	luo_kunit_expect_log(test, " freeze:a freeze:b thaw:b thaw:a");
 }
@@ -102,101 +102,101 @@ static void luo_freeze_waits_test(struct kunit *test)
 static void luo_freeze_never_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct luo_fk_busy *b;
 	unsigned long begin;
 
-	luo_kunit_add(test, machine, "a", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_add(test, ctx, "a", LIVEUPDATE_LEVEL_WORKLOAD);
 	b = luo_fk_add(test, "b", LIVEUPDATE_LEVEL_MEMORY, UINT_MAX);
 	luo_fk_prepare(test);
-	machine->freeze_timeout_ms = LUO_FK_TIMEOUT_MS;
+	ctx->freeze_timeout_ms = LUO_FK_TIMEOUT_MS;
 	begin = jiffies;
-	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_machine_freeze(machine, true));
+	KUNIT_EXPECT_EQ(test, -ETIMEDOUT, luo_ctx_freeze(ctx, true));
 	KUNIT_EXPECT_GE(test, jiffies_to_msecs(jiffies - begin), LUO_FK_TIMEOUT_MS);
 	luo_kunit_expect_log(test, "");
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "b", -ETIMEDOUT);
-	KUNIT_EXPECT_STREQ(test, machine->failure.device, "port");
-	KUNIT_EXPECT_STREQ(test, machine->failure.reason, "it works");
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE, "b", -ETIMEDOUT);
+	KUNIT_EXPECT_STREQ(test, ctx->failure.device, "port");
+	KUNIT_EXPECT_STREQ(test, ctx->failure.reason, "it works");
 
 	/* It can be tried again when that is over. */
 	b->nr_asked = 0;
 	b->nr_busy = 0;
-	machine->freeze_timeout_ms = 0;
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(machine, true));
+	ctx->freeze_timeout_ms = 0;
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_freeze(ctx, true));
 	luo_kunit_expect_log(test, " freeze:a freeze:b");
-	luo_machine_thaw(machine);
+	luo_ctx_thaw(ctx);
 }
 
 /* Nothing is waited for while the system goes down otherwise. */
-static void luo_freeze_going_down_test(struct kunit *test)
+static void luo_freeze_shutting_down_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct luo_fk_busy *it = luo_fk_add(test, "it", LIVEUPDATE_LEVEL_DEVICES, UINT_MAX);
 
 	luo_fk_prepare(test);
 	it->goes_down = true;
-	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_ctx_rehearse(ctx));
 	KUNIT_EXPECT_EQ(test, 1, it->nr_asked);
 	luo_kunit_expect_log(test, "");
-	machine->going_down = false;
+	ctx->shutting_down = false;
 }
 
-/* Participants that do not notice what they lost freeze all the same; the core does not. */
-static void luo_freeze_void(struct luo_kunit_participant *it, enum luo_step step)
+/* Subsystems that do not notice what they lost freeze all the same; the core does not. */
+static void luo_freeze_invalid(struct luo_kunit_subsystem *it, enum luo_transition transition)
 {
-	struct luo_machine *machine = &it->fixture->machine;
+	struct luo_ctx *ctx = &it->fixture->ctx;
 
 	/* Without the work item, which would cancel behind the test's back. */
-	if (step == LUO_STEP_FREEZE)
-		machine->invalid = (struct luo_failure){
-			.error = -ENODEV, .participant = "it", .device = "part",
+	if (transition == LUO_TRANSITION_FREEZE)
+		ctx->invalid = (struct luo_failure){
+			.error = -ENODEV, .subsystem = "it", .device = "part",
 			.reason = "pulled out",
 		};
 }
 
-static void luo_freeze_expect_void(struct kunit *test, const char *log)
+static void luo_freeze_expect_invalid(struct kunit *test, const char *log)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 
 	luo_kunit_expect_log(test, log);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "it", -ENODEV);
-	KUNIT_EXPECT_STREQ(test, machine->failure.device, "part");
-	KUNIT_EXPECT_STREQ(test, machine->failure.reason, "pulled out");
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE, "it", -ENODEV);
+	KUNIT_EXPECT_STREQ(test, ctx->failure.device, "part");
+	KUNIT_EXPECT_STREQ(test, ctx->failure.reason, "pulled out");
 }
 
-static void luo_freeze_void_test(struct kunit *test)
+static void luo_freeze_invalid_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *it =
-		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_DEVICES);
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *it =
+		luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_DEVICES);
 
-	luo_kunit_add(test, machine, "other", LIVEUPDATE_LEVEL_MEMORY);
+	luo_kunit_add(test, ctx, "other", LIVEUPDATE_LEVEL_MEMORY);
 	luo_fk_prepare(test);
-	it->hook = luo_freeze_void;
-	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_freeze(machine, true));
-	luo_freeze_expect_void(test, " freeze:it freeze:other thaw:other thaw:it");
-	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_freeze(machine, true));
-	luo_freeze_expect_void(test, "");
-	KUNIT_EXPECT_EQ(test, -ENODEV, luo_machine_rehearse(machine));
-	luo_freeze_expect_void(test, "");
+	it->hook = luo_freeze_invalid;
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_ctx_freeze(ctx, true));
+	luo_freeze_expect_invalid(test, " freeze:it freeze:other thaw:other thaw:it");
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_ctx_freeze(ctx, true));
+	luo_freeze_expect_invalid(test, "");
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_ctx_rehearse(ctx));
+	luo_freeze_expect_invalid(test, "");
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_cancel(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_cancel(ctx));
 	it->hook = NULL;
 	luo_fk_prepare(test);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(machine, true));
-	luo_machine_thaw(machine);
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_freeze(ctx, true));
+	luo_ctx_thaw(ctx);
 }
 
 static struct kunit_case luo_freeze_cases[] = {
 	KUNIT_CASE(luo_freeze_waits_test),
 	KUNIT_CASE(luo_freeze_never_test),
-	KUNIT_CASE(luo_freeze_going_down_test),
-	KUNIT_CASE(luo_freeze_void_test),
+	KUNIT_CASE(luo_freeze_shutting_down_test),
+	KUNIT_CASE(luo_freeze_invalid_test),
 	{}
 };
 

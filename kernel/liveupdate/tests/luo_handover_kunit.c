@@ -27,14 +27,14 @@
 
 static void luo_handover_name(char *name, unsigned int index)
 {
-	snprintf(name, LIVEUPDATE_SUBSYSTEM_NAME_LEN, "participant-%u", index);
+	snprintf(name, LIVEUPDATE_SUBSYSTEM_NAME_LEN, "subsystem-%u", index);
 }
 
 /* No two neighbours hand over the same. Every third hands over a blob. */
 static void luo_handover_fill(struct kunit *test, unsigned int count)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 
 	for (unsigned int i = 0; i < count; i++) {
@@ -45,10 +45,10 @@ static void luo_handover_fill(struct kunit *test, unsigned int count)
 				 LIVEUPDATE_OPTIONAL;
 		it->offer.value = 0xfedcba9876543210ULL + i;
 		it->offer.size = i % 3 ? 0 : i + 1;
-		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx,
 							   &it->subsystem));
 	}
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 }
 
 /* Makes a hand-over of @count records. */
@@ -140,12 +140,12 @@ static void luo_handover_round_trip_test(struct kunit *test)
 	kvfree(records);
 }
 
-/* From one participant to the next, as the callbacks see it. */
+/* From one subsystem to the next, as the callbacks see it. */
 static void luo_handover_deliver_test(struct kunit *test)
 {
 	const unsigned int count = *(const unsigned int *)test->param_value;
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant **new;
+	struct luo_kunit_subsystem **new;
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 	unsigned long blobs = 0, pages;
 
@@ -183,7 +183,7 @@ static void luo_handover_deliver_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, blob[i],
 				luo_kunit_pattern(new[i]->desc.name, i));
 	}
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 }
 
 /* The format itself, so that nobody changes it unnoticed. */
@@ -201,7 +201,7 @@ static void luo_handover_format_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, head->nr_records, 2);
 
 	ser = luo_kunit_record(test, 1);
-	KUNIT_EXPECT_STREQ(test, (const char *)ser, "participant-1");
+	KUNIT_EXPECT_STREQ(test, (const char *)ser, "subsystem-1");
 	KUNIT_EXPECT_EQ(test, *(const u32 *)((const u8 *)ser + 48), 2);
 	KUNIT_EXPECT_EQ(test, *(const u32 *)((const u8 *)ser + 52), 1);
 	KUNIT_EXPECT_EQ(test, *(const u64 *)((const u8 *)ser + 56),
@@ -228,7 +228,7 @@ enum luo_handover_field {
 	LUO_RECORD_SIZE,
 };
 
-/* Where a damaged address points; @value is added to it. */
+/* Where a corrupted address points; @value is added to it. */
 enum luo_handover_target {
 	LUO_TO_VALUE,
 	LUO_TO_SAME,
@@ -239,7 +239,7 @@ enum luo_handover_target {
 };
 
 /**
- * struct luo_handover_damage - one field that is wrong
+ * struct luo_handover_corruption - one field that is wrong
  * @what: what is wrong.
  * @count: records in the table.
  * @field: the field. A bit is flipped under the checksums, all else is corrected.
@@ -250,7 +250,7 @@ enum luo_handover_target {
  * @accepted: the reader has no objection.
  * @error: otherwise, what it has to say if that is not -EINVAL.
  */
-struct luo_handover_damage {
+struct luo_handover_corruption {
 	const char *what;
 	unsigned int count;
 	enum luo_handover_field field;
@@ -265,7 +265,7 @@ struct luo_handover_damage {
 #define LUO_FULL	LUO_PER_BLOCK
 
 /* Every third record carries a blob, beginning with the first one. */
-static const struct luo_handover_damage luo_handover_damages[] = {
+static const struct luo_handover_corruption luo_handover_corruptions[] = {
 	{ "nothing", .count = 2, .accepted = true },
 	{ "nothing in two blocks", .count = LUO_FULL + 2, .accepted = true },
 	{ "another plain value", 2, LUO_RECORD_VALUE, 1, .value = U64_MAX,
@@ -317,20 +317,20 @@ static const struct luo_handover_damage luo_handover_damages[] = {
 	  LUO_FULL + 2, LUO_RECORD_FLAGS, LUO_FULL + 1, .value = BIT(31) },
 };
 
-KUNIT_ARRAY_PARAM_DESC(luo_handover_damage, luo_handover_damages, what);
+KUNIT_ARRAY_PARAM_DESC(luo_handover_corruption, luo_handover_corruptions, what);
 
 static u64 luo_handover_address(struct kunit *test,
-				const struct luo_handover_damage *damage, u64 same,
+				const struct luo_handover_corruption *corruption, u64 same,
 				void *own)
 {
 	struct luo_kunit *fixture = test->priv;
 	const struct kho_table_ser *head = phys_to_virt(fixture->phys);
 
-	switch (damage->target) {
+	switch (corruption->target) {
 	case LUO_TO_VALUE:
 		break;
 	case LUO_TO_SAME:
-		return same + damage->value;
+		return same + corruption->value;
 	case LUO_TO_HEAD:
 		return fixture->phys;
 	case LUO_TO_BLOCK:
@@ -341,97 +341,97 @@ static u64 luo_handover_address(struct kunit *test,
 		return virt_to_phys(own);
 	}
 
-	return damage->value;
+	return corruption->value;
 }
 
 static void luo_handover_apply(struct kunit *test,
-			       const struct luo_handover_damage *damage)
+			       const struct luo_handover_corruption *corruption)
 {
 	struct luo_kunit *fixture = test->priv;
 	struct kho_table_ser *head = phys_to_virt(fixture->phys);
-	struct luo_subsystem_ser *record = luo_kunit_record(test, damage->index);
+	struct luo_subsystem_ser *record = luo_kunit_record(test, corruption->index);
 	void *own = kunit_kzalloc(test, PAGE_SIZE, GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, own);
-	switch (damage->field) {
+	switch (corruption->field) {
 	case LUO_NOTHING:
 		break;
 	case LUO_HEAD_BIT:
 		head->nr_records ^= BIT(0);
 		return;
 	case LUO_HEAD_COMPATIBLE:
-		memcpy(head->compatible, damage->text, sizeof(head->compatible));
+		memcpy(head->compatible, corruption->text, sizeof(head->compatible));
 		break;
 	case LUO_BLOCK_PHYS:
-		head->blocks[0].phys = damage->value;
+		head->blocks[0].phys = corruption->value;
 		break;
 	case LUO_ENTRY_FLAGS:
-		kho_kunit_entry(head, sizeof(*record), damage->index)->flags =
-			damage->value;
+		kho_kunit_entry(head, sizeof(*record), corruption->index)->flags =
+			corruption->value;
 		break;
 	case LUO_RECORD_BIT:
 		record->version ^= BIT(31);
 		return;
 	case LUO_RECORD_NAME:
-		memcpy(record->name, damage->text, sizeof(record->name));
+		memcpy(record->name, corruption->text, sizeof(record->name));
 		break;
 	case LUO_RECORD_VERSION:
-		record->version = damage->value;
+		record->version = corruption->value;
 		break;
 	case LUO_RECORD_FLAGS:
-		record->flags = damage->value;
+		record->flags = corruption->value;
 		break;
 	case LUO_RECORD_VALUE:
-		record->value = luo_handover_address(test, damage, record->value,
+		record->value = luo_handover_address(test, corruption, record->value,
 						     own);
 		break;
 	case LUO_RECORD_SIZE:
-		record->size = damage->value;
+		record->size = corruption->value;
 		break;
 	}
 	luo_kunit_seal(test);
 }
 
-static void luo_handover_damage_test(struct kunit *test)
+static void luo_handover_corruption_test(struct kunit *test)
 {
-	const struct luo_handover_damage *damage = test->param_value;
+	const struct luo_handover_corruption *corruption = test->param_value;
 	struct luo_kunit *fixture = test->priv;
-	int error = damage->accepted ? 0 : damage->error ?: -EINVAL;
+	int error = corruption->accepted ? 0 : corruption->error ?: -EINVAL;
 	unsigned long reserved;
 
-	luo_handover_make(test, damage->count);
+	luo_handover_make(test, corruption->count);
 	reserved = kho_kunit_reserved_pages(&fixture->kho);
-	luo_handover_apply(test, damage);
+	luo_handover_apply(test, corruption);
 
-	luo_handover_expect(test, error, damage->count);
+	luo_handover_expect(test, error, corruption->count);
 	if (!error)
 		return;
 
 	/* A machine that finds this starts as if there were nothing. */
-	luo_kunit_add(test, &fixture->next, "participant-0",
+	luo_kunit_add(test, &fixture->next, "subsystem-0",
 		      LIVEUPDATE_LEVEL_DEVICES);
 	seq_buf_clear(&fixture->log);
 	KUNIT_EXPECT_EQ(test, error, luo_kunit_boot(test));
 	luo_kunit_expect_log(test, "");
 	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), reserved);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(&fixture->next));
 }
 
-/* As many participants as a table may have, and one more. */
+/* As many subsystems as a table may have, and one more. */
 static void luo_handover_limit_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 
-	mutex_lock(&machine->lock);
+	mutex_lock(&ctx->lock);
 	KUNIT_EXPECT_EQ(test, -E2BIG,
-			luo_handover_alloc(machine, LUO_SUBSYSTEMS_MAX + 1));
-	KUNIT_EXPECT_NULL(test, machine->table.head);
-	KUNIT_EXPECT_EQ(test, 0, luo_handover_alloc(machine, LUO_SUBSYSTEMS_MAX));
-	luo_handover_free(machine);
-	KUNIT_EXPECT_NULL(test, machine->table.head);
-	mutex_unlock(&machine->lock);
+			luo_handover_alloc(ctx, LUO_SUBSYSTEMS_MAX + 1));
+	KUNIT_EXPECT_NULL(test, ctx->table.head);
+	KUNIT_EXPECT_EQ(test, 0, luo_handover_alloc(ctx, LUO_SUBSYSTEMS_MAX));
+	luo_handover_free(ctx);
+	KUNIT_EXPECT_NULL(test, ctx->table.head);
+	mutex_unlock(&ctx->lock);
 }
 
 static void luo_handover_duplicate_test(struct kunit *test)
@@ -441,7 +441,7 @@ static void luo_handover_duplicate_test(struct kunit *test)
 
 	luo_handover_make(test, LUO_PER_BLOCK + 1);
 	reserved = kho_kunit_reserved_pages(&fixture->kho);
-	luo_kunit_add(test, &fixture->next, "participant-2",
+	luo_kunit_add(test, &fixture->next, "subsystem-2",
 		      LIVEUPDATE_LEVEL_DEVICES);
 	memcpy(luo_kunit_record(test, LUO_PER_BLOCK)->name,
 	       luo_kunit_record(test, 2)->name, LIVEUPDATE_SUBSYSTEM_NAME_LEN);
@@ -453,13 +453,13 @@ static void luo_handover_duplicate_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), reserved);
 	KUNIT_EXPECT_PTR_EQ(test, fixture->next.incoming, NULL);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(&fixture->next));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(&fixture->next));
 }
 
 /* Blobs are not covered by the table: each is looked at when it is used. */
 
-static const struct luo_handover_damage luo_handover_blobs[] = {
+static const struct luo_handover_corruption luo_handover_blobs[] = {
 	{ "nowhere", 2, LUO_RECORD_VALUE, 0, .value = BIT_ULL(45) },
 	{ "at zero", 2, LUO_RECORD_VALUE, 0, .value = 0 },
 	{ "beyond all memory", 2, LUO_RECORD_VALUE, 0,
@@ -479,15 +479,15 @@ KUNIT_ARRAY_PARAM_DESC(luo_handover_blob, luo_handover_blobs, what);
 
 static void luo_handover_blob_test(struct kunit *test)
 {
-	const struct luo_handover_damage *damage = test->param_value;
+	const struct luo_handover_corruption *corruption = test->param_value;
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
+	struct luo_ctx *next = &fixture->next;
 
 	luo_handover_make(test, 2);
-	luo_handover_apply(test, damage);
+	luo_handover_apply(test, corruption);
 	for (int i = 0; i < 2; i++) {
 		char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
-		struct luo_kunit_participant *it;
+		struct luo_kunit_subsystem *it;
 
 		luo_handover_name(name, i);
 		it = luo_kunit_new(test, name, LIVEUPDATE_LEVEL_DEVICES);
@@ -498,12 +498,12 @@ static void luo_handover_blob_test(struct kunit *test)
 	seq_buf_clear(&fixture->log);
 
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
-	luo_kunit_expect_log(test, " restore:participant-1");
-	luo_kunit_expect_failed(test, next, LUO_STEP_RESTORE, "participant-0",
+	luo_kunit_expect_log(test, " restore:subsystem-1");
+	luo_kunit_expect_failed(test, next, LUO_TRANSITION_RESTORE, "subsystem-0",
 				-EINVAL);
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 1);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
-	luo_kunit_expect_log(test, " finish:participant-1");
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(next, false));
+	luo_kunit_expect_log(test, " finish:subsystem-1");
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 1);
 }
 
@@ -513,59 +513,59 @@ static void luo_handover_blob_test(struct kunit *test)
 static void luo_handover_thaw_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 
 	luo_handover_fill(test, 3);
 	luo_kunit_view_table(test);
 	luo_handover_expect(test, -EINVAL, 0);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
 	luo_handover_expect(test, 0, 3);
-	luo_machine_thaw(machine);
+	luo_ctx_thaw(ctx);
 	luo_handover_expect(test, -EINVAL, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
 	luo_handover_expect(test, -EINVAL, 0);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
 	luo_handover_expect(test, 0, 3);
-	luo_machine_thaw(machine);
+	luo_ctx_thaw(ctx);
 }
 
-static void luo_handover_change_hook(struct luo_kunit_participant *participant,
-				     enum luo_step step)
+static void luo_handover_change_hook(struct luo_kunit_subsystem *mock,
+				     enum luo_transition transition)
 {
-	if (step == LUO_STEP_FREEZE)
-		participant->subsystem.data.value = 4711;
+	if (transition == LUO_TRANSITION_FREEZE)
+		mock->subsystem.data.value = 4711;
 }
 
 /* What freeze changes is what is handed over. */
 static void luo_handover_freeze_changes_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *old, *new;
+	struct luo_kunit_subsystem *old, *new;
 
-	old = luo_kunit_add(test, &fixture->machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	old = luo_kunit_add(test, &fixture->ctx, "it", LIVEUPDATE_LEVEL_IRQ);
 	old->offer.value = 1;
 	old->hook = luo_handover_change_hook;
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	new = luo_kunit_add(test, &fixture->next, "it", LIVEUPDATE_LEVEL_IRQ);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, new->received.value, 4711);
 }
 
-/* A participant leaves while prepared, and with it the need of a second block. */
+/* A subsystem leaves while prepared, and with it the need of a second block. */
 static void luo_handover_leave_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 
 	luo_handover_fill(test, LUO_PER_BLOCK + 1);
-	it = list_first_entry(&fixture->participants,
-			      struct luo_kunit_participant, list);
-	luo_subsystem_remove(&fixture->machine, &it->subsystem);
+	it = list_first_entry(&fixture->subsystems,
+			      struct luo_kunit_subsystem, list);
+	luo_subsystem_remove(&fixture->ctx, &it->subsystem);
 
 	luo_kunit_jump(test);
 	luo_handover_expect(test, 0, LUO_PER_BLOCK);
-	KUNIT_EXPECT_STREQ(test, luo_kunit_record(test, 0)->name, "participant-1");
+	KUNIT_EXPECT_STREQ(test, luo_kunit_record(test, 0)->name, "subsystem-1");
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
 	/* The blobs of the others stay, nothing of the table does. */
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho),
@@ -576,11 +576,11 @@ static void luo_handover_leave_test(struct kunit *test)
 static void luo_handover_empty_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 
 	luo_handover_fill(test, 2);
-	list_for_each_entry(it, &fixture->participants, list)
-		luo_subsystem_remove(&fixture->machine, &it->subsystem);
+	list_for_each_entry(it, &fixture->subsystems, list)
+		luo_subsystem_remove(&fixture->ctx, &it->subsystem);
 	luo_kunit_jump(test);
 	luo_handover_expect(test, 0, 0);
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
@@ -592,29 +592,29 @@ static void luo_handover_empty_test(struct kunit *test)
 static void luo_handover_publish_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_machine *rival = &fixture->next;
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_ctx *rival = &fixture->next;
 
-	machine->kho_name = "luo-kunit";
+	ctx->kho_name = "luo-kunit";
 	rival->kho_name = "luo-kunit";
-	luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_IRQ);
 	luo_kunit_add(test, rival, "rival", LIVEUPDATE_LEVEL_IRQ);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, -EEXIST, luo_machine_prepare(rival));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
+	KUNIT_EXPECT_EQ(test, -EEXIST, luo_ctx_prepare(rival));
 	luo_kunit_expect_log(test, " prepare:it");
-	luo_kunit_expect_failed(test, rival, LUO_STEP_PREPARE, "", -EEXIST);
+	luo_kunit_expect_failed(test, rival, LUO_TRANSITION_PREPARE, "", -EEXIST);
 	KUNIT_EXPECT_EQ(test, rival->state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_NULL(test, rival->table.head);
 	KUNIT_EXPECT_TRUE(test, list_empty(&rival->enlisted));
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(rival));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(rival));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(rival));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(rival));
 	luo_kunit_expect_log(test, " cancel:it prepare:rival cancel:rival");
 }
 
-/* What participants fill their data with. */
+/* What subsystems fill their data with. */
 static void luo_handover_data_test(struct kunit *test)
 {
 	struct liveupdate_data data = {}, value = { .value = 42 };
@@ -653,12 +653,12 @@ static void luo_handover_data_test(struct kunit *test)
 static void luo_handover_claim_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 	struct liveupdate_data data;
 	void *blob;
 
 	luo_handover_make(test, 1);
-	it = luo_kunit_add(test, &fixture->next, "participant-0",
+	it = luo_kunit_add(test, &fixture->next, "subsystem-0",
 			   LIVEUPDATE_LEVEL_DEVICES);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	data = it->received;
@@ -670,7 +670,7 @@ static void luo_handover_claim_test(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, it->claimed, blob);
 	KUNIT_EXPECT_PTR_EQ(test, liveupdate_data_claim(&data), NULL);
 	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(virt_to_folio(blob)));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, 1, folio_ref_count(virt_to_folio(blob)));
 }
 
@@ -680,8 +680,8 @@ static struct kunit_case luo_handover_test_cases[] = {
 	KUNIT_CASE_PARAM(luo_handover_deliver_test,
 			 luo_handover_count_gen_params),
 	KUNIT_CASE(luo_handover_format_test),
-	KUNIT_CASE_PARAM(luo_handover_damage_test,
-			 luo_handover_damage_gen_params),
+	KUNIT_CASE_PARAM(luo_handover_corruption_test,
+			 luo_handover_corruption_gen_params),
 	KUNIT_CASE(luo_handover_limit_test),
 	KUNIT_CASE(luo_handover_duplicate_test),
 	KUNIT_CASE_PARAM(luo_handover_blob_test, luo_handover_blob_gen_params),

@@ -19,14 +19,14 @@
 #define LUO_IK_NAME		"vmm"
 #define LUO_IK_PER_BLOCK	KHO_TABLE_PER_BLOCK(sizeof(struct luo_instance_ser))
 
-static struct luo_kunit_participant *luo_ik_new(struct kunit *test,
-						struct luo_machine *machine)
+static struct luo_kunit_subsystem *luo_ik_new(struct kunit *test,
+					      struct luo_ctx *ctx)
 {
-	struct luo_kunit_participant *it = luo_kunit_new(test, LUO_IK_NAME,
-							 LIVEUPDATE_LEVEL_WORKLOAD);
+	struct luo_kunit_subsystem *it = luo_kunit_new(test, LUO_IK_NAME,
+						       LIVEUPDATE_LEVEL_WORKLOAD);
 
 	it->desc.version = 3;
-	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(ctx, &it->subsystem));
 
 	return it;
 }
@@ -55,25 +55,25 @@ static struct liveupdate_instance *luo_ik_instance(struct kunit *test, u64 key,
 }
 
 static struct liveupdate_instance *luo_ik_add(struct kunit *test,
-					      struct luo_kunit_participant *it,
+					      struct luo_kunit_subsystem *it,
 					      u64 key, u32 class, bool plain)
 {
 	struct luo_kunit *fixture = test->priv;
 	struct liveupdate_instance *instance =
 		luo_ik_instance(test, key, class, plain);
 
-	KUNIT_ASSERT_EQ(test, 0, luo_instance_add(&fixture->machine, &it->subsystem,
+	KUNIT_ASSERT_EQ(test, 0, luo_instance_add(&fixture->ctx, &it->subsystem,
 						  instance));
 
 	return instance;
 }
 
-static struct luo_kunit_participant *luo_ik_prepare(struct kunit *test)
+static struct luo_kunit_subsystem *luo_ik_prepare(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_new(test, &fixture->machine);
+	struct luo_kunit_subsystem *it = luo_ik_new(test, &fixture->ctx);
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 
 	return it;
 }
@@ -121,56 +121,56 @@ static void luo_ik_seal(struct kunit *test, u32 class)
 static void luo_ik_add_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *it = luo_ik_new(test, machine), *gone;
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *it = luo_ik_new(test, ctx), *gone;
 	struct liveupdate_instance *a, *b;
 
 	a = luo_ik_instance(test, 1, LIVEUPDATE_OPTIONAL, true);
 	a->version = 1;
 	b = luo_ik_instance(test, 1, LIVEUPDATE_MANDATORY, true);
-	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(machine, &it->subsystem, a));
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(machine, a));
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(ctx, &it->subsystem, a));
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(ctx, a));
 
-	gone = luo_kunit_add(test, machine, "gone", LIVEUPDATE_LEVEL_WORKLOAD);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-	luo_subsystem_remove(machine, &gone->subsystem);
-	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(machine, &gone->subsystem, a));
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(machine, &it->subsystem, a));
+	gone = luo_kunit_add(test, ctx, "gone", LIVEUPDATE_LEVEL_WORKLOAD);
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
+	luo_subsystem_remove(ctx, &gone->subsystem);
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(ctx, &gone->subsystem, a));
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(ctx, &it->subsystem, a));
 	/* One key, in whatever class. */
-	KUNIT_EXPECT_EQ(test, -EEXIST, luo_instance_add(machine, &it->subsystem, b));
+	KUNIT_EXPECT_EQ(test, -EEXIST, luo_instance_add(ctx, &it->subsystem, b));
 	b->key = 2;
 	b->version = 4;
-	KUNIT_EXPECT_EQ(test, -EINVAL, luo_instance_add(machine, &it->subsystem, b));
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_instance_add(ctx, &it->subsystem, b));
 	b->version = 0;
-	KUNIT_EXPECT_EQ(test, -EINVAL, luo_instance_add(machine, &it->subsystem, b));
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_instance_add(ctx, &it->subsystem, b));
 	b->version = 3;
 	b->class = LUO_NR_CLASSES;
-	KUNIT_EXPECT_EQ(test, -EINVAL, luo_instance_add(machine, &it->subsystem, b));
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_instance_add(ctx, &it->subsystem, b));
 	b->class = LIVEUPDATE_MANDATORY;
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(machine, &it->subsystem, b));
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(ctx, &it->subsystem, b));
 
 	/* Not while it is sealed. */
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_instance_drop(machine, a));
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_instance_add(machine, &it->subsystem,
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_instance_drop(ctx, a));
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_instance_add(ctx, &it->subsystem,
 						       luo_ik_instance(test, 3, 0, true)));
-	luo_machine_thaw(machine);
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(machine, a));
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(machine, a));
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(machine, &it->subsystem, a));
+	luo_ctx_thaw(ctx);
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(ctx, a));
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(ctx, a));
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(ctx, &it->subsystem, a));
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_cancel(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_cancel(ctx));
 	KUNIT_EXPECT_NULL(test, a->subsystem);
-	KUNIT_EXPECT_NULL(test, machine->instances.out[0].table.head);
-	KUNIT_EXPECT_NULL(test, machine->instances.out[1].table.head);
-	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(machine, &it->subsystem, a));
+	KUNIT_EXPECT_NULL(test, ctx->instances.out[0].table.head);
+	KUNIT_EXPECT_NULL(test, ctx->instances.out[1].table.head);
+	KUNIT_EXPECT_EQ(test, -ENODEV, luo_instance_add(ctx, &it->subsystem, a));
 }
 
 /* As many as there can be, one more, and all of them arrive. */
 static void luo_ik_limit_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance *many, more = { .version = 1 };
 	struct liveupdate_instance_info info;
 	unsigned int position = 0, count = 0;
@@ -181,13 +181,13 @@ static void luo_ik_limit_test(struct kunit *test)
 		many[i].key = LUO_INSTANCES_MAX - i;
 		many[i].version = 1;
 		many[i].data.value = i;
-		KUNIT_EXPECT_EQ(test, 0, luo_instance_add(&fixture->machine,
+		KUNIT_EXPECT_EQ(test, 0, luo_instance_add(&fixture->ctx,
 							  &it->subsystem, &many[i]));
 	}
-	KUNIT_EXPECT_EQ(test, -E2BIG, luo_instance_add(&fixture->machine, &it->subsystem,
+	KUNIT_EXPECT_EQ(test, -E2BIG, luo_instance_add(&fixture->ctx, &it->subsystem,
 						       &more));
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(&fixture->machine, &many[7]));
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(&fixture->machine, &it->subsystem,
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(&fixture->ctx, &many[7]));
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_add(&fixture->ctx, &it->subsystem,
 						  &more));
 	luo_kunit_jump(test);
 	kvfree(many);
@@ -208,7 +208,7 @@ static void luo_ik_limit_test(struct kunit *test)
 static void luo_ik_deliver_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance_info info;
 	struct liveupdate_instance *changed;
 	unsigned int position = 0;
@@ -254,7 +254,7 @@ static void luo_ik_deliver_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_instance_next(&fixture->next, &it->desc,
 							 &position, &info));
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 5, &info));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 300, &info));
 	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
@@ -262,14 +262,14 @@ static void luo_ik_deliver_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
 }
 
-/* Those of another participant, and a version that is too new, are not found. */
+/* Those of another subsystem, and a version that is too new, are not found. */
 static void luo_ik_foreign_test(struct kunit *test)
 {
 	struct liveupdate_subsystem_desc desc = {
 		.name = "other", .version = 3, .oldest = 1,
 	};
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance_info info;
 	unsigned int position = 0;
 
@@ -294,7 +294,7 @@ static void luo_ik_foreign_test(struct kunit *test)
 static void luo_ik_unclaimed_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance_info info;
 
 	luo_ik_add(test, it, 1, LIVEUPDATE_OPTIONAL, false);
@@ -308,10 +308,10 @@ static void luo_ik_unclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 4));
 	luo_kunit_expect_retained(test, &fixture->next, "vmm:instances");
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	luo_kunit_expect_retained(test, &fixture->next, "vmm:instance-2 vmm:instance-3");
 	KUNIT_EXPECT_EQ(test, 2, kho_kunit_reserved_pages(&fixture->kho));
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(&fixture->next));
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_ctx_prepare(&fixture->next));
 
 	/* A module that comes as late as that can still have it. */
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_find(test, 2, &info));
@@ -326,21 +326,21 @@ static void luo_ik_unclaimed_test(struct kunit *test)
 	luo_kunit_expect_retained(test, &fixture->next, "");
 	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
 	KUNIT_EXPECT_EQ(test, 0, kho_kunit_reserved_pages(&fixture->kho));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(&fixture->next));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(&fixture->next));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(&fixture->next));
 }
 
 /* The last one is claimed: nothing is left of what was handed over. */
 static void luo_ik_late_claim_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance_info info;
 
 	luo_ik_add(test, it, 1, LIVEUPDATE_MANDATORY, true);
 	luo_kunit_jump(test);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_find(test, 1, &info));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 1));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_claim(test, 1));
@@ -348,11 +348,11 @@ static void luo_ik_late_claim_test(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
 }
 
-/* All of a participant at once, as long as they are one cause. */
+/* All of a subsystem at once, as long as they are one cause. */
 static void luo_ik_forget_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance_info info;
 
 	luo_ik_add(test, it, 1, LIVEUPDATE_OPTIONAL, false);
@@ -365,15 +365,15 @@ static void luo_ik_forget_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, kho_kunit_reserved_pages(&fixture->kho));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 2, &info));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_find(test, 1, &info));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, 0, kho_kunit_reserved_pages(&fixture->kho));
 }
 
 static void luo_ik_dispose(struct liveupdate_subsystem *subsystem,
 			   const struct liveupdate_instance_info *info)
 {
-	struct luo_kunit_participant *it =
-		container_of(subsystem, struct luo_kunit_participant, subsystem);
+	struct luo_kunit_subsystem *it =
+		container_of(subsystem, struct luo_kunit_subsystem, subsystem);
 	struct liveupdate_instance_info found;
 
 	/* The lock is free, and nobody else can claim it meanwhile. */
@@ -382,11 +382,11 @@ static void luo_ik_dispose(struct liveupdate_subsystem *subsystem,
 					 &found));
 }
 
-/* The participant is asked to free what its instances refer to. */
+/* The subsystem is asked to free what its instances refer to. */
 static void luo_ik_dispose_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance *old;
 
 	luo_ik_add(test, it, 1, LIVEUPDATE_OPTIONAL, false);
@@ -394,7 +394,7 @@ static void luo_ik_dispose_test(struct kunit *test)
 	luo_ik_add(test, it, 3, LIVEUPDATE_MANDATORY, false);
 	old = luo_ik_instance(test, 4, LIVEUPDATE_OPTIONAL, false);
 	old->version = 1;
-	KUNIT_ASSERT_EQ(test, 0, luo_instance_add(&fixture->machine, &it->subsystem, old));
+	KUNIT_ASSERT_EQ(test, 0, luo_instance_add(&fixture->ctx, &it->subsystem, old));
 	luo_kunit_jump(test);
 
 	it = luo_kunit_new(test, LUO_IK_NAME, LIVEUPDATE_LEVEL_WORKLOAD);
@@ -405,7 +405,7 @@ static void luo_ik_dispose_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 1));
 	seq_buf_clear(&fixture->log);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	/* Not what was claimed, nor what it could not read. */
 	luo_kunit_expect_log(test, " finish:vmm 2:2:-114");
 	/* The one that was claimed, and the mandatory one. */
@@ -420,13 +420,13 @@ static void luo_ik_dispose_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 1, kho_kunit_reserved_pages(&fixture->kho));
 }
 
-/* What is lost before the jump. */
+/* What is lost before the kexec. */
 
 static void luo_ik_lost_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct liveupdate_instance *optional, *late, *mandatory;
 	struct liveupdate_instance_info info;
 
@@ -435,23 +435,23 @@ static void luo_ik_lost_test(struct kunit *test)
 	mandatory = luo_ik_add(test, it, 3, LIVEUPDATE_MANDATORY, false);
 	luo_ik_add(test, it, 4, LIVEUPDATE_MANDATORY, true);
 
-	KUNIT_EXPECT_PTR_EQ(test, luo_instance_lose(machine, mandatory, -EIO),
+	KUNIT_EXPECT_PTR_EQ(test, luo_instance_abort(ctx, mandatory, -EIO),
 			    &it->subsystem);
-	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_rehearse(machine));
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, LUO_IK_NAME, -EIO);
-	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(machine, mandatory));
+	KUNIT_EXPECT_EQ(test, -EIO, luo_ctx_rehearse(ctx));
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE, LUO_IK_NAME, -EIO);
+	KUNIT_EXPECT_EQ(test, 0, luo_instance_drop(ctx, mandatory));
 	liveupdate_data_free(&mandatory->data);
 
-	KUNIT_EXPECT_NULL(test, luo_instance_lose(machine, optional, -ENODEV));
-	KUNIT_EXPECT_NULL(test, luo_instance_lose(machine, optional, -EIO));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_NULL(test, luo_instance_abort(ctx, optional, -ENODEV));
+	KUNIT_EXPECT_NULL(test, luo_instance_abort(ctx, optional, -EIO));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
 
 	/* Behind the point of no return only the record is left to change. */
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
-	KUNIT_EXPECT_NULL(test, luo_instance_lose(machine, late, -ENODEV));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
+	KUNIT_EXPECT_NULL(test, luo_instance_abort(ctx, late, -ENODEV));
 	liveupdate_data_free(&late->data);
 	liveupdate_data_free(&optional->data);
-	luo_machine_thaw(machine);
+	luo_ctx_thaw(ctx);
 	luo_kunit_jump(test);
 
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
@@ -460,7 +460,7 @@ static void luo_ik_lost_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_ik_find(test, 3, &info));
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 4));
 	KUNIT_EXPECT_EQ(test, fixture->next.failure.error, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	luo_kunit_expect_retained(test, &fixture->next, "");
 }
 
@@ -468,8 +468,8 @@ static void luo_ik_lost_test(struct kunit *test)
 static void luo_ik_lost_sealed_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct liveupdate_instance *lost[LUO_NR_CLASSES];
 	struct luo_instance_ser *ser;
 
@@ -477,11 +477,11 @@ static void luo_ik_lost_sealed_test(struct kunit *test)
 		lost[class] = luo_ik_add(test, it, 10 + class, class, true);
 		luo_ik_add(test, it, 20 + class, class, true);
 	}
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
-	KUNIT_EXPECT_NULL(test, luo_instance_lose(machine, lost[0], -EIO));
-	KUNIT_EXPECT_NOT_NULL(test, luo_instance_lose(machine, lost[1], -EIO));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
+	KUNIT_EXPECT_NULL(test, luo_instance_abort(ctx, lost[0], -EIO));
+	KUNIT_EXPECT_NOT_NULL(test, luo_instance_abort(ctx, lost[1], -EIO));
 	for (u32 class = 0; class < LUO_NR_CLASSES; class++) {
-		struct kho_table *table = &machine->instances.out[class].table;
+		struct kho_table *table = &ctx->instances.out[class].table;
 
 		KUNIT_EXPECT_TRUE(test, table->head->flags & KHO_TABLE_SEALED);
 		ser = kho_table_record(table, lost[class]->position);
@@ -489,40 +489,40 @@ static void luo_ik_lost_sealed_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, ser->flags, LUO_INSTANCE_SER_LOST);
 		KUNIT_EXPECT_EQ(test, ser->value, 0);
 	}
-	luo_machine_thaw(machine);
+	luo_ctx_thaw(ctx);
 	/* The mandatory one keeps it from being tried again. */
-	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_freeze(machine, true));
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
+	KUNIT_EXPECT_EQ(test, -EIO, luo_ctx_freeze(ctx, true));
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
 }
 
-/* What goes with its participant. */
+/* What goes with its subsystem. */
 static void luo_ik_leaver_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance *instance;
 
 	instance = luo_ik_add(test, it, 1, LIVEUPDATE_MANDATORY, true);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(&fixture->machine, true));
-	luo_subsystem_remove(&fixture->machine, &it->subsystem);
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(&fixture->ctx, true));
+	luo_subsystem_remove(&fixture->ctx, &it->subsystem);
 	KUNIT_EXPECT_NULL(test, instance->subsystem);
-	KUNIT_EXPECT_EQ(test, fixture->machine.instances.out[1].table.nr_records, 0);
-	KUNIT_EXPECT_TRUE(test, fixture->machine.instances.out[1].table.head->flags &
+	KUNIT_EXPECT_EQ(test, fixture->ctx.instances.out[1].table.nr_records, 0);
+	KUNIT_EXPECT_TRUE(test, fixture->ctx.instances.out[1].table.head->flags &
 			  KHO_TABLE_SEALED);
-	luo_machine_thaw(&fixture->machine);
+	luo_ctx_thaw(&fixture->ctx);
 }
 
 /* What cannot be read after it. */
 
 /**
- * struct luo_ik_damage - something wrong with a table of instances
+ * struct luo_ik_corruption - something wrong with a table of instances
  * @name: what.
  * @seal: with right checksums.
  * @harm: does it.
  * @other: what a search for another key says.
  * @retained: what is retained after RESTORE if the instances are mandatory.
  */
-struct luo_ik_damage {
+struct luo_ik_corruption {
 	const char *name;
 	bool seal;
 	void (*harm)(struct luo_instance_ser *first, struct kho_table_ser *head);
@@ -557,7 +557,7 @@ static void luo_ik_no_version(struct luo_instance_ser *first, struct kho_table_s
 
 static void luo_ik_bad_name(struct luo_instance_ser *first, struct kho_table_ser *head)
 {
-	memset(first->participant, 'x', sizeof(first->participant));
+	memset(first->subsystem, 'x', sizeof(first->subsystem));
 }
 
 static void luo_ik_no_data(struct luo_instance_ser *first, struct kho_table_ser *head)
@@ -586,7 +586,7 @@ static void luo_ik_same_blob(struct luo_instance_ser *first, struct kho_table_se
 #define LUO_IK_ALL	"liveupdate:instances"
 #define LUO_IK_OWN	LUO_IK_NAME ":instances"
 
-static const struct luo_ik_damage luo_ik_damages[] = {
+static const struct luo_ik_corruption luo_ik_corruptions[] = {
 	{ "record flipped", false, luo_ik_flip, -EBADMSG, LUO_IK_ALL },
 	{ "head flipped", false, luo_ik_flip_head, -EBADMSG, LUO_IK_ALL },
 	{ "block elsewhere", true, luo_ik_no_block, -EBADMSG, LUO_IK_ALL },
@@ -601,19 +601,19 @@ static const struct luo_ik_damage luo_ik_damages[] = {
 	{ "one blob twice", true, luo_ik_same_blob, -ENOENT, LUO_IK_OWN },
 };
 
-static void luo_ik_damage_desc(const struct luo_ik_damage *damage, char *desc)
+static void luo_ik_corruption_desc(const struct luo_ik_corruption *corruption, char *desc)
 {
-	strscpy(desc, damage->name, KUNIT_PARAM_DESC_SIZE);
+	strscpy(desc, corruption->name, KUNIT_PARAM_DESC_SIZE);
 }
 
-KUNIT_ARRAY_PARAM(luo_ik_damage, luo_ik_damages, luo_ik_damage_desc);
+KUNIT_ARRAY_PARAM(luo_ik_corruption, luo_ik_corruptions, luo_ik_corruption_desc);
 
-static void luo_ik_damage(struct kunit *test, u32 class)
+static void luo_ik_corruption(struct kunit *test, u32 class)
 {
-	const struct luo_ik_damage *damage = test->param_value;
-	const char *retained = class == LIVEUPDATE_MANDATORY ? damage->retained : "";
+	const struct luo_ik_corruption *corruption = test->param_value;
+	const char *retained = class == LIVEUPDATE_MANDATORY ? corruption->retained : "";
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance_info info;
 	unsigned long reserved;
 
@@ -622,15 +622,15 @@ static void luo_ik_damage(struct kunit *test, u32 class)
 	luo_ik_add(test, it, 102, !class, true);
 	luo_kunit_jump(test);
 	reserved = kho_kunit_reserved_pages(&fixture->kho);
-	damage->harm(luo_ik_record(test, class, 0),
-		     phys_to_virt(fixture->instances[class].phys));
-	if (damage->seal)
+	corruption->harm(luo_ik_record(test, class, 0),
+			 phys_to_virt(fixture->instances[class].phys));
+	if (corruption->seal)
 		luo_ik_seal(test, class);
 
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, -EBADMSG, luo_ik_find(test, 100, &info));
 	KUNIT_EXPECT_EQ(test, -EBADMSG, luo_ik_claim(test, 100));
-	KUNIT_EXPECT_EQ(test, damage->other, luo_ik_find(test, 1, &info));
+	KUNIT_EXPECT_EQ(test, corruption->other, luo_ik_find(test, 1, &info));
 	/* The other class is not concerned. */
 	KUNIT_EXPECT_EQ(test, 0, luo_ik_claim(test, 102));
 	luo_kunit_expect_retained(test, &fixture->next, retained);
@@ -638,48 +638,48 @@ static void luo_ik_damage(struct kunit *test, u32 class)
 		KUNIT_EXPECT_EQ(test, fixture->next.failure.error, -EBADMSG);
 	else
 		KUNIT_EXPECT_EQ(test, fixture->next.failure.error, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	/* A blob that cannot be trusted is not freed. */
 	KUNIT_EXPECT_GE(test, kho_kunit_reserved_pages(&fixture->kho), 1);
 	KUNIT_EXPECT_LT(test, kho_kunit_reserved_pages(&fixture->kho), reserved);
 }
 
-static void luo_ik_damage_optional_test(struct kunit *test)
+static void luo_ik_corruption_optional_test(struct kunit *test)
 {
-	luo_ik_damage(test, LIVEUPDATE_OPTIONAL);
+	luo_ik_corruption(test, LIVEUPDATE_OPTIONAL);
 }
 
-static void luo_ik_damage_mandatory_test(struct kunit *test)
+static void luo_ik_corruption_mandatory_test(struct kunit *test)
 {
-	luo_ik_damage(test, LIVEUPDATE_MANDATORY);
+	luo_ik_corruption(test, LIVEUPDATE_MANDATORY);
 }
 
-/* A blob that is a participant's, too. */
+/* A blob that is a subsystem's, too. */
 static void luo_ik_shared_blob_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_new(test, &fixture->machine);
+	struct luo_kunit_subsystem *it = luo_ik_new(test, &fixture->ctx);
 	struct liveupdate_instance *instance;
 
 	it->offer.size = 10;
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	instance = luo_ik_instance(test, 1, LIVEUPDATE_OPTIONAL, true);
 	instance->data = it->subsystem.data;
-	KUNIT_ASSERT_EQ(test, 0, luo_instance_add(&fixture->machine, &it->subsystem,
+	KUNIT_ASSERT_EQ(test, 0, luo_instance_add(&fixture->ctx, &it->subsystem,
 						  instance));
 	/* The blob is in the hand-over once. */
 	luo_kunit_jump(test);
 	luo_ik_new(test, &fixture->next)->claims = true;
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, -EBADMSG, luo_ik_claim(test, 1));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 }
 
-/* Where the records of participants cannot be used nothing is, and nothing is freed. */
+/* Where the records of subsystems cannot be used nothing is, and nothing is freed. */
 static void luo_ik_discard_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	struct liveupdate_instance_info info;
 
 	luo_ik_add(test, it, 9, LIVEUPDATE_MANDATORY, false);
@@ -698,7 +698,7 @@ static void luo_ik_format_test(struct kunit *test)
 {
 	static const char compatible[KHO_TABLE_COMPAT_LEN] = "luo-instances-v1";
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it = luo_ik_prepare(test);
+	struct luo_kunit_subsystem *it = luo_ik_prepare(test);
 	const struct luo_instance_ser *ser;
 	const struct kho_table_ser *head;
 
@@ -709,7 +709,7 @@ static void luo_ik_format_test(struct kunit *test)
 	KUNIT_EXPECT_MEMEQ(test, head->compatible, compatible, sizeof(compatible));
 	KUNIT_EXPECT_EQ(test, head->record_size, 80);
 	ser = luo_ik_record(test, LIVEUPDATE_MANDATORY, 0);
-	KUNIT_EXPECT_STREQ(test, ser->participant, LUO_IK_NAME);
+	KUNIT_EXPECT_STREQ(test, ser->subsystem, LUO_IK_NAME);
 	KUNIT_EXPECT_EQ(test, *(u64 *)((u8 *)ser + 48), 7);
 	KUNIT_EXPECT_EQ(test, *(u32 *)((u8 *)ser + 56), 2);
 	KUNIT_EXPECT_EQ(test, *(u32 *)((u8 *)ser + 60), 1);
@@ -732,8 +732,8 @@ static struct kunit_case luo_ik_cases[] = {
 	KUNIT_CASE(luo_ik_lost_test),
 	KUNIT_CASE(luo_ik_lost_sealed_test),
 	KUNIT_CASE(luo_ik_leaver_test),
-	KUNIT_CASE_PARAM(luo_ik_damage_optional_test, luo_ik_damage_gen_params),
-	KUNIT_CASE_PARAM(luo_ik_damage_mandatory_test, luo_ik_damage_gen_params),
+	KUNIT_CASE_PARAM(luo_ik_corruption_optional_test, luo_ik_corruption_gen_params),
+	KUNIT_CASE_PARAM(luo_ik_corruption_mandatory_test, luo_ik_corruption_gen_params),
 	KUNIT_CASE(luo_ik_shared_blob_test),
 	KUNIT_CASE(luo_ik_discard_test),
 	KUNIT_CASE(luo_ik_format_test),

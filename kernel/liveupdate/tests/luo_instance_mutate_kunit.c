@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of the reader of instances against damage in bulk
+ * DOC: Tests of the reader of instances against corruption in bulk
  *
- * A table of instances with the damage of luo_mutate.c, as in luo_mutate_kunit.c: with the
- * checksums as they were, when an instance arrives as it was handed over or is unreadable,
- * and with checksums that were corrected, when whatever arrives is within the bounds of
- * the format. Images are of either class in turn.
+ * A table of instances with the corruption of luo_mutate.c, as in luo_mutate_kunit.c: with
+ * the checksums as they were, when an instance arrives as it was handed over or is
+ * unreadable, and with checksums that were corrected, when whatever arrives is within the
+ * bounds of the format. Images are of either class in turn.
  */
 
 #include <linux/io.h>
@@ -31,7 +31,7 @@ enum {
 	LUO_IM_OTHER,
 };
 
-/* Those that are looked for, and whose fields are damaged; there may be more. */
+/* Those that are looked for, and whose fields are corrupted; there may be more. */
 #define LUO_IM_KNOWN		3
 
 static const struct luo_mutate_case luo_im_cases[] = {
@@ -58,7 +58,7 @@ static struct luo_mutate *luo_im;
 static void luo_im_fill(struct luo_instance_ser *ser, unsigned int index)
 {
 	*ser = (struct luo_instance_ser){
-		.participant = LUO_IM_NAME,
+		.subsystem = LUO_IM_NAME,
 		.key = index,
 		.version = 1 + index % 3,
 		.value = index,
@@ -81,7 +81,7 @@ static void luo_im_write(unsigned int count)
 		luo_im_fill(ser, i);
 		if (i % LUO_IM_PER_BLOCK >= LUO_IM_KNOWN)
 			continue;
-		luo_mutate_field(luo_im, area, &ser->participant[1], 1);
+		luo_mutate_field(luo_im, area, &ser->subsystem[1], 1);
 		luo_mutate_field(luo_im, area, &ser->key, 8);
 		luo_mutate_field(luo_im, area, &ser->version, 4);
 		luo_mutate_field(luo_im, area, &ser->flags, 4);
@@ -99,7 +99,7 @@ static bool luo_im_is_known_error(int err)
 }
 
 /* What is found of one that was handed over. */
-static void luo_im_find(struct luo_machine *next, unsigned int index, bool sealed)
+static void luo_im_find(struct luo_ctx *next, unsigned int index, bool sealed)
 {
 	struct liveupdate_instance_info info;
 	struct luo_instance_ser ser;
@@ -121,7 +121,7 @@ static void luo_im_find(struct luo_machine *next, unsigned int index, bool seale
 }
 
 /* One is claimed, with its blob; the others are left to finish and the operator. */
-static void luo_im_claim(struct luo_machine *next)
+static void luo_im_claim(struct luo_ctx *next)
 {
 	struct liveupdate_instance_info info;
 	void *blob;
@@ -140,7 +140,7 @@ static void luo_im_claim(struct luo_machine *next)
 static void luo_im_boot(struct kunit *test, bool sealed)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
+	struct luo_ctx *next = &fixture->next;
 	struct luo_instances *instances = &next->instances;
 
 	instances->finished = false;
@@ -177,14 +177,14 @@ static void luo_im_table_test(struct kunit *test)
 	luo_im_areas(test, what->share);
 	while (luo_mutate_next(luo_im)) {
 		luo_im_write(luo_im->image % 16 ? LUO_IM_KNOWN : LUO_IM_PER_BLOCK + 2);
-		luo_mutate_damage(luo_im);
+		luo_mutate_corruption(luo_im);
 		if (what->sealed)
 			luo_mutate_seal_table(luo_im, &luo_im_table);
 		luo_im_boot(test, what->sealed);
 	}
 }
 
-/* Without damage all arrive and all memory is free in the end. */
+/* Without corruption all arrive and all memory is free in the end. */
 static void luo_im_intact_test(struct kunit *test)
 {
 	luo_im_areas(test, 1);

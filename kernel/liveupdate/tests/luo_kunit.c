@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Machines, participants and hand-overs for KUnit
+ * DOC: Machines, subsystems and hand-overs for KUnit
  *
  * What the tests of the state machine have in common. Every test has two machines of
  * its own: one plays the outgoing kernel, the other one the incoming kernel. Neither is
  * published, so the machine of the system does not notice.
  *
- * The jump
+ * The kexec
  *   Table and blobs of the outgoing machine are real KHO memory, which
  *   luo_kunit_jump() leaves to the incoming machine as kho_kunit.c has it.
  *
@@ -35,9 +35,9 @@ int luo_kunit_init(struct kunit *test)
 		return -ENOMEM;
 
 	kho_kunit_init(&fixture->kho, test);
-	luo_machine_init(&fixture->machine);
-	luo_machine_init(&fixture->next);
-	INIT_LIST_HEAD(&fixture->participants);
+	luo_ctx_init(&fixture->ctx);
+	luo_ctx_init(&fixture->next);
+	INIT_LIST_HEAD(&fixture->subsystems);
 	seq_buf_init(&fixture->log, fixture->log_text, LUO_KUNIT_LOG_LEN);
 	seq_buf_init(&fixture->want, fixture->want_text, LUO_KUNIT_LOG_LEN);
 	fixture->tainted = test_taint(TAINT_WARN);
@@ -50,56 +50,56 @@ int luo_kunit_init(struct kunit *test)
 void luo_kunit_exit(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *participant;
+	struct luo_kunit_subsystem *mock;
 
 	if (!fixture)
 		return;
 
-	cancel_delayed_work_sync(&fixture->machine.invalidate);
+	cancel_delayed_work_sync(&fixture->ctx.invalidate);
 	cancel_delayed_work_sync(&fixture->next.invalidate);
-	flush_work(&fixture->machine.late);
+	flush_work(&fixture->ctx.late);
 	flush_work(&fixture->next.late);
-	luo_machine_finish(&fixture->next, true);
-	luo_machine_cancel(&fixture->next);
-	luo_machine_cancel(&fixture->machine);
-	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->machine));
+	luo_ctx_finish(&fixture->next, true);
+	luo_ctx_cancel(&fixture->next);
+	luo_ctx_cancel(&fixture->ctx);
+	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->ctx));
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(&fixture->next));
 	KUNIT_EXPECT_NULL(test, fixture->next.instances.in);
-	KUNIT_EXPECT_EQ(test, fixture->machine.state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, fixture->ctx.state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, fixture->next.state, LIVEUPDATE_STATE_NORMAL);
-	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&fixture->machine.lock));
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&fixture->ctx.lock));
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&fixture->next.lock));
 
-	list_for_each_entry(participant, &fixture->participants, list) {
-		if (participant->claimed)
-			folio_put(virt_to_folio(participant->claimed));
+	list_for_each_entry(mock, &fixture->subsystems, list) {
+		if (mock->claimed)
+			folio_put(virt_to_folio(mock->claimed));
 	}
 	kho_kunit_exit(&fixture->kho);
 	KUNIT_EXPECT_EQ(test, test_taint(TAINT_WARN), fixture->tainted);
 }
 
-/* Participants. */
+/* Subsystems. */
 
-static struct luo_kunit_participant *
-to_participant(struct liveupdate_subsystem *subsystem)
+static struct luo_kunit_subsystem *
+to_mock(struct liveupdate_subsystem *subsystem)
 {
-	return container_of(subsystem, struct luo_kunit_participant, subsystem);
+	return container_of(subsystem, struct luo_kunit_subsystem, subsystem);
 }
 
 static int luo_kunit_callback(struct liveupdate_subsystem *subsystem,
-			      enum luo_step step)
+			      enum luo_transition transition)
 {
-	struct luo_kunit_participant *participant = to_participant(subsystem);
+	struct luo_kunit_subsystem *mock = to_mock(subsystem);
 
-	seq_buf_printf(&participant->fixture->log, " %s:%s",
-		       luo_step_name(step), participant->desc.name);
-	if (participant->hook)
-		participant->hook(participant, step);
+	seq_buf_printf(&mock->fixture->log, " %s:%s",
+		       luo_transition_name(transition), mock->desc.name);
+	if (mock->hook)
+		mock->hook(mock, transition);
 
-	return participant->error[step];
+	return mock->error[transition];
 }
 
-/* Content of a participant's blob. */
+/* Content of a subsystem's blob. */
 u8 luo_kunit_pattern(const char *name, size_t offset)
 {
 	return name[offset % strlen(name)] + offset;
@@ -108,22 +108,22 @@ u8 luo_kunit_pattern(const char *name, size_t offset)
 static int luo_kunit_prepare(struct liveupdate_subsystem *subsystem,
 			     struct liveupdate_data *data)
 {
-	struct luo_kunit_participant *participant = to_participant(subsystem);
-	int err = luo_kunit_callback(subsystem, LUO_STEP_PREPARE);
+	struct luo_kunit_subsystem *mock = to_mock(subsystem);
+	int err = luo_kunit_callback(subsystem, LUO_TRANSITION_PREPARE);
 	u8 *blob;
 
 	if (err)
 		return err;
-	if (!participant->offer.size) {
-		data->value = participant->offer.value;
+	if (!mock->offer.size) {
+		data->value = mock->offer.value;
 		return 0;
 	}
 
-	blob = liveupdate_data_alloc(data, participant->offer.size);
+	blob = liveupdate_data_alloc(data, mock->offer.size);
 	if (IS_ERR(blob))
 		return PTR_ERR(blob);
 	for (size_t i = 0; i < data->size; i++)
-		blob[i] = luo_kunit_pattern(participant->desc.name, i);
+		blob[i] = luo_kunit_pattern(mock->desc.name, i);
 
 	return 0;
 }
@@ -131,31 +131,31 @@ static int luo_kunit_prepare(struct liveupdate_subsystem *subsystem,
 static int luo_kunit_freeze(struct liveupdate_subsystem *subsystem,
 			    struct liveupdate_data *data)
 {
-	return luo_kunit_callback(subsystem, LUO_STEP_FREEZE);
+	return luo_kunit_callback(subsystem, LUO_TRANSITION_FREEZE);
 }
 
 static void luo_kunit_thaw(struct liveupdate_subsystem *subsystem,
 			   struct liveupdate_data *data)
 {
-	luo_kunit_callback(subsystem, LUO_STEP_THAW);
+	luo_kunit_callback(subsystem, LUO_TRANSITION_THAW);
 }
 
 static void luo_kunit_cancel(struct liveupdate_subsystem *subsystem,
 			     struct liveupdate_data *data)
 {
-	luo_kunit_callback(subsystem, LUO_STEP_CANCEL);
+	luo_kunit_callback(subsystem, LUO_TRANSITION_CANCEL);
 	liveupdate_data_free(data);
 }
 
 static int luo_kunit_restore(struct liveupdate_subsystem *subsystem,
 			     struct liveupdate_data *data)
 {
-	struct luo_kunit_participant *participant = to_participant(subsystem);
-	int err = luo_kunit_callback(subsystem, LUO_STEP_RESTORE);
+	struct luo_kunit_subsystem *mock = to_mock(subsystem);
+	int err = luo_kunit_callback(subsystem, LUO_TRANSITION_RESTORE);
 
-	participant->received = *data;
-	if (!err && participant->claims)
-		participant->claimed = liveupdate_data_claim(data);
+	mock->received = *data;
+	if (!err && mock->claims)
+		mock->claimed = liveupdate_data_claim(data);
 
 	return err;
 }
@@ -163,21 +163,21 @@ static int luo_kunit_restore(struct liveupdate_subsystem *subsystem,
 static void luo_kunit_finish(struct liveupdate_subsystem *subsystem,
 			     struct liveupdate_data *data)
 {
-	luo_kunit_callback(subsystem, LUO_STEP_FINISH);
+	luo_kunit_callback(subsystem, LUO_TRANSITION_FINISH);
 }
 
 static bool luo_kunit_can_finish(struct liveupdate_subsystem *subsystem,
 				 const struct liveupdate_data *data)
 {
-	struct luo_kunit_participant *participant = to_participant(subsystem);
+	struct luo_kunit_subsystem *mock = to_mock(subsystem);
 
-	participant->asked++;
-	if (participant->waits)
-		luo_report_failure(&participant->fixture->next,
-				   participant->desc.name, -EBUSY, "a part",
+	mock->asked++;
+	if (mock->waits)
+		luo_report_failure(&mock->fixture->next,
+				   mock->desc.name, -EBUSY, "a part",
 				   "it waits");
 
-	return !participant->waits;
+	return !mock->waits;
 }
 
 static const struct liveupdate_subsystem_ops luo_kunit_ops = {
@@ -191,43 +191,43 @@ static const struct liveupdate_subsystem_ops luo_kunit_ops = {
 };
 
 /*
- * Make a participant, optional and of version 1. Returns the participant, not
+ * Make a subsystem, optional and of version 1. Returns the subsystem, not
  * registered.
  */
-struct luo_kunit_participant *luo_kunit_new(struct kunit *test,
-					    const char *name, u32 level)
+struct luo_kunit_subsystem *luo_kunit_new(struct kunit *test,
+					  const char *name, u32 level)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *participant =
-		kunit_kzalloc(test, sizeof(*participant), GFP_KERNEL);
+	struct luo_kunit_subsystem *mock =
+		kunit_kzalloc(test, sizeof(*mock), GFP_KERNEL);
 
-	KUNIT_ASSERT_NOT_NULL(test, participant);
-	strscpy(participant->desc.name, name);
-	participant->desc.version = 1;
-	participant->desc.oldest = 1;
-	participant->desc.level = level;
-	participant->desc.class = LIVEUPDATE_OPTIONAL;
-	participant->ops = luo_kunit_ops;
-	participant->subsystem.desc = &participant->desc;
-	participant->subsystem.ops = &participant->ops;
-	participant->fixture = fixture;
-	list_add_tail(&participant->list, &fixture->participants);
+	KUNIT_ASSERT_NOT_NULL(test, mock);
+	strscpy(mock->desc.name, name);
+	mock->desc.version = 1;
+	mock->desc.oldest = 1;
+	mock->desc.level = level;
+	mock->desc.class = LIVEUPDATE_OPTIONAL;
+	mock->ops = luo_kunit_ops;
+	mock->subsystem.desc = &mock->desc;
+	mock->subsystem.ops = &mock->ops;
+	mock->fixture = fixture;
+	list_add_tail(&mock->list, &fixture->subsystems);
 
-	return participant;
+	return mock;
 }
 
-/* Make a participant and register it. */
-struct luo_kunit_participant *luo_kunit_add(struct kunit *test,
-					    struct luo_machine *machine,
-					    const char *name, u32 level)
+/* Make a subsystem and register it. */
+struct luo_kunit_subsystem *luo_kunit_add(struct kunit *test,
+					  struct luo_ctx *ctx,
+					  const char *name, u32 level)
 {
-	struct luo_kunit_participant *participant =
+	struct luo_kunit_subsystem *mock =
 		luo_kunit_new(test, name, level);
 
 	KUNIT_ASSERT_EQ(test, 0,
-			luo_subsystem_add(machine, &participant->subsystem));
+			luo_subsystem_add(ctx, &mock->subsystem));
 
-	return participant;
+	return mock;
 }
 
 /* What ran. */
@@ -241,11 +241,11 @@ const char *const luo_kunit_states[LIVEUPDATE_STATE_UPDATED + 1] = {
 };
 
 /* Note a callback that should run. */
-void luo_kunit_want(struct kunit *test, enum luo_step step, const char *name)
+void luo_kunit_want(struct kunit *test, enum luo_transition transition, const char *name)
 {
 	struct luo_kunit *fixture = test->priv;
 
-	seq_buf_printf(&fixture->want, " %s:%s", luo_step_name(step), name);
+	seq_buf_printf(&fixture->want, " %s:%s", luo_transition_name(transition), name);
 }
 
 /* Compare what ran with what should, forget both. */
@@ -269,35 +269,35 @@ void luo_kunit_expect_log(struct kunit *test, const char *log)
 }
 
 /* Compare what the machine says failed last. */
-void luo_kunit_expect_failed(struct kunit *test, struct luo_machine *machine,
-			     enum luo_step step, const char *name, int error)
+void luo_kunit_expect_failed(struct kunit *test, struct luo_ctx *ctx,
+			     enum luo_transition transition, const char *name, int error)
 {
-	KUNIT_EXPECT_STREQ(test, luo_step_name(machine->failure.step),
-			   luo_step_name(step));
-	KUNIT_EXPECT_STREQ(test, machine->failure.participant, name);
-	KUNIT_EXPECT_EQ(test, machine->failure.error, error);
+	KUNIT_EXPECT_STREQ(test, luo_transition_name(ctx->failure.transition),
+			   luo_transition_name(transition));
+	KUNIT_EXPECT_STREQ(test, ctx->failure.subsystem, name);
+	KUNIT_EXPECT_EQ(test, ctx->failure.error, error);
 }
 
 /* Compare what a machine retains. */
-void luo_kunit_expect_retained(struct kunit *test, struct luo_machine *machine,
+void luo_kunit_expect_retained(struct kunit *test, struct luo_ctx *ctx,
 			       const char *want)
 {
 	char ids[LUO_KUNIT_IDS_LEN];
 
-	luo_retained_ids(&machine->retained, ids, sizeof(ids));
+	luo_retained_ids(&ctx->retained, ids, sizeof(ids));
 	KUNIT_EXPECT_STREQ(test, ids, want);
 }
 
 /* Give up whatever a machine retains. */
-int luo_kunit_forget_all(struct luo_machine *machine)
+int luo_kunit_forget_all(struct luo_ctx *ctx)
 {
 	char ids[LUO_KUNIT_IDS_LEN];
 	int err = 0;
 
-	while (!err && luo_retained_any(&machine->retained)) {
-		luo_retained_ids(&machine->retained, ids, sizeof(ids));
+	while (!err && luo_retained_any(&ctx->retained)) {
+		luo_retained_ids(&ctx->retained, ids, sizeof(ids));
 		*strchrnul(ids, ' ') = '\0';
-		err = luo_retained_forget(&machine->retained, ids);
+		err = luo_retained_forget(&ctx->retained, ids);
 	}
 
 	return err;
@@ -309,17 +309,17 @@ int luo_kunit_forget_all(struct luo_machine *machine)
 void luo_kunit_view_table(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct liveupdate_subsystem *subsystem;
 
-	kho_kunit_view_table(&fixture->kho, &machine->table);
-	list_for_each_entry(subsystem, &machine->enlisted, enlisted) {
+	kho_kunit_view_table(&fixture->kho, &ctx->table);
+	list_for_each_entry(subsystem, &ctx->enlisted, enlisted) {
 		if (subsystem->data.size)
 			kho_kunit_view(&fixture->kho,
 				       phys_to_virt(subsystem->data.value));
 	}
-	fixture->phys = kho_table_phys(&machine->table);
-	fixture->size = machine->table.head_size;
+	fixture->phys = kho_table_phys(&ctx->table);
+	fixture->size = ctx->table.head_size;
 }
 
 static void luo_kunit_view_instances(struct kunit *test)
@@ -328,7 +328,7 @@ static void luo_kunit_view_instances(struct kunit *test)
 
 	for (int class = 0; class < LUO_NR_CLASSES; class++) {
 		struct luo_instances_out *out =
-			&fixture->machine.instances.out[class];
+			&fixture->ctx.instances.out[class];
 		struct liveupdate_instance *instance;
 
 		if (!out->table.head)
@@ -356,33 +356,33 @@ static void luo_kunit_leave_instances(struct luo_instances *instances)
 
 /*
  * Freeze the outgoing machine and leave it behind. The machine is in state normal again,
- * with all its participants.
+ * with all its subsystems.
  */
 void luo_kunit_jump(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	struct liveupdate_subsystem *subsystem, *next;
 
-	KUNIT_ASSERT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+	KUNIT_ASSERT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
 
 	luo_kunit_view_table(test);
 	luo_kunit_view_instances(test);
 	kho_kunit_jump(&fixture->kho);
-	kho_kunit_leave_table(&machine->table);
-	luo_kunit_leave_instances(&machine->instances);
+	kho_kunit_leave_table(&ctx->table);
+	luo_kunit_leave_instances(&ctx->instances);
 
-	list_for_each_entry_safe(subsystem, next, &machine->enlisted, enlisted) {
+	list_for_each_entry_safe(subsystem, next, &ctx->enlisted, enlisted) {
 		list_del_init(&subsystem->enlisted);
 		subsystem->phase = LUO_PHASE_IDLE;
 		subsystem->data = (struct liveupdate_data){};
 	}
-	machine->snapshot = false;
-	machine->state = LIVEUPDATE_STATE_NORMAL;
+	ctx->snapshot = false;
+	ctx->state = LIVEUPDATE_STATE_NORMAL;
 }
 
-/* Let the incoming machine look for what was left. Returns as luo_machine_restore(). */
+/* Let the incoming machine look for what was left. Returns as luo_ctx_restore(). */
 int luo_kunit_boot(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -394,7 +394,7 @@ int luo_kunit_boot(struct kunit *test)
 					     fixture->instances[class].size);
 	}
 
-	return luo_machine_restore(&fixture->next, fixture->phys, fixture->size);
+	return luo_ctx_restore(&fixture->next, fixture->phys, fixture->size);
 }
 
 /* Find a record of the table that was handed over. */

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Participants on all levels for KUnit
+ * DOC: Subsystems on all levels for KUnit
  *
- * Participants that are registered in an order that is not the one in which they are
+ * Subsystems that are registered in an order that is not the one in which they are
  * walked, and what the walks should call. One of them, each in turn, is told to fail or
  * to be late.
  */
@@ -28,39 +28,39 @@ static const u8 luo_kunit_walk[LUO_KUNIT_NR] = {
 };
 
 /* Registers the first @count of them. */
-void luo_kunit_scramble(struct kunit *test, struct luo_machine *machine,
+void luo_kunit_scramble(struct kunit *test, struct luo_ctx *ctx,
 			struct luo_kunit_set *set, unsigned int count)
 {
-	struct luo_kunit_participant *participants[LUO_KUNIT_NR];
+	struct luo_kunit_subsystem *subsystems[LUO_KUNIT_NR];
 	char name[8];
 
 	for (int i = 0; i < count; i++) {
 		snprintf(name, sizeof(name), "p%d", i);
-		participants[i] = luo_kunit_add(test, machine, name,
-						luo_kunit_levels[i]);
+		subsystems[i] = luo_kunit_add(test, ctx, name,
+					      luo_kunit_levels[i]);
 	}
 	set->count = 0;
 	for (int i = 0; i < LUO_KUNIT_NR; i++) {
 		if (luo_kunit_walk[i] < count)
 			set->walk[set->count++] =
-				participants[luo_kunit_walk[i]];
+				subsystems[luo_kunit_walk[i]];
 	}
 }
 
-/* Wants @step for the first @count, walking down the levels. */
+/* Wants @transition for the first @count, walking down the levels. */
 void luo_kunit_want_down(struct kunit *test, struct luo_kunit_set *set,
-			 enum luo_step step, unsigned int count)
+			 enum luo_transition transition, unsigned int count)
 {
 	for (int i = 0; i < count; i++)
-		luo_kunit_want(test, step, set->walk[i]->desc.name);
+		luo_kunit_want(test, transition, set->walk[i]->desc.name);
 }
 
-/* Wants @step for the first @count, walking up the levels. */
+/* Wants @transition for the first @count, walking up the levels. */
 void luo_kunit_want_up(struct kunit *test, struct luo_kunit_set *set,
-		       enum luo_step step, unsigned int count)
+		       enum luo_transition transition, unsigned int count)
 {
 	while (count--)
-		luo_kunit_want(test, step, set->walk[count]->desc.name);
+		luo_kunit_want(test, transition, set->walk[count]->desc.name);
 }
 
 /* Which one fails. */
@@ -89,13 +89,13 @@ const void *luo_kunit_failure_params(struct kunit *test, const void *prev, char 
 }
 
 void luo_kunit_expect_unprepared(struct kunit *test,
-				 struct luo_machine *machine,
+				 struct luo_ctx *ctx,
 				 struct luo_kunit_set *set)
 {
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
-	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
-	KUNIT_EXPECT_NULL(test, machine->table.head);
-	KUNIT_EXPECT_TRUE(test, list_empty(&machine->enlisted));
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, ctx->transition, LUO_TRANSITION_NONE);
+	KUNIT_EXPECT_NULL(test, ctx->table.head);
+	KUNIT_EXPECT_TRUE(test, list_empty(&ctx->enlisted));
 	for (int i = 0; i < set->count; i++) {
 		const struct liveupdate_subsystem *subsystem =
 			&set->walk[i]->subsystem;
@@ -108,16 +108,16 @@ void luo_kunit_expect_unprepared(struct kunit *test,
 
 /* Deadlines. */
 
-void luo_kunit_limit(struct luo_machine *machine, u32 timeout_ms)
+void luo_kunit_limit(struct luo_ctx *ctx, u32 timeout_ms)
 {
-	machine->prepare_timeout_ms = timeout_ms;
-	machine->freeze_timeout_ms = timeout_ms;
+	ctx->prepare_timeout_ms = timeout_ms;
+	ctx->freeze_timeout_ms = timeout_ms;
 }
 
-/* Makes the participant late without waiting. */
-void luo_kunit_late_hook(struct luo_kunit_participant *participant,
-			 enum luo_step step)
+/* Makes the subsystem late without waiting. */
+void luo_kunit_late_hook(struct luo_kunit_subsystem *mock,
+			 enum luo_transition transition)
 {
-	if (step == (uintptr_t)participant->context)
-		participant->fixture->machine.deadline = jiffies - 1;
+	if (transition == (uintptr_t)mock->context)
+		mock->fixture->ctx.deadline = jiffies - 1;
 }

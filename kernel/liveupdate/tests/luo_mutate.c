@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Damaged images of what the previous kernel left, in bulk
+ * DOC: Corrupted images of what the previous kernel left, in bulk
  *
  * For KUnit tests of those who read what is handed over: they must validate it all,
  * so they are given a great many images of it that are wrong somewhere.
@@ -18,10 +18,10 @@
  * Tables
  *   luo_mutate_write_table() writes what include/linux/kho/abi/table.h has around the
  *   records, luo_mutate_record() says where they go, and luo_mutate_seal_table()
- *   computes the checksums, before or after the damage.
+ *   computes the checksums, before or after the corruption.
  *
- * Damage
- *   luo_mutate_damage() does one to three things: flips a bit, overwrites a byte,
+ * Corruption
+ *   luo_mutate_corruption() does one to three things: flips a bit, overwrites a byte,
  *   sets one of the numbers that the test has pointed out to something that numbers
  *   should not be (the ends of their range, a little more or less, a power of two,
  *   the address of another area, an address within one, one of memory that nobody
@@ -35,8 +35,8 @@
  *   that the console does not have, and pages that are gone.
  *
  * Which images
- *   The damage of an image depends on nothing but the seed, the number of the image and
- *   the test. They are parameters of the kernel:
+ *   The corruption of an image depends on nothing but the seed, the number of the image
+ *   and the test. They are parameters of the kernel:
  *
  *   ====================== =========================================
  *   liveupdate_mutate.seed  which images, printed by every test
@@ -79,11 +79,11 @@
 
 static unsigned int luo_mutate_seed = 1;
 module_param_named(seed, luo_mutate_seed, uint, 0444);
-MODULE_PARM_DESC(seed, "which damage is done to images");
+MODULE_PARM_DESC(seed, "which corruption is done to images");
 
 static unsigned int luo_mutate_count = LUO_MUTATE_COUNT;
 module_param_named(count, luo_mutate_count, uint, 0444);
-MODULE_PARM_DESC(count, "number of damaged images, for all tests together");
+MODULE_PARM_DESC(count, "number of corrupted images, for all tests together");
 
 static unsigned int luo_mutate_first;
 module_param_named(first, luo_mutate_first, uint, 0444);
@@ -337,7 +337,7 @@ EXPORT_SYMBOL_IF_KUNIT(luo_mutate_write_table);
 /**
  * luo_mutate_record() - where is a record of a table?
  * @mutate: the images
- * @table: the table, not damaged yet
+ * @table: the table, not corrupted yet
  * @position: which record
  * @area: on return, the area that it is in
  *
@@ -358,7 +358,7 @@ EXPORT_SYMBOL_IF_KUNIT(luo_mutate_record);
 /**
  * luo_mutate_seal_table() - make the checksums match whatever is in a table
  * @mutate: the images
- * @table: the table, damaged or not
+ * @table: the table, corrupted or not
  *
  * Context: any.
  */
@@ -369,7 +369,7 @@ void luo_mutate_seal_table(const struct luo_mutate *mutate,
 }
 EXPORT_SYMBOL_IF_KUNIT(luo_mutate_seal_table);
 
-/* An area that damage is done to; there is at least one. */
+/* An area that corruption is done to; there is at least one. */
 static struct luo_mutate_area *luo_mutate_victim(struct luo_mutate *mutate)
 {
 	struct luo_mutate_area *area;
@@ -475,12 +475,12 @@ static u8 *luo_mutate_byte(struct luo_mutate *mutate)
 }
 
 /**
- * luo_mutate_damage() - do damage
+ * luo_mutate_corruption() - do corruption
  * @mutate: the images. There is a field, and an area with a use.
  *
  * Context: any.
  */
-void luo_mutate_damage(struct luo_mutate *mutate)
+void luo_mutate_corruption(struct luo_mutate *mutate)
 {
 	u32 times = luo_mutate_below(mutate, 4) ? 1 : 2;
 
@@ -509,7 +509,7 @@ void luo_mutate_damage(struct luo_mutate *mutate)
 		}
 	}
 }
-EXPORT_SYMBOL_IF_KUNIT(luo_mutate_damage);
+EXPORT_SYMBOL_IF_KUNIT(luo_mutate_corruption);
 
 /**
  * luo_mutate_reserved() - is an area as the previous kernel left it?

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of the reader of the table of participants against damage in bulk
+ * DOC: Tests of the reader of the table of subsystems against corruption in bulk
  *
- * The table with the damage of luo_mutate.c. Every case comes twice. As the damage
- * left it, nothing of it may be used: what is accepted is what was handed over. With
- * checksums that were corrected after the damage, which only a kernel with a bug does,
- * what is accepted is within the bounds that the format has, no memory has two owners,
- * and nothing is touched or freed that was not handed over.
+ * The table with the corruption of luo_mutate.c. Every case comes twice. As the
+ * corruption left it, nothing of it may be used: what is accepted is what was handed
+ * over. With checksums that were corrected after the corruption, which only a kernel
+ * with a bug does, what is accepted is within the bounds that the format has, no
+ * memory has two owners, and nothing is touched or freed that was not handed over.
  */
 
 #include <linux/io.h>
@@ -21,7 +21,7 @@
 #define LUO_MUTATE_PER_BLOCK \
 	((unsigned int)KHO_TABLE_PER_BLOCK(sizeof(struct luo_subsystem_ser)))
 
-/* Areas of the table of participants. */
+/* Areas of the table of subsystems. */
 enum {
 	LUO_AREA_HEAD,
 	LUO_AREA_FIRST,
@@ -40,7 +40,7 @@ static const struct luo_mutate_case luo_mutate_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(luo_mutate_case, luo_mutate_cases, name);
 
-static const struct luo_mutate_table luo_mutate_participants_table = {
+static const struct luo_mutate_table luo_mutate_subsystems_table = {
 	.head		= LUO_AREA_HEAD,
 	.blocks		= LUO_AREA_FIRST,
 	.compatible	= LUO_SUBSYSTEMS_COMPATIBLE,
@@ -49,7 +49,7 @@ static const struct luo_mutate_table luo_mutate_participants_table = {
 
 static struct luo_mutate *luo_mutate;
 
-/* What participant @index hands over: a blob, a plain value, a larger blob, values. */
+/* What subsystem @index hands over: a blob, a plain value, a larger blob, values. */
 static void luo_mutate_fill(struct luo_subsystem_ser *ser, unsigned int index)
 {
 	*ser = (struct luo_subsystem_ser){
@@ -57,7 +57,7 @@ static void luo_mutate_fill(struct luo_subsystem_ser *ser, unsigned int index)
 		.flags = index % 2 ? LUO_SUBSYSTEM_SER_MANDATORY : 0,
 		.value = index,
 	};
-	snprintf(ser->name, sizeof(ser->name), "participant-%u", index);
+	snprintf(ser->name, sizeof(ser->name), "subsystem-%u", index);
 	if (index != 0 && index != 2)
 		return;
 	ser->flags |= LUO_SUBSYSTEM_SER_BLOB;
@@ -69,7 +69,7 @@ static void luo_mutate_fill(struct luo_subsystem_ser *ser, unsigned int index)
 /* A table as an intact kernel leaves it, with a record for each of @count. */
 static void luo_mutate_write(unsigned int count)
 {
-	const struct luo_mutate_table *table = &luo_mutate_participants_table;
+	const struct luo_mutate_table *table = &luo_mutate_subsystems_table;
 	struct luo_subsystem_ser *ser;
 	unsigned int area;
 
@@ -89,16 +89,16 @@ static void luo_mutate_write(unsigned int count)
 	memset(luo_mutate_mem(luo_mutate, LUO_AREA_OTHER), 0, PAGE_SIZE);
 }
 
-/* Those of the participants that are there to be restored. */
-static void luo_mutate_participants(struct kunit *test,
-				    struct luo_kunit_participant **known)
+/* Those of the subsystems that are there to be restored. */
+static void luo_mutate_subsystems(struct kunit *test,
+				  struct luo_kunit_subsystem **known)
 {
 	struct luo_kunit *fixture = test->priv;
 
 	for (unsigned int i = 0; i < LUO_MUTATE_KNOWN; i++) {
 		char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 
-		snprintf(name, sizeof(name), "participant-%u", i);
+		snprintf(name, sizeof(name), "subsystem-%u", i);
 		known[i] = luo_kunit_new(test, name, LIVEUPDATE_LEVEL_DEVICES);
 		known[i]->desc.version = i + 2;
 		/* One takes its blob, the other one leaves it to finish. */
@@ -108,11 +108,11 @@ static void luo_mutate_participants(struct kunit *test,
 	}
 }
 
-/* What a participant was given is what was handed over, as far as anybody can tell. */
-static bool luo_mutate_received(const struct luo_kunit_participant *participant,
+/* What a subsystem was given is what was handed over, as far as anybody can tell. */
+static bool luo_mutate_received(const struct luo_kunit_subsystem *mock,
 				unsigned int index, bool sealed)
 {
-	const struct liveupdate_data *data = &participant->received;
+	const struct liveupdate_data *data = &mock->received;
 	struct luo_subsystem_ser ser;
 
 	if (sealed)
@@ -124,10 +124,10 @@ static bool luo_mutate_received(const struct luo_kunit_participant *participant,
 
 /* The next kernel boots with the image and finishes. */
 static void luo_mutate_boot(struct kunit *test, bool sealed,
-			    struct luo_kunit_participant **known)
+			    struct luo_kunit_subsystem **known)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
+	struct luo_ctx *next = &fixture->next;
 	int err;
 
 	seq_buf_clear(&fixture->log);
@@ -135,8 +135,8 @@ static void luo_mutate_boot(struct kunit *test, bool sealed,
 		known[i]->received = (struct liveupdate_data){};
 		known[i]->claimed = NULL;
 	}
-	err = luo_machine_restore(next, luo_mutate_phys(luo_mutate, LUO_AREA_HEAD),
-				  luo_mutate->areas[LUO_AREA_HEAD].used);
+	err = luo_ctx_restore(next, luo_mutate_phys(luo_mutate, LUO_AREA_HEAD),
+			      luo_mutate->areas[LUO_AREA_HEAD].used);
 	if (err) {
 		luo_mutate_wrong(luo_mutate, err != -EINVAL && err != -EBADMSG &&
 				 err != -EPROTONOSUPPORT, "an error nobody knows");
@@ -160,7 +160,7 @@ static void luo_mutate_boot(struct kunit *test, bool sealed,
 			luo_mutate_wrong(luo_mutate, !sealed,
 					 "a record did not arrive");
 	}
-	luo_mutate_wrong(luo_mutate, luo_machine_finish(next, false), "finish failed");
+	luo_mutate_wrong(luo_mutate, luo_ctx_finish(next, false), "finish failed");
 	luo_mutate_wrong(luo_mutate, next->state != LIVEUPDATE_STATE_NORMAL,
 			 "not in state normal");
 	for (unsigned int i = 0; i < LUO_MUTATE_KNOWN; i++) {
@@ -182,20 +182,20 @@ static void luo_mutate_boot(struct kunit *test, bool sealed,
 static void luo_mutate_table_test(struct kunit *test)
 {
 	const struct luo_mutate_case *what = test->param_value;
-	struct luo_kunit_participant *known[LUO_MUTATE_KNOWN];
+	struct luo_kunit_subsystem *known[LUO_MUTATE_KNOWN];
 	struct luo_mutate *mutate = luo_mutate;
 
-	luo_mutate_participants(test, known);
+	luo_mutate_subsystems(test, known);
 	luo_mutate_begin(mutate, test, what->share);
 	for (unsigned int i = 0; i <= LUO_AREA_OTHER; i++)
 		luo_mutate_area(mutate, i == LUO_AREA_LONG_BLOB);
 	while (luo_mutate_next(mutate)) {
 		luo_mutate_write(mutate->image % 16 ? LUO_MUTATE_KNOWN :
 				 LUO_MUTATE_PER_BLOCK + 2);
-		luo_mutate_damage(mutate);
+		luo_mutate_corruption(mutate);
 		if (what->sealed)
 			luo_mutate_seal_table(luo_mutate,
-					      &luo_mutate_participants_table);
+					      &luo_mutate_subsystems_table);
 		luo_mutate_boot(test, what->sealed, known);
 	}
 }
@@ -203,10 +203,10 @@ static void luo_mutate_table_test(struct kunit *test)
 /* Every image is read, and undamaged: what this test expects is what happens. */
 static void luo_mutate_intact_test(struct kunit *test)
 {
-	struct luo_kunit_participant *known[LUO_MUTATE_KNOWN];
+	struct luo_kunit_subsystem *known[LUO_MUTATE_KNOWN];
 	struct luo_mutate *mutate = luo_mutate;
 
-	luo_mutate_participants(test, known);
+	luo_mutate_subsystems(test, known);
 	luo_mutate_begin(mutate, test, 1);
 	for (unsigned int i = 0; i <= LUO_AREA_OTHER; i++)
 		luo_mutate_area(mutate, i == LUO_AREA_LONG_BLOB);

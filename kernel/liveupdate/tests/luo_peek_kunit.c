@@ -21,7 +21,7 @@
 static void luo_peek_leave(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *blob, *plain;
+	struct luo_kunit_subsystem *blob, *plain;
 
 	blob = luo_kunit_new(test, "blob", LIVEUPDATE_LEVEL_IOMMU);
 	blob->desc.version = 3;
@@ -29,9 +29,9 @@ static void luo_peek_leave(struct kunit *test)
 	blob->offer.size = LUO_PEEK_SIZE;
 	plain = luo_kunit_new(test, "plain", LIVEUPDATE_LEVEL_IRQ);
 	plain->offer.value = LUO_PEEK_VALUE;
-	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine, &blob->subsystem));
-	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine, &plain->subsystem));
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx, &blob->subsystem));
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx, &plain->subsystem));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	seq_buf_clear(&fixture->log);
 }
@@ -126,20 +126,20 @@ static void luo_peek_no_blob_test(struct kunit *test)
 }
 
 /* From the callback: that of @context is what each one says of "blob". */
-static void luo_peek_hook(struct luo_kunit_participant *participant,
-			  enum luo_step step)
+static void luo_peek_hook(struct luo_kunit_subsystem *mock,
+			  enum luo_transition transition)
 {
-	int *answer = participant->context;
+	int *answer = mock->context;
 	struct liveupdate_data data;
 
-	*answer = luo_peek_incoming(&participant->fixture->next, &participant->desc,
+	*answer = luo_peek_incoming(&mock->fixture->next, &mock->desc,
 				    &data);
 }
 
-static struct luo_kunit_participant *luo_peek_receive(struct kunit *test, int *during)
+static struct luo_kunit_subsystem *luo_peek_receive(struct kunit *test, int *during)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 
 	luo_peek_leave(test);
 	it = luo_kunit_new(test, "blob", LIVEUPDATE_LEVEL_IOMMU);
@@ -163,7 +163,7 @@ static void luo_peek_restored_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EALREADY, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, 0, luo_peek(test, "plain", 1, 1, &data));
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, during, -EALREADY);
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "plain", 1, 1, &data));
@@ -177,11 +177,11 @@ static void luo_peek_failed_test(struct kunit *test)
 	int during = 1;
 
 	/* An error that must not be taken for that of peek. */
-	luo_peek_receive(test, &during)->error[LUO_STEP_RESTORE] = -ENOENT;
+	luo_peek_receive(test, &during)->error[LUO_TRANSITION_RESTORE] = -ENOENT;
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, -ENOTRECOVERABLE, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, data.size, 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, -ENOTRECOVERABLE, luo_peek(test, "blob", 1, 3, &data));
 	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&fixture->next.retained, "blob"));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "blob", 1, 3, &data));
@@ -191,24 +191,24 @@ static void luo_peek_failed_test(struct kunit *test)
 static void luo_peek_failed_optional_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 	struct liveupdate_data data;
 
 	luo_peek_leave(test);
 	it = luo_kunit_new(test, "plain", LIVEUPDATE_LEVEL_IRQ);
-	it->error[LUO_STEP_RESTORE] = -EIO;
+	it->error[LUO_TRANSITION_RESTORE] = -EIO;
 	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next, &it->subsystem));
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	KUNIT_EXPECT_EQ(test, -ENOTRECOVERABLE, luo_peek(test, "plain", 1, 1, &data));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_peek(test, "plain", 1, 1, &data));
 }
 
-/* What a participant had that goes away, nobody has. */
+/* What a subsystem had that goes away, nobody has. */
 static void luo_peek_leaver_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 	struct liveupdate_data data;
 	int during = 1;
 

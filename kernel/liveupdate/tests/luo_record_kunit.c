@@ -3,7 +3,7 @@
 /**
  * DOC: Tests of records in the next kernel
  *
- * Which record a participant can read, what becomes of the blob of each, who is asked to
+ * Which record a subsystem can read, what becomes of the blob of each, who is asked to
  * dispose of it, and what is retained until somebody restores it or the operator gives it up.
  */
 
@@ -18,7 +18,7 @@
 /**
  * struct luo_state_version - versions of data and of its reader
  * @written: version of the record.
- * @oldest: oldest version the participant reads.
+ * @oldest: oldest version the subsystem reads.
  * @version: its own version.
  * @readable: what is to come of it.
  */
@@ -56,39 +56,39 @@ static void luo_state_version_test(struct kunit *test)
 {
 	const struct luo_state_version *param = test->param_value;
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *it;
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *it;
 
-	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_add(test, ctx, "top", LIVEUPDATE_LEVEL_WORKLOAD);
 	it = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_IRQ);
 	it->desc.version = param->written;
 	it->offer.size = 10;
-	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
-	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(ctx, &it->subsystem));
+	luo_kunit_add(test, ctx, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 	luo_kunit_jump(test);
 	seq_buf_clear(&fixture->log);
 
-	machine = &fixture->next;
-	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	ctx = &fixture->next;
+	luo_kunit_add(test, ctx, "top", LIVEUPDATE_LEVEL_WORKLOAD);
 	it = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_IRQ);
 	it->desc.version = param->version;
 	it->desc.oldest = param->oldest;
-	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(machine, &it->subsystem));
-	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(ctx, &it->subsystem));
+	luo_kunit_add(test, ctx, "bottom", LIVEUPDATE_LEVEL_MEMORY);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_UPDATED);
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_UPDATED);
 
 	if (param->readable) {
 		luo_kunit_expect_log(test, " restore:bottom restore:it restore:top");
-		luo_kunit_expect_failed(test, machine, LUO_STEP_NONE, "", 0);
+		luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_NONE, "", 0);
 	} else {
 		luo_kunit_expect_log(test, " restore:bottom restore:top");
-		luo_kunit_expect_failed(test, machine, LUO_STEP_RESTORE, "it",
+		luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_RESTORE, "it",
 					-EPROTONOSUPPORT);
 	}
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(machine, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(ctx, false));
 	luo_kunit_expect_log(test, param->readable ?
 			     " finish:top finish:it finish:bottom" :
 			     " finish:top finish:bottom");
@@ -97,15 +97,15 @@ static void luo_state_version_test(struct kunit *test)
 }
 
 /**
- * struct luo_state_fate - what becomes of a blob
- * @name: name of the participant.
- * @class: class of the participant.
+ * struct luo_state_state - what becomes of a blob
+ * @name: name of the subsystem.
+ * @class: class of the subsystem.
  * @registered: it is there in the next kernel.
  * @error: what its restore returns.
  * @claims: its restore claims the blob.
  * @kept: the blob stays reserved after finish.
  */
-struct luo_state_fate {
+struct luo_state_state {
 	const char *name;
 	u32 class;
 	bool registered;
@@ -114,7 +114,7 @@ struct luo_state_fate {
 	bool kept;
 };
 
-static const struct luo_state_fate luo_state_fates[] = {
+static const struct luo_state_state luo_state_states[] = {
 	{ "claimed", LIVEUPDATE_OPTIONAL, true, 0, true, false },
 	{ "claimed-mandatory", LIVEUPDATE_MANDATORY, true, 0, true, false },
 	{ "restored", LIVEUPDATE_OPTIONAL, true, 0, false, false },
@@ -125,7 +125,7 @@ static const struct luo_state_fate luo_state_fates[] = {
 	{ "absent-mandatory", LIVEUPDATE_MANDATORY, false, 0, false, true },
 };
 
-/* How the participant of a record that nobody restores looks, and who frees what. */
+/* How the subsystem of a record that nobody restores looks, and who frees what. */
 static const struct luo_state_disposal {
 	const char *name;
 	u32 class, oldest;
@@ -137,12 +137,12 @@ static const struct luo_state_disposal {
 	{ "restored", LIVEUPDATE_OPTIONAL, 1, 0 },
 };
 
-/* The blob is still there, and what it leads to is for the participant to free. */
+/* The blob is still there, and what it leads to is for the subsystem to free. */
 static void luo_state_dispose(struct liveupdate_subsystem *subsystem,
 			      const struct liveupdate_data *data)
 {
-	struct luo_kunit_participant *it =
-		container_of(subsystem, struct luo_kunit_participant, subsystem);
+	struct luo_kunit_subsystem *it =
+		container_of(subsystem, struct luo_kunit_subsystem, subsystem);
 
 	if (kho_kunit_is_reserved(&it->fixture->kho, data->value))
 		seq_buf_printf(&it->fixture->log, " dispose:%s %llu",
@@ -153,30 +153,30 @@ static void luo_state_dispose(struct liveupdate_subsystem *subsystem,
 static void luo_state_dispose_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 
 	for (int i = 0; i < ARRAY_SIZE(luo_state_disposals); i++) {
 		const struct luo_state_disposal *disposal = &luo_state_disposals[i];
 
-		it = luo_kunit_add(test, &fixture->machine, disposal->name,
+		it = luo_kunit_add(test, &fixture->ctx, disposal->name,
 				   LIVEUPDATE_LEVEL_DEVICES);
 		it->desc.class = disposal->class;
 		it->offer.size = 100 + i;
 		it = luo_kunit_new(test, disposal->name, LIVEUPDATE_LEVEL_DEVICES);
 		it->desc.oldest = disposal->oldest;
 		it->desc.version = 2;
-		it->error[LUO_STEP_RESTORE] = disposal->error;
+		it->error[LUO_TRANSITION_RESTORE] = disposal->error;
 		it->claims = true;
 		it->ops.dispose = luo_state_dispose;
 		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next,
 							   &it->subsystem));
 	}
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	seq_buf_clear(&fixture->log);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	luo_kunit_expect_log(test, " finish:restored dispose:optional 100");
 	luo_kunit_expect_retained(test, &fixture->next, "mandatory");
 	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&fixture->next.retained,
@@ -188,41 +188,41 @@ static void luo_state_dispose_test(struct kunit *test)
 /* What becomes of blobs: by class, and by what the next kernel does. */
 static void luo_state_unclaimed_test(struct kunit *test)
 {
-	phys_addr_t blobs[ARRAY_SIZE(luo_state_fates)];
+	phys_addr_t blobs[ARRAY_SIZE(luo_state_states)];
 	struct luo_kunit *fixture = test->priv;
 	unsigned long total = totalram_pages();
 	unsigned long all = 2, claimed = 0, kept = 0;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 
-	for (int i = 0; i < ARRAY_SIZE(luo_state_fates); i++) {
-		const struct luo_state_fate *fate = &luo_state_fates[i];
+	for (int i = 0; i < ARRAY_SIZE(luo_state_states); i++) {
+		const struct luo_state_state *state = &luo_state_states[i];
 		unsigned long pages = roundup_pow_of_two(i + 1);
 
-		it = luo_kunit_new(test, fate->name, LIVEUPDATE_LEVEL_DEVICES);
-		it->desc.class = fate->class;
+		it = luo_kunit_new(test, state->name, LIVEUPDATE_LEVEL_DEVICES);
+		it->desc.class = state->class;
 		it->offer.size = i * PAGE_SIZE + 1;
-		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx,
 							   &it->subsystem));
 		all += pages;
-		claimed += fate->claims ? pages : 0;
-		kept += fate->kept ? pages : 0;
-		if (!fate->registered)
+		claimed += state->claims ? pages : 0;
+		kept += state->kept ? pages : 0;
+		if (!state->registered)
 			continue;
 
 		/* The class that counts is the one in the record. */
-		it = luo_kunit_new(test, fate->name, LIVEUPDATE_LEVEL_DEVICES);
-		it->desc.class = !fate->class;
-		it->error[LUO_STEP_RESTORE] = fate->error;
-		it->claims = fate->claims;
+		it = luo_kunit_new(test, state->name, LIVEUPDATE_LEVEL_DEVICES);
+		it->desc.class = !state->class;
+		it->error[LUO_TRANSITION_RESTORE] = state->error;
+		it->claims = state->claims;
 		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->next,
 							   &it->subsystem));
 	}
-	it = luo_kunit_add(test, &fixture->machine, "value",
+	it = luo_kunit_add(test, &fixture->ctx, "value",
 			   LIVEUPDATE_LEVEL_MEMORY);
 	it->desc.class = LIVEUPDATE_MANDATORY;
 	it->offer.value = U64_MAX;
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
 		blobs[i] = luo_kunit_record(test, i)->value;
@@ -234,11 +234,11 @@ static void luo_state_unclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho),
 			all - 2 - claimed);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	for (int i = 0; i < ARRAY_SIZE(blobs); i++)
-		KUNIT_EXPECT_EQ_MSG(test, luo_state_fates[i].kept,
+		KUNIT_EXPECT_EQ_MSG(test, luo_state_states[i].kept,
 				    kho_kunit_is_reserved(&fixture->kho, blobs[i]), "%s",
-				    luo_state_fates[i].name);
+				    luo_state_states[i].name);
 	KUNIT_EXPECT_EQ(test, totalram_pages(), total - kept);
 	luo_kunit_expect_retained(test, &fixture->next,
 				  "failing-mandatory absent-mandatory restored-mandatory");
@@ -250,16 +250,16 @@ static void luo_state_unclaimed_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fixture->next.nr_incoming, 0);
 }
 
-/* Leave a blob of @size bytes, mandatory, that @next may have a participant for. */
+/* Leave a blob of @size bytes, mandatory, that @next may have a subsystem for. */
 static void luo_state_leave(struct kunit *test, const char *name, size_t size)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_kunit_participant *it;
+	struct luo_kunit_subsystem *it;
 
 	it = luo_kunit_new(test, name, LIVEUPDATE_LEVEL_DEVICES);
 	it->desc.class = LIVEUPDATE_MANDATORY;
 	it->offer.size = size;
-	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->machine,
+	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx,
 						   &it->subsystem));
 }
 
@@ -267,34 +267,34 @@ static void luo_state_leave(struct kunit *test, const char *name, size_t size)
 static void luo_state_retained_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
+	struct luo_ctx *next = &fixture->next;
 
 	luo_state_leave(test, "a", 1);
 	luo_state_leave(test, "b", PAGE_SIZE + 1);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	luo_kunit_add(test, next, "c", LIVEUPDATE_LEVEL_DEVICES);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_retained(test, next, "a b");
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_retained_refuse(next, LUO_STEP_FREEZE));
-	luo_kunit_expect_failed(test, next, LUO_STEP_FREEZE, "a", -EBUSY);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_retained_refuse(next, LUO_TRANSITION_FREEZE));
+	luo_kunit_expect_failed(test, next, LUO_TRANSITION_FREEZE, "a", -EBUSY);
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(next, false));
 	seq_buf_clear(&fixture->log);
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(next));
-	luo_kunit_expect_failed(test, next, LUO_STEP_PREPARE, "a", -EBUSY);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_ctx_prepare(next));
+	luo_kunit_expect_failed(test, next, LUO_TRANSITION_PREPARE, "a", -EBUSY);
 	KUNIT_EXPECT_EQ(test, next->state, LIVEUPDATE_STATE_NORMAL);
 	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&next->retained, "a"));
 	KUNIT_EXPECT_EQ(test, -ENOENT, luo_retained_forget(&next->retained, "a"));
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 2);
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(next));
-	luo_kunit_expect_failed(test, next, LUO_STEP_PREPARE, "b", -EBUSY);
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_ctx_prepare(next));
+	luo_kunit_expect_failed(test, next, LUO_TRANSITION_PREPARE, "b", -EBUSY);
 	luo_kunit_expect_log(test, "");
 
 	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&next->retained, "b"));
 	KUNIT_EXPECT_EQ(test, kho_kunit_reserved_pages(&fixture->kho), 0);
-	KUNIT_EXPECT_EQ(test, 0, luo_retained_refuse(next, LUO_STEP_FREEZE));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(next));
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_refuse(next, LUO_TRANSITION_FREEZE));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(next));
 	luo_kunit_expect_log(test, " prepare:c");
 }
 
@@ -302,11 +302,11 @@ static void luo_state_retained_test(struct kunit *test)
 static void luo_state_retained_updated_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
+	struct luo_ctx *next = &fixture->next;
 
 	luo_state_leave(test, "a", 1);
 	luo_state_leave(test, "b", 1);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	seq_buf_clear(&fixture->log);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
@@ -323,7 +323,7 @@ static void luo_state_retained_updated_test(struct kunit *test)
 	luo_kunit_add(test, next, "b", LIVEUPDATE_LEVEL_DEVICES);
 	luo_kunit_expect_log(test, " restore:b");
 	luo_kunit_expect_retained(test, next, "");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(next, false));
 	luo_kunit_expect_retained(test, next, "b");
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_forget_all(next));
 	KUNIT_EXPECT_NULL(test, next->incoming);
@@ -333,11 +333,11 @@ static void luo_state_retained_updated_test(struct kunit *test)
 static void luo_state_retained_leaver_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
-	struct luo_kunit_participant *it;
+	struct luo_ctx *next = &fixture->next;
+	struct luo_kunit_subsystem *it;
 
 	luo_state_leave(test, "a", 1);
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_jump(test);
 	it = luo_kunit_add(test, next, "a", LIVEUPDATE_LEVEL_DEVICES);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
@@ -350,36 +350,36 @@ static void luo_state_retained_leaver_test(struct kunit *test)
 static void luo_state_retained_table_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 
-	luo_subsystems_retain_table(machine);
-	luo_kunit_expect_retained(test, machine, "liveupdate:table");
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(machine));
-	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "liveupdate", -EBUSY);
-	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&machine->retained,
+	luo_subsystems_retain_table(ctx);
+	luo_kunit_expect_retained(test, ctx, "liveupdate:table");
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_ctx_prepare(ctx));
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_PREPARE, "liveupdate", -EBUSY);
+	KUNIT_EXPECT_EQ(test, 0, luo_retained_forget(&ctx->retained,
 						     "liveupdate:table"));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
 }
 
 /* Several updates in a row, the machine of one is the next one's successor. */
 static void luo_state_again_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *next = &fixture->next;
-	struct luo_kunit_participant *old, *new;
+	struct luo_ctx *next = &fixture->next;
+	struct luo_kunit_subsystem *old, *new;
 
-	old = luo_kunit_add(test, &fixture->machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	old = luo_kunit_add(test, &fixture->ctx, "it", LIVEUPDATE_LEVEL_IRQ);
 	new = luo_kunit_add(test, next, "it", LIVEUPDATE_LEVEL_IRQ);
 	for (int round = 1; round <= 3; round++) {
 		old->offer.value = round;
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 		luo_kunit_jump(test);
 		KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 		KUNIT_EXPECT_EQ(test, new->received.value, round);
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(next, false));
+		KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(next, false));
 		luo_kunit_expect_log(test, " prepare:it freeze:it restore:it finish:it");
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(next));
-		KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(next));
+		KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(next));
+		KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(next));
 		luo_kunit_expect_log(test, " prepare:it cancel:it");
 	}
 }

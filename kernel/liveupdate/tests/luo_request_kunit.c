@@ -38,22 +38,22 @@ static const char *const luo_state_requests[] = {
 	[LUO_REQUEST_FREEZE_DEAF]	= "freeze for a deaf image",
 };
 
-static int luo_state_request(struct luo_machine *machine,
+static int luo_state_request(struct luo_ctx *ctx,
 			     enum luo_state_request request)
 {
 	switch (request) {
 	case LUO_REQUEST_PREPARE:
-		return luo_machine_prepare(machine);
+		return luo_ctx_prepare(ctx);
 	case LUO_REQUEST_CANCEL:
-		return luo_machine_cancel(machine);
+		return luo_ctx_cancel(ctx);
 	case LUO_REQUEST_REHEARSE:
-		return luo_machine_rehearse(machine);
+		return luo_ctx_rehearse(ctx);
 	case LUO_REQUEST_FINISH:
-		return luo_machine_finish(machine, false);
+		return luo_ctx_finish(ctx, false);
 	case LUO_REQUEST_FREEZE:
-		return luo_machine_freeze(machine, true);
+		return luo_ctx_freeze(ctx, true);
 	case LUO_REQUEST_FREEZE_DEAF:
-		return luo_machine_freeze(machine, false);
+		return luo_ctx_freeze(ctx, false);
 	case LUO_NR_REQUESTS:
 		break;
 	}
@@ -68,7 +68,7 @@ static int luo_state_request(struct luo_machine *machine,
  * @error: what it returns.
  * @to: state after it.
  * @log: callbacks that run.
- * @undo: callbacks that luo_machine_thaw() runs after it.
+ * @undo: callbacks that luo_ctx_thaw() runs after it.
  */
 struct luo_state_transition {
 	enum liveupdate_state from;
@@ -119,36 +119,36 @@ luo_state_find_transition(enum liveupdate_state from,
 	};
 }
 
-static void luo_state_add_pair(struct kunit *test, struct luo_machine *machine)
+static void luo_state_add_pair(struct kunit *test, struct luo_ctx *ctx)
 {
-	luo_kunit_add(test, machine, "bottom", LIVEUPDATE_LEVEL_MEMORY);
-	luo_kunit_add(test, machine, "top", LIVEUPDATE_LEVEL_WORKLOAD);
+	luo_kunit_add(test, ctx, "bottom", LIVEUPDATE_LEVEL_MEMORY);
+	luo_kunit_add(test, ctx, "top", LIVEUPDATE_LEVEL_WORKLOAD);
 }
 
-/* Returns a machine in that state with the participants top and bottom. */
-static struct luo_machine *luo_state_enter(struct kunit *test,
-					   enum liveupdate_state state)
+/* Returns a machine in that state with the subsystems top and bottom. */
+static struct luo_ctx *luo_state_enter(struct kunit *test,
+				       enum liveupdate_state state)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 
-	luo_state_add_pair(test, machine);
+	luo_state_add_pair(test, ctx);
 	if (state == LIVEUPDATE_STATE_NORMAL)
-		return machine;
+		return ctx;
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 	if (state == LIVEUPDATE_STATE_FROZEN)
-		KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
+		KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
 	if (state == LIVEUPDATE_STATE_UPDATED) {
 		luo_kunit_jump(test);
-		machine = &fixture->next;
-		luo_state_add_pair(test, machine);
+		ctx = &fixture->next;
+		luo_state_add_pair(test, ctx);
 		KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	}
-	KUNIT_EXPECT_EQ(test, machine->state, state);
+	KUNIT_EXPECT_EQ(test, ctx->state, state);
 	seq_buf_clear(&fixture->log);
 
-	return machine;
+	return ctx;
 }
 
 /* Every request in every state: parameter 1 is the first of the first. */
@@ -173,64 +173,65 @@ static void luo_state_request_test(struct kunit *test)
 	enum liveupdate_state from = index / LUO_NR_REQUESTS;
 	struct luo_state_transition want =
 		luo_state_find_transition(from, request);
-	struct luo_machine *machine = luo_state_enter(test, from);
+	struct luo_ctx *ctx = luo_state_enter(test, from);
 
-	KUNIT_EXPECT_EQ(test, luo_state_request(machine, request), want.error);
-	KUNIT_EXPECT_EQ(test, machine->state, want.to);
-	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
+	KUNIT_EXPECT_EQ(test, luo_state_request(ctx, request), want.error);
+	KUNIT_EXPECT_EQ(test, ctx->state, want.to);
+	KUNIT_EXPECT_EQ(test, ctx->transition, LUO_TRANSITION_NONE);
 	luo_kunit_expect_log(test, want.log);
 
-	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&machine->lock));
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&ctx->lock));
 	if (want.undo) {
-		luo_machine_thaw(machine);
+		luo_ctx_thaw(ctx);
 		luo_kunit_expect_log(test, want.undo);
-		KUNIT_EXPECT_EQ(test, machine->state, from);
+		KUNIT_EXPECT_EQ(test, ctx->state, from);
 	} else if (from == LIVEUPDATE_STATE_FROZEN) {
-		luo_machine_thaw(machine);
+		luo_ctx_thaw(ctx);
 	}
 }
 
 /* Counts the requests that a callback makes and that are refused. */
-static void luo_state_request_hook(struct luo_kunit_participant *participant,
-				   enum luo_step step)
+static void luo_state_request_hook(struct luo_kunit_subsystem *mock,
+				   enum luo_transition transition)
 {
-	struct luo_kunit *fixture = participant->fixture;
-	unsigned int *refused = participant->context;
-	struct luo_machine *machine = step < LUO_STEP_RESTORE ?
-		&fixture->machine : &fixture->next;
+	struct luo_kunit *fixture = mock->fixture;
+	unsigned int *refused = mock->context;
+	struct luo_ctx *ctx = transition < LUO_TRANSITION_RESTORE ?
+		&fixture->ctx : &fixture->next;
 
 	for (int request = 0; request < LUO_NR_REQUESTS; request++)
-		refused[step] += luo_state_request(machine, request) == -EBUSY;
+		refused[transition] += luo_state_request(ctx, request) == -EBUSY;
 }
 
 static void luo_state_request_in_callback_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
+	struct luo_ctx *ctx = &fixture->ctx;
 	unsigned int refused[LUO_KUNIT_NR_STEPS] = {};
-	struct luo_kunit_participant *old, *new;
+	struct luo_kunit_subsystem *old, *new;
 
-	old = luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	old = luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_IRQ);
 	new = luo_kunit_add(test, &fixture->next, "it", LIVEUPDATE_LEVEL_IRQ);
 	old->hook = luo_state_request_hook;
 	new->hook = luo_state_request_hook;
 	old->context = refused;
 	new->context = refused;
 
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
-	for (int step = LUO_STEP_PREPARE; step <= LUO_STEP_THAW; step++)
-		KUNIT_EXPECT_EQ_MSG(test, refused[step], LUO_NR_REQUESTS,
-				    "%s", luo_step_name(step));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
+	for (int transition = LUO_TRANSITION_PREPARE;
+	     transition <= LUO_TRANSITION_THAW; transition++)
+		KUNIT_EXPECT_EQ_MSG(test, refused[transition], LUO_NR_REQUESTS,
+				    "%s", luo_transition_name(transition));
 	luo_kunit_expect_log(test, " prepare:it freeze:it thaw:it cancel:it");
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 	luo_kunit_jump(test);
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
-	KUNIT_EXPECT_EQ(test, refused[LUO_STEP_RESTORE], LUO_NR_REQUESTS);
-	KUNIT_EXPECT_EQ(test, refused[LUO_STEP_FINISH], LUO_NR_REQUESTS);
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, refused[LUO_TRANSITION_RESTORE], LUO_NR_REQUESTS);
+	KUNIT_EXPECT_EQ(test, refused[LUO_TRANSITION_FINISH], LUO_NR_REQUESTS);
 	luo_kunit_expect_log(test, " prepare:it freeze:it restore:it finish:it");
 }
 
@@ -239,39 +240,39 @@ struct luo_state_blocker {
 	struct completion leave;
 };
 
-static void luo_state_block_hook(struct luo_kunit_participant *participant,
-				 enum luo_step step)
+static void luo_state_block_hook(struct luo_kunit_subsystem *mock,
+				 enum luo_transition transition)
 {
-	struct luo_state_blocker *blocker = participant->context;
+	struct luo_state_blocker *blocker = mock->context;
 
-	if (step != LUO_STEP_PREPARE)
+	if (transition != LUO_TRANSITION_PREPARE)
 		return;
 	complete(&blocker->entered);
 	wait_for_completion_timeout(&blocker->leave, 20 * HZ);
 }
 
-static int luo_state_prepare_thread(void *machine)
+static int luo_state_prepare_thread(void *ctx)
 {
-	return luo_machine_prepare(machine);
+	return luo_ctx_prepare(ctx);
 }
 
-/* A participant takes its time: nobody else has to wait for it. */
+/* A subsystem takes its time: nobody else has to wait for it. */
 static void luo_state_request_meanwhile_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *slow;
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *slow;
 	struct luo_state_blocker blocker;
 	struct task_struct *thread;
 	char *text = NULL;
 
 	init_completion(&blocker.entered);
 	init_completion(&blocker.leave);
-	slow = luo_kunit_add(test, machine, "slow", LIVEUPDATE_LEVEL_WORKLOAD);
+	slow = luo_kunit_add(test, ctx, "slow", LIVEUPDATE_LEVEL_WORKLOAD);
 	slow->hook = luo_state_block_hook;
 	slow->context = &blocker;
 
-	thread = kthread_create(luo_state_prepare_thread, machine,
+	thread = kthread_create(luo_state_prepare_thread, ctx,
 				"luo-state-test");
 	KUNIT_ASSERT_FALSE(test, IS_ERR(thread));
 	get_task_struct(thread);
@@ -281,41 +282,41 @@ static void luo_state_request_meanwhile_test(struct kunit *test)
 
 	for (int request = 0; request < LUO_NR_REQUESTS; request++)
 		KUNIT_EXPECT_EQ_MSG(test, -EBUSY,
-				    luo_state_request(machine, request), "%s",
+				    luo_state_request(ctx, request), "%s",
 				    luo_state_requests[request]);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
-	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_PREPARE);
-	KUNIT_EXPECT_STREQ(test, machine->name, "slow");
-	KUNIT_EXPECT_PTR_EQ(test, machine->task, thread);
-	luo_kunit_add(test, machine, "late", LIVEUPDATE_LEVEL_WORKLOAD);
-	KUNIT_EXPECT_GT(test, luo_subsystems_show(machine, &text), 0);
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, ctx->transition, LUO_TRANSITION_PREPARE);
+	KUNIT_EXPECT_STREQ(test, ctx->name, "slow");
+	KUNIT_EXPECT_PTR_EQ(test, ctx->task, thread);
+	luo_kunit_add(test, ctx, "late", LIVEUPDATE_LEVEL_WORKLOAD);
+	KUNIT_EXPECT_GT(test, luo_subsystems_show(ctx, &text), 0);
 	kvfree(text);
 
 	complete(&blocker.leave);
 	KUNIT_EXPECT_EQ(test, 0, kthread_stop_put(thread));
 	/* It was prepared without the one that came meanwhile. */
-	flush_delayed_work(&machine->invalidate);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
-	KUNIT_EXPECT_EQ(test, machine->step, LUO_STEP_NONE);
-	KUNIT_EXPECT_STREQ(test, machine->name, "");
-	KUNIT_EXPECT_PTR_EQ(test, machine->task, NULL);
+	flush_delayed_work(&ctx->invalidate);
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_NORMAL);
+	KUNIT_EXPECT_EQ(test, ctx->transition, LUO_TRANSITION_NONE);
+	KUNIT_EXPECT_STREQ(test, ctx->name, "");
+	KUNIT_EXPECT_PTR_EQ(test, ctx->task, NULL);
 	luo_kunit_expect_log(test, " prepare:slow cancel:slow");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "late", -EAGAIN);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_PREPARE, "late", -EAGAIN);
 }
 
 /* One hibernation through /dev/snapshot, and a suspend that comes and goes. */
 static void luo_state_sleeping_test(struct kunit *test)
 {
-	struct luo_machine *machine = luo_state_enter(test,
-						      LIVEUPDATE_STATE_NORMAL);
+	struct luo_ctx *ctx = luo_state_enter(test,
+					      LIVEUPDATE_STATE_NORMAL);
 
-	machine->sleeping = 2;
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(machine));
-	machine->sleeping--;
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_machine_prepare(machine));
+	ctx->sleeping = 2;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_ctx_prepare(ctx));
+	ctx->sleeping--;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, "");
-	machine->sleeping--;
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	ctx->sleeping--;
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
 }
 
 struct luo_state_blocked {
@@ -337,71 +338,71 @@ KUNIT_ARRAY_PARAM_DESC(luo_state_blocked, luo_state_blocked_params, name);
 static void luo_state_system_transition_test(struct kunit *test)
 {
 	const struct luo_state_blocked *param = test->param_value;
-	struct luo_machine *machine = luo_state_enter(test, param->from);
+	struct luo_ctx *ctx = luo_state_enter(test, param->from);
 
 	mutex_lock(&system_transition_mutex);
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_state_request(machine, param->request));
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_state_request(ctx, param->request));
 	mutex_unlock(&system_transition_mutex);
 	luo_kunit_expect_log(test, "");
-	KUNIT_EXPECT_EQ(test, machine->state, param->from);
-	KUNIT_EXPECT_EQ(test, 0, luo_state_request(machine, param->request));
+	KUNIT_EXPECT_EQ(test, ctx->state, param->from);
+	KUNIT_EXPECT_EQ(test, 0, luo_state_request(ctx, param->request));
 	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&system_transition_mutex));
 }
 
 /* A reboot that does not take that mutex says so. */
-static void luo_state_going_down_test(struct kunit *test)
+static void luo_state_shutting_down_test(struct kunit *test)
 {
 	const struct luo_state_blocked *param = test->param_value;
-	struct luo_machine *machine = luo_state_enter(test, param->from);
+	struct luo_ctx *ctx = luo_state_enter(test, param->from);
 
-	machine->going_down = true;
-	KUNIT_EXPECT_EQ(test, -EBUSY, luo_state_request(machine, param->request));
-	machine->going_down = false;
+	ctx->shutting_down = true;
+	KUNIT_EXPECT_EQ(test, -EBUSY, luo_state_request(ctx, param->request));
+	ctx->shutting_down = false;
 	luo_kunit_expect_log(test, "");
-	KUNIT_EXPECT_EQ(test, machine->state, param->from);
-	KUNIT_EXPECT_EQ(test, 0, luo_state_request(machine, param->request));
+	KUNIT_EXPECT_EQ(test, ctx->state, param->from);
+	KUNIT_EXPECT_EQ(test, 0, luo_state_request(ctx, param->request));
 }
 
-static void luo_state_go_down(struct luo_kunit_participant *participant,
-			      enum luo_step step)
+static void luo_state_go_down(struct luo_kunit_subsystem *mock,
+			      enum luo_transition transition)
 {
-	struct luo_machine *machine = participant->context;
+	struct luo_ctx *ctx = mock->context;
 
-	if (step == LUO_STEP_PREPARE || step == LUO_STEP_FREEZE)
-		machine->going_down = true;
+	if (transition == LUO_TRANSITION_PREPARE || transition == LUO_TRANSITION_FREEZE)
+		ctx->shutting_down = true;
 }
 
 /* What is under way then is undone, and nothing else begins. */
-static void luo_state_going_down_meanwhile_test(struct kunit *test)
+static void luo_state_shutting_down_meanwhile_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *first =
-		luo_kunit_add(test, machine, "first", LIVEUPDATE_LEVEL_IRQ);
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *first =
+		luo_kunit_add(test, ctx, "first", LIVEUPDATE_LEVEL_IRQ);
 
-	luo_kunit_add(test, machine, "second", LIVEUPDATE_LEVEL_IRQ);
-	first->context = machine;
+	luo_kunit_add(test, ctx, "second", LIVEUPDATE_LEVEL_IRQ);
+	first->context = ctx;
 	first->hook = luo_state_go_down;
-	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_machine_prepare(machine));
+	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, " prepare:first cancel:first");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_PREPARE, "", -ESHUTDOWN);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_NORMAL);
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_PREPARE, "", -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_NORMAL);
 
-	machine->going_down = false;
+	ctx->shutting_down = false;
 	first->hook = NULL;
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, " prepare:first prepare:second");
 	first->hook = luo_state_go_down;
-	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, -ESHUTDOWN, luo_ctx_rehearse(ctx));
 	luo_kunit_expect_log(test, " freeze:first thaw:first");
-	luo_kunit_expect_failed(test, machine, LUO_STEP_FREEZE, "", -ESHUTDOWN);
-	KUNIT_EXPECT_EQ(test, machine->state, LIVEUPDATE_STATE_PREPARED);
-	machine->going_down = false;
+	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE, "", -ESHUTDOWN);
+	KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
+	ctx->shutting_down = false;
 	first->hook = NULL;
 }
 
-static void luo_state_announce(struct luo_machine *machine,
-			       enum liveupdate_state state)
+static void luo_state_notify(struct luo_ctx *ctx,
+			     enum liveupdate_state state)
 {
 	struct luo_kunit *fixture = kunit_get_current_test()->priv;
 
@@ -409,60 +410,60 @@ static void luo_state_announce(struct luo_machine *machine,
 }
 
 /* A listener that makes the next request before the change is announced to others. */
-static void luo_state_announce_cancel(struct luo_machine *machine,
-				      enum liveupdate_state state)
+static void luo_state_notify_cancel(struct luo_ctx *ctx,
+				    enum liveupdate_state state)
 {
 	if (state == LIVEUPDATE_STATE_PREPARED)
 		KUNIT_EXPECT_EQ(kunit_get_current_test(), 0,
-				luo_machine_cancel(machine));
-	luo_state_announce(machine, state);
+				luo_ctx_cancel(ctx));
+	luo_state_notify(ctx, state);
 }
 
 /* Each state is announced once, also if it is another one by then. */
-static void luo_state_announce_late_test(struct kunit *test)
+static void luo_state_notify_late_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 
-	fixture->machine.announce = luo_state_announce_cancel;
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(&fixture->machine));
+	fixture->ctx.notify = luo_state_notify_cancel;
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
 	luo_kunit_expect_log(test, " =normal =prepared");
 }
 
 /* Announced is every change, after the callbacks, and nothing else. */
-static void luo_state_announce_test(struct kunit *test)
+static void luo_state_notify_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
-	struct luo_machine *machine = &fixture->machine;
-	struct luo_kunit_participant *it =
-		luo_kunit_add(test, machine, "it", LIVEUPDATE_LEVEL_IRQ);
+	struct luo_ctx *ctx = &fixture->ctx;
+	struct luo_kunit_subsystem *it =
+		luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_IRQ);
 
-	machine->announce = luo_state_announce;
-	fixture->next.announce = luo_state_announce;
+	ctx->notify = luo_state_notify;
+	fixture->next.notify = luo_state_notify;
 
-	it->error[LUO_STEP_PREPARE] = -EIO;
-	KUNIT_EXPECT_EQ(test, -EIO, luo_machine_prepare(machine));
+	it->error[LUO_TRANSITION_PREPARE] = -EIO;
+	KUNIT_EXPECT_EQ(test, -EIO, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, " prepare:it");
-	it->error[LUO_STEP_PREPARE] = 0;
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_prepare(machine));
+	it->error[LUO_TRANSITION_PREPARE] = 0;
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, " prepare:it =prepared");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_rehearse(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
 	luo_kunit_expect_log(test, " freeze:it thaw:it");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_cancel(machine));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
 	luo_kunit_expect_log(test, " cancel:it =normal");
 
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_prepare(machine));
-	KUNIT_ASSERT_EQ(test, 0, luo_machine_freeze(machine, true));
-	luo_machine_thaw(machine);
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
+	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
+	luo_ctx_thaw(ctx);
 	luo_kunit_expect_log(test, " prepare:it =prepared freeze:it =frozen thaw:it =prepared");
 
 	luo_kunit_jump(test);
 	luo_kunit_expect_log(test, " freeze:it =frozen");
 	KUNIT_EXPECT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_log(test, " =updated");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_freeze(&fixture->next, true));
-	luo_machine_thaw(&fixture->next);
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_freeze(&fixture->next, true));
+	luo_ctx_thaw(&fixture->next);
 	luo_kunit_expect_log(test, "");
-	KUNIT_EXPECT_EQ(test, 0, luo_machine_finish(&fixture->next, false));
+	KUNIT_EXPECT_EQ(test, 0, luo_ctx_finish(&fixture->next, false));
 	luo_kunit_expect_log(test, " =normal");
 }
 
@@ -473,10 +474,10 @@ static struct kunit_case luo_request_cases[] = {
 	KUNIT_CASE(luo_state_sleeping_test),
 	KUNIT_CASE_PARAM(luo_state_system_transition_test,
 			 luo_state_blocked_gen_params),
-	KUNIT_CASE_PARAM(luo_state_going_down_test, luo_state_blocked_gen_params),
-	KUNIT_CASE(luo_state_going_down_meanwhile_test),
-	KUNIT_CASE(luo_state_announce_test),
-	KUNIT_CASE(luo_state_announce_late_test),
+	KUNIT_CASE_PARAM(luo_state_shutting_down_test, luo_state_blocked_gen_params),
+	KUNIT_CASE(luo_state_shutting_down_meanwhile_test),
+	KUNIT_CASE(luo_state_notify_test),
+	KUNIT_CASE(luo_state_notify_late_test),
 	{}
 };
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of the reader of the log of the shutdown against damage in bulk
+ * DOC: Tests of the reader of the log of the shutdown against corruption in bulk
  *
- * The idea, and the damage, are in luo_mutate.c. Every case comes twice: as the damage
- * left it, and with checksums that were corrected afterwards.
+ * The idea, and the corruption, are in luo_mutate.c. Every case comes twice: as the
+ * corruption left it, and with checksums that were corrected afterwards.
  */
 
 #include <kunit/test.h>
@@ -14,7 +14,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "../luo_machine.h"
+#include "../luo_ctx.h"
 
 #define LUO_MUTATE_TEXT		"<6>[    1.000000] text of the shutdown\n"
 #define LUO_MUTATE_LOG		(sizeof(struct luo_shutdown_log_ser) + 64)
@@ -63,7 +63,7 @@ static void luo_mutate_log_test(struct kunit *test)
 		int err;
 
 		luo_mutate_write_log(mutate, area);
-		luo_mutate_damage(mutate);
+		luo_mutate_corruption(mutate);
 		if (what->sealed)
 			luo_mutate_seal_log(area);
 		memcpy(mem, area, LUO_MUTATE_LOG);

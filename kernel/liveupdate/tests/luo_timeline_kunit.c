@@ -79,10 +79,10 @@ static void luo_timeline_test_fill(struct luo_timeline *timeline, u32 index)
 {
 	char name[LIVEUPDATE_TIMELINE_NAME_LEN];
 
-	snprintf(name, sizeof(name), "participant-%u", index);
+	snprintf(name, sizeof(name), "subsystem-%u", index);
 	luo_timeline_append(timeline, index % 2 ? LIVEUPDATE_TIMELINE_CALLBACK :
-			    LIVEUPDATE_TIMELINE_STEP,
-			    LUO_STEP_PREPARE + index % 6, name,
+			    LIVEUPDATE_TIMELINE_TRANSITION,
+			    LUO_TRANSITION_PREPARE + index % 6, name,
 			    0x123456789abcULL + index,
 			    0x123456789abdULL + 3 * index, -(int)(index % 7));
 }
@@ -95,12 +95,12 @@ static void luo_timeline_test_expect(struct kunit *test,
 		&timeline->records[slot];
 	char name[LIVEUPDATE_TIMELINE_NAME_LEN];
 
-	snprintf(name, sizeof(name), "participant-%u", index);
+	snprintf(name, sizeof(name), "subsystem-%u", index);
 	KUNIT_EXPECT_STREQ_MSG(test, record->name, name, "slot %u", slot);
 	KUNIT_EXPECT_EQ(test, record->kind,
 			index % 2 ? LIVEUPDATE_TIMELINE_CALLBACK :
-				    LIVEUPDATE_TIMELINE_STEP);
-	KUNIT_EXPECT_EQ(test, record->step, LUO_STEP_PREPARE + index % 6);
+				    LIVEUPDATE_TIMELINE_TRANSITION);
+	KUNIT_EXPECT_EQ(test, record->transition, LUO_TRANSITION_PREPARE + index % 6);
 	KUNIT_EXPECT_EQ(test, record->start, 0x123456789abcULL + index);
 	KUNIT_EXPECT_EQ(test, record->end, 0x123456789abdULL + 3 * index);
 	KUNIT_EXPECT_EQ(test, record->error, -(int)(index % 7));
@@ -132,7 +132,7 @@ static void luo_timeline_append_test(struct kunit *test)
 
 	memset(name, 'x', sizeof(name) - 1);
 	name[sizeof(name) - 1] = '\0';
-	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_MARK, LUO_STEP_NONE,
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_MARK, LUO_TRANSITION_NONE,
 			    name, 1, 1, 0);
 	KUNIT_EXPECT_EQ(test, strlen(timeline->records[5].name),
 			LIVEUPDATE_TIMELINE_NAME_LEN - 1);
@@ -144,7 +144,7 @@ static void luo_timeline_append_test(struct kunit *test)
 
 	/* The counters of two processors. */
 	timeline->recording = true;
-	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_STEP, LUO_STEP_THAW,
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_TRANSITION, LUO_TRANSITION_THAW,
 			    "", 100, 99, 0);
 	KUNIT_EXPECT_EQ(test, timeline->records[6].start, 100);
 	KUNIT_EXPECT_EQ(test, timeline->records[6].end, 100);
@@ -152,7 +152,7 @@ static void luo_timeline_append_test(struct kunit *test)
 
 static void luo_timeline_test_mark(struct luo_timeline *timeline)
 {
-	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_MARK, LUO_STEP_NONE,
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_MARK, LUO_TRANSITION_NONE,
 			    "mark", 1, 1, 0);
 }
 
@@ -181,10 +181,10 @@ static void luo_timeline_full_test(struct kunit *test)
 	for (u32 i = 0; i < LUO_TIMELINE_RESERVED; i++)
 		luo_timeline_test_fill(timeline, 2);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline),
-			LUO_TEST_SLOTS - LUO_TIMELINE_STEPS);
+			LUO_TEST_SLOTS - LUO_TIMELINE_TRANSITIONS);
 
 	dropped = atomic_read(&timeline->dropped);
-	for (u32 i = 0; i < LUO_TIMELINE_STEPS + 2; i++)
+	for (u32 i = 0; i < LUO_TIMELINE_TRANSITIONS + 2; i++)
 		luo_timeline_test_mark(timeline);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), LUO_TEST_SLOTS);
 	KUNIT_EXPECT_EQ(test, atomic_read(&timeline->dropped), dropped + 2);
@@ -194,31 +194,31 @@ static void luo_timeline_full_test(struct kunit *test)
 
 static void luo_timeline_test_parts(struct luo_timeline *timeline, u32 count)
 {
-	luo_timeline_append_parts(timeline, LUO_STEP_FREEZE, "many", 1, 9,
+	luo_timeline_append_items(timeline, LUO_TRANSITION_FREEZE, "many", 1, 9,
 				  count);
-	for (u32 i = 0; i < LIVEUPDATE_PARTS_SLOWEST; i++)
-		luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_PART,
-				    LUO_STEP_FREEZE, "part", 1, 9, 0);
+	for (u32 i = 0; i < LIVEUPDATE_ITEMS_SLOWEST; i++)
+		luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_ITEM,
+				    LUO_TRANSITION_FREEZE, "part", 1, 9, 0);
 }
 
 /* Parts leave half of the share of their step to callbacks, and all of others. */
-static void luo_timeline_parts_test(struct kunit *test)
+static void luo_timeline_items_test(struct kunit *test)
 {
 	struct luo_timeline_kunit *fixture = test->priv;
 	struct luo_timeline *timeline = &fixture->timeline;
-	u32 lost = LIVEUPDATE_PARTS_SLOWEST + 1 - LUO_TEST_SHARE / 2;
+	u32 lost = LIVEUPDATE_ITEMS_SLOWEST + 1 - LUO_TEST_SHARE / 2;
 	u32 used = 0, dropped = 0;
 
-	for (u32 step = 0; step < LUO_TIMELINE_SHARES; step++) {
+	for (u32 transition = 0; transition < LUO_TIMELINE_SHARES; transition++) {
 		luo_timeline_test_parts(timeline, U32_MAX);
 		KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline),
 				used + LUO_TEST_SHARE / 2);
 		KUNIT_EXPECT_EQ(test, timeline->records[used].kind,
-				LIVEUPDATE_TIMELINE_PARTS);
+				LIVEUPDATE_TIMELINE_ITEMS);
 		KUNIT_EXPECT_EQ(test, timeline->records[used].count, U32_MAX);
 		for (u32 i = 1; i < LUO_TEST_SHARE / 2; i++)
 			KUNIT_EXPECT_EQ(test, timeline->records[used + i].kind,
-					LIVEUPDATE_TIMELINE_PART);
+					LIVEUPDATE_TIMELINE_ITEM);
 		for (u32 i = 0; i < LUO_TEST_SHARE; i++)
 			luo_timeline_test_fill(timeline, 1);
 		used += LUO_TEST_SHARE;
@@ -247,8 +247,8 @@ static void luo_timeline_parts_test(struct kunit *test)
 
 	/* The next kernel takes them for what they are. */
 	luo_timeline_seal(timeline);
-	KUNIT_EXPECT_EQ(test, 0, luo_timeline_adopt(&fixture->next,
-						    fixture->mem));
+	KUNIT_EXPECT_EQ(test, 0, luo_timeline_retrieve(&fixture->next,
+						       fixture->mem));
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next), used);
 }
 
@@ -278,7 +278,7 @@ static void luo_timeline_round_trip_test(struct kunit *test)
 	timeline->update = 3;
 	timeline->kernel = 2;
 	timeline->generation = 4;
-	timeline->damaged = 5;
+	timeline->corrupted = 5;
 	atomic_set(&timeline->dropped, 6);
 	luo_timeline_seal(timeline);
 	luo_timeline_test_fill(timeline, 10);
@@ -287,11 +287,11 @@ static void luo_timeline_round_trip_test(struct kunit *test)
 						     LUO_TEST_BYTES));
 	next->recording = true;
 	luo_timeline_test_fill(next, 11);
-	next->damaged = 20;
+	next->corrupted = 20;
 	atomic_set(&next->dropped, 30);
 	KUNIT_ASSERT_EQ(test, 0, luo_timeline_check(fixture->mem,
 						    LUO_TEST_BYTES));
-	KUNIT_EXPECT_EQ(test, 0, luo_timeline_adopt(next, fixture->mem));
+	KUNIT_EXPECT_EQ(test, 0, luo_timeline_retrieve(next, fixture->mem));
 	luo_timeline_test_fill(next, 12);
 
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(next), 13);
@@ -304,7 +304,7 @@ static void luo_timeline_round_trip_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, next->records[11].update, 3);
 	KUNIT_EXPECT_EQ(test, next->update, 3);
 	KUNIT_EXPECT_EQ(test, next->generation, 4);
-	KUNIT_EXPECT_EQ(test, next->damaged, 25);
+	KUNIT_EXPECT_EQ(test, next->corrupted, 25);
 	KUNIT_EXPECT_EQ(test, atomic_read(&next->dropped), 36);
 
 	/* And so does the one after it. */
@@ -312,7 +312,7 @@ static void luo_timeline_round_trip_test(struct kunit *test)
 	luo_timeline_init(timeline);
 	KUNIT_ASSERT_EQ(test, 0, luo_timeline_check(fixture->mem,
 						    LUO_TEST_BYTES));
-	luo_timeline_adopt(timeline, fixture->mem);
+	luo_timeline_retrieve(timeline, fixture->mem);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), 13);
 	KUNIT_EXPECT_EQ(test, timeline->kernel, 4);
 }
@@ -346,8 +346,8 @@ static void luo_timeline_flip_test(struct kunit *test)
 		KUNIT_ASSERT_EQ_MSG(test, err, 0, "byte %zu", byte);
 
 		luo_timeline_init(&fixture->next);
-		luo_timeline_adopt(&fixture->next, copy);
-		KUNIT_ASSERT_EQ_MSG(test, fixture->next.damaged, 1,
+		luo_timeline_retrieve(&fixture->next, copy);
+		KUNIT_ASSERT_EQ_MSG(test, fixture->next.corrupted, 1,
 				    "bit %zu of byte %zu", bit % 8, byte);
 		KUNIT_ASSERT_EQ_MSG(test, luo_timeline_complete(&fixture->next),
 				    left, "byte %zu", byte);
@@ -407,17 +407,17 @@ static void luo_timeline_head_test(struct kunit *test)
 }
 
 /* Fields that are wrong, or only unknown, under a checksum that is right. */
-static bool luo_timeline_damage(struct liveupdate_timeline_record *record,
-				unsigned int field)
+static bool luo_timeline_corruption(struct liveupdate_timeline_record *record,
+				    unsigned int field)
 {
 	switch (field) {
 	case 0:
 		return false;
 	case 1:
-		record->kind = LIVEUPDATE_TIMELINE_PART + 1;
+		record->kind = LIVEUPDATE_TIMELINE_ITEM + 1;
 		return false;
 	case 2:
-		record->step = LIVEUPDATE_TIMELINE_FINISH + 1;
+		record->transition = LIVEUPDATE_TIMELINE_FINISH + 1;
 		return false;
 	case 3:
 		record->error = -MAX_ERRNO;
@@ -461,7 +461,7 @@ static bool luo_timeline_damage(struct liveupdate_timeline_record *record,
 	}
 }
 
-static void luo_timeline_damage_test(struct kunit *test)
+static void luo_timeline_corruption_test(struct kunit *test)
 {
 	struct luo_timeline_kunit *fixture = test->priv;
 	struct liveupdate_timeline_record *records =
@@ -472,28 +472,28 @@ static void luo_timeline_damage_test(struct kunit *test)
 	luo_timeline_seal(&fixture->timeline);
 
 	for (unsigned int field = 0; field <= 15; field++) {
-		bool damaged;
+		bool corrupted;
 
 		memcpy(fixture->copy, fixture->mem, LUO_TEST_BYTES);
-		damaged = luo_timeline_damage(&records[1], field);
+		corrupted = luo_timeline_corruption(&records[1], field);
 		luo_timeline_test_seal_record(&records[1]);
 		luo_timeline_init(&fixture->next);
-		KUNIT_EXPECT_EQ_MSG(test, damaged,
-				    luo_timeline_adopt(&fixture->next,
-						       fixture->copy),
+		KUNIT_EXPECT_EQ_MSG(test, corrupted,
+				    luo_timeline_retrieve(&fixture->next,
+							  fixture->copy),
 				    "field %u", field);
-		KUNIT_EXPECT_EQ(test, fixture->next.damaged, damaged);
+		KUNIT_EXPECT_EQ(test, fixture->next.corrupted, corrupted);
 		KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next),
-				3 - damaged);
+				3 - corrupted);
 
 		/* What was removed does not come back. */
 		luo_timeline_seal(&fixture->next);
 		luo_timeline_init(&fixture->next);
-		KUNIT_EXPECT_EQ(test, 0, luo_timeline_adopt(&fixture->next,
-							    fixture->copy));
-		KUNIT_EXPECT_EQ(test, fixture->next.damaged, damaged);
+		KUNIT_EXPECT_EQ(test, 0, luo_timeline_retrieve(&fixture->next,
+							       fixture->copy));
+		KUNIT_EXPECT_EQ(test, fixture->next.corrupted, corrupted);
 		KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next),
-				3 - damaged);
+				3 - corrupted);
 	}
 }
 
@@ -509,8 +509,8 @@ static void luo_timeline_unfinished_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), 1);
 
 	luo_timeline_seal(timeline);
-	luo_timeline_adopt(&fixture->next, fixture->mem);
-	KUNIT_EXPECT_EQ(test, fixture->next.damaged, 1);
+	luo_timeline_retrieve(&fixture->next, fixture->mem);
+	KUNIT_EXPECT_EQ(test, fixture->next.corrupted, 1);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(&fixture->next), 2);
 	luo_timeline_test_expect(test, &fixture->next, 1, 2, 1);
 }
@@ -558,14 +558,14 @@ static void luo_timeline_read_test(struct kunit *test)
 	size_t total = sizeof(*header) +
 		       4 * sizeof(struct liveupdate_timeline_record);
 	char *whole = kunit_kzalloc(test, total, GFP_KERNEL);
-	char *parts = kunit_kzalloc(test, total, GFP_KERNEL);
+	char *items = kunit_kzalloc(test, total, GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, whole);
-	KUNIT_ASSERT_NOT_NULL(test, parts);
+	KUNIT_ASSERT_NOT_NULL(test, items);
 	for (u32 i = 0; i < 4; i++)
 		luo_timeline_test_fill(timeline, i);
 	timeline->generation = 7;
-	timeline->damaged = 8;
+	timeline->corrupted = 8;
 	atomic_set(&timeline->dropped, 9);
 
 	KUNIT_ASSERT_EQ(test, luo_timeline_read(timeline, 1000, 1, whole, 0,
@@ -578,7 +578,7 @@ static void luo_timeline_read_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, header->frequency, 1000);
 	KUNIT_EXPECT_EQ(test, header->flags, LIVEUPDATE_TIMELINE_INVARIANT);
 	KUNIT_EXPECT_EQ(test, header->generation, 7);
-	KUNIT_EXPECT_EQ(test, header->damaged, 8);
+	KUNIT_EXPECT_EQ(test, header->corrupted, 8);
 	KUNIT_EXPECT_EQ(test, header->dropped, 9);
 	KUNIT_EXPECT_MEMEQ(test, whole + sizeof(*header), timeline->records,
 			   total - sizeof(*header));
@@ -587,17 +587,17 @@ static void luo_timeline_read_test(struct kunit *test)
 		ssize_t size;
 		size_t at = 0;
 
-		memset(parts, 0, total);
+		memset(items, 0, total);
 		do {
-			size = luo_timeline_read(timeline, 1000, 1, parts + at,
+			size = luo_timeline_read(timeline, 1000, 1, items + at,
 						 at, min(chunk, total - at));
 			KUNIT_ASSERT_GE(test, size, 0);
 			at += size;
 		} while (size);
 		KUNIT_ASSERT_EQ_MSG(test, at, total, "by %zu", chunk);
-		KUNIT_ASSERT_MEMEQ(test, parts, whole, total);
+		KUNIT_ASSERT_MEMEQ(test, items, whole, total);
 	}
-	KUNIT_EXPECT_EQ(test, luo_timeline_read(timeline, 1000, 1, parts, total,
+	KUNIT_EXPECT_EQ(test, luo_timeline_read(timeline, 1000, 1, items, total,
 						total), 0);
 }
 
@@ -664,7 +664,7 @@ static void luo_timeline_write(struct work_struct *work)
 	wait_for_completion(writer->start);
 	for (u32 i = 0; i < LUO_TEST_EACH; i++)
 		luo_timeline_append(writer->timeline, LIVEUPDATE_TIMELINE_MARK,
-				    LUO_STEP_NONE, "mark",
+				    LUO_TRANSITION_NONE, "mark",
 				    i * LUO_TEST_WRITERS + writer->number,
 				    U64_MAX - i, 0);
 	atomic_dec(writer->running);
@@ -743,12 +743,12 @@ static void luo_timeline_race_test(struct kunit *test)
 static struct kunit_case luo_timeline_cases[] = {
 	KUNIT_CASE(luo_timeline_append_test),
 	KUNIT_CASE(luo_timeline_full_test),
-	KUNIT_CASE(luo_timeline_parts_test),
+	KUNIT_CASE(luo_timeline_items_test),
 	KUNIT_CASE(luo_timeline_small_test),
 	KUNIT_CASE(luo_timeline_round_trip_test),
 	KUNIT_CASE_SLOW(luo_timeline_flip_test),
 	KUNIT_CASE(luo_timeline_head_test),
-	KUNIT_CASE(luo_timeline_damage_test),
+	KUNIT_CASE(luo_timeline_corruption_test),
 	KUNIT_CASE(luo_timeline_unfinished_test),
 	KUNIT_CASE(luo_timeline_room_test),
 	KUNIT_CASE(luo_timeline_read_test),

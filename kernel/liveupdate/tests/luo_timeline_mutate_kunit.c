@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of the reader of the timeline against damage in bulk
+ * DOC: Tests of the reader of the timeline against corruption in bulk
  *
- * The idea, and the damage, are in luo_mutate.c. Every case comes twice: as the damage
- * left it, and with checksums that were corrected afterwards.
+ * The idea, and the corruption, are in luo_mutate.c. Every case comes twice: as the
+ * corruption left it, and with checksums that were corrected afterwards.
  */
 
 #include <kunit/test.h>
@@ -14,7 +14,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "../luo_machine.h"
+#include "../luo_ctx.h"
 #include "../luo_timeline.h"
 
 #define LUO_MUTATE_SLOTS	(LUO_TIMELINE_RESERVED + 6)
@@ -53,7 +53,7 @@ static void luo_mutate_write_timeline(struct luo_mutate *mutate,
 	luo_mutate_field(mutate, 0, &ser->slots, 4);
 	luo_mutate_field(mutate, 0, &ser->update, 4);
 	luo_mutate_field(mutate, 0, &ser->kernel, 4);
-	luo_mutate_field(mutate, 0, &ser->damaged, 4);
+	luo_mutate_field(mutate, 0, &ser->corrupted, 4);
 	luo_mutate_field(mutate, 0, &ser->dropped, 4);
 	for (unsigned int i = 0; i < LUO_MUTATE_WRITTEN; i++, record++) {
 		record->start = 100 * i;
@@ -61,9 +61,9 @@ static void luo_mutate_write_timeline(struct luo_mutate *mutate,
 		record->update = 1 + i / 3;
 		record->kernel = 1 + i / 4;
 		record->kind = i ? LIVEUPDATE_TIMELINE_CALLBACK :
-			       LIVEUPDATE_TIMELINE_STEP;
-		record->step = LUO_STEP_PREPARE;
-		strscpy(record->name, "participant");
+			       LIVEUPDATE_TIMELINE_TRANSITION;
+		record->transition = LUO_TRANSITION_PREPARE;
+		strscpy(record->name, "subsystem");
 		luo_mutate_field(mutate, 0, &record->start, 8);
 		luo_mutate_field(mutate, 0, &record->end, 8);
 		luo_mutate_field(mutate, 0, &record->update,
@@ -94,7 +94,7 @@ static void luo_mutate_read_timeline(struct luo_mutate *mutate,
 				     void *buf, bool sealed)
 {
 	const struct luo_timeline_ser *ser = mem;
-	u32 damaged, used;
+	u32 corrupted, used;
 	ssize_t size;
 	int err;
 
@@ -106,16 +106,16 @@ static void luo_mutate_read_timeline(struct luo_mutate *mutate,
 	}
 
 	luo_timeline_init(timeline);
-	damaged = luo_timeline_adopt(timeline, mem);
-	luo_mutate_wrong(mutate, damaged > ser->slots, "more damaged than there are");
+	corrupted = luo_timeline_retrieve(timeline, mem);
+	luo_mutate_wrong(mutate, corrupted > ser->slots, "more corrupted than there are");
 	luo_timeline_make_room(timeline);
 	timeline->update++;
 	timeline->recording = true;
-	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_STEP, LUO_STEP_RESTORE, "",
+	luo_timeline_append(timeline, LIVEUPDATE_TIMELINE_TRANSITION, LUO_TRANSITION_RESTORE, "",
 			    1000, 1001, 0);
 	used = luo_timeline_complete(timeline);
 	luo_mutate_wrong(mutate, used > timeline->slots, "more records than slots");
-	luo_mutate_wrong(mutate, !sealed && used + damaged > LUO_MUTATE_WRITTEN + 1,
+	luo_mutate_wrong(mutate, !sealed && used + corrupted > LUO_MUTATE_WRITTEN + 1,
 			 "more records than were handed over");
 	for (u32 i = 0; i < min(used, timeline->slots); i++)
 		luo_mutate_wrong(mutate,
@@ -146,7 +146,7 @@ static void luo_mutate_timeline_test(struct kunit *test)
 		void *area = luo_mutate_mem(mutate, 0);
 
 		luo_mutate_write_timeline(mutate, area);
-		luo_mutate_damage(mutate);
+		luo_mutate_corruption(mutate);
 		if (what->sealed)
 			luo_mutate_seal_timeline(area);
 		memcpy(mem, area, LUO_MUTATE_TIMELINE);

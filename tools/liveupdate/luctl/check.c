@@ -5,12 +5,12 @@
  *
  * Can the kernel in an image read what the one before it hands over, and will it come
  * up? For the first, the rules are those that the other kernel will apply: KHO and the
- * table of participants are read only if they have the very ABI it knows, and a
- * participant restores from the versions that it says it can read. For the second,
+ * table of subsystems are read only if they have the very ABI it knows, and a
+ * subsystem restores from the versions that it says it can read. For the second,
  * boot.c has what is known to kill it.
  *
- * What this kernel writes is in /sys/kernel/liveupdate/participants, which has the
- * participants in modules as well; the ABI of KHO and of the table is in its notes.
+ * What this kernel writes is in /sys/kernel/liveupdate/subsystems, which has the
+ * subsystems in modules as well; the ABI of KHO and of the table is in its notes.
  * On a machine without live update, where kernels are built, an image can stand for
  * the kernel before; then there is nothing to say of modules and of the boot. What the
  * other kernel reads is in the image, image.c. Nothing of an image is trusted, and
@@ -38,7 +38,7 @@
 
 #define THING_IMAGE		"image"
 #define THING_KHO		"KHO"
-#define THING_TABLE		"participants"
+#define THING_TABLE		"subsystems"
 #define THING_CMDLINE		"command line"
 
 /* What the kernel before hands over; @name is what it is called. */
@@ -46,7 +46,7 @@ struct before {
 	const char *name;
 	enum luctl_machine machine;
 	char release[LUCTL_RELEASE_SIZE];
-	struct luctl_participant *list;
+	struct luctl_subsystem *list;
 	size_t count;
 	struct luctl_notes notes;
 };
@@ -105,7 +105,7 @@ static int scan_file(struct luctl_notes *notes, const char *path)
 	return err;
 }
 
-/* The notes of vmlinux; if none of its participants is built in, those of modules. */
+/* The notes of vmlinux; if none of its subsystems is built in, those of modules. */
 static enum luctl_status read_notes(struct luctl_notes *notes)
 {
 	char *path = luctl_format("%s/kernel/notes", luctl_options.sysfs);
@@ -125,8 +125,8 @@ static enum luctl_status read_notes(struct luctl_notes *notes)
 		status = luctl_fail_errno(LUCTL_UNREADABLE, -err, path, NULL, NULL);
 	} else if (!notes->count) {
 		status = luctl_fail(LUCTL_UNREADABLE, path,
-				    "build this kernel with CONFIG_LIVEUPDATE_SHUTDOWN_LOG, which is a participant",
-				    "no participant tells which KHO ABI this kernel has");
+				    "build this kernel with CONFIG_LIVEUPDATE_SHUTDOWN_LOG, which is a subsystem",
+				    "no subsystem tells which KHO ABI this kernel has");
 	}
 	free(path);
 	free(pattern);
@@ -182,28 +182,28 @@ static enum luctl_status read_running(struct before *before)
 
 	before->name = "this kernel";
 	before->machine = luctl_machine_here();
-	status = luctl_participants(&before->list, &before->count);
+	status = luctl_subsystems(&before->list, &before->count);
 
 	return status ?: read_notes(&before->notes);
 }
 
-static enum luctl_status take_participants(struct before *before)
+static enum luctl_status take_subsystems(struct before *before)
 {
 	const struct luctl_notes *notes = &before->notes;
 
 	before->list = calloc(notes->count ?: 1, sizeof(*before->list));
 	if (!before->list)
-		return luctl_fail_errno(LUCTL_FAILED, ENOMEM, "participants", NULL, NULL);
+		return luctl_fail_errno(LUCTL_FAILED, ENOMEM, "subsystems", NULL, NULL);
 	for (size_t i = 0; i < notes->count; i++) {
 		const struct luctl_note *note = &notes->list[i];
-		struct luctl_participant *participant = &before->list[before->count++];
+		struct luctl_subsystem *subsystem = &before->list[before->count++];
 
-		memcpy(participant->name, note->name, sizeof(note->name));
-		snprintf(participant->level, sizeof(participant->level), "%s",
+		memcpy(subsystem->name, note->name, sizeof(note->name));
+		snprintf(subsystem->level, sizeof(subsystem->level), "%s",
 			 note->level < ARRAY_SIZE(levels) ? levels[note->level] : "unknown");
-		participant->version = note->version;
-		participant->oldest = note->oldest;
-		participant->mandatory = note->class;
+		subsystem->version = note->version;
+		subsystem->oldest = note->oldest;
+		subsystem->mandatory = note->class;
 	}
 
 	return LUCTL_OK;
@@ -230,7 +230,7 @@ static enum luctl_status read_from(struct before *before, const char *path)
 	/* The notes are taken over. */
 	before->notes = image.notes;
 
-	return take_participants(before);
+	return take_subsystems(before);
 }
 
 /* Findings. */
@@ -314,7 +314,7 @@ static void report_odd_notes(struct check *check)
 }
 
 /* A finding on @mine, whose data would be lost; @why and @advice are freed. */
-static void add_loss(struct check *check, const struct luctl_participant *mine, char *why,
+static void add_loss(struct check *check, const struct luctl_subsystem *mine, char *why,
 		     char *advice)
 {
 	if (mine->mandatory) {
@@ -326,7 +326,7 @@ static void add_loss(struct check *check, const struct luctl_participant *mine, 
 	free(advice);
 }
 
-static void report_unreadable(struct check *check, const struct luctl_participant *mine,
+static void report_unreadable(struct check *check, const struct luctl_subsystem *mine,
 			      const struct luctl_note *note)
 {
 	char *range = note->oldest == note->version ? luctl_format("%u", note->version) :
@@ -341,7 +341,7 @@ static void report_unreadable(struct check *check, const struct luctl_participan
 	free(range);
 }
 
-static void report_missing(struct check *check, const struct luctl_participant *mine)
+static void report_missing(struct check *check, const struct luctl_subsystem *mine)
 {
 	static const char maybe[] =
 		"; it may be a module of the next kernel, which is not in an image";
@@ -354,8 +354,8 @@ static void report_missing(struct check *check, const struct luctl_participant *
 			      "use an image that is built with it"));
 }
 
-/* What one participant hands over, and what becomes of it. */
-static void add_handover(struct check *check, const struct luctl_participant *mine,
+/* What one subsystem hands over, and what becomes of it. */
+static void add_handover(struct check *check, const struct luctl_subsystem *mine,
 			 const struct luctl_note *reader, bool readable)
 {
 	struct json_object *object = json_object_new_object(), *reads = NULL;
@@ -378,7 +378,7 @@ static void add_handover(struct check *check, const struct luctl_participant *mi
 }
 
 /* If the image has it twice, nobody knows which one registers: both must read it. */
-static void compare_participant(struct check *check, const struct luctl_participant *mine)
+static void compare_subsystem(struct check *check, const struct luctl_subsystem *mine)
 {
 	const struct luctl_notes *notes = &check->image.notes;
 	const struct luctl_note *unreadable = NULL, *reader = NULL;
@@ -428,13 +428,13 @@ static void report_nothing_before(struct check *check)
 
 	luctl_find(&check->findings, LUCTL_VERDICT_NO_GO, THING_TABLE,
 		   luctl_format("%s hands nothing over: %s", before->name,
-				why ?: "it describes no participants"),
+				why ?: "it describes no subsystems"),
 		   luctl_format("%s", why ? "reboot without a live update" :
 				"build it with CONFIG_LIVEUPDATE_SUBSYSTEMS"));
 	free(why);
 }
 
-static void report_no_participants(struct check *check)
+static void report_no_subsystems(struct check *check)
 {
 	luctl_find(&check->findings, LUCTL_VERDICT_NO_GO, THING_TABLE,
 		   luctl_format("the image describes none%s", check->image.notes.odd_count ?
@@ -454,10 +454,10 @@ static void compare_handover(struct check *check)
 	if (!*check->image.kho)
 		report_no_kho(check);
 	else if (!check->image.notes.count)
-		report_no_participants(check);
+		report_no_subsystems(check);
 	for (size_t i = 0; i < before->count; i++) {
 		if (*check->image.kho && check->image.notes.count)
-			compare_participant(check, &before->list[i]);
+			compare_subsystem(check, &before->list[i]);
 		else
 			add_handover(check, &before->list[i], NULL, false);
 	}
@@ -540,7 +540,7 @@ static struct json_object *make_report(const char *path, const struct check *che
 	json_object_object_add(object, "format", json_object_new_string(image->format));
 	json_object_object_add(object, "compression", text_or_null(image->compression));
 	json_object_object_add(object, "kho", text_or_null(image->kho));
-	json_object_object_add(object, "participants", list);
+	json_object_object_add(object, "subsystems", list);
 	json_object_object_add(object, "handover", check->handover);
 	json_object_object_add(object, "scratch", check->scratch);
 	json_object_object_add(object, "findings", check->findings.list);
@@ -631,7 +631,7 @@ static void print_handover(struct json_object *list)
 {
 	if (!json_object_array_length(list))
 		return;
-	printf("\n%-24s %6s  %-10s  %s\n", "PARTICIPANT", "WRITES", "READS", "VERDICT");
+	printf("\n%-24s %6s  %-10s  %s\n", "SUBSYSTEM", "WRITES", "READS", "VERDICT");
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
 		struct json_object *object = json_object_array_get_idx(list, i);
 		struct json_object *reads = json_object_object_get(object, "reads");

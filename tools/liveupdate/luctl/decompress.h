@@ -23,8 +23,8 @@ const char *luctl_compression(const void *data, size_t size);
  * @unpacked: on success the unpacked bytes, to be freed
  * @unpacked_size: on success their number
  *
- * Return: 0, -EBADMSG if it is damaged or cut off, -EFBIG if it unpacks to too much,
- * -ENOMEM, or -ENOEXEC if it is not compressed in a known way.
+ * Return: 0, -EBADMSG if it is corrupted or cut off, -EFBIG if it unpacks to too
+ * much, -ENOMEM, or -ENOEXEC if it is not compressed in a known way.
  */
 int luctl_decompress(const void *data, size_t size, void **unpacked, size_t *unpacked_size);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Images and the participants they describe
+ * DOC: Images and the subsystems they describe
  *
  * Looks into a kernel image without booting it: an ELF vmlinux, an x86 bzImage whose
  * payload is one, an arm64 Image, a vmlinuz.efi whose payload is one, a vmlinux or
@@ -11,7 +11,7 @@
  * Not all of that can be loaded: kexec_file_load(2) of x86 takes a bzImage that can be
  * loaded anywhere, that of arm64 no vmlinux.
  *
- * Each participant that is built in has a note, struct liveupdate_note of
+ * Each subsystem that is built in has a note, struct liveupdate_note of
  * include/linux/liveupdate/subsystem.h. In an ELF the notes are where its program
  * headers say, or its section headers if those know of none. An Image has no headers,
  * so all of it is searched for the header of such a note and its owner. If there is an
@@ -57,8 +57,8 @@
 /* Parts of an ELF with notes. */
 #define NOTE_PARTS_LIMIT	64
 
-static const struct luctl_image_problem damaged = {
-	"it is damaged or cut off", "copy or build it again",
+static const struct luctl_image_problem corrupted = {
+	"it is corrupted or cut off", "copy or build it again",
 }, unknown = {
 	"it is no image that luctl can look into",
 	"it can be a vmlinux, a bzImage, an arm64 Image, compressed or not, a vmlinuz.efi, or a UKI",
@@ -72,7 +72,7 @@ static const struct luctl_image_problem damaged = {
 }, too_large = {
 	"it unpacks to more than a kernel has", "find out where it comes from",
 }, too_many = {
-	"it describes more participants or notes than a kernel has",
+	"it describes more subsystems or notes than a kernel has",
 	"find out where it comes from",
 }, no_memory = {
 	"out of memory", "free some memory and try again",
@@ -110,7 +110,7 @@ static const struct luctl_image_problem *problem_of(int err)
 	case -ENOEXEC:
 		return &unknown;
 	default:
-		return &damaged;
+		return &corrupted;
 	}
 }
 
@@ -252,7 +252,7 @@ static int take_note(struct luctl_notes *notes, uint32_t type, uint32_t size,
 	if (!string_valid(desc + DESC_KHO, sizeof(note.kho)) ||
 	    !string_valid(desc + DESC_TABLE, sizeof(note.table)) ||
 	    !string_valid(desc + DESC_NAME, sizeof(note.name))) {
-		add_odd(notes, type, size, "a text in it is damaged");
+		add_odd(notes, type, size, "a text in it is corrupted");
 		return 0;
 	}
 
@@ -582,7 +582,7 @@ parse_bzimage(struct luctl_image *image, const unsigned char *data, size_t size)
 	int err;
 
 	if (size < 0x264)
-		return &damaged;
+		return &corrupted;
 	version = get16(data + 0x206);
 	if (version < 0x208)
 		return &too_old;
@@ -595,11 +595,11 @@ parse_bzimage(struct luctl_image *image, const unsigned char *data, size_t size)
 
 	setup = ((data[0x1f1] ?: 4) + 1) * 512;
 	if (!inside(setup, get32(data + 0x1f4) * 16ULL, size))
-		return &damaged;
+		return &corrupted;
 	offset = setup + get32(data + 0x248);
 	length = get32(data + 0x24c);
 	if (!length || !inside(offset, length, size))
-		return &damaged;
+		return &corrupted;
 
 	data += offset;
 	err = is_elf(data, length) ? parse_plain(image, data, length) :
@@ -624,7 +624,7 @@ parse_zboot(struct luctl_image *image, const unsigned char *data, size_t size)
 	int err;
 
 	if (!pe_complete(data, size) || !inside(offset, length, size))
-		return &damaged;
+		return &corrupted;
 	err = parse_packed(image, data + offset, length);
 	image->format = "vmlinuz.efi";
 	image->unloadable = NULL;
@@ -676,7 +676,7 @@ parse_uki(struct luctl_image *image, const unsigned char *data, size_t size,
 	const struct luctl_image_problem *problem;
 
 	if (!pe_complete(data, size))
-		return &damaged;
+		return &corrupted;
 	if (padded < length)
 		length = padded;
 	problem = parse_kernel(image, data + get32(section + 20), length);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 
 /**
- * DOC: Images and the participants they describe
+ * DOC: Images and the subsystems they describe
  *
  * See image.c.
  */
@@ -19,7 +19,7 @@
 #define LUCTL_NOTE_NAME_SIZE	48
 #define LUCTL_RELEASE_SIZE	65
 
-/* What a participant says of itself in its note; the strings are valid. */
+/* What a subsystem says of itself in its note; the strings are valid. */
 struct luctl_note {
 	char kho[LUCTL_NOTE_KHO_SIZE];
 	char table[LUCTL_NOTE_TABLE_SIZE];
@@ -41,7 +41,7 @@ struct luctl_odd_note {
 #define LUCTL_ODD_NOTES		8
 
 /**
- * struct luctl_notes - participants as ELF notes describe them
+ * struct luctl_notes - subsystems as ELF notes describe them
  * @list: descriptions; no two are the same, but two may have the same name.
  * @count: their number.
  * @odd: notes that are not valid.
@@ -55,7 +55,7 @@ struct luctl_notes {
 };
 
 /**
- * luctl_notes_scan() - find all notes of participants
+ * luctl_notes_scan() - find all notes of subsystems
  * @notes: what is found is added here
  * @data: the notes, or anything that contains them
  * @size: bytes
@@ -99,7 +99,7 @@ enum luctl_machine luctl_machine_here(void);
  * @load_size: of a bzImage, what it needs in one piece when it unpacks itself.
  * @load_address: of a bzImage, where it would like to be.
  * @load_align: of a bzImage, what its address is to be a multiple of.
- * @notes: its participants.
+ * @notes: its subsystems.
  */
 struct luctl_image {
 	const char *format;

@@ -104,20 +104,20 @@ void luctl_interrupt_end(const char *command)
 	}
 }
 
-static void announce(const char *who, bool undone)
+static void notify(const char *who, bool undone)
 {
 	struct json_object *object, *interrupt;
 	char *path = luctl_path("transition");
 	void *transition = NULL;
-	char *participant = NULL;
+	char *subsystem = NULL;
 	char *name;
 	size_t size;
 
 	if (!luctl_read_file(path, 4096, &transition, &size))
-		participant = strchr(transition, ' ');
-	if (participant) {
-		who = ++participant;
-		participant[strcspn(participant, "\n ")] = '\0';
+		subsystem = strchr(transition, ' ');
+	if (subsystem) {
+		who = ++subsystem;
+		subsystem[strcspn(subsystem, "\n ")] = '\0';
 	}
 	name = luctl_format("SIG%s", sigabbrev_np(luctl_interrupted()));
 	if (luctl_options.json) {
@@ -169,7 +169,7 @@ int luctl_interrupt_run(int (*call)(void *data), void *data, const char *who, bo
 			continue;
 		if (waits[1].revents & POLLIN) {
 			luctl_interrupted();
-			announce(who, undone);
+			notify(who, undone);
 		}
 	}
 	pthread_join(id, NULL);

@@ -102,7 +102,7 @@ enum luctl_status luctl_cmd_timeline(int argc, char **argv);	/* timeline.c */
 /**
  * luctl_fail() - report an error
  * @status: what the command will return
- * @thing: file, participant, image or option that it is about
+ * @thing: file, subsystem, image or option that it is about
  * @advice: the way out, or NULL
  * @format: what is wrong
  *
@@ -121,7 +121,7 @@ enum luctl_status luctl_fail(enum luctl_status status, const char *thing,
  * luctl_fail_errno() - report an error that has a number
  * @status: what the command will return
  * @err: the number, positive
- * @thing: file, participant, image or option that it is about
+ * @thing: file, subsystem, image or option that it is about
  * @advice: the way out, or NULL
  * @format: what is wrong, to which the text of @err is added; NULL if that says all
  *
@@ -210,8 +210,8 @@ char *luctl_too_old(const char *release);
 /* Report that @name below <sysfs>/kernel/liveupdate cannot be used. @err is positive. */
 enum luctl_status luctl_no_file(const char *name, int err);
 
-/* A participant as /sys/kernel/liveupdate/participants has it, a directory each. */
-struct luctl_participant {
+/* A subsystem as /sys/kernel/liveupdate/subsystems has it, a directory each. */
+struct luctl_subsystem {
 	char name[48];
 	uint32_t version;
 	uint32_t oldest;
@@ -220,8 +220,8 @@ struct luctl_participant {
 	uint64_t bytes;
 };
 
-/* The participants by level and name, to be freed; errors are reported. */
-enum luctl_status luctl_participants(struct luctl_participant **list, size_t *count);
+/* The subsystems by level and name, to be freed; errors are reported. */
+enum luctl_status luctl_subsystems(struct luctl_subsystem **list, size_t *count);
 
 /* interrupt.c */
 
@@ -241,7 +241,7 @@ int luctl_interrupted(void);
  * luctl_interrupt_run() - call what cannot be interrupted, and react meanwhile
  * @call: the function; it runs in a thread of its own
  * @data: its argument
- * @who: what to name when a signal comes and no participant runs
+ * @who: what to name when a signal comes and no subsystem runs
  * @undone: a signal leads to undoing it
  *
  * When a signal comes, says at once what that will lead to, on standard error, or
@@ -332,22 +332,22 @@ enum luctl_attempt {
 };
 
 /* Which attempt had this failure? */
-enum luctl_attempt luctl_timeline_attempt(const char *step, int err);
+enum luctl_attempt luctl_timeline_attempt(const char *transition, int err);
 
 /* state.c: requests to the state machine, for the commands and luctl update. */
 
 /**
  * struct luctl_failure - the last failure since boot
  * @count: failures since boot, this one included
- * @step: the step that failed
- * @name: the participant; empty if it was the hand-over itself
+ * @transition: the transition that failed
+ * @name: the subsystem; empty if it was the hand-over itself
  * @err: the error, positive; 0 if there was none
  * @device: device or other part that failed, may be empty
  * @reason: why it did, in words, may be empty
  */
 struct luctl_failure {
 	unsigned long long count;
-	char *step;
+	char *transition;
 	char *name;
 	int err;
 	char *device;
@@ -362,7 +362,7 @@ void luctl_drop_failure(struct luctl_failure *failure);
 char *luctl_failure_details(const struct luctl_failure *failure);
 
 /* What to do about a failure, whatever became of the machine; to be freed. */
-char *luctl_failure_advice(const char *step, const char *name, int err);
+char *luctl_failure_advice(const char *transition, const char *name, int err);
 
 enum luctl_loaded {
 	LUCTL_LOADED_UNKNOWN,
@@ -380,7 +380,7 @@ int luctl_unload(void);
  * @command: name for people
  * @file: file that takes it, NULL for reboot(2)
  * @text: what to write there
- * @step: what last_failure/step says if it fails
+ * @transition: what last_failure/transition says if it fails
  * @state: the state that it needs
  * @undone: a signal, or output that cannot be written, leads to undoing it
  */
@@ -388,7 +388,7 @@ struct luctl_request {
 	const char *command;
 	const char *file;
 	const char *text;
-	const char *step;
+	const char *transition;
 	const char *state;
 	bool undone;
 };
@@ -404,14 +404,14 @@ extern const struct luctl_request luctl_jump;
  * @request: the request
  * @undone: if it fails or a signal comes, who asks leads back to normal
  *
- * If the kernel refuses it, reports the participant that failed, or the state and
+ * If the kernel refuses it, reports the subsystem that failed, or the state and
  * the command that is right in it, or the transition that runs.
  *
  * Return: LUCTL_OK, or the status of the error that was reported.
  */
 enum luctl_status luctl_attempt(const struct luctl_request *request, bool undone);
 
-/* The steps that have a limit, and the files where it is. */
+/* The transitions that have a limit, and the files where it is. */
 #define LUCTL_LIMITS		2
 #define LUCTL_PREPARE_TIMEOUT	"prepare_timeout_ms"
 #define LUCTL_FREEZE_TIMEOUT	"freeze_timeout_ms"

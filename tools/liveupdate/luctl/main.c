@@ -34,7 +34,7 @@ struct command {
 			 STATUS(UNAVAILABLE) | STATUS(UNREADABLE) | STATUS(OUTPUT))
 
 static const struct command commands[] = {
-	{ "status", luctl_cmd_status, "state, what failed last, participants, devices and sessions",
+	{ "status", luctl_cmd_status, "state, what failed last, subsystems, devices and sessions",
 	  STATUS(INTERRUPTED), false },
 	{ "check", luctl_cmd_check, "can this kernel be replaced by the one in an image?",
 	  STATUS(LOSS) | STATUS(NO_GO) | STATUS(INTERRUPTED), false },

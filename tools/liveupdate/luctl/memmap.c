@@ -132,24 +132,24 @@ static void join(struct luctl_map *map)
 
 int luctl_map_settle(struct luctl_map *map)
 {
-	struct luctl_map settled = { .known = map->known };
+	struct luctl_map completed = { .known = map->known };
 	int err = 0;
 
 	if (map->count)
 		qsort(map->list, map->count, sizeof(*map->list), compare_ranges);
 	for (size_t i = 0; i < map->count && !err; i++) {
 		if (map->list[i].type == LUCTL_MAP_RAM)
-			err = add_ram(&settled, map, map->list[i]);
+			err = add_ram(&completed, map, map->list[i]);
 	}
 	if (err) {
-		luctl_map_drop(&settled);
+		luctl_map_drop(&completed);
 		return err;
 	}
-	if (settled.count)
-		qsort(settled.list, settled.count, sizeof(*settled.list), compare_ranges);
-	join(&settled);
+	if (completed.count)
+		qsort(completed.list, completed.count, sizeof(*completed.list), compare_ranges);
+	join(&completed);
 	free(map->list);
-	*map = settled;
+	*map = completed;
 
 	return 0;
 }

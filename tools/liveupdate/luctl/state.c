@@ -3,7 +3,7 @@
 /**
  * DOC: The state machine as the operator drives it
  *
- * prepare, cancel, rehearse and finish are one write(2) each, the jump is one
+ * prepare, cancel, rehearse and finish are one write(2) each, the kexec is one
  * reboot(2). The kernel decides, and what it refused is explained afterwards from
  * state, transition and last_failure.
  *
@@ -33,28 +33,28 @@
 #include "luctl.h"
 
 const struct luctl_request luctl_prepare = {
-	.command = "prepare", .file = "prepare", .text = "1", .step = "prepare",
+	.command = "prepare", .file = "prepare", .text = "1", .transition = "prepare",
 	.state = "normal", .undone = true,
 };
 
 const struct luctl_request luctl_cancel = {
-	.command = "cancel", .file = "prepare", .text = "0", .step = "cancel",
+	.command = "cancel", .file = "prepare", .text = "0", .transition = "cancel",
 	.state = "prepared",
 };
 
 const struct luctl_request luctl_rehearse = {
-	.command = "rehearse", .file = "rehearse", .text = "1", .step = "freeze",
+	.command = "rehearse", .file = "rehearse", .text = "1", .transition = "freeze",
 	.state = "prepared",
 };
 
 const struct luctl_request luctl_finish = {
-	.command = "finish", .file = "finish", .text = "1", .step = "finish",
+	.command = "finish", .file = "finish", .text = "1", .transition = "finish",
 	.state = "updated",
 };
 
 /* Although something waits. */
 static const struct luctl_request luctl_give_up = {
-	.command = "finish", .file = "finish", .text = "2", .step = "finish",
+	.command = "finish", .file = "finish", .text = "2", .transition = "finish",
 	.state = "updated",
 };
 
@@ -64,12 +64,12 @@ static const char *const luctl_limit_files[LUCTL_LIMITS] = {
 };
 
 const struct luctl_request luctl_jump = {
-	.command = "reboot", .step = "freeze", .state = "prepared",
+	.command = "reboot", .transition = "freeze", .state = "prepared",
 };
 
 /* Failures */
 
-/* The participant of devices. */
+/* The subsystem of devices. */
 #define DEVICES	"devices"
 
 /* How often to read a failure while others come. */
@@ -95,8 +95,8 @@ static enum luctl_status read_fields(struct luctl_failure *failure)
 		const char *file;
 		char **text;
 	} fields[] = {
-		{ "last_failure/step", &failure->step },
-		{ "last_failure/participant", &failure->name },
+		{ "last_failure/transition", &failure->transition },
+		{ "last_failure/subsystem", &failure->name },
 		{ "last_failure/device", &failure->device },
 		{ "last_failure/reason", &failure->reason },
 	};
@@ -139,7 +139,7 @@ enum luctl_status luctl_read_failure(struct luctl_failure *failure)
 
 void luctl_drop_failure(struct luctl_failure *failure)
 {
-	free(failure->step);
+	free(failure->transition);
 	free(failure->name);
 	free(failure->device);
 	free(failure->reason);
@@ -169,13 +169,13 @@ static bool timeout_is_set(const char *file)
 }
 
 /* Only they have a deadline. */
-static bool timed_out(const char *step, int err)
+static bool timed_out(const char *transition, int err)
 {
 	if (err != ETIMEDOUT)
 		return false;
 
-	return (!strcmp(step, "prepare") && timeout_is_set(LUCTL_PREPARE_TIMEOUT)) ||
-	       (!strcmp(step, "freeze") && timeout_is_set(LUCTL_FREEZE_TIMEOUT));
+	return (!strcmp(transition, "prepare") && timeout_is_set(LUCTL_PREPARE_TIMEOUT)) ||
+	       (!strcmp(transition, "freeze") && timeout_is_set(LUCTL_FREEZE_TIMEOUT));
 }
 
 static char *restore_advice(const char *name, int err)
@@ -191,7 +191,7 @@ static char *restore_advice(const char *name, int err)
 			    "the kernel log lists all that failed; \"luctl finish\" frees what optional ones left");
 }
 
-/* Everybody is frozen, and the jump cannot happen. */
+/* Everybody is frozen, and the kexec cannot happen. */
 static const char *hand_over_advice(int err)
 {
 	if (err == ESTALE)
@@ -204,22 +204,22 @@ static const char *hand_over_advice(int err)
 	return "a session of /dev/liveupdate may have refused; see the kernel log";
 }
 
-char *luctl_failure_advice(const char *step, const char *name, int err)
+char *luctl_failure_advice(const char *transition, const char *name, int err)
 {
-	if (!strcmp(step, "restore"))
+	if (!strcmp(transition, "restore"))
 		return restore_advice(name, err);
-	if (!strcmp(step, "finish") && err == EBUSY)
+	if (!strcmp(transition, "finish") && err == EBUSY)
 		return luctl_format("%s",
 				    "retrieve it or load what takes it over; or give --give-up, which drops it");
-	if (!strcmp(step, "freeze") && !*name)
+	if (!strcmp(transition, "freeze") && !*name)
 		return luctl_format("%s", hand_over_advice(err));
 
 	switch (err) {
 	case ETIMEDOUT:
-		if (timed_out(step, err))
+		if (timed_out(transition, err))
 			return luctl_format("%s: raise --%stimeout, or see what it waits for",
 					    "the kernel log has the stack of who was late",
-					    strcmp(step, "freeze") ? "" : "freeze-");
+					    strcmp(transition, "freeze") ? "" : "freeze-");
 		return luctl_format("%s",
 				    "no limit is set, it gave up by itself: see the kernel log and its documentation");
 	case ENOMEM:
@@ -320,28 +320,29 @@ struct attempt {
 	struct luctl_failure now;
 };
 
-/* Did the step fail, or was the request refused before that? */
+/* Did the transition fail, or was the request refused before that? */
 static bool has_failed(const struct attempt *attempt)
 {
 	const struct luctl_failure *now = &attempt->now;
 
 	return now->count != attempt->before && now->err == attempt->err &&
-	       !strcmp(now->step, attempt->request->step);
+	       !strcmp(now->transition, attempt->request->transition);
 }
 
 static enum luctl_status report_failure(const struct attempt *attempt)
 {
 	const struct luctl_failure *now = &attempt->now;
-	const char *step = attempt->request->step;
-	enum luctl_status status = timed_out(step, attempt->err) ? LUCTL_TIMEOUT : LUCTL_FAILED;
-	char *advice = luctl_failure_advice(step, now->name, attempt->err);
+	const char *transition = attempt->request->transition;
+	enum luctl_status status = timed_out(transition, attempt->err) ?
+				   LUCTL_TIMEOUT : LUCTL_FAILED;
+	char *advice = luctl_failure_advice(transition, now->name, attempt->err);
 	char *full = luctl_format("%s%s", advice, outcome(attempt->undone));
 	char *details = luctl_failure_details(now);
 
-	if (!strcmp(step, luctl_finish.step) && attempt->err == EBUSY)
+	if (!strcmp(transition, luctl_finish.transition) && attempt->err == EBUSY)
 		status = LUCTL_POLICY;
 	luctl_fail_errno(status, attempt->err, *now->name ? now->name : attempt->request->command,
-			 full, "%s%s%s failed with ", details, *details ? "; " : "", step);
+			 full, "%s%s%s failed with ", details, *details ? "; " : "", transition);
 	free(details);
 	free(full);
 	free(advice);
@@ -380,7 +381,7 @@ static enum luctl_status report_retained(const struct attempt *attempt,
 
 	status = luctl_fail_errno(LUCTL_FAILED, attempt->err, cause->id, advice,
 				  "retained%s, because %s; %s failed with ", more, cause->reason,
-				  attempt->request->step);
+				  attempt->request->transition);
 	free(more);
 	free(advice);
 
@@ -419,7 +420,7 @@ out:
 	return status;
 }
 
-/* reboot(2) failed before a step began. */
+/* reboot(2) failed before a transition began. */
 static const char *jump_advice(int err)
 {
 	if (err == EPERM)
@@ -432,7 +433,7 @@ static const char *jump_advice(int err)
 	return hand_over_advice(err);
 }
 
-/* The kernel refused before a step began, or for a reason that it does not tell. */
+/* The kernel refused before a transition began, or for a reason that it does not tell. */
 static enum luctl_status report_refusal(const struct attempt *attempt)
 {
 	const struct luctl_request *request = attempt->request;
@@ -443,7 +444,8 @@ static enum luctl_status report_refusal(const struct attempt *attempt)
 			      attempt->err == EPERM ? "run luctl as root, with CAP_SYS_BOOT" :
 			      "see the kernel log", outcome(attempt->undone));
 	status = luctl_fail_errno(LUCTL_FAILED, attempt->err, request->command, advice,
-				  "%s failed with ", request->file ? request->step : "reboot(2)");
+				  "%s failed with ",
+				  request->file ? request->transition : "reboot(2)");
 	free(advice);
 
 	return status;
@@ -683,7 +685,7 @@ static enum luctl_status run_simple(const struct luctl_request *request, const c
 enum luctl_status luctl_cmd_rehearse(int argc, char **argv)
 {
 	return run_simple(&luctl_rehearse,
-			  "Freeze all participants as reboot(2) would, and thaw them again.\n"
+			  "Freeze all subsystems as reboot(2) would, and thaw them again.\n"
 			  "\vThe state stays prepared. The workload feels it as a stall of the time\n"
 			  "that is printed. Sessions of /dev/liveupdate take no part. A signal\n"
 			  "changes nothing.\n",
@@ -823,7 +825,7 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{ "give-up", KEY_GIVE_UP, NULL, 0,
-		  "finish although devices or sessions wait; what ran on such devices is lost", 0 },
+		  "finish although devices or sessions wait; what ran on such devices ends", 0 },
 		{ 0 }
 	};
 	static const struct argp argp = {
@@ -834,7 +836,7 @@ enum luctl_status luctl_cmd_finish(int argc, char **argv)
 		       "and is retained if it was mandatory: then there is no other update and no\n"
 		       "kexec. So modules that take something over are to be loaded before. While\n"
 		       "devices are unreclaimed, a session of /dev/liveupdate is not retrieved, or a\n"
-		       "participant says that something waits, it refuses and names it. Sessions\n"
+		       "subsystem says that something waits, it refuses and names it. Sessions\n"
 		       "can be retrieved afterwards as well. A signal changes nothing.\n",
 	};
 	double start = microseconds_now();
@@ -901,10 +903,10 @@ enum luctl_status luctl_cmd_prepare(int argc, char **argv)
 	static const struct argp argp = {
 		.options = options,
 		.parser = parse_prepare,
-		.doc = "Prepare all participants for an update: normal -> prepared.\n"
-		       "\vEverything slow happens here, while the workload runs. If a participant\n"
+		.doc = "Prepare all subsystems for an update: normal -> prepared.\n"
+		       "\vEverything slow happens here, while the workload runs. If a subsystem\n"
 		       "fails, all is undone. SIGINT, SIGTERM and SIGHUP undo it as well, as soon\n"
-		       "as the kernel has prepared all: participants cannot be interrupted. It is\n"
+		       "as the kernel has prepared all: subsystems cannot be interrupted. It is\n"
 		       "also undone if that it is done cannot be told on standard output.\n",
 	};
 	struct luctl_limit limits[LUCTL_LIMITS] = { 0 };

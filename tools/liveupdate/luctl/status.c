@@ -4,7 +4,7 @@
  * DOC: luctl status
  *
  * What there is to know before the next step: the state and what runs, the failure
- * that has something to do with it, participants, devices, and the sessions of
+ * that has something to do with it, subsystems, devices, and the sessions of
  * /dev/liveupdate that are open.
  *
  * last_failure is the last failure since boot. The timeline tells whether it came
@@ -25,7 +25,7 @@ struct overview {
 	char *freeze_timeout;
 	struct luctl_failure last;
 	enum luctl_attempt attempt;
-	struct luctl_participant *participants;
+	struct luctl_subsystem *subsystems;
 	size_t count;
 	struct luctl_devices devices;
 	struct luctl_retained retained;
@@ -42,14 +42,14 @@ static enum luctl_attempt find_attempt(const struct overview *overview)
 {
 	const struct luctl_failure *last = &overview->last;
 	bool prepared = !strcmp(overview->state, "prepared");
-	bool restored = !strcmp(last->step, "restore");
+	bool restored = !strcmp(last->transition, "restore");
 
-	if (prepared && (restored || !strcmp(last->step, "prepare")))
+	if (prepared && (restored || !strcmp(last->transition, "prepare")))
 		return LUCTL_ATTEMPT_EARLIER;
 	if (restored && !strcmp(overview->state, "updated"))
 		return LUCTL_ATTEMPT_LAST;
 
-	return luctl_timeline_attempt(last->step, last->err);
+	return luctl_timeline_attempt(last->transition, last->err);
 }
 
 static const char *const attempt_words[] = {
@@ -62,10 +62,10 @@ static struct json_object *json_failure(const struct overview *overview)
 {
 	struct json_object *object = json_object_new_object();
 	const struct luctl_failure *last = &overview->last;
-	char *advice = luctl_failure_advice(last->step, last->name, last->err);
+	char *advice = luctl_failure_advice(last->transition, last->name, last->err);
 
-	json_object_object_add(object, "step", json_object_new_string(last->step));
-	json_object_object_add(object, "participant", text_or_null(last->name));
+	json_object_object_add(object, "transition", json_object_new_string(last->transition));
+	json_object_object_add(object, "subsystem", text_or_null(last->name));
 	json_object_object_add(object, "device", text_or_null(last->device));
 	json_object_object_add(object, "reason", text_or_null(last->reason));
 	json_object_object_add(object, "errno", luctl_errno_json(last->err));
@@ -78,25 +78,25 @@ static struct json_object *json_failure(const struct overview *overview)
 	return object;
 }
 
-static struct json_object *json_participants(const struct overview *overview)
+static struct json_object *json_subsystems(const struct overview *overview)
 {
 	struct json_object *array = json_object_new_array();
 
 	for (size_t i = 0; i < overview->count; i++) {
-		const struct luctl_participant *participant = &overview->participants[i];
+		const struct luctl_subsystem *subsystem = &overview->subsystems[i];
 		struct json_object *object = json_object_new_object();
 
-		json_object_object_add(object, "name", json_object_new_string(participant->name));
+		json_object_object_add(object, "name", json_object_new_string(subsystem->name));
 		json_object_object_add(object, "version",
-				       json_object_new_int64(participant->version));
+				       json_object_new_int64(subsystem->version));
 		json_object_object_add(object, "oldest",
-				       json_object_new_int64(participant->oldest));
+				       json_object_new_int64(subsystem->oldest));
 		json_object_object_add(object, "level",
-				       json_object_new_string(participant->level));
+				       json_object_new_string(subsystem->level));
 		json_object_object_add(object, "mandatory",
-				       json_object_new_boolean(participant->mandatory));
+				       json_object_new_boolean(subsystem->mandatory));
 		json_object_object_add(object, "bytes",
-				       json_object_new_uint64(participant->bytes));
+				       json_object_new_uint64(subsystem->bytes));
 		json_object_array_add(array, object);
 	}
 
@@ -108,9 +108,9 @@ static struct json_object *json_transition(const char *transition)
 	struct json_object *object = json_object_new_object();
 	char *text = luctl_format("%s", transition), *rest = text;
 
-	json_object_object_add(object, "step", json_object_new_string(strsep(&rest, " ")));
-	json_object_object_add(object, "participant", text_or_null(strsep(&rest, " ")));
-	json_object_object_add(object, "part", text_or_null(rest));
+	json_object_object_add(object, "name", json_object_new_string(strsep(&rest, " ")));
+	json_object_object_add(object, "subsystem", text_or_null(strsep(&rest, " ")));
+	json_object_object_add(object, "item", text_or_null(rest));
 	free(text);
 
 	return object;
@@ -149,7 +149,7 @@ static void print_overview_json(const struct overview *overview)
 			       json_object_new_boolean(loaded == LUCTL_LOADED));
 	json_object_object_add(object, "last_failure", overview->last.err ?
 			       json_failure(overview) : NULL);
-	json_object_object_add(object, "participants", json_participants(overview));
+	json_object_object_add(object, "subsystems", json_subsystems(overview));
 	json_object_object_add(object, "devices", overview->devices.known ?
 			       luctl_devices_json(&overview->devices) : NULL);
 	json_object_object_add(object, "devices_unnamed",
@@ -184,9 +184,9 @@ static void print_failure(const struct overview *overview)
 		return;
 	}
 
-	advice = luctl_failure_advice(last->step, last->name, last->err);
+	advice = luctl_failure_advice(last->transition, last->name, last->err);
 	text = luctl_errno_text(last->err);
-	line = luctl_format("%s%s%s: %s%s", last->step, *last->name ? " of " : "", last->name,
+	line = luctl_format("%s%s%s: %s%s", last->transition, *last->name ? " of " : "", last->name,
 			    text, attempts[overview->attempt]);
 	print_line("last failure", line);
 	free(line);
@@ -263,19 +263,19 @@ static void print_retained(const struct luctl_retained *retained)
 	}
 }
 
-static void print_participants(const struct overview *overview)
+static void print_subsystems(const struct overview *overview)
 {
-	printf("\n%-24s %7s %7s  %-9s %-9s %12s\n", "PARTICIPANT", "WRITES", "READS", "LEVEL",
+	printf("\n%-24s %7s %7s  %-9s %-9s %12s\n", "SUBSYSTEM", "WRITES", "READS", "LEVEL",
 	       "CLASS", "BYTES");
 	for (size_t i = 0; i < overview->count; i++) {
-		const struct luctl_participant *participant = &overview->participants[i];
-		char *reads = luctl_format("%u-%u", participant->oldest, participant->version);
-		char *name = luctl_escape(participant->name);
-		char *level = luctl_escape(participant->level);
+		const struct luctl_subsystem *subsystem = &overview->subsystems[i];
+		char *reads = luctl_format("%u-%u", subsystem->oldest, subsystem->version);
+		char *name = luctl_escape(subsystem->name);
+		char *level = luctl_escape(subsystem->level);
 
-		printf("%-24s %7u %7s  %-9s %-9s %12llu\n", name, participant->version, reads,
-		       level, participant->mandatory ? "mandatory" : "optional",
-		       (unsigned long long)participant->bytes);
+		printf("%-24s %7u %7s  %-9s %-9s %12llu\n", name, subsystem->version, reads,
+		       level, subsystem->mandatory ? "mandatory" : "optional",
+		       (unsigned long long)subsystem->bytes);
 		free(level);
 		free(name);
 		free(reads);
@@ -308,7 +308,7 @@ static void print_overview(const struct overview *overview)
 		   luctl_stuck_advice(overview->transition) :
 		   luctl_next_command(overview->state));
 
-	print_participants(overview);
+	print_subsystems(overview);
 	print_devices(&overview->devices);
 	print_retained(&overview->retained);
 }
@@ -327,7 +327,7 @@ static enum luctl_status read_overview(struct overview *overview)
 	if (!status)
 		status = luctl_read_failure(&overview->last);
 	if (!status)
-		status = luctl_participants(&overview->participants, &overview->count);
+		status = luctl_subsystems(&overview->subsystems, &overview->count);
 	if (!status)
 		status = luctl_all_devices(&overview->devices);
 	if (status)
@@ -346,7 +346,7 @@ enum luctl_status luctl_cmd_status(int argc, char **argv)
 	static const struct argp argp = {
 		.doc = "Show the state, what runs and what failed, and all that takes part.\n"
 		       "\vFor the last failure it says what to do, and whether it is of the last\n"
-		       "attempt if that is known; for the state what comes next. Of a participant,\n"
+		       "attempt if that is known; for the state what comes next. Of a subsystem,\n"
 		       "WRITES is the version of the data that it hands over, READS are the\n"
 		       "versions it can read, BYTES is what it hands over or was handed. A device\n"
 		       "is requested, preserved, and in the next kernel reclaimed or unreclaimed.\n"
@@ -373,7 +373,7 @@ enum luctl_status luctl_cmd_status(int argc, char **argv)
 	free(overview.prepare_timeout);
 	free(overview.freeze_timeout);
 	luctl_drop_failure(&overview.last);
-	free(overview.participants);
+	free(overview.subsystems);
 	luctl_drop_devices(&overview.devices);
 	luctl_drop_retained(&overview.retained);
 	luctl_drop_sessions(&overview.sessions);

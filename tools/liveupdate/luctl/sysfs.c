@@ -208,10 +208,10 @@ int luctl_write(const char *name, const char *text)
 	return err;
 }
 
-/* A file of a participant, to be freed; NULL if it went away, or that was reported. */
-static char *participant_file(const char *name, const char *file, enum luctl_status *status)
+/* A file of a subsystem, to be freed; NULL if it went away, or that was reported. */
+static char *subsystem_file(const char *name, const char *file, enum luctl_status *status)
 {
-	char *folder = luctl_format("participants/%s", name);
+	char *folder = luctl_format("subsystems/%s", name);
 	char *path = luctl_path(folder);
 	char *text = NULL;
 
@@ -237,57 +237,57 @@ static bool parse_number(const char *text, uint64_t *value)
 	return !errno && *text >= '0' && *text <= '9' && !*end;
 }
 
-/* From its name and the files @text, in the order of participant_files. */
-static bool parse_participant(char *const *text, struct luctl_participant *participant)
+/* From its name and the files @text, in the order of subsystem_files. */
+static bool parse_subsystem(char *const *text, struct luctl_subsystem *subsystem)
 {
 	uint64_t version, oldest;
 
 	if (!parse_number(text[0], &version) || version > UINT32_MAX ||
 	    !parse_number(text[1], &oldest) || oldest > UINT32_MAX ||
-	    !*text[2] || strlen(text[2]) >= sizeof(participant->level) ||
+	    !*text[2] || strlen(text[2]) >= sizeof(subsystem->level) ||
 	    (strcmp(text[3], "mandatory") && strcmp(text[3], "optional")) ||
-	    !parse_number(text[4], &participant->bytes))
+	    !parse_number(text[4], &subsystem->bytes))
 		return false;
-	participant->version = version;
-	participant->oldest = oldest;
-	strcpy(participant->level, text[2]);
-	participant->mandatory = !strcmp(text[3], "mandatory");
+	subsystem->version = version;
+	subsystem->oldest = oldest;
+	strcpy(subsystem->level, text[2]);
+	subsystem->mandatory = !strcmp(text[3], "mandatory");
 
 	return true;
 }
 
-#define PARTICIPANT_FILES	5
+#define SUBSYSTEM_FILES	5
 
-/* One participant more, unless it goes away meanwhile. */
-static enum luctl_status add_participant(const char *name, struct luctl_participant **list,
-					 size_t *count)
+/* One subsystem more, unless it goes away meanwhile. */
+static enum luctl_status add_subsystem(const char *name, struct luctl_subsystem **list,
+				       size_t *count)
 {
-	static const char *const files[PARTICIPANT_FILES] = {
+	static const char *const files[SUBSYSTEM_FILES] = {
 		"version", "oldest", "level", "class", "bytes",
 	};
-	char *text[PARTICIPANT_FILES] = { NULL };
-	struct luctl_participant *participant;
+	char *text[SUBSYSTEM_FILES] = { NULL };
+	struct luctl_subsystem *subsystem;
 	enum luctl_status status = LUCTL_OK;
 	size_t found = 0;
 
-	if (strlen(name) >= sizeof(participant->name))
+	if (strlen(name) >= sizeof(subsystem->name))
 		return LUCTL_OK;
-	while (found < PARTICIPANT_FILES) {
-		text[found] = participant_file(name, files[found], &status);
+	while (found < SUBSYSTEM_FILES) {
+		text[found] = subsystem_file(name, files[found], &status);
 		if (!text[found])
 			break;
 		found++;
 	}
-	if (found == PARTICIPANT_FILES) {
+	if (found == SUBSYSTEM_FILES) {
 		*list = luctl_resize(*list, *count + 1, sizeof(**list));
-		participant = &(*list)[*count];
-		strcpy(participant->name, name);
-		if (parse_participant(text, participant))
+		subsystem = &(*list)[*count];
+		strcpy(subsystem->name, name);
+		if (parse_subsystem(text, subsystem))
 			++*count;
 		else
 			status = luctl_fail(LUCTL_UNREADABLE, name,
 					    "use the luctl of this kernel",
-					    "a participant is not understood: %s %s %s %s %s",
+					    "a subsystem is not understood: %s %s %s %s %s",
 					    text[0], text[1], text[2], text[3], text[4]);
 	}
 	while (found--)
@@ -308,17 +308,17 @@ static int level_position(const char *level)
 	return i;
 }
 
-static int compare_participants(const void *a, const void *b)
+static int compare_subsystems(const void *a, const void *b)
 {
-	const struct luctl_participant *first = a, *second = b;
+	const struct luctl_subsystem *first = a, *second = b;
 	int difference = level_position(first->level) - level_position(second->level);
 
 	return difference ?: strcmp(first->name, second->name);
 }
 
-enum luctl_status luctl_participants(struct luctl_participant **list, size_t *count)
+enum luctl_status luctl_subsystems(struct luctl_subsystem **list, size_t *count)
 {
-	char *path = luctl_path("participants");
+	char *path = luctl_path("subsystems");
 	DIR *folder = opendir(path);
 	enum luctl_status status = LUCTL_OK;
 	struct dirent *entry;
@@ -326,10 +326,10 @@ enum luctl_status luctl_participants(struct luctl_participant **list, size_t *co
 	*list = NULL;
 	*count = 0;
 	if (!folder)
-		status = luctl_no_file("participants", errno);
+		status = luctl_no_file("subsystems", errno);
 	while (!status && (entry = readdir(folder))) {
 		if (*entry->d_name != '.')
-			status = add_participant(entry->d_name, list, count);
+			status = add_subsystem(entry->d_name, list, count);
 	}
 	if (folder)
 		closedir(folder);
@@ -339,7 +339,7 @@ enum luctl_status luctl_participants(struct luctl_participant **list, size_t *co
 		*list = NULL;
 		*count = 0;
 	} else if (*count) {
-		qsort(*list, *count, sizeof(**list), compare_participants);
+		qsort(*list, *count, sizeof(**list), compare_subsystems);
 	}
 
 	return status;

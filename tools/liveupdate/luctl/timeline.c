@@ -9,7 +9,7 @@
  *
  * Nothing in the file is trusted: it may be a copy, and records come out of the
  * memory of an earlier kernel. A header that is not right is an error. A record
- * that is not right is counted as damaged and left out, one of an unknown kind is
+ * that is not right is counted as corrupted and left out, one of an unknown kind is
  * left out.
  */
 
@@ -67,7 +67,7 @@ static char *header_problem(const void *data, size_t size,
 	if (header->header_size < sizeof(*header) || header->header_size % 8 ||
 	    header->record_size < sizeof(struct liveupdate_timeline_record) ||
 	    header->record_size % 8)
-		return luctl_format("is damaged: header of %u and records of %u bytes",
+		return luctl_format("is corrupted: header of %u and records of %u bytes",
 				    header->header_size, header->record_size);
 
 	records = size < header->header_size ? 0 :
@@ -189,24 +189,24 @@ static uint32_t record_crc(const unsigned char *data, size_t size)
 	return crc ? crc : 1;
 }
 
-/* Is it of a kind and a step that we know? */
+/* Is it of a kind and a transition that we know? */
 static bool record_is_known(const struct liveupdate_timeline_record *raw)
 {
 	return raw->kind >= LIVEUPDATE_TIMELINE_KERNEL &&
-	       raw->kind <= LIVEUPDATE_TIMELINE_PART &&
-	       raw->step < TIMELINE_NR_STEPS;
+	       raw->kind <= LIVEUPDATE_TIMELINE_ITEM &&
+	       raw->transition < TIMELINE_NR_TRANSITIONS;
 }
 
 static bool record_is_right(const struct liveupdate_timeline_record *raw)
 {
-	bool parts = raw->kind == LIVEUPDATE_TIMELINE_PARTS;
-	bool has_step = raw->kind == LIVEUPDATE_TIMELINE_STEP ||
+	bool items = raw->kind == LIVEUPDATE_TIMELINE_ITEMS;
+	bool has_transition = raw->kind == LIVEUPDATE_TIMELINE_TRANSITION ||
 			raw->kind == LIVEUPDATE_TIMELINE_CALLBACK ||
-			raw->kind == LIVEUPDATE_TIMELINE_PART || parts;
+			raw->kind == LIVEUPDATE_TIMELINE_ITEM || items;
 
 	return raw->end >= raw->start && raw->update && raw->kernel &&
-	       (parts ? raw->count : raw->error <= 0 && raw->error >= -MAX_ERRNO) &&
-	       memchr(raw->name, '\0', sizeof(raw->name)) && has_step == !!raw->step;
+	       (items ? raw->count : raw->error <= 0 && raw->error >= -MAX_ERRNO) &&
+	       memchr(raw->name, '\0', sizeof(raw->name)) && has_transition == !!raw->transition;
 }
 
 /* What is not printable would garble terminals, JSON and XML. */
@@ -234,7 +234,7 @@ static void read_records(struct timeline *timeline, const unsigned char *data)
 	const struct liveupdate_timeline_header *header = &timeline->header;
 	size_t used = 0;
 
-	timeline->damaged = header->damaged;
+	timeline->corrupted = header->corrupted;
 	timeline->records = luctl_resize(NULL, header->count, sizeof(*timeline->records));
 	data += header->header_size;
 	for (uint32_t i = 0; i < header->count; i++, data += header->record_size) {
@@ -243,13 +243,13 @@ static void read_records(struct timeline *timeline, const unsigned char *data)
 
 		memcpy(&raw, data, sizeof(raw));
 		if (raw.crc != record_crc(data, header->record_size)) {
-			timeline->damaged++;
+			timeline->corrupted++;
 			continue;
 		}
 		if (!record_is_known(&raw))
 			continue;
 		if (!record_is_right(&raw)) {
-			timeline->damaged++;
+			timeline->corrupted++;
 			continue;
 		}
 		*record = (struct timeline_record){
@@ -258,9 +258,9 @@ static void read_records(struct timeline *timeline, const unsigned char *data)
 			.update = raw.update,
 			.kernel = raw.kernel,
 			.kind = raw.kind,
-			.step = raw.step,
+			.transition = raw.transition,
 		};
-		if (raw.kind == LIVEUPDATE_TIMELINE_PARTS)
+		if (raw.kind == LIVEUPDATE_TIMELINE_ITEMS)
 			record->count = raw.count;
 		else
 			record->error = raw.error;
@@ -283,7 +283,7 @@ static enum luctl_status build(struct timeline *timeline, const struct arguments
 	struct timeline_record **sorted = timeline->sorted;
 	size_t count = timeline->record_count, end;
 
-	if (!count && (timeline->header.count || timeline->damaged))
+	if (!count && (timeline->header.count || timeline->corrupted))
 		return luctl_fail(LUCTL_UNREADABLE, path, NULL, "no record is readable");
 	if (!count)
 		return luctl_fail(LUCTL_UNREADABLE, path, "\"luctl prepare\" begins one",
@@ -317,11 +317,11 @@ static void drop_timeline(struct timeline *timeline)
 	for (size_t i = 0; i < timeline->count; i++) {
 		struct timeline_update *update = &timeline->update[i];
 
-		free(update->phases.part);
-		free(update->steps.part);
-		free(update->callbacks.part);
-		free(update->details.part);
-		free(update->dearest.part);
+		free(update->phases.item);
+		free(update->transitions.item);
+		free(update->callbacks.item);
+		free(update->details.item);
+		free(update->slowest.item);
 	}
 	free(timeline->update);
 	free(timeline->sorted);
@@ -351,7 +351,8 @@ static void *read_quietly(struct liveupdate_timeline_header *header)
 }
 
 /* Look for a failure in the last update, which is the last attempt. */
-static enum luctl_attempt find_failure(const struct timeline *timeline, const char *step, int err)
+static enum luctl_attempt find_failure(const struct timeline *timeline,
+				       const char *transition, int err)
 {
 	bool failed = false, succeeded = false;
 	uint32_t last = 0;
@@ -363,22 +364,23 @@ static enum luctl_attempt find_failure(const struct timeline *timeline, const ch
 	for (size_t i = 0; i < timeline->record_count; i++) {
 		const struct timeline_record *record = &timeline->records[i];
 
-		if (record->update != last || strcmp(timeline_step_names[record->step], step) ||
-		    (record->kind != LIVEUPDATE_TIMELINE_STEP &&
+		if (record->update != last ||
+		    strcmp(timeline_transition_names[record->transition], transition) ||
+		    (record->kind != LIVEUPDATE_TIMELINE_TRANSITION &&
 		     record->kind != LIVEUPDATE_TIMELINE_CALLBACK))
 			continue;
 		failed |= record->error == -err;
-		succeeded |= record->kind == LIVEUPDATE_TIMELINE_STEP && !record->error;
+		succeeded |= record->kind == LIVEUPDATE_TIMELINE_TRANSITION && !record->error;
 	}
 	if (failed)
 		return LUCTL_ATTEMPT_LAST;
 
-	/* What became void after it was prepared is no failure of a record. */
-	return timeline->header.dropped || !last || (succeeded && !strcmp(step, "prepare")) ?
+	/* What became invalid after it was prepared is no failure of a record. */
+	return timeline->header.dropped || !last || (succeeded && !strcmp(transition, "prepare")) ?
 	       LUCTL_ATTEMPT_UNKNOWN : LUCTL_ATTEMPT_EARLIER;
 }
 
-enum luctl_attempt luctl_timeline_attempt(const char *step, int err)
+enum luctl_attempt luctl_timeline_attempt(const char *transition, int err)
 {
 	enum luctl_attempt attempt = LUCTL_ATTEMPT_UNKNOWN;
 	struct timeline timeline = { 0 };
@@ -386,7 +388,7 @@ enum luctl_attempt luctl_timeline_attempt(const char *step, int err)
 
 	if (data) {
 		read_records(&timeline, data);
-		attempt = find_failure(&timeline, step, err);
+		attempt = find_failure(&timeline, transition, err);
 		drop_timeline(&timeline);
 	}
 	free(data);
@@ -485,7 +487,7 @@ enum luctl_status luctl_cmd_timeline(int argc, char **argv)
 	static const struct argp_option options[] = {
 		{ "list", KEY_LIST, NULL, 0, "list the updates that are recorded", 0 },
 		{ "update", KEY_UPDATE, "N", 0, "show update N instead of the last one", 0 },
-		{ "top", KEY_TOP, "N", 0, "show the N dearest parts, 10 if not given", 0 },
+		{ "top", KEY_TOP, "N", 0, "show the N slowest items, 10 if not given", 0 },
 		{ "svg", KEY_SVG, "FILE", 0, "draw a picture of it, too; alone if FILE is -", 0 },
 		{ "save", KEY_SAVE, "FILE", 0,
 		  "keep a copy of the timeline, too; alone if FILE is -", 0 },

@@ -20,7 +20,7 @@
 
 #define TIMELINE_NAME_SIZE	(LIVEUPDATE_TIMELINE_NAME_LEN + 32)
 #define TIMELINE_TIME_SIZE	24
-#define TIMELINE_NR_STEPS	(LIVEUPDATE_TIMELINE_FINISH + 1)
+#define TIMELINE_NR_TRANSITIONS	(LIVEUPDATE_TIMELINE_FINISH + 1)
 
 /* A record that is right. */
 struct timeline_record {
@@ -29,7 +29,7 @@ struct timeline_record {
 	uint32_t update;
 	uint16_t kernel;
 	uint8_t kind;
-	uint8_t step;
+	uint8_t transition;
 	int32_t error;
 	uint32_t count;
 	char name[LIVEUPDATE_TIMELINE_NAME_LEN];
@@ -48,10 +48,10 @@ enum timeline_side {
 };
 
 /**
- * struct timeline_part - a phase, a step, or a callback
- * @name: of a phase or step; of a callback, the participant.
+ * struct timeline_item - a phase, a transition, or a callback
+ * @name: of a phase or transition; of a callback, the subsystem.
  * @side: which kernel ran.
- * @step: one of &enum liveupdate_timeline_step, 0 for a phase.
+ * @transition: one of &enum liveupdate_timeline_transition, 0 for a phase.
  * @callback: it is one.
  * @blackout: it is in the blackout.
  * @placed: @start_ns is on the axis that both kernels share.
@@ -60,12 +60,12 @@ enum timeline_side {
  * @start_ns: when it began.
  * @duration_ns: how long it took.
  * @error: 0, or the negative errno it ended with.
- * @count: of all parts of a callback together, their number.
+ * @count: of all items of a callback together, their number.
  */
-struct timeline_part {
+struct timeline_item {
 	char name[TIMELINE_NAME_SIZE];
 	enum timeline_side side;
-	uint8_t step;
+	uint8_t transition;
 	bool callback;
 	bool blackout;
 	bool placed;
@@ -77,8 +77,8 @@ struct timeline_part {
 };
 
 /* An array that grows. */
-struct timeline_parts {
-	struct timeline_part *part;
+struct timeline_items {
+	struct timeline_item *item;
 	size_t count;
 	size_t room;
 };
@@ -90,8 +90,8 @@ struct timeline_parts {
  * @new: release of the kernel that is entered, or empty if unknown.
  * @outcome: what became of it.
  * @jumped: there was a blackout.
- * @broken: the two kernels have no common axis.
- * @doubt: the part at which time ran backwards, or empty.
+ * @invalid: the two kernels have no common axis.
+ * @doubt: the item at which time ran backwards, or empty.
  * @zero_known: @zero_ns is when the freeze began.
  * @zero_ns: zero of the axis for people.
  * @blackout_known: @blackout_ns and @unaccounted_ns are known.
@@ -103,11 +103,11 @@ struct timeline_parts {
  *	was none.
  * @axis_to_ns: where it ends.
  * @phases: in the order of time.
- * @steps: in the order of their ends.
+ * @transitions: in the order of their ends.
  * @callbacks: in the order of their ends.
- * @details: what callbacks consist of: all parts of one together, which have a
- *	@count and are named after the participant, and then its slowest ones.
- * @dearest: parts of the blackout, or of all if there was none; dearest first.
+ * @details: what callbacks consist of: all items of one together, which have a
+ *	@count and are named after the subsystem, and then its slowest ones.
+ * @slowest: items of the blackout, or of all if there was none; slowest first.
  */
 struct timeline_update {
 	uint32_t number;
@@ -115,7 +115,7 @@ struct timeline_update {
 	char new[LIVEUPDATE_TIMELINE_NAME_LEN];
 	const char *outcome;
 	bool jumped;
-	bool broken;
+	bool invalid;
 	char doubt[TIMELINE_NAME_SIZE];
 	bool zero_known;
 	int64_t zero_ns;
@@ -126,17 +126,17 @@ struct timeline_update {
 	int64_t gap_ns;
 	int64_t axis_from_ns;
 	int64_t axis_to_ns;
-	struct timeline_parts phases;
-	struct timeline_parts steps;
-	struct timeline_parts callbacks;
-	struct timeline_parts details;
-	struct timeline_parts dearest;
+	struct timeline_items phases;
+	struct timeline_items transitions;
+	struct timeline_items callbacks;
+	struct timeline_items details;
+	struct timeline_items slowest;
 };
 
 /**
  * struct timeline - the whole timeline
  * @header: its header.
- * @damaged: records that are not right, here and in the kernel.
+ * @corrupted: records that are not right, here and in the kernel.
  * @records: those that are right, in the order of the file.
  * @sorted: pointers to @records, by update.
  * @record_count: their number.
@@ -145,7 +145,7 @@ struct timeline_update {
  */
 struct timeline {
 	struct liveupdate_timeline_header header;
-	uint64_t damaged;
+	uint64_t corrupted;
 	struct timeline_record *records;
 	struct timeline_record **sorted;
 	size_t record_count;
@@ -160,7 +160,7 @@ enum luctl_status timeline_save(const char *path, const void *data, size_t size)
 
 /* timeline_model.c */
 
-extern const char *const timeline_step_names[TIMELINE_NR_STEPS];
+extern const char *const timeline_transition_names[TIMELINE_NR_TRANSITIONS];
 
 /* Fill @update, which is zeroed, from its records in the order of the file. */
 void timeline_build_update(struct timeline_update *update, uint64_t frequency,
@@ -171,8 +171,8 @@ void timeline_build_update(struct timeline_update *update, uint64_t frequency,
 /* "541.2 ms", four digits; @text has TIMELINE_TIME_SIZE bytes and is returned. */
 const char *timeline_time(char *text, int64_t ns);
 
-/* "restore of kvm" for a callback or its parts, else the name; to be freed. */
-char *timeline_part_text(const struct timeline_part *part);
+/* "restore of kvm" for a callback or its items, else the name; to be freed. */
+char *timeline_item_text(const struct timeline_item *item);
 
 /* What to know about the figures, a list that ends with NULL; @update may be NULL. */
 char **timeline_notes(const struct timeline *timeline, const struct timeline_update *update);

@@ -8,8 +8,8 @@
  * is unknown; nothing is guessed. Instants are turned into nanoseconds once, so
  * that durations add up.
  *
- * A rehearsal freezes, too: the freeze that counts is the last one before the jump,
- * and no thaw follows it.
+ * A rehearsal freezes, too: the freeze that counts is the last one before the
+ * kexec, and no thaw follows it.
  */
 
 #include <stdio.h>
@@ -26,7 +26,7 @@
 /* What takes less between two levels of initcalls is no phase. */
 #define HOLE_NS		100000
 
-const char *const timeline_step_names[TIMELINE_NR_STEPS] = {
+const char *const timeline_transition_names[TIMELINE_NR_TRANSITIONS] = {
 	[LIVEUPDATE_TIMELINE_NONE]	= "none",
 	[LIVEUPDATE_TIMELINE_PREPARE]	= "prepare",
 	[LIVEUPDATE_TIMELINE_CANCEL]	= "cancel",
@@ -36,9 +36,9 @@ const char *const timeline_step_names[TIMELINE_NR_STEPS] = {
 	[LIVEUPDATE_TIMELINE_FINISH]	= "finish",
 };
 
-static bool is_step(const struct timeline_record *record)
+static bool is_transition(const struct timeline_record *record)
 {
-	return record->kind == LIVEUPDATE_TIMELINE_STEP;
+	return record->kind == LIVEUPDATE_TIMELINE_TRANSITION;
 }
 
 static bool is_callback(const struct timeline_record *record)
@@ -77,7 +77,7 @@ struct instant {
  * @origin: when prepare began.
  * @old_end: the last thing the old kernel wrote of.
  * @new_start: the first thing the new kernel wrote of.
- * @step: the last of each step; of freeze, the one that counts.
+ * @transition: the last of each transition; of freeze, the one that counts.
  * @thawed: when the last thaw ended, or 0.
  * @instant: see above.
  */
@@ -91,7 +91,7 @@ struct builder {
 	uint64_t origin;
 	uint64_t old_end;
 	uint64_t new_start;
-	const struct timeline_record *step[TIMELINE_NR_STEPS];
+	const struct timeline_record *transition[TIMELINE_NR_TRANSITIONS];
 	uint64_t thawed;
 	struct instant instant[NR_INSTANTS];
 };
@@ -113,7 +113,7 @@ static const struct {
 static const struct {
 	const char *name;
 	enum timeline_side side;
-	uint8_t step;
+	uint8_t transition;
 } phases[NR_INSTANTS] = {
 	[AT_FREEZE]		= { "freeze", TIMELINE_OLD, LIVEUPDATE_TIMELINE_FREEZE },
 	[AT_FROZEN]		= { "last checks", TIMELINE_OLD, 0 },
@@ -126,15 +126,15 @@ static const struct {
 	[AT_INITCALLS_DONE]	= { "after initcalls", TIMELINE_NEW, 0 },
 };
 
-static struct timeline_part *add_part(struct timeline_parts *parts)
+static struct timeline_item *add_item(struct timeline_items *items)
 {
-	if (parts->count == parts->room) {
-		parts->room = parts->room ? 2 * parts->room : 16;
-		parts->part = luctl_resize(parts->part, parts->room, sizeof(*parts->part));
+	if (items->count == items->room) {
+		items->room = items->room ? 2 * items->room : 16;
+		items->item = luctl_resize(items->item, items->room, sizeof(*items->item));
 	}
-	memset(&parts->part[parts->count], 0, sizeof(*parts->part));
+	memset(&items->item[items->count], 0, sizeof(*items->item));
 
-	return &parts->part[parts->count++];
+	return &items->item[items->count++];
 }
 
 static int64_t distance_ns(const struct builder *builder, uint64_t from, uint64_t to)
@@ -150,45 +150,45 @@ static int64_t distance_ns(const struct builder *builder, uint64_t from, uint64_
 
 static int64_t to_ns(const struct builder *builder, enum timeline_side side, uint64_t counter)
 {
-	if (builder->update->broken && side == TIMELINE_NEW)
+	if (builder->update->invalid && side == TIMELINE_NEW)
 		return distance_ns(builder, builder->origin, builder->old_end) +
 		       distance_ns(builder, builder->new_start, counter);
 
 	return distance_ns(builder, builder->origin, counter);
 }
 
-/* Set the time of a part from instants, of which the second may be unknown. */
-static void set_time(const struct builder *builder, struct timeline_part *part, uint64_t start,
+/* Set the time of an item from instants, of which the second may be unknown. */
+static void set_time(const struct builder *builder, struct timeline_item *item, uint64_t start,
 		     bool end_known, uint64_t end)
 {
-	enum timeline_side side = part->side;
+	enum timeline_side side = item->side;
 
-	part->start_ns = to_ns(builder, side, start);
-	part->placed = !builder->update->broken || side != TIMELINE_NEW;
+	item->start_ns = to_ns(builder, side, start);
+	item->placed = !builder->update->invalid || side != TIMELINE_NEW;
 	if (!end_known || end < start)
 		return;
-	part->duration_ns = to_ns(builder, side, end) - part->start_ns;
-	part->measured = true;
+	item->duration_ns = to_ns(builder, side, end) - item->start_ns;
+	item->measured = true;
 }
 
-static void set_record(const struct builder *builder, struct timeline_part *part,
+static void set_record(const struct builder *builder, struct timeline_item *item,
 		       const struct timeline_record *record)
 {
-	part->side = record->kernel == builder->old ? TIMELINE_OLD : TIMELINE_NEW;
-	part->step = record->step;
-	part->error = record->error;
-	set_time(builder, part, record->start, true, record->end);
+	item->side = record->kernel == builder->old ? TIMELINE_OLD : TIMELINE_NEW;
+	item->transition = record->transition;
+	item->error = record->error;
+	set_time(builder, item, record->start, true, record->end);
 }
 
-static struct timeline_part *add_phase(struct builder *builder, enum timeline_side side,
+static struct timeline_item *add_phase(struct builder *builder, enum timeline_side side,
 				       const char *format, const char *name)
 {
-	struct timeline_part *part = add_part(&builder->update->phases);
+	struct timeline_item *item = add_item(&builder->update->phases);
 
-	part->side = side;
-	snprintf(part->name, sizeof(part->name), format, name);
+	item->side = side;
+	snprintf(item->name, sizeof(item->name), format, name);
 
-	return part;
+	return item;
 }
 
 static void doubt(struct builder *builder, const char *name)
@@ -211,8 +211,8 @@ static bool of_new_kernel(const struct timeline_record *record)
 		}
 	}
 
-	return record->step == LIVEUPDATE_TIMELINE_RESTORE ||
-	       record->step == LIVEUPDATE_TIMELINE_FINISH;
+	return record->transition == LIVEUPDATE_TIMELINE_RESTORE ||
+	       record->transition == LIVEUPDATE_TIMELINE_FINISH;
 }
 
 /* The kernel with the lowest number is the old one, unless it wrote what a new one does. */
@@ -276,8 +276,8 @@ static void find_instants(struct builder *builder)
 	}
 }
 
-/* The last of each step, and the freeze before the jump. */
-static void find_steps(struct builder *builder)
+/* The last of each transition, and the freeze before the kexec. */
+static void find_transitions(struct builder *builder)
 {
 	const struct instant *jump = &builder->instant[AT_JUMP];
 	const struct timeline_record *freeze = NULL;
@@ -286,21 +286,22 @@ static void find_steps(struct builder *builder)
 		const struct timeline_record *record = builder->records[i];
 		bool restored = of_new_kernel(record);
 
-		if (!is_step(record) || record->kernel != (restored ? builder->new : builder->old))
+		if (!is_transition(record) ||
+		    record->kernel != (restored ? builder->new : builder->old))
 			continue;
-		builder->step[record->step] = record;
-		if (record->step == LIVEUPDATE_TIMELINE_THAW) {
+		builder->transition[record->transition] = record;
+		if (record->transition == LIVEUPDATE_TIMELINE_THAW) {
 			builder->thawed = record->end;
 			freeze = NULL;
 		}
-		if (record->step == LIVEUPDATE_TIMELINE_FREEZE && !record->error &&
+		if (record->transition == LIVEUPDATE_TIMELINE_FREEZE && !record->error &&
 		    (!jump->known || record->end <= jump->counter))
 			freeze = record;
 	}
 
 	builder->update->jumped = jump->known || builder->new;
-	builder->step[LIVEUPDATE_TIMELINE_FREEZE] = builder->update->jumped ? freeze : NULL;
-	if (builder->step[LIVEUPDATE_TIMELINE_FREEZE]) {
+	builder->transition[LIVEUPDATE_TIMELINE_FREEZE] = builder->update->jumped ? freeze : NULL;
+	if (builder->transition[LIVEUPDATE_TIMELINE_FREEZE]) {
 		builder->instant[AT_FREEZE] = (struct instant){ true, freeze->start };
 		builder->instant[AT_FROZEN] = (struct instant){ true, freeze->end };
 	}
@@ -308,7 +309,7 @@ static void find_steps(struct builder *builder)
 
 static void find_origin(struct builder *builder)
 {
-	const struct timeline_record *prepare = builder->step[LIVEUPDATE_TIMELINE_PREPARE];
+	const struct timeline_record *prepare = builder->transition[LIVEUPDATE_TIMELINE_PREPARE];
 	struct timeline_update *update = builder->update;
 
 	builder->origin = UINT64_MAX;
@@ -322,8 +323,8 @@ static void find_origin(struct builder *builder)
 	if (prepare)
 		builder->origin = prepare->start;
 
-	update->broken = builder->old && builder->new && builder->new_start < builder->old_end;
-	if (update->broken)
+	update->invalid = builder->old && builder->new && builder->new_start < builder->old_end;
+	if (update->invalid)
 		doubt(builder, phases[AT_JUMP].name);
 
 	update->zero_known = builder->instant[AT_FREEZE].known;
@@ -334,26 +335,27 @@ static void find_origin(struct builder *builder)
 
 static const char *find_outcome(const struct builder *builder)
 {
-	const struct timeline_record *prepare = builder->step[LIVEUPDATE_TIMELINE_PREPARE];
-	const struct timeline_record *cancel = builder->step[LIVEUPDATE_TIMELINE_CANCEL];
+	const struct timeline_record *prepare = builder->transition[LIVEUPDATE_TIMELINE_PREPARE];
+	const struct timeline_record *cancel = builder->transition[LIVEUPDATE_TIMELINE_CANCEL];
 
 	if (builder->update->jumped)
-		return builder->step[LIVEUPDATE_TIMELINE_FINISH] ? "complete" : "not finished";
+		return builder->transition[LIVEUPDATE_TIMELINE_FINISH] ?
+		       "complete" : "not finished";
 	if (prepare && prepare->error)
 		return "prepare failed";
 
 	return cancel ? "cancelled" : "not finished";
 }
 
-static void add_step_phase(struct builder *builder, uint8_t step)
+static void add_transition_phase(struct builder *builder, uint8_t transition)
 {
-	const struct timeline_record *record = builder->step[step];
-	struct timeline_part *part;
+	const struct timeline_record *record = builder->transition[transition];
+	struct timeline_item *item;
 
 	if (!record)
 		return;
-	part = add_phase(builder, TIMELINE_OLD, "%s", timeline_step_names[step]);
-	set_record(builder, part, record);
+	item = add_phase(builder, TIMELINE_OLD, "%s", timeline_transition_names[transition]);
+	set_record(builder, item, record);
 }
 
 /* Each freeze that a thaw follows. */
@@ -363,20 +365,20 @@ static void add_rehearsals(struct builder *builder)
 
 	for (size_t i = 0; i < builder->count; i++) {
 		const struct timeline_record *record = builder->records[i];
-		struct timeline_part *part;
+		struct timeline_item *item;
 
-		if (!is_step(record) || record->kernel != builder->old)
+		if (!is_transition(record) || record->kernel != builder->old)
 			continue;
-		if (record->step == LIVEUPDATE_TIMELINE_FREEZE)
+		if (record->transition == LIVEUPDATE_TIMELINE_FREEZE)
 			freeze = record;
-		if (record->step != LIVEUPDATE_TIMELINE_THAW || !freeze)
+		if (record->transition != LIVEUPDATE_TIMELINE_THAW || !freeze)
 			continue;
-		part = add_phase(builder, TIMELINE_OLD, "%s",
+		item = add_phase(builder, TIMELINE_OLD, "%s",
 				 freeze->error ? "failed freeze" : "rehearsal");
-		part->error = freeze->error;
-		set_time(builder, part, freeze->start, true, record->end);
-		if (!part->measured)
-			doubt(builder, part->name);
+		item->error = freeze->error;
+		set_time(builder, item, freeze->start, true, record->end);
+		if (!item->measured)
+			doubt(builder, item->name);
 		freeze = NULL;
 	}
 }
@@ -412,22 +414,22 @@ static void add_initcalls(struct builder *builder)
 	for (size_t i = 0; i < count; i++) {
 		bool last = i + 1 == count;
 		uint64_t next = last ? done->counter : levels[i + 1]->start;
-		struct timeline_part *part;
+		struct timeline_item *item;
 
-		part = add_phase(builder, TIMELINE_NEW, "%s initcalls", levels[i]->name);
-		part->blackout = true;
-		set_time(builder, part, levels[i]->start, true, levels[i]->end);
+		item = add_phase(builder, TIMELINE_NEW, "%s initcalls", levels[i]->name);
+		item->blackout = true;
+		set_time(builder, item, levels[i]->start, true, levels[i]->end);
 
 		if (last && !done->known)
 			break;
 		if (next < levels[i]->end)
-			doubt(builder, part->name);
+			doubt(builder, item->name);
 		if (next <= levels[i]->end ||
 		    distance_ns(builder, levels[i]->end, next) < HOLE_NS)
 			continue;
-		part = add_phase(builder, TIMELINE_NEW, "after %s initcalls", levels[i]->name);
-		part->blackout = true;
-		set_time(builder, part, levels[i]->end, true, next);
+		item = add_phase(builder, TIMELINE_NEW, "after %s initcalls", levels[i]->name);
+		item->blackout = true;
+		set_time(builder, item, levels[i]->end, true, next);
 	}
 	if (!count)
 		add_phase(builder, TIMELINE_NEW, "%s", phases[AT_INITCALLS].name)->blackout = true;
@@ -444,8 +446,8 @@ static void add_blackout(struct builder *builder)
 
 	for (int i = 0; i < AT_USERSPACE; i++) {
 		const struct instant *from = &builder->instant[i], *to = from + 1;
-		bool common = i != AT_JUMP || !update->broken;
-		struct timeline_part *part;
+		bool common = i != AT_JUMP || !update->invalid;
+		struct timeline_item *item;
 
 		if (from->known && from->counter > latest)
 			latest = from->counter;
@@ -455,26 +457,26 @@ static void add_blackout(struct builder *builder)
 			add_initcalls(builder);
 			continue;
 		}
-		part = add_phase(builder, phases[i].side, "%s", phases[i].name);
-		part->step = phases[i].step;
-		part->blackout = true;
+		item = add_phase(builder, phases[i].side, "%s", phases[i].name);
+		item->transition = phases[i].transition;
+		item->blackout = true;
 		if (from->known)
-			set_time(builder, part, from->counter, to->known && common, to->counter);
-		if (i == AT_JUMP && part->measured) {
+			set_time(builder, item, from->counter, to->known && common, to->counter);
+		if (i == AT_JUMP && item->measured) {
 			update->gap_known = true;
-			update->gap_ns = part->duration_ns;
+			update->gap_ns = item->duration_ns;
 		}
 	}
 
-	if (update->broken || !start->known || !end->known)
+	if (update->invalid || !start->known || !end->known)
 		return;
 	update->blackout_known = true;
 	update->blackout_ns = to_ns(builder, TIMELINE_NEW, end->counter) - update->zero_ns;
 	for (size_t i = 0; i < update->phases.count; i++) {
-		const struct timeline_part *part = &update->phases.part[i];
+		const struct timeline_item *item = &update->phases.item[i];
 
-		if (part->blackout && part->measured)
-			sum += part->duration_ns;
+		if (item->blackout && item->measured)
+			sum += item->duration_ns;
 	}
 	if (sum < update->blackout_ns)
 		update->unaccounted_ns = update->blackout_ns - (int64_t)sum;
@@ -482,18 +484,18 @@ static void add_blackout(struct builder *builder)
 
 static void add_finish(struct builder *builder)
 {
-	const struct timeline_record *finish = builder->step[LIVEUPDATE_TIMELINE_FINISH];
+	const struct timeline_record *finish = builder->transition[LIVEUPDATE_TIMELINE_FINISH];
 	const struct instant *userspace = &builder->instant[AT_USERSPACE];
-	struct timeline_part *part;
+	struct timeline_item *item;
 
 	if (!finish)
 		return;
-	part = add_phase(builder, TIMELINE_NEW, "%s", "until finish");
+	item = add_phase(builder, TIMELINE_NEW, "%s", "until finish");
 	if (userspace->known)
-		set_time(builder, part, userspace->counter, true, finish->start);
-	if (userspace->known && !part->measured)
-		doubt(builder, part->name);
-	add_step_phase(builder, LIVEUPDATE_TIMELINE_FINISH);
+		set_time(builder, item, userspace->counter, true, finish->start);
+	if (userspace->known && !item->measured)
+		doubt(builder, item->name);
+	add_transition_phase(builder, LIVEUPDATE_TIMELINE_FINISH);
 }
 
 static void find_axis(struct timeline_update *update)
@@ -501,13 +503,13 @@ static void find_axis(struct timeline_update *update)
 	bool any = false;
 
 	for (size_t i = 0; i < update->phases.count; i++) {
-		const struct timeline_part *part = &update->phases.part[i];
-		int64_t end = part->start_ns + part->duration_ns;
+		const struct timeline_item *item = &update->phases.item[i];
+		int64_t end = item->start_ns + item->duration_ns;
 
-		if (!part->measured || part->blackout != update->jumped)
+		if (!item->measured || item->blackout != update->jumped)
 			continue;
-		if (!any || part->start_ns < update->axis_from_ns)
-			update->axis_from_ns = part->start_ns;
+		if (!any || item->start_ns < update->axis_from_ns)
+			update->axis_from_ns = item->start_ns;
 		if (!any || end > update->axis_to_ns)
 			update->axis_to_ns = end;
 		any = true;
@@ -522,38 +524,38 @@ static bool in_blackout(const struct builder *builder, const struct timeline_rec
 
 	if (!builder->update->jumped)
 		return false;
-	if (record->step == LIVEUPDATE_TIMELINE_FREEZE)
+	if (record->transition == LIVEUPDATE_TIMELINE_FREEZE)
 		return record->start >= (freeze->known ? freeze->counter : builder->thawed);
 
-	return record->step == LIVEUPDATE_TIMELINE_RESTORE && userspace->known &&
+	return record->transition == LIVEUPDATE_TIMELINE_RESTORE && userspace->known &&
 	       record->end <= userspace->counter;
 }
 
-/* The slowest parts belong to the last parts of their step, unless another callback ended. */
+/* The slowest items belong to the last items of their transition, unless another callback ended. */
 static void add_details(struct builder *builder)
 {
-	struct timeline_parts *details = &builder->update->details;
+	struct timeline_items *details = &builder->update->details;
 	const struct timeline_record *all = NULL;
 
 	for (size_t i = 0; i < builder->count; i++) {
 		const struct timeline_record *record = builder->records[i];
-		struct timeline_part *part;
+		struct timeline_item *item;
 
 		if (record->kernel != builder->old && record->kernel != builder->new)
 			continue;
-		if (is_step(record) || is_callback(record))
+		if (is_transition(record) || is_callback(record))
 			all = NULL;
-		if (record->kind == LIVEUPDATE_TIMELINE_PARTS)
+		if (record->kind == LIVEUPDATE_TIMELINE_ITEMS)
 			all = record;
-		else if (record->kind != LIVEUPDATE_TIMELINE_PART)
+		else if (record->kind != LIVEUPDATE_TIMELINE_ITEM)
 			continue;
-		if (!all || all->step != record->step || all->kernel != record->kernel)
+		if (!all || all->transition != record->transition || all->kernel != record->kernel)
 			continue;
-		part = add_part(details);
-		part->blackout = in_blackout(builder, record);
-		snprintf(part->name, sizeof(part->name), "%s", record->name);
-		set_record(builder, part, record);
-		part->count = record->count;
+		item = add_item(details);
+		item->blackout = in_blackout(builder, record);
+		snprintf(item->name, sizeof(item->name), "%s", record->name);
+		set_record(builder, item, record);
+		item->count = record->count;
 	}
 }
 
@@ -563,24 +565,25 @@ static void add_records(struct builder *builder)
 
 	for (size_t i = 0; i < builder->count; i++) {
 		const struct timeline_record *record = builder->records[i];
-		struct timeline_part *part;
+		struct timeline_item *item;
 
-		if (!is_step(record) && !is_callback(record))
+		if (!is_transition(record) && !is_callback(record))
 			continue;
 		if (record->kernel != builder->old && record->kernel != builder->new)
 			continue;
-		part = add_part(is_step(record) ? &update->steps : &update->callbacks);
-		part->callback = is_callback(record);
-		part->blackout = in_blackout(builder, record);
-		snprintf(part->name, sizeof(part->name), "%s",
-			 part->callback ? record->name : timeline_step_names[record->step]);
-		set_record(builder, part, record);
+		item = add_item(is_transition(record) ? &update->transitions : &update->callbacks);
+		item->callback = is_callback(record);
+		item->blackout = in_blackout(builder, record);
+		snprintf(item->name, sizeof(item->name), "%s",
+			 item->callback ? record->name :
+			 timeline_transition_names[record->transition]);
+		set_record(builder, item, record);
 	}
 }
 
 static int compare_durations(const void *first, const void *second)
 {
-	const struct timeline_part *a = first, *b = second;
+	const struct timeline_item *a = first, *b = second;
 
 	if (a->duration_ns != b->duration_ns)
 		return a->duration_ns > b->duration_ns ? -1 : 1;
@@ -590,30 +593,30 @@ static int compare_durations(const void *first, const void *second)
 	return strcmp(a->name, b->name);
 }
 
-/* Steps are phases, too, but for restore, which is in one. */
-static void add_dearest(struct timeline_update *update)
+/* Transitions are phases, too, but for restore, which is in one. */
+static void add_slowest(struct timeline_update *update)
 {
-	const struct timeline_parts *sources[] = {
-		&update->phases, &update->steps, &update->callbacks,
+	const struct timeline_items *sources[] = {
+		&update->phases, &update->transitions, &update->callbacks,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
 		for (size_t k = 0; k < sources[i]->count; k++) {
-			const struct timeline_part *part = &sources[i]->part[k];
+			const struct timeline_item *item = &sources[i]->item[k];
 
-			if (!part->measured || !part->duration_ns)
+			if (!item->measured || !item->duration_ns)
 				continue;
-			if (update->jumped && !part->blackout)
+			if (update->jumped && !item->blackout)
 				continue;
-			if (sources[i] == &update->steps &&
-			    part->step != LIVEUPDATE_TIMELINE_RESTORE)
+			if (sources[i] == &update->transitions &&
+			    item->transition != LIVEUPDATE_TIMELINE_RESTORE)
 				continue;
-			*add_part(&update->dearest) = *part;
+			*add_item(&update->slowest) = *item;
 		}
 	}
-	if (update->dearest.count)
-		qsort(update->dearest.part, update->dearest.count,
-		      sizeof(*update->dearest.part), compare_durations);
+	if (update->slowest.count)
+		qsort(update->slowest.item, update->slowest.count,
+		      sizeof(*update->slowest.item), compare_durations);
 }
 
 void timeline_build_update(struct timeline_update *update, uint64_t frequency,
@@ -629,19 +632,19 @@ void timeline_build_update(struct timeline_update *update, uint64_t frequency,
 	update->number = records[0]->update;
 	find_kernels(&builder);
 	find_instants(&builder);
-	find_steps(&builder);
+	find_transitions(&builder);
 	find_origin(&builder);
 	update->outcome = find_outcome(&builder);
 
-	add_step_phase(&builder, LIVEUPDATE_TIMELINE_PREPARE);
+	add_transition_phase(&builder, LIVEUPDATE_TIMELINE_PREPARE);
 	add_rehearsals(&builder);
 	if (update->jumped)
 		add_blackout(&builder);
 	else
-		add_step_phase(&builder, LIVEUPDATE_TIMELINE_CANCEL);
+		add_transition_phase(&builder, LIVEUPDATE_TIMELINE_CANCEL);
 	add_finish(&builder);
 	find_axis(update);
 	add_records(&builder);
 	add_details(&builder);
-	add_dearest(update);
+	add_slowest(update);
 }

@@ -17,7 +17,7 @@
 
 #define BAR_WIDTH	24
 
-/* How many of the slowest parts of a callback are shown to people. */
+/* How many of the slowest items of a callback are shown to people. */
 #define SLOWEST		3
 
 static const char *const side_names[] = {
@@ -51,12 +51,13 @@ const char *timeline_time(char *text, int64_t ns)
 	return text;
 }
 
-char *timeline_part_text(const struct timeline_part *part)
+char *timeline_item_text(const struct timeline_item *item)
 {
-	if (part->callback || part->count)
-		return luctl_format("%s of %s", timeline_step_names[part->step], part->name);
+	if (item->callback || item->count)
+		return luctl_format("%s of %s", timeline_transition_names[item->transition],
+				    item->name);
 
-	return luctl_format("%s", part->name);
+	return luctl_format("%s", item->name);
 }
 
 /* What to know about the figures; the list ends with NULL. */
@@ -71,9 +72,9 @@ char **timeline_notes(const struct timeline *timeline, const struct timeline_upd
 	if (update && update->jumped && !(timeline->header.flags & LIVEUPDATE_TIMELINE_INVARIANT))
 		notes[count++] = luctl_format("the counter need not keep its pace: %s",
 					      "the time between the kernels is an estimate");
-	if (timeline->damaged)
-		notes[count++] = luctl_format("damaged records, which are left out: %llu",
-					      (unsigned long long)timeline->damaged);
+	if (timeline->corrupted)
+		notes[count++] = luctl_format("corrupted records, which are left out: %llu",
+					      (unsigned long long)timeline->corrupted);
 	if (timeline->header.dropped)
 		notes[count++] = luctl_format("records for which there was no room: %u",
 					      timeline->header.dropped);
@@ -101,21 +102,21 @@ static bool utf8_terminal(void)
 }
 
 /* What is not in the blackout would not fit the axis. */
-static bool has_bar(const struct timeline_update *update, const struct timeline_part *part)
+static bool has_bar(const struct timeline_update *update, const struct timeline_item *item)
 {
-	return part->measured && part->blackout == update->jumped;
+	return item->measured && item->blackout == update->jumped;
 }
 
-static void print_bar(const struct timeline_update *update, const struct timeline_part *part,
+static void print_bar(const struct timeline_update *update, const struct timeline_item *item,
 		      bool utf8)
 {
 	static const char *const ascii[] = { "#", "#", "~" };
 	static const char *const blocks[] = { "\u2588", "\u2588", "\u2591" };
-	const char *mark = (utf8 ? blocks : ascii)[part->side];
+	const char *mark = (utf8 ? blocks : ascii)[item->side];
 	double length = (double)(update->axis_to_ns - update->axis_from_ns);
 	double scale = BAR_WIDTH / (length > 0 ? length : 1);
-	double start = (double)(part->start_ns - update->axis_from_ns) * scale;
-	int first = (int)start, last = (int)(start + (double)part->duration_ns * scale + 0.5);
+	double start = (double)(item->start_ns - update->axis_from_ns) * scale;
+	int first = (int)start, last = (int)(start + (double)item->duration_ns * scale + 0.5);
 
 	if (first >= BAR_WIDTH)
 		first = BAR_WIDTH - 1;
@@ -128,40 +129,40 @@ static void print_bar(const struct timeline_update *update, const struct timelin
 	putchar('|');
 }
 
-static void print_row(const struct timeline_update *update, const struct timeline_part *part,
+static void print_row(const struct timeline_update *update, const struct timeline_item *item,
 		      bool inner, bool utf8)
 {
 	char start[32] = "?", duration[TIMELINE_TIME_SIZE] = "unknown";
 	int width;
 
-	if (part->placed)
+	if (item->placed)
 		snprintf(start, sizeof(start), "%.3f",
-			 (double)(part->start_ns - update->zero_ns) / 1e6);
-	if (part->measured)
-		timeline_time(duration, part->duration_ns);
-	printf("%12s  %8s  %-3s  ", start, duration, side_names[part->side]);
-	width = printf("%s%s", inner ? "  " : "", part->name);
-	if (has_bar(update, part)) {
+			 (double)(item->start_ns - update->zero_ns) / 1e6);
+	if (item->measured)
+		timeline_time(duration, item->duration_ns);
+	printf("%12s  %8s  %-3s  ", start, duration, side_names[item->side]);
+	width = printf("%s%s", inner ? "  " : "", item->name);
+	if (has_bar(update, item)) {
 		printf("%*s", width < 26 ? 26 - width : 0, "");
-		print_bar(update, part, utf8);
+		print_bar(update, item, utf8);
 	}
 	putchar('\n');
 }
 
 /* The last one: modules may restore later, when they are loaded. */
-static const struct timeline_part *find_restore(const struct timeline_update *update)
+static const struct timeline_item *find_restore(const struct timeline_update *update)
 {
-	for (size_t i = update->steps.count; i > 0; i--) {
-		const struct timeline_part *step = &update->steps.part[i - 1];
+	for (size_t i = update->transitions.count; i > 0; i--) {
+		const struct timeline_item *transition = &update->transitions.item[i - 1];
 
-		if (step->step == LIVEUPDATE_TIMELINE_RESTORE)
-			return step;
+		if (transition->transition == LIVEUPDATE_TIMELINE_RESTORE)
+			return transition;
 	}
 
 	return NULL;
 }
 
-static bool is_inside(const struct timeline_part *inner, const struct timeline_part *outer)
+static bool is_inside(const struct timeline_item *inner, const struct timeline_item *outer)
 {
 	return inner->side == outer->side && outer->measured &&
 	       inner->start_ns >= outer->start_ns &&
@@ -170,28 +171,28 @@ static bool is_inside(const struct timeline_part *inner, const struct timeline_p
 
 static void print_phases(const struct timeline_update *update)
 {
-	const struct timeline_part *restore = find_restore(update);
+	const struct timeline_item *restore = find_restore(update);
 	char duration[TIMELINE_TIME_SIZE];
 	bool utf8 = utf8_terminal();
 
 	printf("\n%12s  %8s  %-3s  %s\n", "at ms", "took", "by", update->zero_known ?
 	       "phase; 0 ms is the freeze" : "phase; 0 ms is the prepare");
 	for (size_t i = 0; i < update->phases.count; i++) {
-		const struct timeline_part *part = &update->phases.part[i];
+		const struct timeline_item *item = &update->phases.item[i];
 
-		print_row(update, part, false, utf8);
-		if (restore && part->blackout && is_inside(restore, part))
+		print_row(update, item, false, utf8);
+		if (restore && item->blackout && is_inside(restore, item))
 			print_row(update, restore, true, utf8);
-		if (part->blackout && update->unaccounted_ns &&
-		    (i + 1 == update->phases.count || !part[1].blackout))
+		if (item->blackout && update->unaccounted_ns &&
+		    (i + 1 == update->phases.count || !item[1].blackout))
 			printf("%12s  %8s  %-3s  in no phase\n", "",
 			       timeline_time(duration, update->unaccounted_ns), "");
 	}
 }
 
-static double share(const struct timeline_update *update, const struct timeline_part *part)
+static double share(const struct timeline_update *update, const struct timeline_item *item)
 {
-	return (double)part->duration_ns / (double)update->blackout_ns;
+	return (double)item->duration_ns / (double)update->blackout_ns;
 }
 
 static bool has_share(const struct timeline_update *update)
@@ -199,23 +200,23 @@ static bool has_share(const struct timeline_update *update)
 	return update->blackout_known && update->blackout_ns > 0;
 }
 
-static void print_dearest(const struct timeline_update *update, unsigned int top)
+static void print_slowest(const struct timeline_update *update, unsigned int top)
 {
-	if (!update->dearest.count || !top)
+	if (!update->slowest.count || !top)
 		return;
 
-	printf("\nThe dearest%s:\n", !update->jumped ? "" :
+	printf("\nThe slowest%s:\n", !update->jumped ? "" :
 	       has_share(update) ? ", and their share of the blackout" : " of the blackout");
-	for (size_t i = 0; i < update->dearest.count && i < top; i++) {
-		const struct timeline_part *part = &update->dearest.part[i];
+	for (size_t i = 0; i < update->slowest.count && i < top; i++) {
+		const struct timeline_item *item = &update->slowest.item[i];
 		char duration[TIMELINE_TIME_SIZE], percent[16] = "";
-		char *text = timeline_part_text(part);
+		char *text = timeline_item_text(item);
 
 		if (has_share(update))
 			snprintf(percent, sizeof(percent), "%6.2f %%  ",
-				 100 * share(update, part));
-		printf("  %10s  %s%s  %s\n", timeline_time(duration, part->duration_ns), percent,
-		       side_names[part->side], text);
+				 100 * share(update, item));
+		printf("  %10s  %s%s  %s\n", timeline_time(duration, item->duration_ns), percent,
+		       side_names[item->side], text);
 		free(text);
 	}
 }
@@ -227,39 +228,39 @@ static void print_details(const struct timeline_update *update, unsigned int top
 	if (!top)
 		return;
 	for (size_t i = 0; i < update->details.count; i++) {
-		const struct timeline_part *part = &update->details.part[i];
+		const struct timeline_item *item = &update->details.item[i];
 		char duration[TIMELINE_TIME_SIZE];
 		char *text;
 
-		timeline_time(duration, part->duration_ns);
-		if (part->count) {
-			text = timeline_part_text(part);
+		timeline_time(duration, item->duration_ns);
+		if (item->count) {
+			text = timeline_item_text(item);
 			printf("%s  %s: %u in %s\n", i ? "" : "\nParts, and the slowest:\n",
-			       text, part->count, duration);
+			       text, item->count, duration);
 			free(text);
 			slowest = 0;
 		} else if (slowest++ < SLOWEST) {
-			printf("  %10s  %s\n", duration, part->name);
+			printf("  %10s  %s\n", duration, item->name);
 		}
 	}
 }
 
 static void print_failures(const struct timeline_update *update)
 {
-	const struct timeline_parts *sources[] = {
-		&update->steps, &update->callbacks, &update->details,
+	const struct timeline_items *sources[] = {
+		&update->transitions, &update->callbacks, &update->details,
 	};
 	bool any = false;
 
 	for (size_t i = 0; i < ARRAY_SIZE(sources); i++) {
 		for (size_t k = 0; k < sources[i]->count; k++) {
-			const struct timeline_part *part = &sources[i]->part[k];
+			const struct timeline_item *item = &sources[i]->item[k];
 			char *text, *why;
 
-			if (!part->error)
+			if (!item->error)
 				continue;
-			text = timeline_part_text(part);
-			why = luctl_errno_text(-part->error);
+			text = timeline_item_text(item);
+			why = luctl_errno_text(-item->error);
 			printf("%s  %s: %s\n", any ? "" : "\nFailed:\n", text, why);
 			any = true;
 			free(text);
@@ -295,7 +296,7 @@ void timeline_print_update(const struct timeline *timeline, const struct timelin
 		printf("  blackout    %s, between the kernels %s\n", blackout, gap);
 	}
 	print_phases(update);
-	print_dearest(update, top);
+	print_slowest(update, top);
 	print_details(update, top);
 	print_failures(update);
 	print_notes(timeline, update);
@@ -356,71 +357,73 @@ static const char *json_side(enum timeline_side side)
 	return side == TIMELINE_BETWEEN ? "between" : side_names[side];
 }
 
-static struct json_object *json_part(const struct timeline_part *part)
+static struct json_object *json_item(const struct timeline_item *item)
 {
 	struct json_object *object = json_object_new_object();
 
-	if (part->callback || part->count) {
-		add_json(object, "step", json_object_new_string(timeline_step_names[part->step]));
-		add_json(object, "participant", json_object_new_string(part->name));
+	if (item->callback || item->count) {
+		const char *name = timeline_transition_names[item->transition];
+
+		add_json(object, "transition", json_object_new_string(name));
+		add_json(object, "subsystem", json_object_new_string(item->name));
 	} else {
-		add_json(object, "name", json_object_new_string(part->name));
+		add_json(object, "name", json_object_new_string(item->name));
 	}
-	add_json(object, "kernel", json_object_new_string(json_side(part->side)));
-	add_json(object, "start_ns", json_number(part->placed, part->start_ns));
-	add_json(object, "duration_ns", json_number(part->measured, part->duration_ns));
+	add_json(object, "kernel", json_object_new_string(json_side(item->side)));
+	add_json(object, "start_ns", json_number(item->placed, item->start_ns));
+	add_json(object, "duration_ns", json_number(item->measured, item->duration_ns));
 
 	return object;
 }
 
-static struct json_object *json_phases(const struct timeline_parts *parts)
+static struct json_object *json_phases(const struct timeline_items *items)
 {
 	struct json_object *array = json_object_new_array();
 
-	for (size_t i = 0; i < parts->count; i++) {
-		struct json_object *object = json_part(&parts->part[i]);
+	for (size_t i = 0; i < items->count; i++) {
+		struct json_object *object = json_item(&items->item[i]);
 
-		add_json(object, "blackout", json_object_new_boolean(parts->part[i].blackout));
+		add_json(object, "blackout", json_object_new_boolean(items->item[i].blackout));
 		json_object_array_add(array, object);
 	}
 
 	return array;
 }
 
-static struct json_object *json_records(const struct timeline_parts *parts)
+static struct json_object *json_records(const struct timeline_items *items)
 {
 	struct json_object *array = json_object_new_array();
 
-	for (size_t i = 0; i < parts->count; i++) {
-		const struct timeline_part *part = &parts->part[i];
-		struct json_object *object = json_part(part);
+	for (size_t i = 0; i < items->count; i++) {
+		const struct timeline_item *item = &items->item[i];
+		struct json_object *object = json_item(item);
 
-		if (!part->callback) {
+		if (!item->callback) {
 			json_object_object_del(object, "name");
-			add_json(object, "step", json_object_new_string(part->name));
+			add_json(object, "transition", json_object_new_string(item->name));
 		}
-		add_json(object, "errno", luctl_errno_json(-part->error));
+		add_json(object, "errno", luctl_errno_json(-item->error));
 		json_object_array_add(array, object);
 	}
 
 	return array;
 }
 
-static struct json_object *json_details(const struct timeline_parts *details)
+static struct json_object *json_details(const struct timeline_items *details)
 {
 	struct json_object *array = json_object_new_array(), *slowest = NULL;
 
 	for (size_t i = 0; i < details->count; i++) {
-		const struct timeline_part *part = &details->part[i];
-		struct json_object *object = json_part(part);
+		const struct timeline_item *item = &details->item[i];
+		struct json_object *object = json_item(item);
 
-		if (part->count) {
+		if (item->count) {
 			slowest = json_object_new_array();
-			add_json(object, "count", json_object_new_int64(part->count));
+			add_json(object, "count", json_object_new_int64(item->count));
 			add_json(object, "slowest", slowest);
 			json_object_array_add(array, object);
 		} else {
-			add_json(object, "errno", luctl_errno_json(-part->error));
+			add_json(object, "errno", luctl_errno_json(-item->error));
 			json_object_array_add(slowest, object);
 		}
 	}
@@ -428,18 +431,18 @@ static struct json_object *json_details(const struct timeline_parts *details)
 	return array;
 }
 
-static struct json_object *json_dearest(const struct timeline_update *update, unsigned int top)
+static struct json_object *json_slowest(const struct timeline_update *update, unsigned int top)
 {
 	struct json_object *array = json_object_new_array();
 
-	for (size_t i = 0; i < update->dearest.count && i < top; i++) {
-		const struct timeline_part *part = &update->dearest.part[i];
-		struct json_object *object = json_part(part);
-		char *text = timeline_part_text(part);
+	for (size_t i = 0; i < update->slowest.count && i < top; i++) {
+		const struct timeline_item *item = &update->slowest.item[i];
+		struct json_object *object = json_item(item);
+		char *text = timeline_item_text(item);
 
 		add_json(object, "name", json_object_new_string(text));
 		add_json(object, "share", has_share(update) ?
-			 json_object_new_double(share(update, part)) : NULL);
+			 json_object_new_double(share(update, item)) : NULL);
 		json_object_array_add(array, object);
 		free(text);
 	}
@@ -461,10 +464,10 @@ static struct json_object *json_update(const struct timeline_update *update, uns
 	add_json(object, "unaccounted_ns",
 		 json_number(update->blackout_known, update->unaccounted_ns));
 	add_json(object, "phases", json_phases(&update->phases));
-	add_json(object, "steps", json_records(&update->steps));
+	add_json(object, "transitions", json_records(&update->transitions));
 	add_json(object, "callbacks", json_records(&update->callbacks));
-	add_json(object, "parts", json_details(&update->details));
-	add_json(object, "dearest", json_dearest(update, top));
+	add_json(object, "items", json_details(&update->details));
+	add_json(object, "slowest", json_slowest(update, top));
 
 	return object;
 }
@@ -481,7 +484,7 @@ void timeline_print_json(const struct timeline *timeline, unsigned int top)
 	add_json(object, "frequency", json_object_new_uint64(header->frequency));
 	add_json(object, "invariant", json_object_new_boolean(header->flags &
 							      LIVEUPDATE_TIMELINE_INVARIANT));
-	add_json(object, "damaged", json_object_new_int64((int64_t)timeline->damaged));
+	add_json(object, "corrupted", json_object_new_int64((int64_t)timeline->corrupted));
 	add_json(object, "dropped", json_object_new_int64(header->dropped));
 	add_json(object, "updates", updates);
 	luctl_print_json(object);

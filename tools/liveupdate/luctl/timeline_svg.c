@@ -5,7 +5,7 @@
  *
  * One file that needs nothing else: no fonts, no scripts, no style sheets. From
  * top to bottom: what it is, the blackout with a lane for each kernel, the legend
- * with the figures, and the callbacks of each step on a scale of their own.
+ * with the figures, and the callbacks of each transition on a scale of their own.
  *
  * Phases differ by factors of a million. A bar carries its name where it has room
  * for it, else its number in the legend, and where it has no room for that, the
@@ -22,7 +22,7 @@
 
 #define WIDTH		1120
 #define MARGIN		40
-#define COLUMN		500		/* of legend and steps */
+#define COLUMN		500		/* of legend and transitions */
 #define RIGHT		(WIDTH - MARGIN - COLUMN)
 
 #define CHART_LEFT	170
@@ -34,13 +34,13 @@
 #define NUMBER_SPACE	19		/* between two numbers */
 
 #define ROW		21
-#define STEP_NAME	200		/* of participants */
-#define STEP_BAR	160
+#define TRANSITION_NAME	200		/* of subsystems */
+#define TRANSITION_BAR	160
 
 /* More than a kernel has; what exceeds it is counted. */
 #define MAX_PHASES	40
 #define MAX_CALLBACKS	16
-#define MAX_STEPS	12
+#define MAX_TRANSITIONS	12
 
 #define INK		"#1f2933"
 #define FAINT		"#616e7c"
@@ -79,8 +79,8 @@ static const struct style bar_style = { 12, "#ffffff", "middle", false };
 static const struct style gap_style = { 12, INK, "middle", false };
 
 /* A phase with a number in the legend. */
-struct item {
-	const struct timeline_part *part;
+struct box {
+	const struct timeline_item *item;
 	int number;
 	const char *color;
 	double x;
@@ -88,9 +88,9 @@ struct item {
 	double label;
 };
 
-struct step {
-	const struct timeline_part *part;
-	const struct timeline_part *callback[MAX_CALLBACKS];
+struct transition {
+	const struct timeline_item *item;
+	const struct timeline_item *callback[MAX_CALLBACKS];
 	int shown;
 	size_t count;
 };
@@ -101,11 +101,11 @@ struct picture {
 	int64_t from;
 	int64_t to;
 	double largest;
-	struct item items[MAX_PHASES];
-	int item_count;
+	struct box boxs[MAX_PHASES];
+	int box_count;
 	size_t left_out;
-	struct step steps[MAX_STEPS];
-	int step_count;
+	struct transition transitions[MAX_TRANSITIONS];
+	int transition_count;
 };
 
 static double smaller(double a, double b)
@@ -199,16 +199,16 @@ static void draw_text(struct picture *picture, const struct style *style, double
 }
 
 /* A filled rectangle with the whole truth as its tooltip. */
-static void draw_bar(struct picture *picture, const struct timeline_part *part, double x, double y,
+static void draw_bar(struct picture *picture, const struct timeline_item *item, double x, double y,
 		     double width, double height, const char *color)
 {
 	char duration[TIMELINE_TIME_SIZE] = "unknown";
 	FILE *file = picture->file;
 	char *text;
 
-	if (part->measured)
-		timeline_time(duration, part->duration_ns);
-	text = timeline_part_text(part);
+	if (item->measured)
+		timeline_time(duration, item->duration_ns);
+	text = timeline_item_text(item);
 	fprintf(file,
 		"<rect x=\"%.2f\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\" fill=\"%s\"><title>",
 		x, y, width, height, color);
@@ -225,9 +225,9 @@ static void draw_line(struct picture *picture, double x1, double y1, double x2, 
 		x1, y1, x2, y2, color);
 }
 
-static const char *error_name(const struct timeline_part *part)
+static const char *error_name(const struct timeline_item *item)
 {
-	const char *name = strerrorname_np(-part->error);
+	const char *name = strerrorname_np(-item->error);
 
 	return name ? name : "failed";
 }
@@ -241,37 +241,37 @@ static double chart_x(const struct picture *picture, int64_t ns)
 	return CHART_LEFT + (double)(ns - picture->from) / length * CHART_WIDTH;
 }
 
-static void collect_items(struct picture *picture)
+static void collect_boxs(struct picture *picture)
 {
-	const struct timeline_parts *phases = &picture->update->phases;
+	const struct timeline_items *phases = &picture->update->phases;
 	int tone[ARRAY_SIZE(tones)] = { 0 };
 
 	for (size_t i = 0; i < phases->count; i++) {
-		const struct timeline_part *part = &phases->part[i];
-		struct item *item = &picture->items[picture->item_count];
+		const struct timeline_item *item = &phases->item[i];
+		struct box *box = &picture->boxs[picture->box_count];
 
-		if (part->blackout != picture->update->jumped)
+		if (item->blackout != picture->update->jumped)
 			continue;
-		if (picture->item_count == MAX_PHASES) {
+		if (picture->box_count == MAX_PHASES) {
 			picture->left_out++;
 			continue;
 		}
-		item->part = part;
-		item->number = ++picture->item_count;
-		item->color = part->error ? FAILED : tones[part->side][tone[part->side]++ % 2];
-		if (part->measured) {
-			item->x = chart_x(picture, part->start_ns);
-			item->width = chart_x(picture, part->start_ns + part->duration_ns) -
-				      item->x;
-			picture->largest = larger(picture->largest, (double)part->duration_ns);
+		box->item = item;
+		box->number = ++picture->box_count;
+		box->color = item->error ? FAILED : tones[item->side][tone[item->side]++ % 2];
+		if (item->measured) {
+			box->x = chart_x(picture, item->start_ns);
+			box->width = chart_x(picture, item->start_ns + item->duration_ns) -
+				      box->x;
+			picture->largest = larger(picture->largest, (double)item->duration_ns);
 		}
 	}
 }
 
 static int compare_durations(const void *first, const void *second)
 {
-	const struct timeline_part *a = *(const struct timeline_part *const *)first;
-	const struct timeline_part *b = *(const struct timeline_part *const *)second;
+	const struct timeline_item *a = *(const struct timeline_item *const *)first;
+	const struct timeline_item *b = *(const struct timeline_item *const *)second;
 
 	if (a->duration_ns != b->duration_ns)
 		return a->duration_ns > b->duration_ns ? -1 : 1;
@@ -282,58 +282,62 @@ static int compare_durations(const void *first, const void *second)
 /* The order of the array of callbacks is that of time. */
 static int compare_places(const void *first, const void *second)
 {
-	const struct timeline_part *a = *(const struct timeline_part *const *)first;
-	const struct timeline_part *b = *(const struct timeline_part *const *)second;
+	const struct timeline_item *a = *(const struct timeline_item *const *)first;
+	const struct timeline_item *b = *(const struct timeline_item *const *)second;
 
 	return a < b ? -1 : a > b;
 }
 
-static bool is_of(const struct timeline_part *callback, const struct timeline_part *step)
+static bool is_of(const struct timeline_item *callback, const struct timeline_item *transition)
 {
-	return callback->step == step->step && callback->side == step->side &&
-	       callback->start_ns >= step->start_ns &&
-	       callback->start_ns <= step->start_ns + step->duration_ns;
+	return callback->transition == transition->transition &&
+	       callback->side == transition->side &&
+	       callback->start_ns >= transition->start_ns &&
+	       callback->start_ns <= transition->start_ns + transition->duration_ns;
 }
 
-/* The dearest callbacks of a step. */
-static bool collect_callbacks(const struct timeline_parts *callbacks, struct step *step)
+/* The slowest callbacks of a transition. */
+static bool collect_callbacks(const struct timeline_items *callbacks, struct transition *transition)
 {
-	const struct timeline_part **all;
+	const struct timeline_item **all;
 
-	step->count = 0;
+	transition->count = 0;
 	all = calloc(callbacks->count ? callbacks->count : 1, sizeof(*all));
 	if (!all)
 		return false;
 	for (size_t i = 0; i < callbacks->count; i++) {
-		if (is_of(&callbacks->part[i], step->part))
-			all[step->count++] = &callbacks->part[i];
+		if (is_of(&callbacks->item[i], transition->item))
+			all[transition->count++] = &callbacks->item[i];
 	}
-	qsort(all, step->count, sizeof(*all), compare_durations);
-	step->shown = step->count < MAX_CALLBACKS ? (int)step->count : MAX_CALLBACKS;
-	memcpy(step->callback, all, (size_t)step->shown * sizeof(*all));
-	qsort(step->callback, (size_t)step->shown, sizeof(*step->callback), compare_places);
+	qsort(all, transition->count, sizeof(*all), compare_durations);
+	transition->shown = transition->count < MAX_CALLBACKS ?
+			    (int)transition->count : MAX_CALLBACKS;
+	memcpy(transition->callback, all, (size_t)transition->shown * sizeof(*all));
+	qsort(transition->callback, (size_t)transition->shown, sizeof(*transition->callback),
+	      compare_places);
 	free(all);
 
-	return step->count;
+	return transition->count;
 }
 
 /* Rehearsals are no part of a blackout. */
-static void collect_steps(struct picture *picture)
+static void collect_transitions(struct picture *picture)
 {
 	const struct timeline_update *update = picture->update;
 
-	for (size_t i = 0, tried = 0; i < update->steps.count && tried < MAX_STEPS; i++) {
-		struct step *step = &picture->steps[picture->step_count];
-		const struct timeline_part *part = &update->steps.part[i];
+	for (size_t i = 0, tried = 0;
+	     i < update->transitions.count && tried < MAX_TRANSITIONS; i++) {
+		struct transition *transition = &picture->transitions[picture->transition_count];
+		const struct timeline_item *item = &update->transitions.item[i];
 
-		if (update->jumped && !part->blackout &&
-		    (part->step == LIVEUPDATE_TIMELINE_FREEZE ||
-		     part->step == LIVEUPDATE_TIMELINE_THAW))
+		if (update->jumped && !item->blackout &&
+		    (item->transition == LIVEUPDATE_TIMELINE_FREEZE ||
+		     item->transition == LIVEUPDATE_TIMELINE_THAW))
 			continue;
 		tried++;
-		step->part = part;
-		if (collect_callbacks(&update->callbacks, step))
-			picture->step_count++;
+		transition->item = item;
+		if (collect_callbacks(&update->callbacks, transition))
+			picture->transition_count++;
 	}
 }
 
@@ -367,12 +371,12 @@ static void draw_ticks(struct picture *picture, double top, double bottom)
 }
 
 /* Is there room in a bar for its number, and the name? */
-static bool has_room(const struct item *item, const char *name)
+static bool has_room(const struct box *box, const char *name)
 {
 	double width = text_width("88 ", 3, bar_style.size) +
 		       larger(text_width(name, SIZE_MAX, bar_style.size), *name ? 30 : 0);
 
-	return item->width >= width;
+	return box->width >= width;
 }
 
 /* Place the numbers of narrow bars beside the lane, and lead to the bars. */
@@ -380,14 +384,14 @@ static void draw_numbers(struct picture *picture, enum timeline_side side, doubl
 {
 	double edge = above ? lane : lane + LANE_HEIGHT, sign = above ? -1 : 1;
 	double limit = CHART_RIGHT - 8, last = CHART_LEFT - NUMBER_SPACE;
-	struct item *narrow[MAX_PHASES];
+	struct box *narrow[MAX_PHASES];
 	int count = 0;
 
-	for (int i = 0; i < picture->item_count; i++) {
-		struct item *item = &picture->items[i];
+	for (int i = 0; i < picture->box_count; i++) {
+		struct box *box = &picture->boxs[i];
 
-		if (item->part->side == side && item->part->measured && !has_room(item, ""))
-			narrow[count++] = item;
+		if (box->item->side == side && box->item->measured && !has_room(box, ""))
+			narrow[count++] = box;
 	}
 	for (int i = 0; i < count; i++) {
 		double middle = narrow[i]->x + narrow[i]->width / 2;
@@ -418,23 +422,23 @@ static void draw_lane(struct picture *picture, enum timeline_side side, double y
 	draw_cut(picture, &faint_style, MARGIN, y + 33, CHART_LEFT - MARGIN - 10,
 		 *release ? release : "unknown");
 
-	for (int i = 0; i < picture->item_count; i++) {
-		const struct item *item = &picture->items[i];
-		const char *name = item->part->name;
+	for (int i = 0; i < picture->box_count; i++) {
+		const struct box *box = &picture->boxs[i];
+		const char *name = box->item->name;
 		char duration[TIMELINE_TIME_SIZE];
-		double middle = item->x + item->width / 2;
+		double middle = box->x + box->width / 2;
 
-		if (item->part->side != side || !item->part->measured)
+		if (box->item->side != side || !box->item->measured)
 			continue;
-		draw_bar(picture, item->part, item->x, y, larger(item->width, 1), LANE_HEIGHT,
-			 item->color);
-		if (has_room(item, name)) {
-			draw_text(picture, &bar_style, middle, y + 17, "%d %s", item->number,
+		draw_bar(picture, box->item, box->x, y, larger(box->width, 1), LANE_HEIGHT,
+			 box->color);
+		if (has_room(box, name)) {
+			draw_text(picture, &bar_style, middle, y + 17, "%d %s", box->number,
 				  name);
 			draw_text(picture, &bar_style, middle, y + 32, "%s",
-				  timeline_time(duration, item->part->duration_ns));
-		} else if (has_room(item, "")) {
-			draw_text(picture, &bar_style, middle, y + 25, "%d", item->number);
+				  timeline_time(duration, box->item->duration_ns));
+		} else if (has_room(box, "")) {
+			draw_text(picture, &bar_style, middle, y + 25, "%d", box->number);
 		}
 	}
 }
@@ -453,16 +457,16 @@ static void draw_unknown_gap(struct picture *picture, double top, double bottom)
 	double left = CHART_LEFT, right = CHART_RIGHT;
 	bool old = false, new = false;
 
-	for (int i = 0; i < picture->item_count; i++) {
-		const struct item *item = &picture->items[i];
+	for (int i = 0; i < picture->box_count; i++) {
+		const struct box *box = &picture->boxs[i];
 
-		if (!item->part->measured)
+		if (!box->item->measured)
 			continue;
-		if (item->part->side == TIMELINE_OLD) {
-			left = larger(left, item->x + item->width);
+		if (box->item->side == TIMELINE_OLD) {
+			left = larger(left, box->x + box->width);
 			old = true;
 		} else {
-			right = smaller(right, item->x);
+			right = smaller(right, box->x);
 			new = true;
 		}
 	}
@@ -472,31 +476,31 @@ static void draw_unknown_gap(struct picture *picture, double top, double bottom)
 	draw_gap_area(picture, left, right - left, top, bottom);
 	if (left + 180 < CHART_RIGHT)
 		draw_text(picture, &faint_style, left + 8, top + 25, "%s",
-			  picture->update->broken ? "an unknown time" : "not recorded");
+			  picture->update->invalid ? "an unknown time" : "not recorded");
 }
 
 /* The time in which no kernel runs lies across both lanes. */
 static void draw_gap(struct picture *picture, double top, double bottom)
 {
-	for (int i = 0; i < picture->item_count; i++) {
-		const struct item *item = &picture->items[i];
-		double middle = item->x + item->width / 2, y = (top + bottom) / 2;
+	for (int i = 0; i < picture->box_count; i++) {
+		const struct box *box = &picture->boxs[i];
+		double middle = box->x + box->width / 2, y = (top + bottom) / 2;
 		char duration[TIMELINE_TIME_SIZE];
 
-		if (item->part->side != TIMELINE_BETWEEN)
+		if (box->item->side != TIMELINE_BETWEEN)
 			continue;
-		if (!item->part->measured) {
+		if (!box->item->measured) {
 			draw_unknown_gap(picture, top, bottom);
 			continue;
 		}
-		draw_gap_area(picture, item->x, item->width, top, bottom);
-		if (has_room(item, item->part->name)) {
-			draw_text(picture, &gap_style, middle, y - 3, "%d %s", item->number,
-				  item->part->name);
+		draw_gap_area(picture, box->x, box->width, top, bottom);
+		if (has_room(box, box->item->name)) {
+			draw_text(picture, &gap_style, middle, y - 3, "%d %s", box->number,
+				  box->item->name);
 			draw_text(picture, &gap_style, middle, y + 13, "%s",
-				  timeline_time(duration, item->part->duration_ns));
-		} else if (has_room(item, "")) {
-			draw_text(picture, &gap_style, middle, y + 4, "%d", item->number);
+				  timeline_time(duration, box->item->duration_ns));
+		} else if (has_room(box, "")) {
+			draw_text(picture, &gap_style, middle, y + 4, "%d", box->number);
 		}
 	}
 }
@@ -540,41 +544,41 @@ static void draw_share(struct picture *picture, double x, double y, int64_t ns, 
 }
 
 static void draw_figures(struct picture *picture, double x, double y,
-			 const struct timeline_part *part)
+			 const struct timeline_item *item)
 {
 	char duration[TIMELINE_TIME_SIZE] = "unknown";
 
-	if (part->measured)
-		timeline_time(duration, part->duration_ns);
-	draw_cut(picture, &text_style, x + 30, y, 240, part->name);
-	draw_text(picture, part->measured ? &figure_style : &faint_figure_style, x + 350, y, "%s",
+	if (item->measured)
+		timeline_time(duration, item->duration_ns);
+	draw_cut(picture, &text_style, x + 30, y, 240, item->name);
+	draw_text(picture, item->measured ? &figure_style : &faint_figure_style, x + 350, y, "%s",
 		  duration);
-	if (part->error)
-		draw_text(picture, &failed_style, x + COLUMN - 80, y, "%s", error_name(part));
+	if (item->error)
+		draw_text(picture, &failed_style, x + COLUMN - 80, y, "%s", error_name(item));
 }
 
 /* What belongs to a side, and what no kernel does to the old one. */
-static double draw_items(struct picture *picture, bool new, double y)
+static double draw_boxs(struct picture *picture, bool new, double y)
 {
 	const double x = new ? RIGHT : MARGIN;
 
 	draw_text(picture, &head_style, x, y, "%s", new ? "New kernel" : "Old kernel");
 	draw_line(picture, x, y + 7, x + COLUMN, y + 7, RULE);
 	y += 7;
-	for (int i = 0; i < picture->item_count; i++) {
-		const struct item *item = &picture->items[i];
-		bool is_new = item->part->side == TIMELINE_NEW;
+	for (int i = 0; i < picture->box_count; i++) {
+		const struct box *box = &picture->boxs[i];
+		bool is_new = box->item->side == TIMELINE_NEW;
 
 		if (is_new != new)
 			continue;
 		y += ROW;
 		fprintf(picture->file,
 			"<rect x=\"%.1f\" y=\"%.1f\" width=\"22\" height=\"16\" rx=\"3\" fill=\"%s\"/>\n",
-			x, y - 12, item->color);
-		draw_text(picture, &bar_style, x + 11, y, "%d", item->number);
-		draw_figures(picture, x, y, item->part);
-		if (item->part->measured && item->part->blackout)
-			draw_share(picture, x, y, item->part->duration_ns, item->color);
+			x, y - 12, box->color);
+		draw_text(picture, &bar_style, x + 11, y, "%d", box->number);
+		draw_figures(picture, x, y, box->item);
+		if (box->item->measured && box->item->blackout)
+			draw_share(picture, x, y, box->item->duration_ns, box->color);
 	}
 
 	return y;
@@ -582,15 +586,15 @@ static double draw_items(struct picture *picture, bool new, double y)
 
 static double draw_outside(struct picture *picture, double y)
 {
-	const struct timeline_parts *phases = &picture->update->phases;
+	const struct timeline_items *phases = &picture->update->phases;
 	int shown = 0;
 
 	if (!picture->update->jumped)
 		return y;
 	for (size_t i = 0; i < phases->count && shown < MAX_PHASES; i++) {
-		const struct timeline_part *part = &phases->part[i];
+		const struct timeline_item *item = &phases->item[i];
 
-		if (part->blackout)
+		if (item->blackout)
 			continue;
 		if (!shown++) {
 			y += ROW + 14;
@@ -599,9 +603,9 @@ static double draw_outside(struct picture *picture, double y)
 			y += 7;
 		}
 		y += ROW;
-		draw_figures(picture, MARGIN, y, part);
+		draw_figures(picture, MARGIN, y, item);
 		draw_text(picture, &faint_figure_style, MARGIN + COLUMN, y, "%s kernel",
-			  part->side == TIMELINE_OLD ? "old" : "new");
+			  item->side == TIMELINE_OLD ? "old" : "new");
 	}
 
 	return y;
@@ -613,9 +617,9 @@ static double draw_legend(struct picture *picture, double y)
 	char duration[TIMELINE_TIME_SIZE];
 	double left, right = y;
 
-	left = draw_outside(picture, draw_items(picture, false, y));
+	left = draw_outside(picture, draw_boxs(picture, false, y));
 	if (update->jumped)
-		right = draw_items(picture, true, y);
+		right = draw_boxs(picture, true, y);
 	if (update->unaccounted_ns) {
 		right += ROW;
 		draw_text(picture, &faint_style, RIGHT + 30, right, "in no phase");
@@ -633,35 +637,36 @@ static double draw_legend(struct picture *picture, double y)
 	return y + 44;
 }
 
-/* The steps */
+/* The transitions */
 
-static double draw_step(struct picture *picture, const struct step *step, double x, double y)
+static double draw_transition(struct picture *picture, const struct transition *transition,
+			      double x, double y)
 {
-	const struct timeline_part *part = step->part;
-	double length = part->duration_ns ? (double)part->duration_ns : 1;
-	const char *color = tones[part->side][0];
+	const struct timeline_item *item = transition->item;
+	double length = item->duration_ns ? (double)item->duration_ns : 1;
+	const char *color = tones[item->side][0];
 	char duration[TIMELINE_TIME_SIZE];
-	double left = x + STEP_NAME;
+	double left = x + TRANSITION_NAME;
 
-	draw_text(picture, &head_style, x, y, "%s", part->name);
-	draw_text(picture, &faint_style, left, y, "%s kernel, by participant",
-		  part->side == TIMELINE_OLD ? "old" : "new");
+	draw_text(picture, &head_style, x, y, "%s", item->name);
+	draw_text(picture, &faint_style, left, y, "%s kernel, by subsystem",
+		  item->side == TIMELINE_OLD ? "old" : "new");
 	draw_text(picture, &figure_style, x + COLUMN, y, "%s",
-		  timeline_time(duration, part->duration_ns));
+		  timeline_time(duration, item->duration_ns));
 	draw_line(picture, x, y + 7, x + COLUMN, y + 7, RULE);
 	y += 7;
-	for (int i = 0; i < step->shown; i++) {
-		const struct timeline_part *callback = step->callback[i];
-		double start = (double)(callback->start_ns - part->start_ns) / length;
+	for (int i = 0; i < transition->shown; i++) {
+		const struct timeline_item *callback = transition->callback[i];
+		double start = (double)(callback->start_ns - item->start_ns) / length;
 		double took = (double)callback->duration_ns / length;
 
 		y += ROW;
-		draw_cut(picture, &text_style, x, y, STEP_NAME - 10, callback->name);
+		draw_cut(picture, &text_style, x, y, TRANSITION_NAME - 10, callback->name);
 		fprintf(picture->file,
 			"<rect x=\"%.1f\" y=\"%.1f\" width=\"%d\" height=\"13\" fill=\"%s\"/>\n",
-			left, y - 11, STEP_BAR, GAP_FILL);
-		start = smaller(start * STEP_BAR, STEP_BAR - 1);
-		took = larger(smaller(took * STEP_BAR, STEP_BAR - start), 1);
+			left, y - 11, TRANSITION_BAR, GAP_FILL);
+		start = smaller(start * TRANSITION_BAR, TRANSITION_BAR - 1);
+		took = larger(smaller(took * TRANSITION_BAR, TRANSITION_BAR - start), 1);
 		draw_bar(picture, callback, left + start, y - 11, took, 13,
 			 callback->error ? FAILED : color);
 		timeline_time(duration, callback->duration_ns);
@@ -671,23 +676,25 @@ static double draw_step(struct picture *picture, const struct step *step, double
 		else
 			draw_text(picture, &figure_style, x + COLUMN, y, "%s", duration);
 	}
-	if (step->count > (size_t)step->shown) {
+	if (transition->count > (size_t)transition->shown) {
 		y += ROW;
 		draw_text(picture, &faint_style, x, y, "and %zu cheaper ones",
-			  step->count - (size_t)step->shown);
+			  transition->count - (size_t)transition->shown);
 	}
 
 	return y + 40;
 }
 
 /* Two in a row. */
-static double draw_steps(struct picture *picture, double y)
+static double draw_transitions(struct picture *picture, double y)
 {
-	for (int i = 0; i < picture->step_count; i += 2) {
-		double left = draw_step(picture, &picture->steps[i], MARGIN, y), right = y;
+	for (int i = 0; i < picture->transition_count; i += 2) {
+		double left, right = y;
 
-		if (i + 1 < picture->step_count)
-			right = draw_step(picture, &picture->steps[i + 1], RIGHT, y);
+		left = draw_transition(picture, &picture->transitions[i], MARGIN, y);
+
+		if (i + 1 < picture->transition_count)
+			right = draw_transition(picture, &picture->transitions[i + 1], RIGHT, y);
 		y = larger(left, right);
 	}
 
@@ -738,7 +745,7 @@ static double draw_body(struct picture *picture, char *const *notes)
 	y = draw_chart(picture, y);
 	y = draw_legend(picture, y);
 
-	return draw_steps(picture, y);
+	return draw_transitions(picture, y);
 }
 
 /* The height comes first in the file, and is known last. */
@@ -770,8 +777,8 @@ enum luctl_status timeline_write_svg(const char *path, const struct timeline_upd
 
 	picture.from = update->axis_from_ns;
 	picture.to = update->axis_to_ns;
-	collect_items(&picture);
-	collect_steps(&picture);
+	collect_boxs(&picture);
+	collect_transitions(&picture);
 
 	picture.file = open_memstream(&body, &size);
 	if (!picture.file)

@@ -450,11 +450,11 @@ static const struct argp_option options[] = {
 	{ "freeze-timeout", LUCTL_KEY_FREEZE_TIMEOUT, "MS", 0,
 	  "limit for all of freeze, in milliseconds, 0 for none", 0 },
 	{ "allow-loss", KEY_ALLOW_LOSS, NULL, 0,
-	  "go although the next kernel cannot read what optional participants hand over", 0 },
+	  "go although the next kernel cannot read what optional subsystems hand over", 0 },
 	{ "no-rehearse", KEY_NO_REHEARSE, NULL, 0, "do not rehearse the freeze", 0 },
 	{ "now", KEY_NOW, NULL, 0,
 	  "jump although process 1 may be a service manager; services are not stopped", 0 },
-	{ "no-jump", KEY_NO_JUMP, NULL, 0, "end before the jump: loaded, prepared, rehearsed", 0 },
+	{ "no-jump", KEY_NO_JUMP, NULL, 0, "end before the kexec: loaded, prepared, rehearsed", 0 },
 	{ 0 }
 };
 
@@ -518,7 +518,7 @@ enum luctl_status luctl_cmd_update(int argc, char **argv)
 		       "\"systemctl kexec\" or the like; \"luctl cancel --unload\" takes it back.\n"
 		       "\n"
 		       "On success it does not return, except with --no-jump. With --json it prints\n"
-		       "an object for each step when it is done, and one before the jump.\n",
+		       "an object for each step when it is done, and one before the kexec.\n",
 	};
 	struct update update = { .rehearse = true };
 	enum luctl_status status;

@@ -4,13 +4,13 @@
  * DOC: Live Update Devices ABI
  *
  * The devices that run through a live update, handed from kernel to kernel by
- * the participant "devices".
+ * the subsystem "devices".
  *
  * This interface is a contract. Any change of a field, of a constant or of the
  * layout of the structures below needs a new %DEVICE_LIVEUPDATE_COMPATIBLE and a
- * new version of the participant.
+ * new version of the subsystem.
  *
- * The blob of the participant is the head of a table as described in
+ * The blob of the subsystem is the head of a table as described in
  * include/linux/kho/abi/table.h. Records of devices stand in the order of devices_kset,
  * so that a device comes after its parent and its suppliers.
  *
@@ -25,7 +25,7 @@
  * driver chose for what it saved. Names of drivers, names of devices and numbers
  * given in the order of enumeration are not handed over.
  *
- * A device that was lost when it was too late to stop the jump is marked so, because
+ * A device that was lost when it was too late to stop the kexec is marked so, because
  * it may run. If a block of the table is corrupted, what its records say is unverified.
  * The bus, @id and @fingerprint that are in such a record serve one purpose: a device
  * to which all three of them apply must not go on.

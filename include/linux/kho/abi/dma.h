@@ -4,13 +4,13 @@
  * DOC: Live Update DMA Buffers ABI
  *
  * The DMA buffers of the devices that run through a live update, handed from
- * kernel to kernel by the participant "dma".
+ * kernel to kernel by the subsystem "dma".
  *
  * This interface is a contract. Any change of a field, of a constant or of the
  * layout of the structures below needs a new %DMA_LIVEUPDATE_COMPATIBLE and a
- * new version of the participant.
+ * new version of the subsystem.
  *
- * The blob of the participant is the head of a table as described in
+ * The blob of the subsystem is the head of a table as described in
  * include/linux/kho/abi/table.h. A record of it that is invalid is of a buffer that
  * was taken out of the update after the table had been written.
  *

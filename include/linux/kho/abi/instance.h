@@ -3,7 +3,7 @@
 /**
  * DOC: Live Update Instances ABI
  *
- * What participants of a live update hand to the next kernel beside the one record that
+ * What subsystems of a live update hand to the next kernel beside the one record that
  * each of them has (include/linux/kho/abi/subsystem.h): a record for each instance of
  * which they have many, such as virtual machines.
  *
@@ -45,16 +45,16 @@
 
 /**
  * struct luo_instance_ser - what is handed over of one instance
- * @participant: name of the participant, terminated and padded with zeroes.
- * @key: number of the instance, unique for the participant.
- * @version: version of the data, of which the participant's is the highest.
+ * @subsystem: name of the subsystem, terminated and padded with zeroes.
+ * @key: number of the instance, unique for the subsystem.
+ * @version: version of the data, of which the subsystem's is the highest.
  * @flags: LUO_INSTANCE_SER_* bits.
  * @value: physical address of a preserved folio if %LUO_INSTANCE_SER_BLOB is set,
  *	otherwise a plain value.
  * @size: bytes at @value that hold data, 0 for a plain value.
  */
 struct luo_instance_ser {
-	char participant[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
+	char subsystem[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 	u64 key;
 	u32 version;
 	u32 flags;

@@ -3,11 +3,11 @@
 /**
  * DOC: Live Update Shutdown Log ABI
  *
- * What a kernel printed between FREEZE and the jump, handed to the next kernel
- * by the participant "shutdown-log".
+ * What a kernel printed between FREEZE and the kexec, handed to the next
+ * kernel by the subsystem "shutdown-log".
  *
  * This interface is a contract. Any change of the layout below needs a new
- * %LUO_SHUTDOWN_LOG_COMPATIBLE and a new version of the participant.
+ * %LUO_SHUTDOWN_LOG_COMPATIBLE and a new version of the subsystem.
  *
  * The blob starts with &struct luo_shutdown_log_ser; @length bytes of text
  * follow, messages as syslog(2) gives them, each with its level, time stamp

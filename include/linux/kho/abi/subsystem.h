@@ -4,7 +4,7 @@
  * DOC: Live Update Subsystems ABI
  *
  * What the state machine of the Live Update Orchestrator hands to the next
- * kernel: a record for every participant.
+ * kernel: a record for every subsystem.
  *
  * This interface is a contract. Any change of a field, of a constant or of the
  * layout of the structures below needs a new %LUO_SUBSYSTEMS_COMPATIBLE. A
@@ -12,10 +12,10 @@
  *
  * It is a table as described in include/linux/kho/abi/table.h, found through the
  * KHO subtree %LUO_SUBSYSTEMS_KHO_NAME, which carries its head. Records stand in the
- * order in which the participants were prepared, consumers before providers; the
+ * order in which the subsystems were prepared, consumers before providers; the
  * next kernel restores them from the last to the first.
  *
- * The table is sealed only while every participant is frozen. The reader uses none
+ * The table is sealed only while every subsystem is frozen. The reader uses none
  * of it if any part is corrupted or missing, and no string before it is known to be
  * terminated.
  */
@@ -33,7 +33,7 @@
 #define LUO_SUBSYSTEMS_COMPATIBLE	"luo-subsystems-v1"
 #define LUO_SUBSYSTEMS_COMPAT_LEN	24
 
-/* Longest name of a participant, with the terminating zero. */
+/* Longest name of a subsystem, with the terminating zero. */
 #define LIVEUPDATE_SUBSYSTEM_NAME_LEN	48
 
 /* Flags of a record. A record with any other bit set is not valid. */
@@ -43,15 +43,15 @@
 					 LUO_SUBSYSTEM_SER_BLOB)
 
 /**
- * struct luo_subsystem_ser - what one participant hands over
- * @name: name of the participant, terminated and padded with zeroes.
+ * struct luo_subsystem_ser - what one subsystem hands over
+ * @name: name of the subsystem, terminated and padded with zeroes.
  * @version: version of the data.
  * @flags: LUO_SUBSYSTEM_SER_* bits.
  * @value: physical address of a preserved folio if %LUO_SUBSYSTEM_SER_BLOB is
  *	set, otherwise a plain value.
  * @size: bytes at @value that hold data, 0 for a plain value.
  *
- * The level of a participant is not handed over: the next kernel restores by
+ * The level of a subsystem is not handed over: the next kernel restores by
  * its own levels, and uses the order of the records inside a level.
  */
 struct luo_subsystem_ser {

@@ -4,11 +4,11 @@
  * DOC: Live Update Timeline ABI
  *
  * How long the parts of a live update took, handed from kernel to kernel by the
- * participant "timeline".
+ * subsystem "timeline".
  *
  * This interface is a contract. Any change of the layout below, or of
  * &struct liveupdate_timeline_record in include/uapi/linux/liveupdate_timeline.h,
- * needs a new %LUO_TIMELINE_COMPATIBLE and a new version of the participant.
+ * needs a new %LUO_TIMELINE_COMPATIBLE and a new version of the subsystem.
  *
  * The blob starts with &struct luo_timeline_ser; as many records as @slots says
  * follow. A slot that was never written is zero. The old kernel writes records
@@ -35,7 +35,7 @@
  * @update: number of the update under way, 1 or more.
  * @kernel: number of the kernel that wrote this, 1 or more.
  * @generation: counts removals of records.
- * @damaged: records of earlier kernels that arrived damaged.
+ * @corrupted: records of earlier kernels that arrived corrupted.
  * @dropped: records for which there was no room.
  * @reserved: zero.
  * @crc: CRC-32 of include/linux/kho/abi/subsystem.h over the fields above.
@@ -46,7 +46,7 @@ struct luo_timeline_ser {
 	u32 update;
 	u32 kernel;
 	u32 generation;
-	u32 damaged;
+	u32 corrupted;
 	u32 dropped;
 	u32 reserved;
 	u32 crc;

@@ -159,7 +159,7 @@ TEST_F_TIMEOUT(sysfs_cycles, prepare_and_cancel, 500)
 	EXPECT_CALLS(&self->calls);
 }
 
-/* The same where the last participant fails and all others are undone. */
+/* The same where the last subsystem fails and all others are undone. */
 TEST_F_TIMEOUT(sysfs_cycles, failed_prepare, 500)
 {
 	int prepare = luo_sysfs_open("prepare", O_WRONLY);

@@ -129,14 +129,14 @@ static bool transition_makes_sense(char *text)
 	return one_of(step, steps) && (!text || (*text && !strchr(text, ' ')));
 }
 
-static bool participants_make_sense(char *rest)
+static bool subsystems_make_sense(char *rest)
 {
-	struct luo_participant participant;
+	struct luo_subsystem_dir subsystem;
 	int lines = 0;
 	char *line;
 
 	while ((line = strsep(&rest, "\n"))) {
-		if (luo_participant_parse(line, &participant))
+		if (luo_subsystem_parse(line, &subsystem))
 			return false;
 		lines++;
 	}
@@ -148,8 +148,8 @@ static void reader(struct arena *arena)
 {
 	static const char *const states[] = { "normal", "prepared", NULL };
 	static const char *const files[] = {
-		"state", "transition", "participants/test-irq/bytes", "last_failure/step",
-		"last_failure/participant", "last_failure/errno", "last_failure/count",
+		"state", "transition", "subsystems/test-irq/bytes", "last_failure/transition",
+		"last_failure/subsystem", "last_failure/errno", "last_failure/count",
 		"prepare_timeout_ms",
 	};
 	static char text[LUO_CALLS_SIZE];
@@ -163,8 +163,8 @@ static void reader(struct arena *arena)
 			else if (i == 1)
 				sense = sense && transition_makes_sense(text);
 			else if (i == 2)
-				sense = sense && !luo_participants_read(text, sizeof(text)) &&
-					participants_make_sense(text);
+				sense = sense && !luo_subsystems_read(text, sizeof(text)) &&
+					subsystems_make_sense(text);
 
 			__atomic_add_fetch(&arena->reads, 1, __ATOMIC_RELAXED);
 			if (!sense && !__atomic_fetch_add(&arena->odd_reads, 1,
@@ -276,7 +276,7 @@ TEST_F_TIMEOUT(sysfs_race, prepare_and_cancel, 120)
 }
 
 /*
- * With a slow participant the two certainly meet, and then the loser must not
+ * With a slow subsystem the two certainly meet, and then the loser must not
  * wait for the winner.
  */
 TEST_F_TIMEOUT(sysfs_race, loser_does_not_wait, 120)

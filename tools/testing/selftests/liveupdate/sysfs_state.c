@@ -26,7 +26,7 @@
 #define FIRST	LUO_TEST_WORKLOAD
 #define LAST	LUO_TEST_MEMORY
 
-/* A different error for each participant, so that none is mistaken. */
+/* A different error for each subsystem, so that none is mistaken. */
 static const int errors[LUO_TEST_NR] = {
 	[LUO_TEST_WORKLOAD]	= EIO,
 	[LUO_TEST_DEVICES]	= ENOMEM,
@@ -123,7 +123,7 @@ TEST_F(sysfs_state, rehearse)
 	EXPECT_CALLS(&self->calls);
 }
 
-/* Whichever participant fails to prepare, those before it are cancelled. */
+/* Whichever subsystem fails to prepare, those before it are cancelled. */
 TEST_F(sysfs_state, prepare_fails)
 {
 	for (int i = FIRST; i <= LAST; i++) {
@@ -153,7 +153,7 @@ TEST_F(sysfs_state, prepare_fails)
 	}
 }
 
-/* Whichever participant fails to freeze, those before it are thawed. */
+/* Whichever subsystem fails to freeze, those before it are thawed. */
 TEST_F(sysfs_state, freeze_fails)
 {
 	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
@@ -220,7 +220,7 @@ TEST_F(sysfs_state, failures_are_counted)
 
 #define MIXED_MS	1500
 
-/* Fail in turns, each participant with an error of its own, until killed. */
+/* Fail in turns, each subsystem with an error of its own, until killed. */
 static void fail_in_turns(void)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -250,7 +250,7 @@ TEST_F(sysfs_state, failures_do_not_mix)
 		char name[LUO_LINE_SIZE] = "", error[LUO_LINE_SIZE] = "";
 		unsigned long long before = failures();
 
-		luo_sysfs_read("last_failure/participant", name, sizeof(name));
+		luo_sysfs_read("last_failure/subsystem", name, sizeof(name));
 		luo_sysfs_read("last_failure/errno", error, sizeof(error));
 		if (failures() != before) {
 			torn++;
@@ -267,7 +267,7 @@ TEST_F(sysfs_state, failures_do_not_mix)
 	ASSERT_EQ(0, luo_sysfs_recover());
 }
 
-/* last_failure/ is about participants: nothing but a failure touches it. */
+/* last_failure/ is about subsystems: nothing but a failure touches it. */
 TEST_F(sysfs_state, last_failure_stays)
 {
 	ASSERT_EQ(0, luo_test_configf("test-iommu fail=prepare,errno=%d", EXDEV));
@@ -285,38 +285,38 @@ TEST_F(sysfs_state, last_failure_stays)
 	EXPECT_FAILED("freeze", "test-irq", -EIO);
 }
 
-/* participants: well-formed, by level, with data only while prepared. */
-TEST_F(sysfs_state, participants)
+/* subsystems: well-formed, by level, with data only while prepared. */
+TEST_F(sysfs_state, subsystems)
 {
 	static const char *const levels[LUO_TEST_NR] = {
 		"workload", "devices", "irq", "iommu", "memory",
 	};
 	static char list[LUO_CALLS_SIZE];
-	struct luo_participant participant;
+	struct luo_subsystem_dir subsystem;
 	char *line, *rest = list;
 	int level = 0, seen = 0;
 
-	ASSERT_EQ(0, luo_participants_read(list, sizeof(list)));
+	ASSERT_EQ(0, luo_subsystems_read(list, sizeof(list)));
 	while ((line = strsep(&rest, "\n"))) {
-		ASSERT_EQ(0, luo_participant_parse(line, &participant))
+		ASSERT_EQ(0, luo_subsystem_parse(line, &subsystem))
 			TH_LOG("%s", line);
-		EXPECT_LE(1, participant.oldest);
-		EXPECT_LE(participant.oldest, participant.version);
-		EXPECT_TRUE(!strcmp(participant.class, "mandatory") ||
-			    !strcmp(participant.class, "optional"));
-		EXPECT_EQ(0, participant.bytes);
+		EXPECT_LE(1, subsystem.oldest);
+		EXPECT_LE(subsystem.oldest, subsystem.version);
+		EXPECT_TRUE(!strcmp(subsystem.class, "mandatory") ||
+			    !strcmp(subsystem.class, "optional"));
+		EXPECT_EQ(0, subsystem.bytes);
 
 		/* Levels never go back, and every line is on one of them. */
 		while (level < LUO_TEST_NR &&
-		       strcmp(participant.level, levels[level]))
+		       strcmp(subsystem.level, levels[level]))
 			level++;
 		ASSERT_LT(level, LUO_TEST_NR)
 			TH_LOG("level out of order: %s", line);
 
 		for (int i = FIRST; i <= LAST; i++) {
-			if (strcmp(participant.name, luo_test_names[i]))
+			if (strcmp(subsystem.name, luo_test_names[i]))
 				continue;
-			EXPECT_STREQ(levels[i], participant.level);
+			EXPECT_STREQ(levels[i], subsystem.level);
 			seen |= 1 << i;
 		}
 	}
@@ -325,27 +325,27 @@ TEST_F(sysfs_state, participants)
 	/* Text is handed over with its NUL; a plain value has no bytes. */
 	ASSERT_EQ(0, luo_test_config("test-irq data=four;test-iommu data="));
 	ASSERT_EQ(0, luo_sysfs_write("prepare", "1"));
-	ASSERT_EQ(0, luo_participant_find("test-irq", &participant));
-	EXPECT_EQ(sizeof("four"), participant.bytes);
-	ASSERT_EQ(0, luo_participant_find("test-iommu", &participant));
-	EXPECT_EQ(0, participant.bytes);
-	ASSERT_EQ(0, luo_participant_find("test-memory", &participant));
-	EXPECT_EQ(sizeof("test-memory"), participant.bytes);
+	ASSERT_EQ(0, luo_subsystem_dir_find("test-irq", &subsystem));
+	EXPECT_EQ(sizeof("four"), subsystem.bytes);
+	ASSERT_EQ(0, luo_subsystem_dir_find("test-iommu", &subsystem));
+	EXPECT_EQ(0, subsystem.bytes);
+	ASSERT_EQ(0, luo_subsystem_dir_find("test-memory", &subsystem));
+	EXPECT_EQ(sizeof("test-memory"), subsystem.bytes);
 
 	ASSERT_EQ(0, luo_sysfs_write("prepare", "0"));
 	for (int i = FIRST; i <= LAST; i++) {
-		ASSERT_EQ(0, luo_participant_find(luo_test_names[i],
-						  &participant));
-		EXPECT_EQ(0, participant.bytes);
+		ASSERT_EQ(0, luo_subsystem_dir_find(luo_test_names[i],
+						    &subsystem));
+		EXPECT_EQ(0, subsystem.bytes);
 	}
 
 	/* A prepare that failed leaves no data either. */
 	ASSERT_EQ(0, luo_test_config("test-memory fail=prepare"));
 	ASSERT_EQ(-EIO, luo_sysfs_write("prepare", "1"));
 	for (int i = FIRST; i <= LAST; i++) {
-		ASSERT_EQ(0, luo_participant_find(luo_test_names[i],
-						  &participant));
-		EXPECT_EQ(0, participant.bytes);
+		ASSERT_EQ(0, luo_subsystem_dir_find(luo_test_names[i],
+						    &subsystem));
+		EXPECT_EQ(0, subsystem.bytes);
 	}
 }
 
@@ -379,7 +379,7 @@ TEST_F(sysfs_state, sessions_while_prepared)
 }
 
 /*
- * While a participant is held, transition names it, and every request is
+ * While a subsystem is held, transition names it, and every request is
  * refused at once instead of waiting.
  */
 FIXTURE(sysfs_held) {
@@ -478,7 +478,7 @@ TEST_F(sysfs_held, refuses_at_once)
 		{ "prepare_timeout_ms", "x", -EINVAL },
 	};
 	const char *before = variant->prepared ? "prepared" : "normal";
-	struct luo_participant participant;
+	struct luo_subsystem_dir subsystem;
 
 	ASSERT_EQ(0, luo_test_config(variant->config));
 	ASSERT_TRUE(!variant->prepared || !luo_sysfs_write("prepare", "1"));
@@ -495,7 +495,7 @@ TEST_F(sysfs_held, refuses_at_once)
 			TH_LOG("%s to %s", requests[i].value, requests[i].file);
 	}
 	EXPECT_FILE("state", before);
-	EXPECT_EQ(0, luo_participant_find("test-irq", &participant));
+	EXPECT_EQ(0, luo_subsystem_dir_find("test-irq", &subsystem));
 
 	/* All of this was while that one callback ran. */
 	EXPECT_FILE("transition", variant->transition);
@@ -548,7 +548,7 @@ static bool kmsg_says(int kmsg, const char *first, const char *second)
 }
 
 /*
- * A participant that is late: nothing happens before it returns, but the log
+ * A subsystem that is late: nothing happens before it returns, but the log
  * names it and shows where it is. Then everything is undone, it included.
  */
 TEST_F(sysfs_timeout, prepare)
@@ -609,7 +609,7 @@ TEST_F(sysfs_timeout, freeze)
 	EXPECT_EQ(0, luo_sysfs_write("rehearse", "1"));
 }
 
-/* The time is for all participants together. */
+/* The time is for all subsystems together. */
 TEST_F(sysfs_timeout, is_a_sum)
 {
 	ASSERT_EQ(0, luo_sysfs_write("prepare_timeout_ms", "1000"));

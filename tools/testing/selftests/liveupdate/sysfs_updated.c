@@ -20,15 +20,15 @@
 
 FIXTURE(sysfs_updated) {
 	struct luo_calls calls;
-	bool participants;
+	bool subsystems;
 };
 
 FIXTURE_SETUP(sysfs_updated)
 {
 	const char *reason = luo_sysfs_setup("updated", true);
 
-	/* The test participants are a help here, not a condition. */
-	self->participants = !reason;
+	/* The test subsystems are a help here, not a condition. */
+	self->subsystems = !reason;
 	if (reason)
 		reason = luo_sysfs_setup("updated", false);
 	if (reason)
@@ -37,7 +37,7 @@ FIXTURE_SETUP(sysfs_updated)
 
 FIXTURE_TEARDOWN_PARENT(sysfs_updated)
 {
-	EXPECT_TRUE(!self->participants || !luo_test_config("clear"));
+	EXPECT_TRUE(!self->subsystems || !luo_test_config("clear"));
 }
 
 /* Those who took over what the previous kernel handed them. */
@@ -71,7 +71,7 @@ static unsigned int restored(void)
 /* Only finish is possible, and no callback runs for what is refused. */
 TEST_F(sysfs_updated, refuses)
 {
-	ASSERT_TRUE(!self->participants || !luo_test_config("clear"));
+	ASSERT_TRUE(!self->subsystems || !luo_test_config("clear"));
 
 	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "1"));
 	EXPECT_EQ(-EBUSY, luo_sysfs_write("prepare", "0"));
@@ -80,7 +80,7 @@ TEST_F(sysfs_updated, refuses)
 	EXPECT_EQ(-EINVAL, luo_sysfs_write("finish", "3"));
 	EXPECT_FILE("state", "updated");
 	EXPECT_FILE("transition", "idle");
-	if (!self->participants)
+	if (!self->subsystems)
 		return;
 	EXPECT_CALLS(&self->calls);
 }
@@ -102,7 +102,7 @@ TEST_F(sysfs_updated, sessions)
 
 /*
  * The last test: finish succeeds once and is told to whoever polls. While it
- * runs, transition names the participant and all else is refused.
+ * runs, transition names the subsystem and all else is refused.
  */
 TEST_F(sysfs_updated, finish_once)
 {
@@ -118,7 +118,7 @@ TEST_F(sysfs_updated, finish_once)
 	ASSERT_STREQ("updated\n", state);
 	EXPECT_EQ(0, poll(&polled, 1, 0));
 
-	if (self->participants) {
+	if (self->subsystems) {
 		ASSERT_EQ(0, luo_test_config("clear;test-irq hold=finish"));
 		finishing = restored();
 	}
@@ -146,7 +146,7 @@ TEST_F(sysfs_updated, finish_once)
 	EXPECT_FILE("state", "normal");
 
 	/* Everybody who restored finished, consumers first. */
-	if (self->participants) {
+	if (self->subsystems) {
 		for (int i = 0; i < LUO_TEST_NR; i++) {
 			if (finishing & 1U << i)
 				luo_calls_add(&self->calls, "finish", i, 0);

@@ -166,7 +166,7 @@ int luo_sysfs_write_wait(pid_t writer)
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EINTR;
 }
 
-int luo_participant_parse(const char *line, struct luo_participant *participant)
+int luo_subsystem_parse(const char *line, struct luo_subsystem_dir *subsystem)
 {
 	char again[LUO_LINE_SIZE], squeezed[LUO_LINE_SIZE];
 	size_t length = 0;
@@ -180,21 +180,21 @@ int luo_participant_parse(const char *line, struct luo_participant *participant)
 		length--;
 	squeezed[length] = '\0';
 
-	if (sscanf(squeezed, "%63s %u %u %15s %15s %llu", participant->name,
-		   &participant->version, &participant->oldest,
-		   participant->level, participant->class,
-		   &participant->bytes) != 6)
+	if (sscanf(squeezed, "%63s %u %u %15s %15s %llu", subsystem->name,
+		   &subsystem->version, &subsystem->oldest,
+		   subsystem->level, subsystem->class,
+		   &subsystem->bytes) != 6)
 		return -EINVAL;
 
 	/* Nothing but that, and plain numbers. */
 	snprintf(again, sizeof(again), "%s %u %u %s %s %llu",
-		 participant->name, participant->version, participant->oldest,
-		 participant->level, participant->class, participant->bytes);
+		 subsystem->name, subsystem->version, subsystem->oldest,
+		 subsystem->level, subsystem->class, subsystem->bytes);
 
 	return strcmp(again, squeezed) ? -EINVAL : 0;
 }
 
-int luo_participants_read(char *list, size_t size)
+int luo_subsystems_read(char *list, size_t size)
 {
 	int fd = open(LUO_LIST, O_RDONLY | O_CLOEXEC), length;
 
@@ -210,7 +210,7 @@ int luo_participants_read(char *list, size_t size)
 	return 0;
 }
 
-int luo_participant_find(const char *name, struct luo_participant *participant)
+int luo_subsystem_dir_find(const char *name, struct luo_subsystem_dir *subsystem)
 {
 	static const char *const files[] = { "version", "oldest", "level", "class", "bytes", NULL };
 	char line[LUO_LINE_SIZE], file[LUO_LINE_SIZE], value[LUO_LINE_SIZE];
@@ -220,14 +220,14 @@ int luo_participant_find(const char *name, struct luo_participant *participant)
 	for (int i = 0; files[i]; i++) {
 		int err;
 
-		snprintf(file, sizeof(file), "participants/%s/%s", name, files[i]);
+		snprintf(file, sizeof(file), "subsystems/%s/%s", name, files[i]);
 		err = luo_sysfs_read(file, value, sizeof(value));
 		if (err)
 			return err;
 		length += snprintf(line + length, sizeof(line) - length, " %s", value);
 	}
 
-	return luo_participant_parse(line, participant);
+	return luo_subsystem_parse(line, subsystem);
 }
 
 static int luo_test_write(const char *path, const char *text)
@@ -272,7 +272,7 @@ static bool luo_call_is_builtin(const char *line)
 	return false;
 }
 
-/* Calls of the built-in test participants only: a module may add another. */
+/* Calls of the built-in test subsystems only: a module may add another. */
 int luo_test_calls(char *buf, size_t size)
 {
 	static char all[LUO_CALLS_SIZE];
@@ -301,19 +301,19 @@ int luo_test_calls(char *buf, size_t size)
 }
 
 void luo_calls_add(struct luo_calls *calls, const char *step,
-		   enum luo_test_participant participant, int error)
+		   enum luo_test_subsystem subsystem, int error)
 {
 	size_t left = sizeof(calls->text) - calls->length;
 	int length;
 
 	length = snprintf(calls->text + calls->length, left, "%s %s %d\n",
-			  step, luo_test_names[participant], error);
+			  step, luo_test_names[subsystem], error);
 	if (length < 0 || (size_t)length >= left)
 		abort();
 	calls->length += length;
 }
 
-/* Successful calls of @step from @first to @last, in either direction. */
+/* Successful calls of @transition from @first to @last, in either direction. */
 void luo_calls_walk(struct luo_calls *calls, const char *step, int first,
 		    int last)
 {
@@ -352,7 +352,7 @@ void luo_sysfs_begin(void)
 	atexit(luo_sysfs_end);
 }
 
-const char *luo_sysfs_setup(const char *state, bool participants)
+const char *luo_sysfs_setup(const char *state, bool subsystems)
 {
 	static char reason[LUO_LINE_SIZE];
 	char now[LUO_LINE_SIZE];
@@ -361,7 +361,7 @@ const char *luo_sysfs_setup(const char *state, bool participants)
 		return "boot with kho=on liveupdate=on";
 	if (geteuid())
 		return "must be run as root";
-	if (participants && !luo_test_present())
+	if (subsystems && !luo_test_present())
 		return "build with CONFIG_LIVEUPDATE_SUBSYSTEM_TEST=y";
 	if (luo_ours && !strcmp(state, "normal"))
 		return NULL;

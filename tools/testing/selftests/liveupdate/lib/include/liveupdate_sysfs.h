@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 
 /*
- * Helpers for tests of /sys/kernel/liveupdate and of the test participants
+ * Helpers for tests of /sys/kernel/liveupdate and of the test subsystems
  * (CONFIG_LIVEUPDATE_SUBSYSTEM_TEST).
  *
  * Functions return 0 or a count, and a negative errno on failure, unless they
@@ -17,17 +17,17 @@
 
 #define LUO_SYSFS	"/sys/kernel/liveupdate"
 #define LUO_TEST_DIR	"/sys/kernel/debug/liveupdate_test"
-#define LUO_LIST	"/sys/kernel/debug/liveupdate/participants"
+#define LUO_LIST	"/sys/kernel/debug/liveupdate/subsystems"
 
-/* A line of any file but participants, or all of calls. */
+/* A line of any file but subsystems, or all of calls. */
 #define LUO_LINE_SIZE	256
 #define LUO_CALLS_SIZE	65536
 
 /* Milliseconds to wait, on a slow machine, for what takes none. */
 #define LUO_PATIENCE_MS	20000
 
-/* The built-in test participants, consumers first, as PREPARE calls them. */
-enum luo_test_participant {
+/* The built-in test subsystems, consumers first, as PREPARE calls them. */
+enum luo_test_subsystem {
 	LUO_TEST_WORKLOAD,
 	LUO_TEST_DEVICES,
 	LUO_TEST_IRQ,
@@ -52,8 +52,8 @@ int luo_sysfs_wait(const char *file, const char *expected, int timeout_ms);
 pid_t luo_sysfs_write_start(const char *file, const char *text);
 int luo_sysfs_write_wait(pid_t writer);
 
-/* The line of a participant in the file participants, taken apart. */
-struct luo_participant {
+/* The line of a subsystem in the file subsystems, taken apart. */
+struct luo_subsystem_dir {
 	char name[64];
 	unsigned int version;
 	unsigned int oldest;
@@ -62,11 +62,11 @@ struct luo_participant {
 	unsigned long long bytes;
 };
 
-int luo_participant_parse(const char *line, struct luo_participant *participant);
-int luo_participants_read(char *list, size_t size);
-int luo_participant_find(const char *name, struct luo_participant *participant);
+int luo_subsystem_parse(const char *line, struct luo_subsystem_dir *subsystem);
+int luo_subsystems_read(char *list, size_t size);
+int luo_subsystem_dir_find(const char *name, struct luo_subsystem_dir *subsystem);
 
-/* The test participants. */
+/* The test subsystems. */
 int luo_test_config(const char *config);
 int luo_test_release(void);
 int luo_test_calls(char *buf, size_t size);
@@ -84,19 +84,19 @@ struct luo_calls {
 };
 
 void luo_calls_add(struct luo_calls *calls, const char *step,
-		   enum luo_test_participant participant, int error);
+		   enum luo_test_subsystem subsystem, int error);
 void luo_calls_walk(struct luo_calls *calls, const char *step, int first,
 		    int last);
 
 /*
  * luo_sysfs_begin() is called first in main(). luo_sysfs_setup() gives the
  * reason to skip a test, or NULL. luo_sysfs_reset() brings the machine back to
- * normal and clears the test participants and the timeout. luo_sysfs_recover()
+ * normal and clears the test subsystems and the timeout. luo_sysfs_recover()
  * does so only in a program that found the machine normal, before a test and
  * once more when the program exits, for tests that were killed.
  */
 void luo_sysfs_begin(void);
-const char *luo_sysfs_setup(const char *state, bool participants);
+const char *luo_sysfs_setup(const char *state, bool subsystems);
 int luo_sysfs_recover(void);
 int luo_sysfs_reset(void);
 
@@ -114,8 +114,8 @@ void luo_sleep_ms(long ms);
 #define EXPECT_FAILED(step, name, error) do {				\
 	char _errno[16];						\
 	snprintf(_errno, sizeof(_errno), "%d", error);			\
-	EXPECT_FILE("last_failure/step", step);				\
-	EXPECT_FILE("last_failure/participant", name);			\
+	EXPECT_FILE("last_failure/transition", step);			\
+	EXPECT_FILE("last_failure/subsystem", name);			\
 	EXPECT_FILE("last_failure/errno", _errno);			\
 } while (0)
 

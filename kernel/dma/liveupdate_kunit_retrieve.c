@@ -3,8 +3,8 @@
 /**
  * DOC: DMA buffers in the next kernel
  *
- * A driver adopts the buffers of its device and of no other one, and FINISH frees or
- * retains what nobody adopted.
+ * A driver retrieves the buffers of its device and of no other one, and FINISH frees
+ * or retains what nobody retrieved.
  */
 
 #include <linux/device.h>
@@ -15,7 +15,7 @@
 
 #include "liveupdate_kunit.h"
 
-static void dmt_adopt_test(struct kunit *test)
+static void dmt_retrieve_test(struct kunit *test)
 {
 	struct dma_liveupdate_buffer *buffer;
 
@@ -24,36 +24,36 @@ static void dmt_adopt_test(struct kunit *test)
 	dmt_cross(test);
 
 	dmt_expect_error(test, -ENOENT,
-			 dma_liveupdate_adopt(dmt->a.dev, 2 * PAGE_SIZE, 2));
+			 dma_liveupdate_retrieve(dmt->a.dev, 2 * PAGE_SIZE, 2));
 	dmt_expect_error(test, -ENOENT,
-			 dma_liveupdate_adopt(dmt->b.dev, 2 * PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->b.dev, 2 * PAGE_SIZE, 1));
 	dmt_expect_error(test, -EINVAL,
-			 dma_liveupdate_adopt(dmt->a.dev, PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, PAGE_SIZE, 1));
 	dmt_expect_error(test, -EINVAL,
-			 dma_liveupdate_adopt(dmt->a.dev, 3 * PAGE_SIZE, 1));
-	dmt->a.inherited = false;
+			 dma_liveupdate_retrieve(dmt->a.dev, 3 * PAGE_SIZE, 1));
+	dmt->a.incoming = false;
 	dmt_expect_error(test, -ENOENT,
-			 dma_liveupdate_adopt(dmt->a.dev, 2 * PAGE_SIZE, 1));
-	dmt->a.inherited = true;
+			 dma_liveupdate_retrieve(dmt->a.dev, 2 * PAGE_SIZE, 1));
+	dmt->a.incoming = true;
 	dmt_folio_of(0)->lost = true;
 	dmt_expect_error(test, -EBADMSG,
-			 dma_liveupdate_adopt(dmt->a.dev, 2 * PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, 2 * PAGE_SIZE, 1));
 	dmt_folio_of(0)->lost = false;
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(0)->restored);
 
 	/* The driver has something else of that name. */
 	buffer = dmt_alloc(test, &dmt->a, 1, 1);
 	dmt_expect_error(test, -EEXIST,
-			 dma_liveupdate_adopt(dmt->a.dev, 2 * PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, 2 * PAGE_SIZE, 1));
 	dma_liveupdate_free(buffer);
 
-	dmt_adopt(test, &dmt->a, 2 * PAGE_SIZE, 1);
+	dmt_retrieve(test, &dmt->a, 2 * PAGE_SIZE, 1);
 	dmt_expect_error(test, -EBUSY,
-			 dma_liveupdate_adopt(dmt->a.dev, 2 * PAGE_SIZE, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, 2 * PAGE_SIZE, 1));
 	dmt_expect_error(test, -EEXIST, dma_liveupdate_alloc(dmt->a.dev, 1, 1));
 	dmt_finish();
 	dmt_expect_error(test, -ENOENT,
-			 dma_liveupdate_adopt(dmt->b.dev, 2 * PAGE_SIZE, 2));
+			 dma_liveupdate_retrieve(dmt->b.dev, 2 * PAGE_SIZE, 2));
 }
 
 /* Tags are those of a device, wherever the hash puts them. */
@@ -64,8 +64,8 @@ static void dmt_same_tag_test(struct kunit *test)
 		dmt_make(test, &dmt->b, 2 * PAGE_SIZE, tag);
 		dmt_cross(test);
 		KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 0);
-		dmt_adopt(test, &dmt->a, PAGE_SIZE, tag);
-		dmt_adopt(test, &dmt->b, 2 * PAGE_SIZE, tag);
+		dmt_retrieve(test, &dmt->a, PAGE_SIZE, tag);
+		dmt_retrieve(test, &dmt->b, 2 * PAGE_SIZE, tag);
 		dmt_finish();
 		dmt_free_all();
 	}
@@ -105,7 +105,7 @@ static void dmt_collision_test(struct kunit *test)
 }
 
 /* The address that the device uses is not that of the memory. */
-static void dmt_adopt_address_test(struct kunit *test)
+static void dmt_retrieve_address_test(struct kunit *test)
 {
 	dmt_make(test, &dmt->a, 1, 1);
 	dmt_cross(test);
@@ -115,20 +115,20 @@ static void dmt_adopt_address_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 0);
 	dmt_expect_error(test, -EADDRNOTAVAIL,
-			 dma_liveupdate_adopt(dmt->a.dev, 1, 1));
+			 dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
 	dmt_unboot();
 
 	/* Neither is memory that was not handed over. */
 	dmt_ser(0)->phys += PAGE_SIZE;
 	dmt_seal();
 	KUNIT_EXPECT_EQ(test, 0, dmt_restore());
-	dmt_expect_error(test, -EBADMSG, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt_expect_error(test, -EBADMSG, dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 }
 
-/* A probe that fails frees what it adopted while the device still runs. */
+/* A probe that fails frees what it retrieved while the device still runs. */
 static void dmt_defer_test(struct kunit *test)
 {
 	struct dma_liveupdate_buffer *buffer;
@@ -137,31 +137,31 @@ static void dmt_defer_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 1);
 	dmt_cross(test);
 
-	buffer = dmt_adopt(test, &dmt->a, 1, 1);
+	buffer = dmt_retrieve(test, &dmt->a, 1, 1);
 	address = buffer->address;
 	dma_liveupdate_free(buffer);
 	dmt_expect_freed(test, 0, false);
 
-	buffer = dmt_adopt(test, &dmt->a, 1, 1);
+	buffer = dmt_retrieve(test, &dmt->a, 1, 1);
 	KUNIT_EXPECT_PTR_EQ(test, buffer->address, address);
 	dmt_expect_freed(test, 0, false);
 	dma_liveupdate_free(buffer);
 	dmt_expect_freed(test, 0, false);
 
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, true);
 }
 
 /* After FINISH it is a buffer like any other. */
-static void dmt_free_adopted_test(struct kunit *test)
+static void dmt_free_retrieved_test(struct kunit *test)
 {
 	struct dma_liveupdate_buffer *buffer;
 
 	dmt_make(test, &dmt->a, 4 * PAGE_SIZE, 1);
 	dmt_cross(test);
-	buffer = dmt_adopt(test, &dmt->a, 4 * PAGE_SIZE, 1);
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	buffer = dmt_retrieve(test, &dmt->a, 4 * PAGE_SIZE, 1);
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dma_liveupdate_free(buffer);
@@ -182,14 +182,14 @@ static void dmt_finish_test(struct kunit *test)
 	dmt_make(test, &dmt->b, 1, 5);
 	dmt_cross(test);
 
-	buffer = dmt_adopt(test, &dmt->a, 1, 0);
-	dma_liveupdate_free(dmt_adopt(test, &dmt->a, 2 * PAGE_SIZE, 1));
-	dmt_adopt(test, &dmt->b, 1, 3);
-	dma_liveupdate_free(dmt_adopt(test, &dmt->b, 1, 4));
+	buffer = dmt_retrieve(test, &dmt->a, 1, 0);
+	dma_liveupdate_free(dmt_retrieve(test, &dmt->a, 2 * PAGE_SIZE, 1));
+	dmt_retrieve(test, &dmt->b, 1, 3);
+	dma_liveupdate_free(dmt_retrieve(test, &dmt->b, 1, 4));
 
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
-	/* Adopted; freed; never adopted. */
+	/* Retrieved; freed; never retrieved. */
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, true);
 	dmt_expect_freed(test, 2, true);
@@ -199,7 +199,7 @@ static void dmt_finish_test(struct kunit *test)
 	dmt_expect_freed(test, 5, false);
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(5)->restored);
 	dmt_expect_retained(test, "dma");
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->b.dev, 1, 5));
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->b.dev, 1, 5));
 
 	dma_liveupdate_free(buffer);
 	dmt_expect_freed(test, 0, true);
@@ -221,8 +221,8 @@ static void dmt_finish_absent_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 0);
 	dmt_make(test, &dmt->b, 1, 1);
 	dmt_cross(test);
-	dmt->a.fate = DEVICE_LIVEUPDATE_ABSENT;
-	dmt->b.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_ABSENT;
+	dmt->b.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, true);
@@ -236,9 +236,9 @@ static void dmt_finish_running_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 0);
 	dmt_make(test, &dmt->b, 1, 1);
 	dmt_cross(test);
-	dma_liveupdate_free(dmt_adopt(test, &dmt->a, 1, 0));
-	dma_liveupdate_free(dmt_adopt(test, &dmt->b, 1, 1));
-	dmt->a.fate = DEVICE_LIVEUPDATE_RUNNING;
+	dma_liveupdate_free(dmt_retrieve(test, &dmt->a, 1, 0));
+	dma_liveupdate_free(dmt_retrieve(test, &dmt->b, 1, 1));
+	dmt->a.state = DEVICE_LIVEUPDATE_RUNNING;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, true);
@@ -261,8 +261,8 @@ static void dmt_consumer_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 1);
 	dmt_cross(test);
 	/* "a" was taken over, so that it cannot be asked for as being probed. */
-	dmt->a.inherited = false;
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 0));
+	dmt->a.incoming = false;
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 0));
 	dmt_expect_error(test, -ENOENT,
 			 dma_liveupdate_retrieve_for(dmt->b.dev, dmt->a.dev, 1, 0));
 	dmt_expect_error(test, -ENOENT, dmt_retrieve_for(2));
@@ -272,11 +272,11 @@ static void dmt_consumer_test(struct kunit *test)
 	dmt_expect_error(test, -EBUSY, dmt_retrieve_for(0));
 	dma_liveupdate_free(buffer);
 	/* The other one is for a device that was not handed over. */
-	dmt->b.inherited = false;
+	dmt->b.incoming = false;
 	buffer = dmt_retrieve_for(1);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
 	dma_liveupdate_free(buffer);
-	dmt->b.fate = DEVICE_LIVEUPDATE_RUNNING;
+	dmt->b.state = DEVICE_LIVEUPDATE_RUNNING;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	dmt_expect_freed(test, 1, true);
@@ -291,49 +291,49 @@ static void dmt_finish_lost_test(struct kunit *test)
 	dmt_make(test, &dmt->a, 1, 1);
 	dmt_cross(test);
 	dmt_folio_of(0)->lost = true;
-	dmt->a.fate = DEVICE_LIVEUPDATE_QUARANTINED;
+	dmt->a.state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dmt_finish();
 	dmt_expect_freed(test, 0, false);
 	KUNIT_EXPECT_FALSE(test, dmt_folio_of(0)->restored);
 }
 
-static void dmt_abandon_test(struct kunit *test)
+static void dmt_discard_test(struct kunit *test)
 {
 	dmt_make(test, &dmt->a, 1, 1);
 	dmt_cross(test);
 	dmt_unboot();
-	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_abandon(&dmt_subsystem, &dmt->handed));
+	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_discard(&dmt_subsystem, &dmt->handed));
 	dmt_table()->checksum++;
 	KUNIT_EXPECT_EQ(test, -EBADMSG,
-			dma_liveupdate_abandon(&dmt_subsystem, &dmt->handed));
+			dma_liveupdate_discard(&dmt_subsystem, &dmt->handed));
 	dmt_expect_retained(test, "");
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 0);
 	KUNIT_EXPECT_NULL(test, dma_liveupdate_layer.incoming);
-	dmt_expect_error(test, -ENOENT, dma_liveupdate_adopt(dmt->a.dev, 1, 1));
+	dmt_expect_error(test, -ENOENT, dma_liveupdate_retrieve(dmt->a.dev, 1, 1));
 	dmt_expect_freed(test, 0, false);
 }
 
-static struct kunit_case dmt_adopt_cases[] = {
-	KUNIT_CASE(dmt_adopt_test),
+static struct kunit_case dmt_retrieve_cases[] = {
+	KUNIT_CASE(dmt_retrieve_test),
 	KUNIT_CASE(dmt_same_tag_test),
 	KUNIT_CASE(dmt_collision_test),
-	KUNIT_CASE(dmt_adopt_address_test),
+	KUNIT_CASE(dmt_retrieve_address_test),
 	KUNIT_CASE(dmt_defer_test),
-	KUNIT_CASE(dmt_free_adopted_test),
+	KUNIT_CASE(dmt_free_retrieved_test),
 	KUNIT_CASE(dmt_finish_test),
 	KUNIT_CASE(dmt_finish_absent_test),
 	KUNIT_CASE(dmt_finish_running_test),
 	KUNIT_CASE(dmt_consumer_test),
 	KUNIT_CASE(dmt_finish_lost_test),
-	KUNIT_CASE(dmt_abandon_test),
+	KUNIT_CASE(dmt_discard_test),
 	{}
 };
 
-static struct kunit_suite dmt_adopt_suite = {
-	.name = "dma-liveupdate-adopt",
+static struct kunit_suite dmt_retrieve_suite = {
+	.name = "dma-liveupdate-retrieve",
 	.init = dmt_init,
 	.exit = dmt_exit,
-	.test_cases = dmt_adopt_cases,
+	.test_cases = dmt_retrieve_cases,
 };
 
-kunit_test_suite(dmt_adopt_suite);
+kunit_test_suite(dmt_retrieve_suite);

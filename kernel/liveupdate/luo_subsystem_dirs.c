@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Files of participants
+ * DOC: Files of subsystems
  *
- * Each registered participant has a directory in /sys/kernel/liveupdate/participants
+ * Each registered subsystem has a directory in /sys/kernel/liveupdate/subsystems
  * with what it says of itself, a value per file, and how much it hands over.
  *
  * Lifecycle
- *   Participants register long before there is a place for directories, so each gets
+ *   Subsystems register long before there is a place for directories, so each gets
  *   its own when it registers or when the place is made, whichever comes later, and
  *   loses it when it leaves. That waits for those who read a file of it; hence a
- *   reader can rely on the participant. One without a directory, because memory was
+ *   reader can rely on the subsystem. One without a directory, because memory was
  *   short, takes part like the others.
  *
- * Context: directories come and go under &luo_machine.registered_lock. Reading a file
+ * Context: directories come and go under &luo_ctx.registered_lock. Reading a file
  * takes no lock.
  */
 
@@ -25,14 +25,14 @@
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
-#include "luo_machine.h"
+#include "luo_ctx.h"
 
 /**
- * struct luo_participant - directory of a participant
+ * struct luo_subsystem_dir - directory of a subsystem
  * @kobj: the directory.
- * @subsystem: the participant, registered as long as the directory can be used.
+ * @subsystem: the subsystem, registered as long as the directory can be used.
  */
-struct luo_participant {
+struct luo_subsystem_dir {
 	struct kobject kobj;
 	const struct liveupdate_subsystem *subsystem;
 };
@@ -59,7 +59,7 @@ const char *luo_class_name(u32 class)
 
 static const struct liveupdate_subsystem *to_subsystem(struct kobject *kobj)
 {
-	return container_of(kobj, struct luo_participant, kobj)->subsystem;
+	return container_of(kobj, struct luo_subsystem_dir, kobj)->subsystem;
 }
 
 static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -98,7 +98,7 @@ static struct kobj_attribute level_attr = __ATTR_RO(level);
 static struct kobj_attribute class_attr = __ATTR_RO(class);
 static struct kobj_attribute bytes_attr = __ATTR_RO(bytes);
 
-static struct attribute *luo_participant_attrs[] = {
+static struct attribute *luo_subsystem_dir_attrs[] = {
 	&version_attr.attr,
 	&oldest_attr.attr,
 	&level_attr.attr,
@@ -106,86 +106,86 @@ static struct attribute *luo_participant_attrs[] = {
 	&bytes_attr.attr,
 	NULL
 };
-ATTRIBUTE_GROUPS(luo_participant);
+ATTRIBUTE_GROUPS(luo_subsystem_dir);
 
-static void luo_participant_release(struct kobject *kobj)
+static void luo_subsystem_dir_release(struct kobject *kobj)
 {
-	kfree(container_of(kobj, struct luo_participant, kobj));
+	kfree(container_of(kobj, struct luo_subsystem_dir, kobj));
 }
 
-static const struct kobj_type luo_participant_ktype = {
-	.release	= luo_participant_release,
+static const struct kobj_type luo_subsystem_dir_ktype = {
+	.release	= luo_subsystem_dir_release,
 	.sysfs_ops	= &kobj_sysfs_ops,
-	.default_groups	= luo_participant_groups,
+	.default_groups	= luo_subsystem_dir_groups,
 };
 
 /*
- * Give a participant its directory, if there is a place. May sleep.
- * &luo_machine.registered_lock held.
+ * Give a subsystem its directory, if there is a place. May sleep.
+ * &luo_ctx.registered_lock held.
  */
-void luo_participant_publish(struct luo_machine *machine,
-			     struct liveupdate_subsystem *subsystem)
+void luo_subsystem_dir_publish(struct luo_ctx *ctx,
+			       struct liveupdate_subsystem *subsystem)
 {
-	struct luo_participant *participant;
+	struct luo_subsystem_dir *dir;
 	int err;
 
-	lockdep_assert_held(&machine->registered_lock);
+	lockdep_assert_held(&ctx->registered_lock);
 
-	if (!machine->participants)
+	if (!ctx->subsystems)
 		return;
 
-	participant = kzalloc_obj(*participant);
-	if (!participant)
+	dir = kzalloc_obj(*dir);
+	if (!dir)
 		return;
-	participant->subsystem = subsystem;
-	err = kobject_init_and_add(&participant->kobj, &luo_participant_ktype,
-				   machine->participants, "%s", subsystem->desc->name);
+	dir->subsystem = subsystem;
+	err = kobject_init_and_add(&dir->kobj, &luo_subsystem_dir_ktype,
+				   ctx->subsystems, "%s", subsystem->desc->name);
 	if (err) {
 		pr_warn("%s has no directory: %pe\n", subsystem->desc->name,
 			ERR_PTR(err));
-		kobject_put(&participant->kobj);
+		kobject_put(&dir->kobj);
 		return;
 	}
-	subsystem->participant = participant;
+	subsystem->dir = dir;
 }
 
 /*
- * Take the directory of a participant away. May sleep. &luo_machine.registered_lock
+ * Take the directory of a subsystem away. May sleep. &luo_ctx.registered_lock
  * held. Waits for readers.
  */
-void luo_participant_withdraw(struct luo_machine *machine,
-			      struct liveupdate_subsystem *subsystem)
+void luo_subsystem_dir_withdraw(struct luo_ctx *ctx,
+				struct liveupdate_subsystem *subsystem)
 {
-	struct luo_participant *participant = subsystem->participant;
+	struct luo_subsystem_dir *dir = subsystem->dir;
 
-	lockdep_assert_held(&machine->registered_lock);
+	lockdep_assert_held(&ctx->registered_lock);
 
-	if (!participant)
+	if (!dir)
 		return;
 
-	subsystem->participant = NULL;
-	kobject_del(&participant->kobj);
-	kobject_put(&participant->kobj);
+	subsystem->dir = NULL;
+	kobject_del(&dir->kobj);
+	kobject_put(&dir->kobj);
 }
 
 /*
  * Make the place for directories, and those of all. May sleep. Takes
- * &luo_machine.registered_lock.
+ * &luo_ctx.registered_lock.
  */
-int luo_participants_add_dir(struct luo_machine *machine, struct kobject *parent)
+int luo_subsystem_dirs_add(struct luo_ctx *ctx, struct kobject *parent)
 {
 	struct liveupdate_subsystem *subsystem;
 
-	guard(mutex)(&machine->registered_lock);
+	guard(mutex)(&ctx->registered_lock);
 
-	machine->participants = kobject_create_and_add("participants", parent);
-	if (!machine->participants)
+	ctx->subsystems = kobject_create_and_add("subsystems", parent);
+	if (!ctx->subsystems)
 		return -ENOMEM;
 
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
-		list_for_each_entry(subsystem, &machine->registered[level],
+		list_for_each_entry(subsystem, &ctx->registered[level],
 				    registered)
-			luo_participant_publish(machine, subsystem);
+			luo_subsystem_dir_publish(ctx, subsystem);
 	}
 
 	return 0;

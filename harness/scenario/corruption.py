@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Damage to what is handed over, while the machine stands between two kernels."""
+"""Corruption to what is handed over, while the machine stands between two kernels."""
 
 from ..guest.handover import Handover
-from .participants import TEST_ORDER, hand_over_data
+from .subsystems import TEST_ORDER, hand_over_data
 
 HARM = {"ram_file": True, "gdb": True, "memory": "512M", "limit": 200}
 
@@ -16,10 +16,10 @@ def jump_with(run, harm, prepared=lambda guest: None):
     run.prepare(guest)
     prepared(guest)
     run.load(guest)
-    run.step("stop at the jump")
+    run.step("stop at the kexec")
     gdb = guest.stop_at_jump()
     handover = Handover(guest.vm.ram)
-    run.check("the table has every test participant",
+    run.check("the table has every test subsystem",
               {*TEST_ORDER} <= {record.name for record in handover.records()})
     run.check("checksums are as the harness knows them", handover.table.intact())
     harm(guest, handover)

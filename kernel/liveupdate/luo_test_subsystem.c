@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Test participants
+ * DOC: Test subsystems
  *
- * One participant on every level that does as it is told, and a handler of files
+ * One subsystem on every level that does as it is told, and a handler of files
  * that does, too. Kselftests and two-kernel scenarios drive the state machine with
  * them through every failure. For test kernels only.
  *
@@ -19,8 +19,8 @@
  *	ms=N		for so long
  *	hold=STEP	any callback waits for a write to the file "release"; none:
  *			none does
- *	parts=N		prepare and freeze go through N parts, "part-00001" and so
- *			on; slow or held then is the part in the middle of them
+ *	items=N		prepare and freeze go through N items, "item-00001" and so
+ *			on; slow or held then is the item in the middle of them
  *	data=TEXT	text handed over; empty: a plain value instead
  *	version=N	version claimed
  *	oldest=N	oldest version claimed to be readable
@@ -30,23 +30,23 @@
  *	active=0	boot parameter only: has no valid description, so that it
  *			is refused and takes no part
  *
- * The boot parameter liveupdate_test.bulk=N adds N participants on the level of
+ * The boot parameter liveupdate_test.bulk=N adds N subsystems on the level of
  * workloads, "test-bulk-00001" and so on, each with a plain value to hand over:
- * what a participant costs apart from its own work. They are controlled like
+ * what a subsystem costs apart from its own work. They are controlled like
  * the others but have no notes, so both kernels must be booted with the
  * parameter.
  *
  * With the boot parameter liveupdate_test.break_startup=1 the startup of what hands
  * over sessions fails, after everything was restored.
  *
- * Where live update is off, the log has "NAME: abandoned, N bytes" instead.
+ * Where live update is off, the log has "NAME: discarded, N bytes" instead.
  *
  * Further files in debugfs: "calls" lists the latest callbacks, one "STEP NAME
  * ERRNO" a line, as they begin; "release", by a write of any text, lets all go on
  * that wait now, as does "clear"; "received" what was handed over, one "NAME TEXT"
  * a line; "file" can be preserved in a session of /dev/liveupdate. What is done with
  * such a file is controlled, and logged in "calls", under the name "test-file": its
- * steps are preserve, unpreserve, freeze, unfreeze and retrieve, of which preserve,
+ * transitions are preserve, unpreserve, freeze, unfreeze and retrieve, of which preserve,
  * freeze and retrieve can fail. Other interfaces are in luo_test_interfaces.c.
  *
  * Locking: &luo_test_lock protects the list, the settings, the log of calls and
@@ -76,8 +76,8 @@
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 
-#include "luo_machine.h"
-#include "luo_test_participant.h"
+#include "luo_ctx.h"
+#include "luo_test_subsystem.h"
 
 /* Part of luo.o, but the parameter is for test kernels only. */
 #undef MODULE_PARAM_PREFIX
@@ -90,10 +90,10 @@
 #define LUO_TEST_FILE_COMPATIBLE "liveupdate-test-file-v1"
 
 static DEFINE_MUTEX(luo_test_lock);
-static LIST_HEAD(luo_test_participants);
+static LIST_HEAD(luo_test_subsystems);
 
 static struct {
-	const char *step;
+	const char *transition;
 	char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
 	int error;
 } luo_test_calls[LUO_TEST_CALLS];
@@ -109,10 +109,10 @@ struct luo_test_delay {
 	unsigned int releases;
 };
 
-static struct luo_test_participant *
-to_participant(struct liveupdate_subsystem *subsystem)
+static struct luo_test_subsystem *
+to_test(struct liveupdate_subsystem *subsystem)
 {
-	return container_of(subsystem, struct luo_test_participant, subsystem);
+	return container_of(subsystem, struct luo_test_subsystem, subsystem);
 }
 
 static void luo_test_take_time(const struct luo_test_delay *delay)
@@ -132,56 +132,56 @@ static void luo_test_release(void)
 	wake_up_all(&luo_test_waiting);
 }
 
-/* Go through @count parts, of which the one in the middle takes time. */
+/* Go through @count items, of which the one in the middle takes time. */
 static int luo_test_walk_parts(struct liveupdate_subsystem *subsystem,
 			       unsigned int count,
 			       const struct luo_test_delay *delay)
 {
-	struct liveupdate_parts *parts __free(kfree) = kzalloc_obj(*parts);
-	char name[sizeof("part-4294967295")];
+	struct liveupdate_items *items __free(kfree) = kzalloc_obj(*items);
+	char name[sizeof("item-4294967295")];
 	int err = 0;
 
-	if (!parts)
+	if (!items)
 		return -ENOMEM;
 
 	for (unsigned int i = 1; i <= count && !err; i++) {
-		snprintf(name, sizeof(name), "part-%05u", i);
-		liveupdate_part_begin(parts, name);
+		snprintf(name, sizeof(name), "item-%05u", i);
+		liveupdate_item_begin(items, name);
 		if (i == (count + 1) / 2)
 			luo_test_take_time(delay);
-		err = liveupdate_part_end(parts, 0);
+		err = liveupdate_item_end(items, 0);
 	}
-	liveupdate_parts_record(subsystem, parts);
+	liveupdate_items_record(subsystem, items);
 
 	return err;
 }
 
 /* What every callback does: note the call, take time, fail. */
 static int luo_test_call(struct liveupdate_subsystem *subsystem,
-			 const char *step, bool can_fail)
+			 const char *transition, bool can_fail)
 {
-	struct luo_test_participant *participant = to_participant(subsystem);
+	struct luo_test_subsystem *test = to_test(subsystem);
 	struct luo_test_delay delay = {};
-	unsigned int parts = 0;
+	unsigned int items = 0;
 	int err = 0;
 
 	scoped_guard(mutex, &luo_test_lock) {
 		unsigned long i = luo_test_nr_calls++ % LUO_TEST_CALLS;
 
-		if (!strcmp(participant->slow, step))
-			delay.ms = participant->slow_ms;
-		delay.hold = !strcmp(participant->hold, step);
+		if (!strcmp(test->slow, transition))
+			delay.ms = test->slow_ms;
+		delay.hold = !strcmp(test->hold, transition);
 		delay.releases = luo_test_nr_releases;
-		if (!strcmp(step, "prepare") || !strcmp(step, "freeze"))
-			parts = participant->parts;
-		if (can_fail && !strcmp(participant->fail, step))
-			err = -participant->fail_errno;
-		luo_test_calls[i].step = step;
+		if (!strcmp(transition, "prepare") || !strcmp(transition, "freeze"))
+			items = test->items;
+		if (can_fail && !strcmp(test->fail, transition))
+			err = -test->fail_errno;
+		luo_test_calls[i].transition = transition;
 		luo_test_calls[i].error = err;
-		strscpy(luo_test_calls[i].name, participant->desc.name);
+		strscpy(luo_test_calls[i].name, test->desc.name);
 	}
-	if (parts && !err)
-		return luo_test_walk_parts(subsystem, parts, &delay);
+	if (items && !err)
+		return luo_test_walk_parts(subsystem, items, &delay);
 	luo_test_take_time(&delay);
 
 	return err;
@@ -190,7 +190,7 @@ static int luo_test_call(struct liveupdate_subsystem *subsystem,
 int luo_test_prepare(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data)
 {
-	struct luo_test_participant *participant = to_participant(subsystem);
+	struct luo_test_subsystem *test = to_test(subsystem);
 	size_t size;
 	void *blob;
 	int err;
@@ -200,16 +200,16 @@ int luo_test_prepare(struct liveupdate_subsystem *subsystem,
 		return err;
 
 	guard(mutex)(&luo_test_lock);
-	if (!participant->data[0]) {
+	if (!test->data[0]) {
 		data->value = LUO_TEST_PLAIN_VALUE;
 		return 0;
 	}
 
-	size = strlen(participant->data) + 1;
+	size = strlen(test->data) + 1;
 	blob = liveupdate_data_alloc(data, size);
 	if (IS_ERR(blob))
 		return PTR_ERR(blob);
-	memcpy(blob, participant->data, size);
+	memcpy(blob, test->data, size);
 
 	return 0;
 }
@@ -252,7 +252,7 @@ static int luo_test_claim(struct liveupdate_data *data)
 int luo_test_restore(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data)
 {
-	struct luo_test_participant *participant = to_participant(subsystem);
+	struct luo_test_subsystem *test = to_test(subsystem);
 	const char *text = liveupdate_data_blob(data);
 	int err;
 
@@ -262,20 +262,20 @@ int luo_test_restore(struct liveupdate_subsystem *subsystem,
 
 	guard(mutex)(&luo_test_lock);
 	if (!text) {
-		snprintf(participant->received, sizeof(participant->received),
+		snprintf(test->received, sizeof(test->received),
 			 "value=%#llx", data->value);
 		return 0;
 	}
-	if (data->size > sizeof(participant->received) ||
+	if (data->size > sizeof(test->received) ||
 	    strnlen(text, data->size) != data->size - 1)
 		return -EINVAL;
-	strscpy(participant->received, text);
+	strscpy(test->received, text);
 
 	return subsystem->ops->restore_late ? 0 : luo_test_claim(data);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_restore, "LIVEUPDATE");
 
-/* Of built-in participants only. */
+/* Of built-in subsystems only. */
 static int luo_test_restore_late(struct liveupdate_subsystem *subsystem,
 				 struct liveupdate_data *data)
 {
@@ -292,10 +292,10 @@ static int luo_test_restore_late(struct liveupdate_subsystem *subsystem,
 bool luo_test_can_finish(struct liveupdate_subsystem *subsystem,
 			 const struct liveupdate_data *data)
 {
-	struct luo_test_participant *participant = to_participant(subsystem);
+	struct luo_test_subsystem *test = to_test(subsystem);
 
 	guard(mutex)(&luo_test_lock);
-	if (strcmp(participant->fail, "finish"))
+	if (strcmp(test->fail, "finish"))
 		return true;
 
 	liveupdate_report_failure(subsystem, -EBUSY, "", "as it was told");
@@ -311,11 +311,11 @@ void luo_test_finish(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_finish, "LIVEUPDATE");
 
-/* Of built-in participants only. */
-static int luo_test_abandon(struct liveupdate_subsystem *subsystem,
+/* Of built-in subsystems only. */
+static int luo_test_discard(struct liveupdate_subsystem *subsystem,
 			    const struct liveupdate_data *data)
 {
-	pr_info("%s: abandoned, %llu bytes\n", subsystem->desc->name,
+	pr_info("%s: discarded, %llu bytes\n", subsystem->desc->name,
 		data->size);
 
 	return 0;
@@ -329,7 +329,7 @@ static const struct liveupdate_subsystem_ops luo_test_ops = {
 	.restore	= luo_test_restore,
 	.can_finish	= luo_test_can_finish,
 	.finish		= luo_test_finish,
-	.abandon	= luo_test_abandon,
+	.discard	= luo_test_discard,
 };
 
 static const struct liveupdate_subsystem_ops luo_test_late_ops = {
@@ -340,13 +340,13 @@ static const struct liveupdate_subsystem_ops luo_test_late_ops = {
 	.restore	= luo_test_restore,
 	.restore_late	= luo_test_restore_late,
 	.finish		= luo_test_finish,
-	.abandon	= luo_test_abandon,
+	.discard	= luo_test_discard,
 };
 
 #define LUO_TEST_BUILTIN(_name, _level, _class)				\
 	LIVEUPDATE_NOTE(luo_test_##_name##_note, "test-" #_name, 1, 1,	\
 			_level, _class);				\
-	static struct luo_test_participant luo_test_##_name = {		\
+	static struct luo_test_subsystem luo_test_##_name = {		\
 		.subsystem = { .ops = &luo_test_ops },			\
 	};								\
 	LIVEUPDATE_BUILTIN_SUBSYSTEM(luo_test_##_name.subsystem)
@@ -357,90 +357,90 @@ LUO_TEST_BUILTIN(irq, LIVEUPDATE_LEVEL_IRQ, LIVEUPDATE_OPTIONAL);
 LUO_TEST_BUILTIN(iommu, LIVEUPDATE_LEVEL_IOMMU, LIVEUPDATE_MANDATORY);
 LUO_TEST_BUILTIN(memory, LIVEUPDATE_LEVEL_MEMORY, LIVEUPDATE_OPTIONAL);
 
-/* No participant, but controlled like one. */
-static struct luo_test_participant luo_test_file = {
+/* No subsystem, but controlled like one. */
+static struct luo_test_subsystem luo_test_file = {
 	.desc = { .name = "test-file" },
 };
 
-static void luo_test_reset(struct luo_test_participant *participant)
+static void luo_test_reset(struct luo_test_subsystem *test)
 {
-	participant->fail[0] = '\0';
-	participant->fail_errno = EIO;
-	participant->slow[0] = '\0';
-	participant->slow_ms = 0;
-	participant->hold[0] = '\0';
-	participant->parts = 0;
-	strscpy(participant->data,
-		participant->bulk ? "" : participant->desc.name);
+	test->fail[0] = '\0';
+	test->fail_errno = EIO;
+	test->slow[0] = '\0';
+	test->slow_ms = 0;
+	test->hold[0] = '\0';
+	test->items = 0;
+	strscpy(test->data,
+		test->bulk ? "" : test->desc.name);
 }
 
-static void luo_test_setup(struct luo_test_participant *participant,
+static void luo_test_setup(struct luo_test_subsystem *test,
 			   const struct liveupdate_subsystem_ops *ops)
 {
-	participant->subsystem.desc = &participant->desc;
-	participant->subsystem.ops = ops;
-	luo_test_reset(participant);
+	test->subsystem.desc = &test->desc;
+	test->subsystem.ops = ops;
+	luo_test_reset(test);
 
 	guard(mutex)(&luo_test_lock);
-	list_add_tail(&participant->list, &luo_test_participants);
+	list_add_tail(&test->list, &luo_test_subsystems);
 }
 
 /**
- * luo_test_init() - make a test participant known to the control files
- * @participant: the participant
+ * luo_test_init() - make a test subsystem known to the control files
+ * @test: the subsystem
  * @note: its note
  * @ops: its callbacks
  *
  * Context: May sleep.
  */
-void luo_test_init(struct luo_test_participant *participant,
+void luo_test_init(struct luo_test_subsystem *test,
 		   const struct liveupdate_note *note,
 		   const struct liveupdate_subsystem_ops *ops)
 {
-	participant->desc = note->desc;
-	luo_test_setup(participant, ops);
+	test->desc = note->desc;
+	luo_test_setup(test, ops);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_init, "LIVEUPDATE");
 
 /**
  * luo_test_exit() - undo luo_test_init()
- * @participant: the participant
+ * @test: the subsystem
  *
  * Context: May sleep.
  */
-void luo_test_exit(struct luo_test_participant *participant)
+void luo_test_exit(struct luo_test_subsystem *test)
 {
 	guard(mutex)(&luo_test_lock);
-	list_del(&participant->list);
+	list_del(&test->list);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_exit, "LIVEUPDATE");
 
 /*
- * Find a test participant. May sleep. It stays there as long as nobody unloads its
- * module. Returns the participant, or NULL.
+ * Find a test subsystem. May sleep. It stays there as long as nobody unloads its
+ * module. Returns the subsystem, or NULL.
  */
-struct luo_test_participant *luo_test_find(const char *name)
+struct luo_test_subsystem *luo_test_find(const char *name)
 {
-	struct luo_test_participant *participant;
+	struct luo_test_subsystem *test;
 
 	guard(mutex)(&luo_test_lock);
-	list_for_each_entry(participant, &luo_test_participants, list) {
-		if (!strcmp(participant->desc.name, name))
-			return participant;
+	list_for_each_entry(test, &luo_test_subsystems, list) {
+		if (!strcmp(test->desc.name, name))
+			return test;
 	}
 
 	return NULL;
 }
 
-/* Do something for all test participants. May sleep. */
-void luo_test_for_each(void (*work)(struct luo_test_participant *participant,
+/* Do something for all test subsystems. May sleep. */
+void luo_test_for_each(void (*work)(struct luo_test_subsystem *test,
 				    void *context), void *context)
 {
-	struct luo_test_participant *participant;
+	struct luo_test_subsystem *test;
 
 	guard(mutex)(&luo_test_lock);
-	list_for_each_entry(participant, &luo_test_participants, list)
-		work(participant, context);
+	list_for_each_entry(test, &luo_test_subsystems, list)
+		work(test, context);
 }
 
 static int luo_test_set_text(char *to, size_t size, const char *value)
@@ -448,24 +448,24 @@ static int luo_test_set_text(char *to, size_t size, const char *value)
 	return strscpy(to, value, size) < 0 ? -EINVAL : 0;
 }
 
-static int luo_test_set(struct luo_test_participant *participant,
+static int luo_test_set(struct luo_test_subsystem *test,
 			const char *key, const char *value)
 {
-	struct liveupdate_subsystem_desc *desc = &participant->desc;
+	struct liveupdate_subsystem_desc *desc = &test->desc;
 	unsigned int number;
 
 	if (!strcmp(key, "fail"))
-		return luo_test_set_text(participant->fail,
-					 sizeof(participant->fail), value);
+		return luo_test_set_text(test->fail,
+					 sizeof(test->fail), value);
 	if (!strcmp(key, "slow"))
-		return luo_test_set_text(participant->slow,
-					 sizeof(participant->slow), value);
+		return luo_test_set_text(test->slow,
+					 sizeof(test->slow), value);
 	if (!strcmp(key, "hold"))
-		return luo_test_set_text(participant->hold,
-					 sizeof(participant->hold), value);
+		return luo_test_set_text(test->hold,
+					 sizeof(test->hold), value);
 	if (!strcmp(key, "data"))
-		return luo_test_set_text(participant->data,
-					 sizeof(participant->data), value);
+		return luo_test_set_text(test->data,
+					 sizeof(test->data), value);
 	if (!strcmp(key, "class")) {
 		static const char *const classes[] = {
 			[LIVEUPDATE_OPTIONAL]	= "optional",
@@ -482,17 +482,17 @@ static int luo_test_set(struct luo_test_participant *participant,
 	if (kstrtouint(value, 10, &number))
 		return -EINVAL;
 	if (!strcmp(key, "errno") && number && number <= MAX_ERRNO)
-		participant->fail_errno = number;
+		test->fail_errno = number;
 	else if (!strcmp(key, "ms"))
-		participant->slow_ms = number;
-	else if (!strcmp(key, "parts"))
-		participant->parts = number;
+		test->slow_ms = number;
+	else if (!strcmp(key, "items"))
+		test->items = number;
 	else if (!strcmp(key, "version") && number)
 		desc->version = number;
 	else if (!strcmp(key, "oldest") && number)
 		desc->oldest = number;
 	else if (!strcmp(key, "late") && number == 1)
-		participant->subsystem.ops = &luo_test_late_ops;
+		test->subsystem.ops = &luo_test_late_ops;
 	else if (!strcmp(key, "active") && !number)
 		desc->oldest = 0;
 	else
@@ -503,7 +503,7 @@ static int luo_test_set(struct luo_test_participant *participant,
 
 static int luo_test_configure_entry(char *entry)
 {
-	struct luo_test_participant *participant;
+	struct luo_test_subsystem *test;
 	char *name, *setting, *key;
 	int err;
 
@@ -513,21 +513,21 @@ static int luo_test_configure_entry(char *entry)
 		return 0;
 
 	if (!strcmp(name, "clear")) {
-		list_for_each_entry(participant, &luo_test_participants, list)
-			luo_test_reset(participant);
+		list_for_each_entry(test, &luo_test_subsystems, list)
+			luo_test_reset(test);
 		luo_test_nr_calls = 0;
 		luo_test_release();
 		return 0;
 	}
 
-	list_for_each_entry(participant, &luo_test_participants, list) {
-		if (strcmp(participant->desc.name, name))
+	list_for_each_entry(test, &luo_test_subsystems, list) {
+		if (strcmp(test->desc.name, name))
 			continue;
 		while ((setting = strsep(&entry, ","))) {
 			key = strsep(&setting, "=");
 			if (!setting)
 				return -EINVAL;
-			err = luo_test_set(participant, strim(key), setting);
+			err = luo_test_set(test, strim(key), setting);
 			if (err)
 				return err;
 		}
@@ -538,12 +538,12 @@ static int luo_test_configure_entry(char *entry)
 }
 
 /**
- * luo_test_configure() - tell test participants what to do
+ * luo_test_configure() - tell test subsystems what to do
  * @config: entries as in the DOC comment
  *
  * Context: May sleep.
  * Return: 0; -EINVAL if an entry is malformed or @config is too long; -ENOENT
- * if there is no participant of that name. Entries before it have effect.
+ * if there is no subsystem of that name. Entries before it have effect.
  */
 int luo_test_configure(const char *config)
 {
@@ -572,15 +572,15 @@ EXPORT_SYMBOL_NS_GPL(luo_test_configure, "LIVEUPDATE");
 static char luo_test_boot_config[LUO_TEST_CONFIG_LEN] __initdata;
 module_param_string(config, luo_test_boot_config, sizeof(luo_test_boot_config),
 		    0);
-MODULE_PARM_DESC(config, "what the test participants do, see luo_test_participant.c");
+MODULE_PARM_DESC(config, "what the test subsystems do, see luo_test_subsystem.c");
 
 static unsigned int luo_test_bulk __initdata;
 module_param_named(bulk, luo_test_bulk, uint, 0);
-MODULE_PARM_DESC(bulk, "number of further test participants");
+MODULE_PARM_DESC(bulk, "number of further test subsystems");
 
 static void __init luo_test_bulk_init(void)
 {
-	struct luo_test_participant *participants;
+	struct luo_test_subsystem *subsystems;
 
 	if (!luo_test_bulk || !liveupdate_enabled())
 		return;
@@ -589,15 +589,15 @@ static void __init luo_test_bulk_init(void)
 		       LUO_TEST_BULK_MAX);
 		return;
 	}
-	participants = kvzalloc_objs(*participants, luo_test_bulk);
-	if (!participants) {
+	subsystems = kvzalloc_objs(*subsystems, luo_test_bulk);
+	if (!subsystems) {
 		pr_err("no memory for bulk=%u\n", luo_test_bulk);
 		return;
 	}
 
 	for (unsigned int i = 0; i < luo_test_bulk; i++) {
-		struct luo_test_participant *participant = &participants[i];
-		struct liveupdate_subsystem_desc *desc = &participant->desc;
+		struct luo_test_subsystem *test = &subsystems[i];
+		struct liveupdate_subsystem_desc *desc = &test->desc;
 
 		snprintf(desc->name, sizeof(desc->name), "test-bulk-%05u",
 			 i + 1);
@@ -605,30 +605,30 @@ static void __init luo_test_bulk_init(void)
 		desc->oldest = 1;
 		desc->level = LIVEUPDATE_LEVEL_WORKLOAD;
 		desc->class = LIVEUPDATE_OPTIONAL;
-		participant->bulk = true;
-		luo_test_setup(participant, &luo_test_ops);
+		test->bulk = true;
+		luo_test_setup(test, &luo_test_ops);
 	}
 }
 
 /* Nobody else knows the list yet. */
 static void __init luo_test_bulk_register(void)
 {
-	struct luo_test_participant *participant;
+	struct luo_test_subsystem *test;
 	int err;
 
-	list_for_each_entry(participant, &luo_test_participants, list) {
-		if (!participant->bulk)
+	list_for_each_entry(test, &luo_test_subsystems, list) {
+		if (!test->bulk)
 			continue;
-		err = liveupdate_register_subsystem(&participant->subsystem);
+		err = liveupdate_register_subsystem(&test->subsystem);
 		if (err)
 			pr_err("%s: not registered: %pe\n",
-			       participant->desc.name, ERR_PTR(err));
+			       test->desc.name, ERR_PTR(err));
 	}
 }
 
 /*
- * Configure the built-in test participants. Those of the boot parameter bulk are
- * registered, too. At early_initcall, before other participants are registered.
+ * Configure the built-in test subsystems. Those of the boot parameter bulk are
+ * registered, too. At early_initcall, before other subsystems are registered.
  */
 void __init luo_test_early_init(void)
 {
@@ -698,7 +698,7 @@ static int luo_test_calls_show(struct seq_file *seq, void *unused)
 		i = luo_test_nr_calls - LUO_TEST_CALLS;
 	for (; i < luo_test_nr_calls; i++)
 		seq_printf(seq, "%s %s %d\n",
-			   luo_test_calls[i % LUO_TEST_CALLS].step,
+			   luo_test_calls[i % LUO_TEST_CALLS].transition,
 			   luo_test_calls[i % LUO_TEST_CALLS].name,
 			   luo_test_calls[i % LUO_TEST_CALLS].error);
 
@@ -708,13 +708,13 @@ DEFINE_SHOW_ATTRIBUTE(luo_test_calls);
 
 static int luo_test_received_show(struct seq_file *seq, void *unused)
 {
-	struct luo_test_participant *participant;
+	struct luo_test_subsystem *test;
 
 	guard(mutex)(&luo_test_lock);
-	list_for_each_entry(participant, &luo_test_participants, list) {
-		if (participant->received[0])
-			seq_printf(seq, "%s %s\n", participant->desc.name,
-				   participant->received);
+	list_for_each_entry(test, &luo_test_subsystems, list) {
+		if (test->received[0])
+			seq_printf(seq, "%s %s\n", test->desc.name,
+				   test->received);
 	}
 
 	return 0;

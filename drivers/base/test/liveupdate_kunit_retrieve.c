@@ -14,7 +14,7 @@
 
 #include "liveupdate_kunit.h"
 
-static void dlt_adopt_test(struct kunit *test)
+static void dlt_retrieve_test(struct kunit *test)
 {
 	struct dlt_chain chain;
 
@@ -22,19 +22,19 @@ static void dlt_adopt_test(struct kunit *test)
 	dlt_boot(test);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 3);
 	chain = dlt_make_chain(test);
-	dlt_expect(test, " probe:bridge probe:a adopt:a probe:b adopt:b");
+	dlt_expect(test, " probe:bridge probe:a retrieve:a probe:b retrieve:b");
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
 	KUNIT_EXPECT_EQ(test, chain.a->version, 3);
 	KUNIT_EXPECT_STREQ(test, chain.a->text, "a");
 	KUNIT_EXPECT_EQ(test, chain.b->received.value, DLT_VALUE);
 	for (unsigned int i = 0; i < 3; i++)
-		dlt_expect_fate(test, i, RECLAIMED);
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&chain.a->dev));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&chain.bridge->dev));
+		dlt_expect_state(test, i, RECLAIMED);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&chain.a->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&chain.bridge->dev));
 
 	dlt_do_finish();
 	dlt_expect(test, " finish:b finish:a blob:a");
-	KUNIT_EXPECT_FALSE(test, dlu_incoming.awaiting);
+	KUNIT_EXPECT_FALSE(test, dlu_incoming.pending);
 	KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.records, NULL);
 	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(chain.a, DLT_ONE));
@@ -82,14 +82,14 @@ KUNIT_ARRAY_PARAM(dlt_taker, dlt_takers, dlt_taker_desc);
 static void dlt_expect_taken(struct kunit *test, struct dlt_device *a, bool taken)
 {
 	if (taken) {
-		dlt_expect(test, " probe:a adopt:a");
-		dlt_expect_fate(test, 0, RECLAIMED);
+		dlt_expect(test, " probe:a retrieve:a");
+		dlt_expect_state(test, 0, RECLAIMED);
 		KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
 	} else {
 		dlt_expect(test, "");
-		dlt_expect_fate(test, 0, INHERITED);
+		dlt_expect_state(test, 0, INCOMING);
 		KUNIT_EXPECT_PTR_EQ(test, a->dev.driver, NULL);
-		KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&a->dev));
+		KUNIT_EXPECT_TRUE(test, device_liveupdate_is_incoming(&a->dev));
 	}
 }
 
@@ -158,9 +158,9 @@ static void dlt_next_driver_test(struct kunit *test)
 	a = dlt_new(test, "a", NULL);
 	a->drivers = BIT(DLT_ONE) | BIT(DLT_OTHER) | BIT(DLT_PLAIN);
 	dlt_add(test, a);
-	dlt_expect(test, " probe:a adopt:a");
+	dlt_expect(test, " probe:a retrieve:a");
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_OTHER));
-	dlt_expect_fate(test, 0, RECLAIMED);
+	dlt_expect_state(test, 0, RECLAIMED);
 }
 
 /* Expects that "a" is quarantined and nothing may drive it until finish. */
@@ -168,8 +168,8 @@ static void dlt_expect_quarantined(struct kunit *test, struct dlt_device *a,
 				   const char *log)
 {
 	dlt_expect(test, log);
-	dlt_expect_fate(test, 0, QUARANTINED);
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&a->dev));
+	dlt_expect_state(test, 0, QUARANTINED);
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&a->dev));
 	KUNIT_EXPECT_PTR_EQ(test, a->dev.driver, NULL);
 	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev),
 			-ENODEV);
@@ -242,13 +242,13 @@ static void dlt_identity_test(struct kunit *test)
 	strscpy_pad(other->id, "aa");
 	dlt_add(test, other);
 	dlt_clear_log();
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&other->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&other->dev));
 
 	/* The name of the device does not matter; the first one gets it. */
 	other = dlt_new(test, "renamed-in-between", NULL);
 	dlt_set_identity(other, "a");
 	dlt_add(test, other);
-	dlt_expect(test, " probe:renamed-in-between adopt:renamed-in-between");
+	dlt_expect(test, " probe:renamed-in-between retrieve:renamed-in-between");
 	twin = dlt_new(test, "twin", NULL);
 	dlt_set_identity(twin, "a");
 	dlt_add(test, twin);
@@ -268,8 +268,8 @@ static void dlt_decline_test(struct kunit *test)
 	a = dlt_new(test, "a", NULL);
 	a->declines = true;
 	dlt_add(test, a);
-	dlt_expect(test, " probe:a adopt:a");
-	dlt_expect_fate(test, 0, RELEASED);
+	dlt_expect(test, " probe:a retrieve:a");
+	dlt_expect_state(test, 0, RELEASED);
 	/* It is not asked again. */
 	device_release_driver(&a->dev);
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
@@ -279,14 +279,14 @@ static void dlt_decline_test(struct kunit *test)
 }
 
 /* What a bus notifier finds, which comes before the uevent. */
-static enum device_liveupdate_fate dlt_bound_fate;
+static enum device_liveupdate_state dlt_bound_state;
 
 static int dlt_notified(struct notifier_block *nb, unsigned long action, void *data)
 {
 	struct device *dev = data;
 
 	if (action == BUS_NOTIFY_BOUND_DRIVER && dev->liveupdate->incoming)
-		dlt_bound_fate = dev->liveupdate->incoming->fate;
+		dlt_bound_state = dev->liveupdate->incoming->state;
 
 	return NOTIFY_OK;
 }
@@ -296,12 +296,12 @@ static void dlt_bound_test(struct kunit *test)
 	struct notifier_block nb = { .notifier_call = dlt_notified };
 
 	dlt_jump_one(test, DLT_ONE);
-	dlt_bound_fate = DEVICE_LIVEUPDATE_UNKNOWN;
+	dlt_bound_state = DEVICE_LIVEUPDATE_UNKNOWN;
 	KUNIT_ASSERT_EQ(test, 0, bus_register_notifier(&dlt_bus, &nb));
 	dlt_make(test, "a", NULL);
 	bus_unregister_notifier(&dlt_bus, &nb);
-	dlt_expect(test, " probe:a adopt:a");
-	KUNIT_EXPECT_EQ(test, dlt_bound_fate, DEVICE_LIVEUPDATE_RECLAIMED);
+	dlt_expect(test, " probe:a retrieve:a");
+	KUNIT_EXPECT_EQ(test, dlt_bound_state, DEVICE_LIVEUPDATE_RECLAIMED);
 }
 
 /* It may be the one that runs. */
@@ -314,7 +314,7 @@ static void dlt_unidentified_test(struct kunit *test)
 	a->fail = "identify";
 	dlt_add(test, a);
 	dlt_expect(test, " quarantine:a probe:a");
-	dlt_expect_fate(test, 0, ABSENT);
+	dlt_expect_state(test, 0, ABSENT);
 	dlt_make_second(test, "second");
 	dlt_do_finish();
 	dlt_expect(test, " probe:second");
@@ -365,16 +365,16 @@ static void dlt_probe_error_test(struct kunit *test)
 	dlt_expect_quarantined(test, a, " probe:a quarantine:a");
 }
 
-static void dlt_adopt_error_test(struct kunit *test)
+static void dlt_retrieve_error_test(struct kunit *test)
 {
 	struct dlt_device *a;
 
 	dlt_jump_one(test, DLT_ONE);
 	a = dlt_new(test, "a", NULL);
-	a->fail = "adopt";
+	a->fail = "retrieve";
 	dlt_add(test, a);
 	a->fail = NULL;
-	dlt_expect_quarantined(test, a, " probe:a adopt:a quarantine:a");
+	dlt_expect_quarantined(test, a, " probe:a retrieve:a quarantine:a");
 }
 
 static void dlt_defer_test(struct kunit *test)
@@ -386,14 +386,14 @@ static void dlt_defer_test(struct kunit *test)
 	a->defer = 1;
 	dlt_add(test, a);
 	dlt_expect(test, " probe:a");
-	dlt_expect_fate(test, 0, INHERITED);
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&a->dev));
+	dlt_expect_state(test, 0, INCOMING);
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_incoming(&a->dev));
 
 	/* A device that is bound makes the driver core try again. */
 	dlt_make_foreign(test, "foreign", NULL);
 	wait_for_device_probe();
 	KUNIT_EXPECT_STREQ(test, a->text, "a");
-	dlt_expect_fate(test, 0, RECLAIMED);
+	dlt_expect_state(test, 0, RECLAIMED);
 	dlt_clear_log();
 	dlt_do_finish();
 	dlt_expect(test, " finish:a blob:a");
@@ -415,7 +415,7 @@ static void dlt_defer_forgets_test(struct kunit *test)
 	a->silent = true;
 	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE],
 						      &a->dev));
-	dlt_expect_fate(test, 0, RELEASED);
+	dlt_expect_state(test, 0, RELEASED);
 	dlt_clear_log();
 }
 
@@ -441,7 +441,7 @@ static void dlt_silent_test(struct kunit *test)
 	a->silent = true;
 	dlt_add(test, a);
 	dlt_expect(test, " probe:a");
-	dlt_expect_fate(test, 0, RELEASED);
+	dlt_expect_state(test, 0, RELEASED);
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
 	dlt_go_down();
 	dlt_do_finish();
@@ -449,9 +449,9 @@ static void dlt_silent_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
 }
 
-/* device_liveupdate_adopt() for those that have nothing to take over. */
+/* device_liveupdate_retrieve() for those that have nothing to take over. */
 
-static void dlt_adopt_null_test(struct kunit *test)
+static void dlt_retrieve_null_test(struct kunit *test)
 {
 	struct dlt_device *bridge, *other;
 	u32 version = 7;
@@ -463,20 +463,20 @@ static void dlt_adopt_null_test(struct kunit *test)
 	bridge = dlt_new(test, "bridge", NULL);
 	bridge->drivers = 0;
 	dlt_add(test, bridge);
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_inherited(&bridge->dev));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_inherited(&other->dev));
+	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_incoming(&bridge->dev));
+	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&other->dev));
 
 	scoped_guard(device, &bridge->dev)
-		KUNIT_EXPECT_NULL(test, device_liveupdate_adopt(&bridge->dev,
-								&version));
+		KUNIT_EXPECT_NULL(test, device_liveupdate_retrieve(&bridge->dev,
+								   &version));
 	scoped_guard(device, &other->dev)
-		KUNIT_EXPECT_NULL(test, device_liveupdate_adopt(&other->dev,
-								&version));
+		KUNIT_EXPECT_NULL(test, device_liveupdate_retrieve(&other->dev,
+								   &version));
 	KUNIT_EXPECT_EQ(test, version, 7);
 }
 
-static struct kunit_case dlt_adopt_cases[] = {
-	KUNIT_CASE(dlt_adopt_test),
+static struct kunit_case dlt_retrieve_cases[] = {
+	KUNIT_CASE(dlt_retrieve_test),
 	KUNIT_CASE_PARAM(dlt_taker_test, dlt_taker_gen_params),
 	KUNIT_CASE(dlt_plain_driver_test),
 	KUNIT_CASE(dlt_next_driver_test),
@@ -489,22 +489,22 @@ static struct kunit_case dlt_adopt_cases[] = {
 	KUNIT_CASE(dlt_unidentified_test),
 	KUNIT_CASE(dlt_quarantine_asleep_test),
 	KUNIT_CASE(dlt_probe_error_test),
-	KUNIT_CASE(dlt_adopt_error_test),
+	KUNIT_CASE(dlt_retrieve_error_test),
 	KUNIT_CASE(dlt_defer_test),
 	KUNIT_CASE(dlt_defer_forgets_test),
 	KUNIT_CASE(dlt_async_test),
 	KUNIT_CASE(dlt_silent_test),
-	KUNIT_CASE(dlt_adopt_null_test),
+	KUNIT_CASE(dlt_retrieve_null_test),
 	{}
 };
 
-static struct kunit_suite dlt_adopt_suite = {
-	.name = "device-liveupdate-adopt",
+static struct kunit_suite dlt_retrieve_suite = {
+	.name = "device-liveupdate-retrieve",
 	.suite_init = dlt_suite_init,
 	.suite_exit = dlt_suite_exit,
 	.init = dlt_init,
 	.exit = dlt_exit,
-	.test_cases = dlt_adopt_cases,
+	.test_cases = dlt_retrieve_cases,
 };
 
-kunit_test_suite(dlt_adopt_suite);
+kunit_test_suite(dlt_retrieve_suite);
