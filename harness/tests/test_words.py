@@ -64,12 +64,11 @@ class Words(unittest.TestCase):
         self.assertEqual(places, {"kernel/stray.c:4", "kernel/stray.c:9", "README.md:1",
                                   "series/0001-x.patch:1", "series/0001-x.patch:10"})
 
-    def gate(self, used=()):
+    def gate(self):
         """(failed, what the gate prints), for this table."""
         results, out = Results(), io.StringIO()
         with mock.patch.object(paths, "ROOT", self.root), \
                 mock.patch.object(words, "WORDS", TABLE), \
-                mock.patch.object(words, "USED", frozenset(used)), \
                 mock.patch.object(words, "search", lambda root, _=0, real=words.search:
                                   real(root, TABLE)), contextlib.redirect_stdout(out):
             words.words(None, results)
@@ -84,20 +83,10 @@ class Words(unittest.TestCase):
         (self.root / "series/0001-x.patch").write_text("Subject: x\n\nAdds: kernel/stray.c\n---\n")
         self.assertEqual(self.gate()[0], 0)
 
-    def test_used(self):
-        """A word that is still used is let through, and noticed once it is not."""
-        self.assertEqual(self.gate(["told"])[0], 1)
-        failed, text = self.gate([r"strays?", "told"])
-        self.assertEqual(failed, 0)
-        self.assertIn("still in 4 lines", text)
-        (self.root / "kernel/stray.c").write_text("/* fine */\n")
-        self.assertIn("take it out of USED", self.gate([r"strays?", "told"])[1])
-
     def test_table(self):
         """No word is in the table twice, and none is said instead of another."""
         olds = [word.old for word in words.WORDS]
         self.assertEqual(len(olds), len(set(olds)))
-        self.assertLessEqual(words.USED, set(olds))
         for word in words.WORDS:
             for other in words.WORDS:
                 self.assertFalse(other.found(word.new) and words.MESSAGE in other.where and
