@@ -73,14 +73,10 @@
 
 /* What the driver core calls. */
 
-/**
- * device_liveupdate_veto() - may this driver be bound to this device?
- * @dev: the device
- * @drv: the driver, which matches
- *
- * Context: device_lock held.
- * Return: 0; -ENODEV if the device was handed over and the driver cannot take it
- * over; -EPROBE_DEFER if that is so but what it needs was not taken over yet, or while
+/*
+ * May this driver be bound to this device? Context: device_lock held. Returns 0;
+ * -ENODEV if the device was handed over and the driver cannot take it over;
+ * -EPROBE_DEFER if that is so but what it needs was not taken over yet, or while
  * devices are prepared for a live update.
  */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
@@ -93,13 +89,10 @@ int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 	return unlikely(dlu_defers_probes()) ? -EPROBE_DEFER : 0;
 }
 
-/**
- * dlu_check_bind() - may a driver be bound to this device without a probe?
- * @dev: the device, whose driver is set
- *
- * Context: device_lock held, as device_bind_driver().
- * Return: 0; -ENODEV as device_liveupdate_veto(); -EBUSY if the device is not in the
- * set, but its shutdown would reach one that is.
+/*
+ * May a driver be bound to this device without a probe? Context: device_lock held, as
+ * device_bind_driver(). Returns 0; -ENODEV as device_liveupdate_veto(); -EBUSY if the
+ * device is not in the set, but its shutdown would reach one that is.
  */
 int dlu_check_bind(struct device *dev)
 {
@@ -114,14 +107,7 @@ int dlu_check_bind(struct device *dev)
 	return 0;
 }
 
-/**
- * device_liveupdate_probed() - a driver was probed
- * @dev: the device
- * @ret: 0 if it is bound, otherwise a negative error, or the positive one that
- *	probe() failed with
- *
- * Context: device_lock held.
- */
+/* A driver was probed. Context: device_lock held. */
 void device_liveupdate_probed(struct device *dev, int ret)
 {
 	dlu_complete(dev, ret);
@@ -163,17 +149,13 @@ static bool dlu_is_left_alone(const struct device *dev)
 	return !dev->liveupdate->path || !dev->bus->shutdown;
 }
 
-/**
- * device_liveupdate_shutdown() - a device is about to be shut down
- * @dev: the device
- *
- * The device may be one that the previous kernel left running and that nobody took
- * over. It is quiesced first, whatever comes next.
- *
- * Context: device_lock held.
- * Return: true if the device must be left alone: a frozen one, unless it is on the
- * path and its bus keeps such a device alive while shutting it down; a class device of
- * a frozen one; and what has appeared below a frozen one since PREPARE.
+/*
+ * A device is about to be shut down. The device may be one that the previous kernel
+ * left running and that nobody took over. It is quiesced first, whatever comes next.
+ * Context: device_lock held. Returns true if the device must be left alone: a frozen
+ * one, unless it is on the path and its bus keeps such a device alive while shutting it
+ * down; a class device of a frozen one; and what has appeared below a frozen one since
+ * PREPARE.
  */
 bool device_liveupdate_shutdown(struct device *dev)
 {
@@ -199,13 +181,7 @@ bool device_liveupdate_shutdown(struct device *dev)
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown);
 
-/**
- * __dlu_notify() - something happens to a device
- * @dev: the device, on a bus with live update
- * @event: what
- *
- * Context: that of the notifiers of the bus.
- */
+/* Something happens to a device. Context: that of the notifiers of the bus. */
 void __dlu_notify(struct device *dev, enum bus_notifier_event event)
 {
 	switch (event) {

@@ -256,7 +256,7 @@ static inline void device_liveupdate_notify(struct device *dev,
 /* liveupdate_device.c: what is known of a device */
 bool dlu_in_set(const struct device_liveupdate *liveupdate);
 struct device *dlu_ancestor(const struct device *dev);
-struct device_liveupdate *dlu_get(struct device *dev);
+struct device_liveupdate *dlu_alloc(struct device *dev);
 bool dlu_string_valid(const char *string);
 int dlu_identify_device(struct device *dev,
 			struct device_liveupdate_id *id);

@@ -39,14 +39,11 @@ EXPORT_SYMBOL_IF_KUNIT(dlu_outgoing);
 struct dlu_incoming dlu_incoming;
 EXPORT_SYMBOL_IF_KUNIT(dlu_incoming);
 
-/**
- * dlu_get() - what live update knows of a device
- * @dev: the device
- *
- * Context: May sleep. Takes dlu_lock.
- * Return: &device.liveupdate, allocated if need be, or NULL without memory.
+/*
+ * What live update knows of a device. May sleep. Takes dlu_lock. Returns
+ * &device.liveupdate, allocated if need be, or NULL without memory.
  */
-struct device_liveupdate *dlu_get(struct device *dev)
+struct device_liveupdate *dlu_alloc(struct device *dev)
 {
 	struct device_liveupdate *fresh __free(kfree) = NULL;
 
@@ -70,23 +67,15 @@ struct device_liveupdate *dlu_get(struct device *dev)
 	return dev->liveupdate;
 }
 
-/**
- * device_liveupdate_release() - the device is freed
- * @dev: the device
- *
- * Context: any.
- */
+/* The device is freed. Any context. */
 void device_liveupdate_release(struct device *dev)
 {
 	kfree(dev->liveupdate);
 }
 
-/**
- * dlu_string_valid() - check a string that is to be handed over
- * @string: the string, terminated
- *
- * Context: any.
- * Return: true if @string is not empty, and printable without white space.
+/*
+ * Check a string that is to be handed over. Any context. Returns true if @string is not
+ * empty, and printable without white space.
  */
 bool dlu_string_valid(const char *string)
 {
@@ -99,14 +88,9 @@ bool dlu_string_valid(const char *string)
 	return end > string && !*end;
 }
 
-/**
- * dlu_identify_device() - ask a bus which device this is
- * @dev: a device on a bus with live update
- * @id: filled in
- *
- * Context: May sleep.
- * Return: 0; -EINVAL if the bus gives no valid identity, or has a name that cannot
- * be handed over; or the error of the bus.
+/*
+ * Ask a bus which device this is. May sleep. Returns 0; -EINVAL if the bus gives no
+ * valid identity, or has a name that cannot be handed over; or the error of the bus.
  */
 int dlu_identify_device(struct device *dev,
 			struct device_liveupdate_id *id)
@@ -137,13 +121,7 @@ static void dlu_name(struct device *dev, char *name, size_t size)
 						      dev_name(dev));
 }
 
-/**
- * dlu_role() - what is a device for those that need it?
- * @dev: a device on a bus with live update
- *
- * Context: May sleep.
- * Return: what its bus says.
- */
+/* What is a device for those that need it? May sleep. Returns what its bus says. */
 enum device_liveupdate_role dlu_role(struct device *dev)
 {
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
@@ -151,14 +129,9 @@ enum device_liveupdate_role dlu_role(struct device *dev)
 	return bus->role ? bus->role(dev) : DEVICE_LIVEUPDATE_ENDPOINT;
 }
 
-/**
- * dlu_same_hardware() - is a device the one that it was?
- * @dev: a device on a bus with live update
- * @id: what it identifies itself as
- * @before: what it was known as before, with the same &device_liveupdate_id.id
- *
- * Context: May sleep.
- * Return: true if its bus says so, or if it has no opinion and nothing has changed.
+/*
+ * Is a device the one that it was? May sleep. Returns true if its bus says so, or if it
+ * has no opinion and nothing has changed.
  */
 bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id,
 		       const struct device_liveupdate_id *before)
@@ -171,14 +144,7 @@ bool dlu_same_hardware(struct device *dev, const struct device_liveupdate_id *id
 	return !memcmp(id->fingerprint, before->fingerprint, sizeof(id->fingerprint));
 }
 
-/**
- * dlu_report_failure() - report that a device is why a callback fails
- * @dev: the device
- * @error: the error, negative
- * @reason: why
- *
- * Context: May sleep. Takes dlu_lock.
- */
+/* Report that a device is why a callback fails. May sleep. Takes dlu_lock. */
 void dlu_report_failure(struct device *dev, int error, const char *reason)
 {
 	char name[LIVEUPDATE_DEVICE_LEN];
@@ -187,16 +153,7 @@ void dlu_report_failure(struct device *dev, int error, const char *reason)
 	liveupdate_report_failure(&dlu_subsystem, error, name, reason);
 }
 
-/**
- * dlu_fail() - report that a device failed, and log it
- * @dev: the device
- * @transition: what failed
- * @error: the error, negative
- * @reason: why
- *
- * Context: May sleep. Takes dlu_lock.
- * Return: @error.
- */
+/* Report that a device failed, and log it. May sleep. Takes dlu_lock. Returns @error. */
 int dlu_fail(struct device *dev, const char *transition, int error,
 	     const char *reason)
 {
@@ -207,14 +164,7 @@ int dlu_fail(struct device *dev, const char *transition, int error,
 	return error;
 }
 
-/**
- * dlu_invalidate() - a device has made invalid what is prepared
- * @dev: the device
- * @error: the error, negative
- * @reason: why
- *
- * Context: May sleep. Takes dlu_lock.
- */
+/* A device has made invalid what is prepared. May sleep. Takes dlu_lock. */
 void dlu_invalidate(struct device *dev, int error, const char *reason)
 {
 	char name[LIVEUPDATE_DEVICE_LEN];

@@ -48,17 +48,11 @@ static void dlu_retain_lost(void)
 					      "records of devices did not arrive");
 }
 
-/**
- * dlu_forget_retained() - the operator gives up what is retained
- * @subsystem: the subsystem
- * @name: BUS:ID of a device that has not appeared or could not be stopped, with
- *	#POSITION if several are called so; empty for all of them
- *
- * For an operator who knows that such a device is gone: if it still runs, it does so in
- * memory that is used for something else from here on.
- *
- * Context: May sleep. Takes dlu_lock.
- * Return: 0; -EBUSY until FINISH is over; -ENOENT if there is nothing of that name.
+/*
+ * The operator gives up what is retained. For an operator who knows that such a device
+ * is gone: if it still runs, it does so in memory that is used for something else from
+ * here on. May sleep. Takes dlu_lock. Returns 0; -EBUSY until FINISH is over; -ENOENT
+ * if there is nothing of that name.
  */
 int dlu_forget_retained(struct liveupdate_subsystem *subsystem,
 			const char *name)
@@ -105,16 +99,11 @@ int dlu_forget_retained(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_forget_retained);
 
-/**
- * dlu_can_finish() - does no device wait for its driver any more?
- * @subsystem: the subsystem
- * @data: its data
- *
- * One waits that has not appeared, or that is there and not reclaimed; FINISH would
- * retain what it has, or quarantine it.
- *
- * Context: May sleep. Takes dlu_lock. Lock of the state machine held.
- * Return: false if one waits, which is reported then.
+/*
+ * Does no device wait for its driver any more? One waits that has not appeared, or that
+ * is there and not reclaimed; FINISH would retain what it has, or quarantine it. May
+ * sleep. Takes dlu_lock. Lock of the state machine held. Returns false if one waits,
+ * which is reported then.
  */
 bool dlu_can_finish(struct liveupdate_subsystem *subsystem,
 		    const struct liveupdate_data *data)
@@ -141,13 +130,9 @@ bool dlu_can_finish(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_can_finish);
 
-/**
- * dlu_restore() - RESTORE of the subsystem
- * @subsystem: the subsystem
- * @data: its data
- *
- * Context: May sleep. At early_initcall.
- * Return: 0, or the error of dlu_read_table().
+/*
+ * RESTORE of the subsystem. May sleep. At early_initcall. Returns 0, or the error of
+ * dlu_read_table().
  */
 int dlu_restore(struct liveupdate_subsystem *subsystem,
 		struct liveupdate_data *data)
@@ -174,13 +159,9 @@ int dlu_restore(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_restore);
 
-/**
- * dlu_discard() - live update is off, but devices were handed over
- * @subsystem: the subsystem
- * @data: its data
- *
- * Context: May sleep. At early_initcall.
- * Return: 0, or the error of dlu_read_table().
+/*
+ * Live update is off, but devices were handed over. May sleep. At early_initcall.
+ * Returns 0, or the error of dlu_read_table().
  */
 int dlu_discard(struct liveupdate_subsystem *subsystem,
 		const struct liveupdate_data *data)
@@ -261,11 +242,7 @@ static void dlu_attach_later(struct device_liveupdate *liveupdate)
 	}
 }
 
-/**
- * dlu_flush() - wait until devices were probed after FINISH
- *
- * Context: May sleep.
- */
+/* Wait until devices were probed after FINISH. May sleep. */
 void dlu_flush(void)
 {
 	dlu_flush_consumers();
@@ -372,13 +349,7 @@ static bool dlu_finish_one(struct device *dev,
 		incoming->state == DEVICE_LIVEUPDATE_RUNNING) && !dev->p->dead;
 }
 
-/**
- * dlu_finish() - FINISH of the subsystem
- * @subsystem: the subsystem
- * @data: its data
- *
- * Context: May sleep. Lock of the state machine held.
- */
+/* FINISH of the subsystem. May sleep. Lock of the state machine held. */
 void dlu_finish(struct liveupdate_subsystem *subsystem,
 		struct liveupdate_data *data)
 {

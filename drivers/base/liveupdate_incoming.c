@@ -230,13 +230,9 @@ dlu_refusal(struct device *dev,
 	return NULL;
 }
 
-/**
- * dlu_added() - a device appears
- * @dev: the device, on a bus with live update, not ready to be probed
- *
- * Context: May sleep. device_lock held.
- * Return: true if the device was handed over as one in its own right, and FINISH is to
- * come.
+/*
+ * A device appears. May sleep. device_lock held. Returns true if the device was handed
+ * over as one in its own right, and FINISH is to come.
  */
 bool dlu_added(struct device *dev)
 {
@@ -268,7 +264,7 @@ bool dlu_added(struct device *dev)
 	pm_runtime_get_noresume(dev);
 
 	reason = dlu_refusal(dev, &id, incoming, pending);
-	liveupdate = dlu_get(dev);
+	liveupdate = dlu_alloc(dev);
 	if (liveupdate) {
 		scoped_guard(mutex, &dlu_lock) {
 			liveupdate->id = id;
@@ -302,13 +298,9 @@ bool dlu_added(struct device *dev)
 
 /* When a driver is bound. */
 
-/**
- * dlu_check_retrieve() - may this driver take the device over?
- * @dev: a device that was handed over
- * @drv: the driver, which matches
- *
- * Context: device_lock held.
- * Return: 0, -ENODEV or -EPROBE_DEFER, as device_liveupdate_veto().
+/*
+ * May this driver take the device over? Context: device_lock held. Returns 0, -ENODEV
+ * or -EPROBE_DEFER, as device_liveupdate_veto().
  */
 int dlu_check_retrieve(struct device *dev,
 		       const struct device_driver *drv)
@@ -518,13 +510,7 @@ enum device_liveupdate_state device_liveupdate_get_state(u32 index)
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_get_state, "LIVEUPDATE");
 
-/**
- * dlu_complete() - what became of a device that was probed?
- * @dev: the device, handed over or not
- * @ret: as device_liveupdate_probed()
- *
- * Context: device_lock held.
- */
+/* What became of a device that was probed? Context: device_lock held. */
 void dlu_complete(struct device *dev, int ret)
 {
 	struct dlu_incoming_device *incoming;
@@ -553,12 +539,7 @@ void dlu_complete(struct device *dev, int ret)
 	}
 }
 
-/**
- * dlu_unbound() - the driver is about to be unbound
- * @dev: the device
- *
- * Context: device_lock held.
- */
+/* The driver is about to be unbound. Context: device_lock held. */
 void dlu_unbound(struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = dev->liveupdate;
@@ -569,14 +550,9 @@ void dlu_unbound(struct device *dev)
 			      DEVICE_LIVEUPDATE_RELEASED);
 }
 
-/**
- * dlu_abort_incoming() - the device does not run any more
- * @dev: the device, handed over or not
- * @reason: why
- *
- * Whoever says so quiesces it.
- *
- * Context: device_lock held.
+/*
+ * The device does not run any more. Whoever says so quiesces it. Context: device_lock
+ * held.
  */
 void dlu_abort_incoming(struct device *dev, const char *reason)
 {
@@ -592,14 +568,10 @@ void dlu_abort_incoming(struct device *dev, const char *reason)
 		      DEVICE_LIVEUPDATE_RUNNING);
 }
 
-/**
- * dlu_removed() - the device is gone, and has no driver
- * @dev: the device
- *
- * If nobody took it over it is quiesced: nobody could do so later, and should it
- * come back, it is as new.
- *
- * Context: May sleep. Takes device_lock of a device that was handed over.
+/*
+ * The device is gone, and has no driver. If nobody took it over it is quiesced: nobody
+ * could do so later, and should it come back, it is as new. May sleep. Takes
+ * device_lock of a device that was handed over.
  */
 void dlu_removed(struct device *dev)
 {
@@ -626,12 +598,9 @@ void dlu_removed(struct device *dev)
 	dlu_detach(dev, incoming);
 }
 
-/**
- * device_liveupdate_shutdown_begins() - all devices are about to be shut down
- *
- * Quiesces what runs and nobody took over, before others go.
- *
- * Context: May sleep. In device_shutdown(), while no probe runs.
+/*
+ * All devices are about to be shut down. Quiesces what runs and nobody took over,
+ * before others go. May sleep. In device_shutdown(), while no probe runs.
  */
 void device_liveupdate_shutdown_begins(void)
 {
@@ -652,12 +621,8 @@ void device_liveupdate_shutdown_begins(void)
 }
 EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown_begins);
 
-/**
- * dlu_shutting_down() - a device that was handed over is shut down
- * @dev: the device
- *
- * The next kernel does not know of it.
- *
+/*
+ * A device that was handed over is shut down. The next kernel does not know of it.
  * Context: device_lock held.
  */
 void dlu_shutting_down(struct device *dev)

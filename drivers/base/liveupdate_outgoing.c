@@ -215,13 +215,10 @@ static void dlu_thaw_one(struct device_liveupdate *liveupdate)
 	WRITE_ONCE(liveupdate->phase, DLU_PREPARED);
 }
 
-/**
- * dlu_pass() - device_shutdown() leaves a device as it is
- * @dev: the device, in the set
- *
- * Context: May sleep. device_lock held. Takes &device_liveupdate.lock.
- * Return: true if the device is frozen: from here on it stays so. False if it went
- * missing meanwhile.
+/*
+ * Device_shutdown() leaves a device as it is. May sleep. device_lock held. Takes
+ * &device_liveupdate.lock. Returns true if the device is frozen: from here on it stays
+ * so. False if it went missing meanwhile.
  */
 bool dlu_pass(struct device *dev)
 {
@@ -289,11 +286,9 @@ void dlu_abort_outgoing(struct device *dev, const char *reason)
 	dlu_invalidate(dev, -ENODEV, reason);
 }
 
-/**
- * dlu_lost() - a device is about to be removed or unbound
- * @dev: the device
- *
- * Context: May sleep. device_lock held, or the device goes away.
+/*
+ * A device is about to be removed or unbound. May sleep. device_lock held, or the
+ * device goes away.
  */
 void dlu_lost(struct device *dev)
 {
@@ -345,13 +340,7 @@ static int dlu_walk(int (*one)(struct device_liveupdate *liveupdate,
 	return err ?: READ_ONCE(dlu_outgoing.invalid) ? -ENODEV : 0;
 }
 
-/**
- * dlu_cancel() - CANCEL of the subsystem
- * @subsystem: the subsystem
- * @data: its data, emptied
- *
- * Context: May sleep. Lock of the state machine held.
- */
+/* CANCEL of the subsystem. May sleep. Lock of the state machine held. */
 void dlu_cancel(struct liveupdate_subsystem *subsystem,
 		struct liveupdate_data *data)
 {
@@ -361,18 +350,13 @@ void dlu_cancel(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_cancel);
 
-/**
- * dlu_prepare() - PREPARE of the subsystem
- * @subsystem: the subsystem
- * @data: its data; filled in
- *
- * Context: May sleep. Lock of the state machine held.
- * Return: 0; -EOPNOTSUPP or -EINVAL if a device that is needed does not support
- * live update, or is out of order; -EBUSY if a device below a preserved one is not
- * requested; -EEXIST if two devices have the same identity; -ENODEV if a device went
- * away; -ETIMEDOUT; -E2BIG if there are too many devices; -ENOMEM; or the error of a
- * driver or bus.
- * Nothing is left prepared on failure.
+/*
+ * PREPARE of the subsystem. May sleep. Lock of the state machine held. Returns 0;
+ * -EOPNOTSUPP or -EINVAL if a device that is needed does not support live update, or is
+ * out of order; -EBUSY if a device below a preserved one is not requested; -EEXIST if
+ * two devices have the same identity; -ENODEV if a device went away; -ETIMEDOUT; -E2BIG
+ * if there are too many devices; -ENOMEM; or the error of a driver or bus. Nothing is
+ * left prepared on failure.
  */
 int dlu_prepare(struct liveupdate_subsystem *subsystem,
 		struct liveupdate_data *data)
@@ -403,13 +387,7 @@ err_open:
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_prepare);
 
-/**
- * dlu_thaw() - THAW of the subsystem
- * @subsystem: the subsystem
- * @data: its data
- *
- * Context: May sleep. Lock of the state machine held.
- */
+/* THAW of the subsystem. May sleep. Lock of the state machine held. */
 void dlu_thaw(struct liveupdate_subsystem *subsystem,
 	      struct liveupdate_data *data)
 {
@@ -439,12 +417,9 @@ static struct device *dlu_find_busy(const char **reason)
 	return NULL;
 }
 
-/**
- * dlu_can_freeze() - does nothing hold up the shutdown of devices?
- * @subsystem: the subsystem
- *
- * Context: May sleep. Lock of the state machine held.
- * Return: true if so; otherwise what does is reported.
+/*
+ * Does nothing hold up the shutdown of devices? May sleep. Lock of the state machine
+ * held. Returns true if so; otherwise what does is reported.
  */
 bool dlu_can_freeze(struct liveupdate_subsystem *subsystem)
 {
@@ -458,15 +433,11 @@ bool dlu_can_freeze(struct liveupdate_subsystem *subsystem)
 	return false;
 }
 
-/**
- * dlu_freeze() - FREEZE of the subsystem
- * @subsystem: the subsystem
- * @data: its data
- *
- * Context: May sleep. Lock of the state machine held. In the blackout.
- * Return: 0; -ENODEV if a device went away since it was prepared, or is not what it
- * was; -ETIMEDOUT; -EBUSY if something has begun that the shutdown of a device would wait
- * for; or the error of a driver or bus. Nothing is left frozen on failure.
+/*
+ * FREEZE of the subsystem. May sleep. Lock of the state machine held. In the blackout.
+ * Returns 0; -ENODEV if a device went away since it was prepared, or is not what it
+ * was; -ETIMEDOUT; -EBUSY if something has begun that the shutdown of a device would
+ * wait for; or the error of a driver or bus. Nothing is left frozen on failure.
  */
 int dlu_freeze(struct liveupdate_subsystem *subsystem,
 	       struct liveupdate_data *data)

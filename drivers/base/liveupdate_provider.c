@@ -44,14 +44,9 @@ static int dlu_walk_suppliers(struct device *dev, dlu_provider_fn fn, void *cont
 	return err;
 }
 
-/**
- * dlu_walk_providers() - what does a device need?
- * @dev: the device, on a bus with live update, and not removed
- * @fn: called for each provider, maybe more than once
- * @context: for @fn
- *
- * Context: May sleep. device_lock held.
- * Return: 0, or the first error of @fn.
+/*
+ * What does a device need? May sleep. device_lock held. Returns 0, or the first error
+ * of @fn.
  */
 int dlu_walk_providers(struct device *dev, dlu_provider_fn fn, void *context)
 {
@@ -101,13 +96,10 @@ static int dlu_collect(struct device *dev, void *context)
 	return 0;
 }
 
-/**
- * dlu_collect_providers() - note which devices of the set a device needs
- * @liveupdate: the device, in the set, which has its order
- *
- * Context: May sleep. device_lock held. In PREPARE.
- * Return: 0; -EINVAL if one of them comes after the device; -EBUSY if one is not in the
- * set; -ENOMEM.
+/*
+ * Note which devices of the set a device needs. May sleep. device_lock held. In
+ * PREPARE. Returns 0; -EINVAL if one of them comes after the device; -EBUSY if one is
+ * not in the set; -ENOMEM.
  */
 int dlu_collect_providers(struct device_liveupdate *liveupdate)
 {
@@ -120,12 +112,7 @@ int dlu_collect_providers(struct device_liveupdate *liveupdate)
 	return err;
 }
 
-/**
- * dlu_drop_providers() - undo dlu_collect_providers()
- * @liveupdate: the device
- *
- * Context: any. The device leaves the set.
- */
+/* Undo dlu_collect_providers(). Any. The device leaves the set. */
 void dlu_drop_providers(struct device_liveupdate *liveupdate)
 {
 	kfree(liveupdate->providers);
@@ -152,12 +139,9 @@ static enum dlu_need dlu_need(const struct dlu_incoming_device *provider)
 	}
 }
 
-/**
- * dlu_needs() - can a device that was handed over be retrieved?
- * @incoming: its record, not corrupted
- *
- * Context: dlu_lock held.
- * Return: the worst that is so of one of its providers.
+/*
+ * Can a device that was handed over be retrieved? Context: dlu_lock held. Returns the
+ * worst that is so of one of its providers.
  */
 enum dlu_need dlu_needs(const struct dlu_incoming_device *incoming)
 {

@@ -164,14 +164,9 @@ static void dlu_look_at_consumers(const struct dlu_incoming_device *incoming)
 	}
 }
 
-/**
- * __dlu_set_state() - what becomes of a device that was handed over
- * @incoming: its record
- * @state: what becomes of it
- *
- * What could not be stopped is retained for as long as that is so.
- *
- * Context: May sleep. dlu_lock held.
+/*
+ * What becomes of a device that was handed over. What could not be stopped is retained
+ * for as long as that is so. May sleep. dlu_lock held.
  */
 void __dlu_set_state(struct dlu_incoming_device *incoming,
 		     enum device_liveupdate_state state)
@@ -192,13 +187,7 @@ void __dlu_set_state(struct dlu_incoming_device *incoming,
 	}
 }
 
-/**
- * dlu_set_state() - the same, for those that do not hold the lock
- * @incoming: its record
- * @state: what becomes of it
- *
- * Context: May sleep. Takes dlu_lock.
- */
+/* The same, for those that do not hold the lock. May sleep. Takes dlu_lock. */
 void dlu_set_state(struct dlu_incoming_device *incoming,
 		   enum device_liveupdate_state state)
 {
@@ -235,15 +224,9 @@ static bool dlu_stopped_above(const struct device *dev)
 	       dlu_incoming.records[record - 1].stopped;
 }
 
-/**
- * dlu_quarantine_unknown() - stop a device that may have been handed over
- * @dev: the device, of which it cannot be said which one it is
- * @reason: why not
- *
- * It has no record, and its memory is retained like that of any device that has not
- * appeared.
- *
- * Context: May sleep. device_lock held.
+/*
+ * Stop a device that may have been handed over. It has no record, and its memory is
+ * retained like that of any device that has not appeared. May sleep. device_lock held.
  */
 void dlu_quarantine_unknown(struct device *dev, const char *reason)
 {
@@ -298,10 +281,9 @@ static struct device *dlu_get_running(const struct dlu_incoming_device *incoming
 	return get_device(incoming->dev);
 }
 
-/**
- * dlu_stop_with_parents() - look again at what can only be stopped with its parent
- *
- * Context: May sleep. In FINISH, when all others are stopped. Takes device_lock.
+/*
+ * Look again at what can only be stopped with its parent. May sleep. In FINISH, when
+ * all others are stopped. Takes device_lock.
  */
 void dlu_stop_with_parents(void)
 {
@@ -364,11 +346,7 @@ static void dlu_quarantine_consumers(struct work_struct *work)
 	}
 }
 
-/**
- * dlu_flush_consumers() - wait until what needs a quarantined device is, too
- *
- * Context: May sleep.
- */
+/* Wait until what needs a quarantined device is, too. May sleep. */
 void dlu_flush_consumers(void)
 {
 	flush_work(&dlu_consumers_work);
@@ -424,11 +402,7 @@ void dlu_dispose(struct dlu_incoming_device *incoming)
 	incoming->data = (struct liveupdate_data){};
 }
 
-/**
- * dlu_forget() - drop all records
- *
- * Context: May sleep. No device leads to a record.
- */
+/* Drop all records. May sleep. No device leads to a record. */
 void dlu_forget(void)
 {
 	dlu_forget_states();

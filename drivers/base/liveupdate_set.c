@@ -75,16 +75,10 @@ static int dlu_identify(struct device *dev, struct device_liveupdate_id *id,
 	return err;
 }
 
-/**
- * dlu_check_request() - what would a request of a device be answered?
- * @dev: a device with a bus that has live update, whose driver stays as it is
- * @id: filled in on success
- * @reason: on failure why, a few words
- *
- * Changes nothing, but wakes the device: it is only asked what it is when it is awake.
- *
- * Context: May sleep.
- * Return: as dlu_request(), apart from -ENOMEM.
+/*
+ * What would a request of a device be answered? Changes nothing, but wakes the device:
+ * it is only asked what it is when it is awake. May sleep. Returns as dlu_request(),
+ * apart from -ENOMEM.
  */
 int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
 		      const char **reason)
@@ -114,13 +108,7 @@ static bool __dlu_withdraw(struct device_liveupdate *liveupdate)
 	return true;
 }
 
-/**
- * dlu_is_requested() - is a device requested?
- * @dev: the device
- *
- * Context: any.
- * Return: true if it is.
- */
+/* Is a device requested? Any context. Returns true if it is. */
 bool dlu_is_requested(const struct device *dev)
 {
 	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
@@ -137,15 +125,11 @@ static void dlu_notify_operator(struct device *dev, char *event)
 	kobject_uevent_env(&dev->kobj, KOBJ_CHANGE, envp);
 }
 
-/**
- * dlu_request() - request that a device is preserved, or do not
- * @dev: a device with a bus that has live update, whose driver stays bound
- * @on: request it
- *
- * Context: May sleep. Takes dlu_lock.
- * Return: 0; -EBUSY unless the state is normal; -EOPNOTSUPP if its driver does not
- * support live update; -EINVAL if driver or bus describe it badly; -ENOMEM; or why
- * the bus cannot preserve it.
+/*
+ * Request that a device is preserved, or do not. May sleep. Takes dlu_lock. Returns 0;
+ * -EBUSY unless the state is normal; -EOPNOTSUPP if its driver does not support live
+ * update; -EINVAL if driver or bus describe it badly; -ENOMEM; or why the bus cannot
+ * preserve it.
  */
 int dlu_request(struct device *dev, bool on)
 {
@@ -167,7 +151,7 @@ int dlu_request(struct device *dev, bool on)
 
 	if (!on && !READ_ONCE(dev->liveupdate))
 		return 0;
-	liveupdate = dlu_get(dev);
+	liveupdate = dlu_alloc(dev);
 	if (!liveupdate)
 		return dlu_fail(dev, "request", -ENOMEM,
 				"out of memory");
@@ -188,14 +172,10 @@ int dlu_request(struct device *dev, bool on)
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_request);
 
-/**
- * dlu_request_unbound() - the driver of a device is gone
- * @dev: the device
- *
- * A request stays: the operator did not withdraw it, and the driver may come back.
- * Until it does, or the request is withdrawn, PREPARE fails and names the device.
- *
- * Context: May sleep. device_lock held.
+/*
+ * The driver of a device is gone. A request stays: the operator did not withdraw it,
+ * and the driver may come back. Until it does, or the request is withdrawn, PREPARE
+ * fails and names the device. May sleep. device_lock held.
  */
 void dlu_request_unbound(struct device *dev)
 {
@@ -205,12 +185,7 @@ void dlu_request_unbound(struct device *dev)
 	dlu_notify_operator(dev, "LIVEUPDATE=unbound");
 }
 
-/**
- * dlu_withdraw() - a device goes away, and the request for it with it
- * @dev: the device, of which the caller holds a reference
- *
- * Context: May sleep. Takes dlu_lock.
- */
+/* A device goes away, and the request for it with it. May sleep. Takes dlu_lock. */
 void dlu_withdraw(struct device *dev)
 {
 	struct device_liveupdate *liveupdate = dev->liveupdate;
@@ -252,7 +227,7 @@ static int dlu_enter(struct device *dev, bool path)
 		return dlu_fail(dev, "prepare", -EOPNOTSUPP,
 				"a preserved device needs it, but its bus has no live update");
 
-	liveupdate = dlu_get(dev);
+	liveupdate = dlu_alloc(dev);
 	if (!liveupdate)
 		return dlu_fail(dev, "prepare", -ENOMEM,
 				"out of memory");
@@ -292,12 +267,9 @@ static int dlu_enter_followers(struct device_liveupdate *liveupdate)
 	return device_for_each_child(liveupdate->dev, NULL, dlu_enter_follower);
 }
 
-/**
- * dlu_member_above() - the nearest ancestor of a device that is in the set
- * @dev: the device
- *
- * Context: any. @dev and what is above it stay.
- * Return: the ancestor, or NULL.
+/*
+ * The nearest ancestor of a device that is in the set. Any. @dev and what is above it
+ * stay. Returns the ancestor, or NULL.
  */
 struct device_liveupdate *dlu_member_above(const struct device *dev)
 {
@@ -329,15 +301,10 @@ static bool dlu_uses_preserved(const struct device *dev)
 	return uses;
 }
 
-/**
- * dlu_unrequested() - would shutting a device down reach a preserved one?
- * @dev: the device
- *
- * That is so if it is not in the set, but the nearest device above it that is has been
- * preserved, or a supplier of it.
- *
- * Context: any. @dev and what is above it stay.
- * Return: true if so.
+/*
+ * Would shutting a device down reach a preserved one? That is so if it is not in the
+ * set, but the nearest device above it that is has been preserved, or a supplier of it.
+ * Any. @dev and what is above it stay. Returns true if so.
  */
 bool dlu_unrequested(const struct device *dev)
 {
@@ -535,11 +502,9 @@ void dlu_let_sleep(struct device_liveupdate *liveupdate)
 	liveupdate->awake = false;
 }
 
-/**
- * dlu_defers_probes() - must a probe wait until the set is open again?
- *
- * Context: a probe that wait_for_device_probe() waits for.
- * Return: true if there is a set.
+/*
+ * Must a probe wait until the set is open again? Context: a probe that
+ * wait_for_device_probe() waits for. Returns true if there is a set.
  */
 bool dlu_defers_probes(void)
 {

@@ -127,12 +127,7 @@ static bool dlu_has_group(struct device *dev)
 	return node;
 }
 
-/**
- * dlu_add_group() - give a device its files, unless it has them
- * @dev: the device
- *
- * Context: May sleep. device_lock held.
- */
+/* Give a device its files, unless it has them. May sleep. device_lock held. */
 void dlu_add_group(struct device *dev)
 {
 	device_lock_assert(dev);
@@ -142,12 +137,9 @@ void dlu_add_group(struct device *dev)
 		dev_warn(dev, "liveupdate: no files for this device\n");
 }
 
-/**
- * dlu_remove_group() - take the files of a device away, if it has them
- * @dev: the device
- *
- * Context: May sleep. device_lock held, or the device goes away. Waits for those
- * who use the files.
+/*
+ * Take the files of a device away, if it has them. May sleep. device_lock held, or the
+ * device goes away. Waits for those who use the files.
  */
 void dlu_remove_group(struct device *dev)
 {
@@ -288,12 +280,9 @@ static const struct attribute_group dlu_layer_group = {
 	.attrs = dlu_layer_attrs,
 };
 
-/**
- * dlu_sysfs_init() - create /sys/kernel/liveupdate/devices
- * @parent: /sys/kernel/liveupdate
- *
- * Context: May sleep. At late_initcall_sync.
- * Return: 0 or a negative error.
+/*
+ * Create /sys/kernel/liveupdate/devices. May sleep. At late_initcall_sync. Returns 0 or
+ * a negative error.
  */
 int __init dlu_sysfs_init(struct kobject *parent)
 {

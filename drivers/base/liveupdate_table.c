@@ -43,27 +43,16 @@
 DEFINE_KHO_TABLE_FORMAT(dlu_format, DEVICE_LIVEUPDATE_COMPATIBLE,
 			struct device_liveupdate_ser, DEVICE_LIVEUPDATE_RECORDS_MAX);
 
-/**
- * dlu_bucket() - where a device of an identity would be
- * @buckets: a hash table by identity
- * @bits: binary logarithm of the number of @buckets, 1 or more
- * @id: identity, terminated
- *
- * Context: any.
- * Return: one of @buckets.
- */
+/* Where a device of an identity would be. Any context. Returns one of @buckets. */
 struct hlist_head *dlu_bucket(struct hlist_head *buckets,
 			      unsigned int bits, const char *id)
 {
 	return &buckets[hash_32(hashlen_hash(hashlen_string(NULL, id)), bits)];
 }
 
-/**
- * dlu_record_above() - which record is that of the nearest device that has one?
- * @parent: where to begin to look, upwards; or NULL
- *
- * Context: dlu_lock held. @parent and what is above it stay.
- * Return: 1 + position of the record, or 0.
+/*
+ * Which record is that of the nearest device that has one? Context: dlu_lock held.
+ * @parent and what is above it stay. Returns 1 + position of the record, or 0.
  */
 u32 dlu_record_above(const struct device *parent)
 {
@@ -94,18 +83,12 @@ static bool dlu_parent_is_known(const struct dlu_incoming_device *incoming)
 			   !dlu_incoming.records[parent - 1].removed);
 }
 
-/**
- * dlu_find_record() - look for the record of a device that appears
- * @bus: its bus
- * @parent: what it is below, which stays
- * @id: which one it is
- *
- * A device is known by the record of its parent, by its bus and its identity. If it cannot
- * be told any more which device was the parent, it may be any.
- *
- * Context: dlu_lock held, with records.
- * Return: the record, whose device may have been here before, or NULL. A record that is
- * corrupted has the fingerprint of @id.
+/*
+ * Look for the record of a device that appears. A device is known by the record of its
+ * parent, by its bus and its identity. If it cannot be told any more which device was
+ * the parent, it may be any. Context: dlu_lock held, with records. Returns the record,
+ * whose device may have been here before, or NULL. A record that is corrupted has the
+ * fingerprint of @id.
  */
 struct dlu_incoming_device *
 dlu_find_record(const struct bus_type *bus, const struct device *parent,
@@ -136,16 +119,11 @@ dlu_find_record(const struct bus_type *bus, const struct device *parent,
 	return loose;
 }
 
-/**
- * dlu_has_lookalike() - may a device that has no record be one that was handed over?
- * @bus: its bus
- * @id: which one it is
- *
- * It is called like one that has not appeared, and looks like it, and nothing has been seen
- * of the parent of that one either: so it may have been moved.
- *
- * Context: Takes dlu_lock.
- * Return: true if so.
+/*
+ * May a device that has no record be one that was handed over? It is called like one
+ * that has not appeared, and looks like it, and nothing has been seen of the parent of
+ * that one either: so it may have been moved. Context: Takes dlu_lock. Returns true if
+ * so.
  */
 bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdate_id *id)
 {
@@ -196,13 +174,10 @@ static bool dlu_field_valid(const char *field, size_t size)
 	return !field[size - 1] && dlu_string_valid(field);
 }
 
-/**
- * dlu_alloc_table() - make room for the records of the set
- * @data: data of the subsystem; filled in
- *
- * Context: May sleep. In PREPARE.
- * Return: 0; -E2BIG if there are more than %DEVICE_LIVEUPDATE_MAX devices; or the error
- * of kho_table_alloc(), of which the same says that they need too much.
+/*
+ * Make room for the records of the set. May sleep. In PREPARE. Returns 0; -E2BIG if
+ * there are more than %DEVICE_LIVEUPDATE_MAX devices; or the error of
+ * kho_table_alloc(), of which the same says that they need too much.
  */
 int dlu_alloc_table(struct liveupdate_data *data)
 {
@@ -220,25 +195,14 @@ int dlu_alloc_table(struct liveupdate_data *data)
 	return 0;
 }
 
-/**
- * dlu_free_table() - undo dlu_alloc_table()
- * @data: data of the subsystem; emptied
- *
- * Context: May sleep. In CANCEL, or in a PREPARE that failed.
- */
+/* Undo dlu_alloc_table(). May sleep. In CANCEL, or in a PREPARE that failed. */
 void dlu_free_table(struct liveupdate_data *data)
 {
 	kho_table_free(&dlu_outgoing.table);
 	*data = (struct liveupdate_data){};
 }
 
-/**
- * dlu_nr_more() - how many records continue that of a device
- * @nr_providers: number of its providers, without the parent
- *
- * Context: any.
- * Return: their number.
- */
+/* How many records continue that of a device. Any context. Returns their number. */
 u32 dlu_nr_more(u32 nr_providers)
 {
 	if (nr_providers <= DEVICE_LIVEUPDATE_PROVIDERS)
@@ -305,11 +269,7 @@ static void dlu_write(struct device_liveupdate *liveupdate, u32 more)
 	ser->size = liveupdate->data.size;
 }
 
-/**
- * dlu_write_table() - fill the table
- *
- * Context: May sleep. In PREPARE, once every device is prepared.
- */
+/* Fill the table. May sleep. In PREPARE, once every device is prepared. */
 void dlu_write_table(void)
 {
 	u32 more = dlu_outgoing.nr_set;
@@ -326,11 +286,9 @@ void dlu_write_table(void)
 	kho_table_seal(&dlu_outgoing.table);
 }
 
-/**
- * dlu_write_lost() - tell the next kernel that a device went missing
- * @liveupdate: the device; does nothing if the table is not written yet
- *
- * Context: May sleep. &device_liveupdate.lock held.
+/*
+ * Tell the next kernel that a device went missing. May sleep. &device_liveupdate.lock
+ * held.
  */
 void dlu_write_lost(struct device_liveupdate *liveupdate)
 {
@@ -429,11 +387,7 @@ static void dlu_read(const struct device_liveupdate_ser *from,
 	}
 }
 
-/**
- * dlu_forget_states() - nobody asks any more what became of devices
- *
- * Context: May sleep. Not in FINISH.
- */
+/* Nobody asks any more what became of devices. May sleep. Not in FINISH. */
 void dlu_forget_states(void)
 {
 	kvfree(dlu_incoming.states);
@@ -441,10 +395,9 @@ void dlu_forget_states(void)
 	dlu_incoming.nr_states = 0;
 }
 
-/**
- * dlu_free_records() - free the copies of records, of which nothing is retained
- *
- * Context: May sleep. dlu_lock held, or before others know the records.
+/*
+ * Free the copies of records, of which nothing is retained. May sleep. dlu_lock held,
+ * or before others know the records.
  */
 void dlu_free_records(void)
 {
@@ -465,13 +418,9 @@ dlu_more(const struct dlu_incoming_device *incoming)
 	return (const void *)&incoming->ser;
 }
 
-/**
- * dlu_provider() - which device does a device need?
- * @incoming: its record, not corrupted
- * @index: which of its providers, beside the parent
- *
- * Context: dlu_lock held, or before others know the records.
- * Return: position of the provider.
+/*
+ * Which device does a device need? Context: dlu_lock held, or before others know the
+ * records. Returns position of the provider.
  */
 u32 dlu_provider(const struct dlu_incoming_device *incoming, u32 index)
 {
@@ -554,16 +503,11 @@ static int dlu_alloc_records(unsigned int count)
 	return 0;
 }
 
-/**
- * dlu_read_table() - validate and copy what the previous kernel left
- * @data: data of the subsystem: a blob that was handed over
- *
- * On success the records are in &dlu_incoming.records and the fields
- * behind it, and &dlu_incoming.handed is open. On failure nothing has
- * changed.
- *
- * Context: May sleep. Nobody else uses those fields yet.
- * Return: 0, also if records are corrupted; the error of kho_table_open(); -ENOMEM.
+/*
+ * Validate and copy what the previous kernel left. On success the records are in
+ * &dlu_incoming.records and the fields behind it, and &dlu_incoming.handed is open. On
+ * failure nothing has changed. May sleep. Nobody else uses those fields yet. Returns 0,
+ * also if records are corrupted; the error of kho_table_open(); -ENOMEM.
  */
 int dlu_read_table(const struct liveupdate_data *data)
 {
@@ -608,13 +552,7 @@ int dlu_read_table(const struct liveupdate_data *data)
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_read_table);
 
-/**
- * dlu_release_table() - free the table that was copied
- *
- * Does nothing if none is open.
- *
- * Context: May sleep. In FINISH.
- */
+/* Free the table that was copied. Does nothing if none is open. May sleep. In FINISH. */
 void dlu_release_table(void)
 {
 	kho_table_release(&dlu_incoming.handed);

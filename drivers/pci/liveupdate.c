@@ -417,15 +417,11 @@ static bool pci_liveupdate_leave(struct pci_dev *pdev)
 	return test_and_clear_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
 }
 
-/**
- * pci_liveupdate_defer_intx() - INTx is about to be enabled, because nothing else is
- * @pdev: the function
- *
- * One that runs may assert it at once, while its driver is still being probed. Unless the
- * driver decides otherwise, INTx is enabled when it has taken the function over.
- *
- * Context: any.
- * Return: true if the function runs, and INTx must be left alone.
+/*
+ * INTx is about to be enabled, because nothing else is. One that runs may assert it at
+ * once, while its driver is still being probed. Unless the driver decides otherwise,
+ * INTx is enabled when it has taken the function over. Any context. Returns true if the
+ * function runs, and INTx must be left alone.
  */
 bool pci_liveupdate_defer_intx(struct pci_dev *pdev)
 {
@@ -436,13 +432,7 @@ bool pci_liveupdate_defer_intx(struct pci_dev *pdev)
 	return true;
 }
 
-/**
- * pci_liveupdate_choose_intx() - a driver says whether it uses INTx
- * @pdev: the function
- * @enable: it does, and so nothing else
- *
- * Context: any.
- */
+/* A driver says whether it uses INTx. Any context. */
 void pci_liveupdate_choose_intx(struct pci_dev *pdev, bool enable)
 {
 	if (!pci_liveupdate_running(pdev))
@@ -452,14 +442,7 @@ void pci_liveupdate_choose_intx(struct pci_dev *pdev, bool enable)
 		pci_liveupdate_disable_msi(pdev);
 }
 
-/**
- * pci_liveupdate_choose_msi() - MSI is about to be enabled
- * @pdev: the function, of which &pci_dev.msi_enabled is set
- *
- * No function may have MSI and MSI-X enabled.
- *
- * Context: any.
- */
+/* MSI is about to be enabled. No function may have MSI and MSI-X enabled. Any context. */
 void pci_liveupdate_choose_msi(struct pci_dev *pdev)
 {
 	if (pci_liveupdate_running(pdev))
@@ -588,13 +571,10 @@ const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.completed	= pci_liveupdate_completed,
 };
 
-/**
- * pci_liveupdate_setup_device() - was this function handed over by the last kernel?
- * @pdev: the function, of which address, IDs and header type are known
- *
- * Makes pci_liveupdate_is_incoming() true, before anything is written to the function.
- *
- * Context: May sleep. While the bus is scanned, before @pdev is added.
+/*
+ * Was this function handed over by the last kernel? Makes pci_liveupdate_is_incoming()
+ * true, before anything is written to the function. May sleep. While the bus is
+ * scanned, before @pdev is added.
  */
 void pci_liveupdate_setup_device(struct pci_dev *pdev)
 {
@@ -611,14 +591,10 @@ void pci_liveupdate_setup_device(struct pci_dev *pdev)
 	set_bit(PCI_DEV_LIVEUPDATE_INTX, &pdev->priv_flags);
 }
 
-/**
- * pci_liveupdate_confirm() - a function was added
- * @pdev: the function
- *
- * If it was recognized when the bus was scanned, but the record is not there any more, it
- * runs and nobody could take it over.
- *
- * Context: May sleep. Before @pdev can be bound.
+/*
+ * A function was added. If it was recognized when the bus was scanned, but the record
+ * is not there any more, it runs and nobody could take it over. May sleep. Before @pdev
+ * can be bound.
  */
 void pci_liveupdate_confirm(struct pci_dev *pdev)
 {
@@ -633,14 +609,10 @@ void pci_liveupdate_confirm(struct pci_dev *pdev)
 	pci_liveupdate_quarantine(&pdev->dev);
 }
 
-/**
- * pci_liveupdate_fix_resources() - keep the BARs of a function where they are
- * @pdev: the function, of which the BARs were read
- *
- * Until it is taken over, quarantined, or recovered from an error. They can be moved then
- * like those of any function.
- *
- * Context: any. While the bus is scanned.
+/*
+ * Keep the BARs of a function where they are. Until it is taken over, quarantined, or
+ * recovered from an error. They can be moved then like those of any function. Any.
+ * While the bus is scanned.
  */
 void pci_liveupdate_fix_resources(struct pci_dev *pdev)
 {
@@ -663,12 +635,9 @@ static int pci_liveupdate_found(struct pci_dev *pdev, void *found)
 	return *(bool *)found;
 }
 
-/**
- * pci_liveupdate_below() - is there a function below that was handed over?
- * @bus: the bus
- *
- * Context: May sleep.
- * Return: true if so, and it is still left as it was.
+/*
+ * Is there a function below that was handed over? May sleep. Returns true if so, and it
+ * is still left as it was.
  */
 bool pci_liveupdate_below(struct pci_bus *bus)
 {
@@ -687,15 +656,11 @@ static int pci_liveupdate_keeps_place(struct pci_dev *pdev, void *found)
 	return *(bool *)found;
 }
 
-/**
- * pci_liveupdate_windows_kept() - must the windows of a bridge stay as they are?
- * @bridge: the bridge, below which a function was added that does not fit
- *
- * Assigning resources anew moves all that is below, and the windows with it.
- *
- * Context: May sleep.
- * Return: true if so, because the bridge or a function below is prepared for a live
- * update, or was handed over and runs.
+/*
+ * Must the windows of a bridge stay as they are? Assigning resources anew moves all
+ * that is below, and the windows with it. May sleep. Returns true if so, because the
+ * bridge or a function below is prepared for a live update, or was handed over and
+ * runs.
  */
 bool pci_liveupdate_windows_kept(struct pci_dev *bridge)
 {
@@ -709,13 +674,9 @@ bool pci_liveupdate_windows_kept(struct pci_dev *bridge)
 	return found;
 }
 
-/**
- * pci_liveupdate_check_reset() - may this function be reset?
- * @pdev: the function
- *
- * Context: any. The answer holds while device_lock is held.
- * Return: 0; -EBUSY if the function is prepared for a live update, or was handed over
- * and runs.
+/*
+ * May this function be reset? Any. The answer holds while device_lock is held. Returns
+ * 0; -EBUSY if the function is prepared for a live update, or was handed over and runs.
  */
 int pci_liveupdate_check_reset(struct pci_dev *pdev)
 {
@@ -723,13 +684,9 @@ int pci_liveupdate_check_reset(struct pci_dev *pdev)
 	       device_liveupdate_check_change(&pdev->dev);
 }
 
-/**
- * pci_liveupdate_error() - a function is recovered from an error
- * @pdev: the function
- *
- * It may be reset, or is lost. It does not live through the update any more.
- *
- * Context: May sleep. device_lock held.
+/*
+ * A function is recovered from an error. It may be reset, or is lost. It does not live
+ * through the update any more. May sleep. device_lock held.
  */
 void pci_liveupdate_error(struct pci_dev *pdev)
 {
