@@ -22,6 +22,7 @@
  *     found, but cannot be claimed: -EBADMSG. Mandatory ones are retained like those that
  *     nobody claims. Their data is never freed.
  *   - An instance that the previous kernel lost: -ENODATA.
+ *
  *   All of them are in the log; if a mandatory one is among them, it is what failed last.
  *
  * Context: everything may sleep. &luo_instances.lock protects the records; it is inside

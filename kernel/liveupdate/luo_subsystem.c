@@ -8,7 +8,7 @@
  * kernel, luo_incoming.c in the next one. luo_register.c keeps who takes part.
  *
  * Concept
- *   Consumers are told before the providers they stand on. PREPARE, FREEZE and
+ *   Consumers are called before the providers they stand on. PREPARE, FREEZE and
  *   FINISH walk down the levels, from WORKLOAD to MEMORY; THAW, CANCEL and
  *   RESTORE walk up. For the kexec the files of sessions are frozen before all
  *   subsystems and thawed after them. Inside a level the order is that of
@@ -21,7 +21,7 @@
  *      early_initcall on, modules when they ask for it.
  *   2. Enlisted: PREPARE takes a snapshot of all registered subsystems, pins
  *      their modules, and works on nothing else until CANCEL. Who registers
- *      later makes the preparation void (luo_register.c).
+ *      later makes the preparation invalid (luo_register.c).
  *   3. &luo_phase says how far each enlisted subsystem got, so that an undo
  *      needs no other bookkeeping.
  *
@@ -32,6 +32,7 @@
  *   3. FINISH calls everybody who restored, then disposes of what nobody
  *      claimed: an OPTIONAL blob is freed, a MANDATORY one is retained
  *      (luo_retained.c), from RESTORE on already. Plain values need no disposal.
+ *
  *   Where live update is switched off nobody is registered, and built-in
  *   subsystems discard the records they could restore. What nobody discarded is
  *   retained.

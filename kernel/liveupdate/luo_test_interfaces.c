@@ -12,7 +12,7 @@
  * first, as "NAME: peeked EARLY".
  *
  * liveupdate_test/instances: a command, and a list of what was handed over and is not
- * claimed, "NAME KEY CLASS TEXT" a line, with the error instead of the text. Commands:
+ * claimed, "NAME KEY CLASS TEXT" a line, with the error instead of the text. Commands::
  *
  *	add NAME KEY CLASS TEXT		a new instance, CLASS is optional or mandatory
  *	drop NAME KEY			not any more

@@ -7,7 +7,7 @@
  * come along with it, and whose memory is reached by it: what a function of a
  * transport is, such as a virtio device. For test kernels only.
  *
- * The bus is called "liveupdate-test-below", and so is its driver. Module parameters:
+ * The bus is called "liveupdate-test-below", and so is its driver. Module parameters::
  *
  *	drivers=0|1	whether the driver is registered; 1, if not given
  *	fail=NAME	probe of this device fails when it was handed over

@@ -38,12 +38,12 @@
  *   The corruption of an image depends on nothing but the seed, the number of the image
  *   and the test. They are parameters of the kernel:
  *
- *   ====================== =========================================
+ *   ======================= ======================================================
  *   liveupdate_mutate.seed  which images, printed by every test
  *   liveupdate_mutate.count images for all tests together
  *   liveupdate_mutate.first number of the first one
  *   liveupdate_mutate.image the one that is under way, to be read if it never ends
- *   ====================== =========================================
+ *   ======================= ======================================================
  *
  * Context: one test at a time, in its thread.
  */
