@@ -8,15 +8,15 @@
  * and drivers that take part (include/linux/liveupdate/device.h).
  *
  * Concept
- *   Nobody is asked who was not named: an operator requests devices one by one.
- *   PREPARE closes the set over what they need. An ancestor, up to the first that
- *   has neither bus nor class, is preserved, too, or, if its bus says that it only
- *   forwards for others, kept alive as part of the path; so are suppliers of managed device links
- *   and the devices that the bus says it depends on. Nothing else is kept alive
- *   without being preserved: whether its driver leaves it alone, and what it writes
- *   to meanwhile, nobody could tell. What is below a preserved device, or is a consumer
- *   of one by a managed device link, must be in the set if it has a driver, or if its bus
- *   or class does something when it is shut down, because that would reach the device.
+ *   An operator requests devices one by one. PREPARE closes the set over what they
+ *   need. An ancestor, up to the first that has neither bus nor class, is preserved, too,
+ *   or, if its bus says that it only forwards for others, kept alive as part of the path;
+ *   so are suppliers of managed device links and the devices that the bus says it depends
+ *   on. Nothing else is kept alive without being preserved, because it is not known
+ *   whether its driver leaves it alone, and what it writes to meanwhile. What is below a
+ *   preserved device, or is a consumer of one by a managed device link, must be in the set
+ *   if it has a driver, or if its bus or class does something when it is shut down,
+ *   because that would reach the device.
  *
  *   The order is that of devices_kset, in which device_shutdown() walks: parents
  *   and suppliers come first, and device_link_add() keeps it so. PREPARE, FREEZE and

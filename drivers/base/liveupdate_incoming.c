@@ -16,7 +16,7 @@
  *      From then on only a driver with the right compatible string and version can be
  *      bound, and only once all providers that are not on the path are reclaimed
  *      (liveupdate_provider.c): its probe is deferred until then.
- *   3. Reclaimed: the probe() of such a driver succeeded, and it asked for the data and
+ *   3. Reclaimed: the probe() of such a driver succeeded, and it retrieved the data and
  *      did not decline it. This is so before userspace is told that it is bound.
  *   4. Quarantined: the bus quiesced the device, once: at once if it is other
  *      hardware, if the record is corrupted, if probe() failed for good, or if one of its
@@ -24,7 +24,7 @@
  *      if nobody took it over; when it is removed before; and in device_shutdown().
  *      It has no driver until FINISH. If the bus could not do it, the device counts as
  *      running: its memory is retained, and the bus tries again at FINISH.
- *   5. Released: it is an ordinary device again. Its driver did not ask for the data,
+ *   5. Released: it is an ordinary device again. Its driver did not retrieve the data,
  *      or was unbound.
  *
  *   FINISH calls the drivers of those that were reclaimed, quarantines those that were

@@ -6,8 +6,8 @@
  * A device can be kept running while one kernel replaces another, if its bus and
  * its driver know how. A bus says so with &struct bus_liveupdate_ops, a driver
  * with &struct dev_liveupdate_ops; both are constant and named by one pointer in
- * &struct bus_type and &struct device_driver. Devices that nobody asked for, and
- * buses and drivers without these, are not touched in any way.
+ * &struct bus_type and &struct device_driver. Devices that were not requested,
+ * and buses and drivers without these, are not touched in any way.
  *
  * The bus knows what a device is: how to find it again, whether it is still the
  * same hardware, what it hangs on, and how to quiesce it. The driver knows
