@@ -48,8 +48,8 @@ enum {
 };
 
 static const struct luo_mutate_case dlm_cases[] = {
-	{ "as it is", false, 100 },
-	{ "checksums corrected", true, 200 },
+	{ "as it is", false, 70 },
+	{ "checksums corrected", true, 130 },
 };
 
 KUNIT_ARRAY_PARAM_DESC(dlm_case, dlm_cases, name);

@@ -31,7 +31,7 @@ def _read(run, guest, suite):
     if module:
         guest.do(f"insmod {run.module('a', module)}", timeout=60)
     run.step(f"suite {suite}")
-    guest.do(f"echo 1 > {DEBUG}/kunit/{suite}/run", timeout=150)
+    guest.do(f"echo 1 > {DEBUG}/kunit/{suite}/run", timeout=300)
     text = guest.read(f"{DEBUG}/kunit/{suite}/results")
     (run.folder / f"{suite}.ktap").write_text(text)
     report = parse(text)
@@ -44,7 +44,7 @@ def _read(run, guest, suite):
     return report, sum(int(line.split(" images read, ")[0].split()[-1]) for line in lines)
 
 
-@scenario("mutated-images", smp=2, limit=400)
+@scenario("mutated-images", smp=2, limit=700)
 def mutated_images(run):
     """A million corrupted images of what is handed over, read inside KUnit: nothing is
     used that is not as it was written, nothing is touched or freed that was not
@@ -73,7 +73,7 @@ REFUSED = {"-22", "-74", "-93"}
 
 
 class Chain:
-    """Updates in a row of one machine, each with other corruption at the kexec."""
+    """Updates in a row of one machine, each corrupted otherwise at the kexec."""
 
     def __init__(self, run, sealed):
         self.run, self.sealed = run, sealed
@@ -88,7 +88,7 @@ class Chain:
         self.edu.load(self.kernel)
         self.devices.load(self.kernel, TREE)
 
-    def _stop_and_corruption(self, number):
+    def _stop_and_corrupt(self, number):
         """What was done to the image."""
         gdb = self.guest.stop_at_jump()
         image = Image(self.guest.vm.ram, f"{SEED} {self.sealed} {number}",
@@ -111,7 +111,7 @@ class Chain:
         run.equal("prepare", guest.set("prepare", 1), "")
         self.kernel = "b" if self.kernel == "a" else "a"
         run.load(guest, self.kernel)
-        done = self._stop_and_corruption(number)
+        done = self._stop_and_corrupt(number)
         run.step(f"image {number}: {done}")
         boot = guest.wait_boot()
         run.equal("release after the kexec", boot.release, release_of(run.image(self.kernel)))

@@ -20,8 +20,8 @@
 #define LUO_MUTATE_LOG		(sizeof(struct luo_shutdown_log_ser) + 64)
 
 static const struct luo_mutate_case luo_mutate_log_cases[] = {
-	{ "as it is", false, 30 },
-	{ "checksums corrected", true, 30 },
+	{ "as it is", false, 80 },
+	{ "checksums corrected", true, 80 },
 };
 
 KUNIT_ARRAY_PARAM_DESC(luo_mutate_log, luo_mutate_log_cases, name);
