@@ -9,6 +9,7 @@ from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ..api import scenario
 from ..pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, with_edu
+from ..suites import LATE
 
 COMPLAINT = re.compile(r"DMA-API: (?!debugging|preallocated)\S*")
 
@@ -185,7 +186,7 @@ def pci_card_added(run):
     edu.check_works("in the next kernel")
 
 
-@scenario("pci-slot-at-work", smp=2, limit=200, **WATCHED)
+@scenario("pci-slot-at-work", smp=2, limit=200, expect=LATE, **WATCHED)
 def pci_slot_at_work(run):
     """reboot(2) while cards that are not preserved are being removed, when a slot waits for a
     second until its power is off, and the shutdown of its port for that. If freeze_timeout_ms
