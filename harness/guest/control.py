@@ -387,7 +387,10 @@ class Guest:
         self.vm.wait_serial(f"{mark}\n", COMMAND_TIMEOUT)
 
     def console(self, boot=None):
-        """Console text of one boot (1 is the first), or of all."""
+        """Console text of one boot (1 is the first), or of all. It has all that a kernel
+        which answers has printed so far."""
+        if self.answers and boot in (None, len(self.boots)):
+            self.flush_console()
         log = self.vm.serial()
         if boot is None:
             return log

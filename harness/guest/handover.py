@@ -2,7 +2,7 @@
 """The handed-over table as it lies in guest memory, seen from outside.
 
 Knows the layout of include/linux/kho/abi/{kexec_handover,subsystem,instance}.h, so
-that a scenario can say which pages are handed over, or corruption the table of subsystems
+that a scenario can say which pages are handed over, or corrupt the table of subsystems
 (see table.py) while the guest stands at the kexec.
 """
 

@@ -2,7 +2,7 @@
 """A table of records as it lies in guest memory, seen from outside.
 
 Knows the layout of include/linux/kho/abi/{block,table}.h, so that a scenario can
-corruption one field of it while the guest stands at the kexec, with the checksums as they
+corrupt one field of it while the guest stands at the kexec, with the checksums as they
 were, or corrected as a kernel with a bug would have computed them.
 """
 

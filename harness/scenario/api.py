@@ -223,8 +223,6 @@ class Run:
 
     def unsaid(self, guest, part, what="console"):
         """States that the console has told nothing of this up to now."""
-        if guest.answers:
-            guest.flush_console()
         self.lacks(what, guest.console(), part)
 
     # -- the moves of an update ---------------------------------------------

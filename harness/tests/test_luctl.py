@@ -321,7 +321,7 @@ class Cancel(LuctlTest):
 
 
 class Retained(LuctlTest):
-    """prepare names what the kernel must not abort."""
+    """prepare names what the kernel must not lose."""
 
     def prepare(self, state="normal", **causes):
         """prepare is refused with EBUSY while this is retained."""
@@ -355,7 +355,7 @@ class Retained(LuctlTest):
 
 
 class Finish(LuctlTest):
-    """finish does not abort devices without a word."""
+    """finish does not lose devices without a word."""
 
     WAITING = ("pci 0000:00:04.0 0000:00:04.0", "edu a-b -")
 

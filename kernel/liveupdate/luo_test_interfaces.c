@@ -16,7 +16,7 @@
  *
  *	add NAME KEY CLASS TEXT		a new instance, CLASS is optional or mandatory
  *	drop NAME KEY			not any more
- *	lose NAME KEY			it cannot be handed over any more: EIO
+ *	abort NAME KEY			it cannot be handed over any more: EIO
  *	claim NAME KEY			take one over that was handed over, and free it
  *	follow NAME ON			for ON = 1 there is an optional instance for each file
  *					that is preserved while NAME is prepared, with
@@ -410,7 +410,7 @@ static int luo_test_instances_command(char *line)
 	}
 	if (!strcmp(words[0], "drop"))
 		return luo_test_drop_instance(&test->subsystem, key, NULL);
-	if (!strcmp(words[0], "lose"))
+	if (!strcmp(words[0], "abort"))
 		return luo_test_abort_instance(&test->subsystem, key);
 	if (!strcmp(words[0], "claim"))
 		return luo_test_claim_instance(&test->subsystem, key);

@@ -9,7 +9,7 @@
  *	add NAME [KEY=VALUE,...]	a device appears
  *	set NAME KEY=VALUE,...		it is told something else
  *	remove NAME			it disappears, those below it before
- *	lose NAME			the bus finds that it failed
+ *	abort NAME			the bus finds that it failed
  *	link CONSUMER SUPPLIER [stateless=1]
  *					device_link_add(), managed or stateless
  *	depend DEVICE DEPENDENCY	the bus says that it depends on it, too
@@ -439,7 +439,7 @@ static int test_bus_configure_device(const char *verb, struct test_bus_device *t
 		return test_bus_link(tdev, rest);
 	if (!strcmp(verb, "depend"))
 		return test_bus_depend(tdev, rest);
-	if (!strcmp(verb, "lose") && !rest) {
+	if (!strcmp(verb, "abort") && !rest) {
 		guard(device)(&tdev->dev);
 		device_liveupdate_abort(&tdev->dev, "the test says so");
 		return 0;

@@ -293,7 +293,7 @@ def dev_prepare_failure(run):
                             expected("cancel", before[::-1], ON_PATH))
         check_counts(run, devices, requested=2)
     devices.tell("clear")
-    run.equal("disk1 can abort its driver",
+    run.equal("disk1 can lose its driver",
               devices.bind("liveupdate-test", "disk1", unbind=True), "")
     run.equal("and get it back", devices.bind("liveupdate-test", "disk1"), "")
     run.prepare(guest)

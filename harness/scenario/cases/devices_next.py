@@ -13,7 +13,7 @@ ONE, OTHER, PLAIN = BUS, f"{BUS}-other", f"{BUS}-plain"
 
 
 def check_quarantined(run, guest, reason, *names):
-    """These devices and no others were made quiesced in kernel B, once each."""
+    """These devices and no others were quiesced in kernel B, once each."""
     log = guest.console(2)
     for name in names:
         run.equal(f"how often {name} was quarantined",

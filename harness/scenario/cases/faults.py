@@ -226,7 +226,7 @@ NO_FOLDER = (r"WARNING: at remove_proc_entry\+", "Call Trace:")
 @scenario("faults-retrieve", debug_only=True, limit=400, expect=NO_FOLDER)
 def faults_retrieve(run):
     """The next kernel has no memory while a driver takes its device over: it is taken
-    over all the same, or made quiesced, as the host sees, and works as new after finish."""
+    over all the same, or quiesced, as the host sees, and works as new after finish."""
     machine = Machine()
     for number in range(RETRIEVED):
         machine.edu(f"edu{number}")

@@ -206,7 +206,7 @@ def luctl_undone(run):
     data = bytearray(run.image("b").read_bytes())
     invalid.write_bytes(data[:len(data) // 2])
     result = guest.run(f"luctl {update(run, image=host_path(invalid))}")
-    run.check("a invalid image is refused", result.status in (UNREADABLE, NO_GO), result.out)
+    run.check("an image that was cut is refused", result.status in (UNREADABLE, NO_GO), result.out)
     check_untouched(run, guest)
 
     run.step("no such initramfs")

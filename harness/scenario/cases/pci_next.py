@@ -255,7 +255,7 @@ def pci_error_shutdown(run):
     def fail():
         try:
             end = time.monotonic() + 60
-            while "shut down slowly" not in guest.console():
+            while "shut down slowly" not in guest.vm.serial():
                 if time.monotonic() > end:
                     raise Failed("no shutdown of the slow function")
                 time.sleep(0.01)

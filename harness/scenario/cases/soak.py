@@ -101,7 +101,7 @@ class Soak:
         self.found[self.kernel].setdefault(name, []).append(value)
 
     def cycles(self):
-        """Transitions that lead nowhere abort nothing in this kernel."""
+        """Transitions that lead nowhere lose nothing in this kernel."""
         run, guest = self.run, self.guest
         run.step(f"{CYCLES} cycles that lead nowhere")
         files = " ".join(f"{device}/liveupdate/requested" for device in (
@@ -199,7 +199,7 @@ class Soak:
 def soak(run):
     """Twenty updates in a row, or N, with all that can be preserved: pages, slabs, times,
     timeline, command line and scratch memory do not grow, and what was handed over is
-    given back. Transitions that lead nowhere abort no page either."""
+    given back. Transitions that lead nowhere lose no page either."""
     machine = Soak(run)
     at = looks(UPDATES)
     for number in range(1, UPDATES + 1):

@@ -6,9 +6,9 @@ hurt: transitions, drivers that come and go, devices of the test bus and of PCI 
 appear and disappear, modules that register subsystems, and readers of every file. The
 host plugs and unplugs a card meanwhile. When all of them have ended, everything works.
 
-That is two scenarios, since QEMU's processors abort interrupts if they run at the same
+That is two scenarios, since QEMU's processors lose interrupts if they run at the same
 time while the map of devices changes (see ..qemu): they take turns where it does, and
-what leaves the map alone runs on all of them at once. Slow kernels were not seen to abort
+what leaves the map alone runs on all of them at once. Slow kernels were not seen to lose
 any and do both.
 
 On debug kernels no card comes: pciehp of the base takes its reset_lock with the lock of
