@@ -102,8 +102,8 @@ EXPORT_SYMBOL_IF_KUNIT(dlu_forget_retained);
 /*
  * Does no device wait for its driver any more? One waits that has not appeared, or that
  * is there and neither reclaimed nor quarantined; FINISH would retain what it has, or
- * quarantine it. May sleep. Takes dlu_lock. Lock of the state machine held. Returns false if one waits,
- * which is reported then.
+ * quarantine it. May sleep. Takes dlu_lock. Lock of the state machine held. Returns
+ * false if one waits, which is reported then.
  */
 bool dlu_can_finish(struct liveupdate_subsystem *subsystem,
 		    const struct liveupdate_data *data)
