@@ -421,8 +421,10 @@ class Linked:
         defined = self.defined.union(*(d for d, _ in builtin.values()))
         lacking = (self.wanted if rest else set()).union(*(w for _, w in builtin.values()))
         lacking -= defined | self.known
-        for own, wanted in modules.values():
-            lacking |= wanted - own - defined - self.known - {"__this_module"}
+        # A module may use another one; whether that exports it is for modpost to say.
+        defined = defined.union(*(own for own, _ in modules.values()))
+        for _, wanted in modules.values():
+            lacking |= wanted - defined - self.known - {"__this_module"}
         return lacking
 
 

@@ -142,6 +142,8 @@ class SwitchedOff(unittest.TestCase):
             same, {"m.o": ({"mine"}, {"mine", "ours", "lost",
                                       "__this_module"})}), {"lost"})
         self.assertEqual(linked.lacking(
+            same, {"m.o": ({"mine"}, {"helper"}), "n.o": ({"helper"}, set())}), set())
+        self.assertEqual(linked.lacking(
             {"b.o": ({"ours"}, {"stub"})}, {}), {"stub"})
 
 
