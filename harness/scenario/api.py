@@ -217,9 +217,8 @@ class Run:
 
     def said(self, guest, part, what="console"):
         """States that the console tells this, now or soon: printing may lag behind."""
-        self.checks += 1
         guest.vm.wait_serial(part, SAID_TIMEOUT)
-        self.steps.append(f"{time.monotonic() - self._start:7.2f}   ok: {what}")
+        self.check(what, True)
 
     def unsaid(self, guest, part, what="console"):
         """States that the console has told nothing of this up to now."""
