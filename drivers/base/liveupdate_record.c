@@ -266,7 +266,7 @@ void dlu_stop(struct device *dev,
 	guard(mutex)(&dlu_lock);
 	incoming->stopped = !err && !forwarder;
 	__dlu_set_state(incoming, err ? DEVICE_LIVEUPDATE_RUNNING :
-						     DEVICE_LIVEUPDATE_QUARANTINED);
+					DEVICE_LIVEUPDATE_QUARANTINED);
 }
 
 /* A device that runs because its parent does, or NULL. */

@@ -560,7 +560,7 @@ static void pci_liveupdate_stop(struct device *dev)
 const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
 	.match		= pci_liveupdate_match,
-	.check	= pci_liveupdate_check_device,
+	.check		= pci_liveupdate_check_device,
 	.role		= pci_liveupdate_role,
 	.prepare	= pci_liveupdate_prepare,
 	.busy		= pci_liveupdate_busy,

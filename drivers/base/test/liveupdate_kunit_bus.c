@@ -162,7 +162,7 @@ static void dlt_stop(struct device *dev)
 
 static const struct bus_liveupdate_ops dlt_bus_ops_default = {
 	.identify	= dlt_identify,
-	.check	= dlt_supported,
+	.check		= dlt_supported,
 	.role		= dlt_bus_role,
 	.dependencies	= dlt_dependencies,
 	.prepare	= dlt_bus_prepare,

@@ -490,7 +490,7 @@ static void test_bus_stop(struct device *dev)
 
 const struct bus_liveupdate_ops test_bus_liveupdate_ops = {
 	.identify	= test_bus_identify,
-	.check	= test_bus_check_device,
+	.check		= test_bus_check_device,
 	.role		= test_bus_role,
 	.dependencies	= test_bus_dependencies,
 	.prepare	= test_bus_bus_prepare,
