@@ -20,6 +20,7 @@ from .cocci import coccinelle
 from .compile import ARM64, CLANG, other, sparse, switched_off, w1
 from .docs import examples
 from .length import lengths
+from .rst import rst
 from .text import abi, checkpatch, kernel_doc, licences, maintainers
 from .words import words
 
@@ -31,6 +32,7 @@ GATES = {
     "checkpatch": checkpatch,
     "kernel-doc": kernel_doc,
     "abi": abi,
+    "rst": rst,
     "examples": examples,
     "w1": w1,
     "sparse": sparse,

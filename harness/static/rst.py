@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Static gate that parses the documents.
+
+The kernel's own check of its documents is Sphinx, which is a hundred packages and takes
+minutes. What a reviewer trips over is found by docutils, on which Sphinx is built: a table
+or a list that does not parse, an underline that is too short, a reference to nothing.
+
+What only Sphinx and the kernel know of is listed here: directives with their options,
+whose content is left out, and roles, which pass their text on. Anything else that
+docutils does not know is a finding.
+"""
+
+import io
+
+from ..common import paths
+
+#: Directive -> its options. What stands below one belongs to another file or tool.
+DIRECTIVES = {
+    "flat-table": ("header-rows", "stub-columns", "widths", "fill-cells"),
+    "kernel-doc": ("doc", "export", "internal", "identifiers", "no-identifiers", "functions"),
+    "literalinclude": ("language", "lines", "start-after", "start-at", "end-before",
+                       "end-at", "dedent", "caption"),
+    "toctree": ("maxdepth", "numbered", "glob", "caption", "hidden", "titlesonly"),
+}
+
+ROLES = ("c:enum", "c:func", "c:macro", "c:member", "c:struct", "c:type", "doc", "manpage",
+         "ref")
+
+#: Not what is only told, INFO, and no end at the first severe error.
+SETTINGS = {"report_level": 2, "halt_level": 5, "syntax_highlight": "none",
+            "file_insertion_enabled": False}
+
+
+def _register():
+    """Make docutils know what Sphinx and the kernel add."""
+    # pylint: disable=import-outside-toplevel
+    from docutils import nodes
+    from docutils.parsers.rst import Directive, directives, roles
+
+    class LeftOut(Directive):
+        """A directive of which nothing is shown."""
+        has_content = True
+        optional_arguments = 1
+        final_argument_whitespace = True
+
+        def run(self):
+            return []
+
+    for name, options in DIRECTIVES.items():
+        directives.register_directive(name, type("LeftOut", (LeftOut,), {
+            "option_spec": dict.fromkeys(options, directives.unchanged)}))
+    for name in ROLES:
+        roles.register_generic_role(name, nodes.literal)
+
+
+def complaints(name, text):
+    """What docutils says of a document, ImportError without docutils."""
+    from docutils.core import publish_doctree   # pylint: disable=import-outside-toplevel
+    _register()
+    told = io.StringIO()
+    publish_doctree(text, source_path=name,
+                    settings_overrides={**SETTINGS, "warning_stream": told})
+    return told.getvalue().strip()
+
+
+def rst(subject, results):
+    """The new documents parse without a warning."""
+    for name in (n for n in subject.new if n.endswith(".rst")):
+        try:
+            found = complaints(name, (paths.TREE / name).read_text(encoding="utf-8"))
+        except ImportError:
+            results.add(None, "rst", "docutils is not installed")
+            return
+        results.add(not found, f"rst {name}", "", found)
