@@ -81,7 +81,7 @@
  */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	if (liveupdate && liveupdate->incoming)
 		return dlu_check_retrieve(dev, drv);
@@ -96,7 +96,7 @@ int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
  */
 int dlu_check_bind(struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	if (liveupdate && liveupdate->incoming)
 		return dlu_check_retrieve(dev, dev->driver);
@@ -146,7 +146,7 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_abort, "LIVEUPDATE");
 /* Unless it is a forwarder, and its bus keeps it alive while shutting it down. */
 static bool dlu_is_left_alone(const struct device *dev)
 {
-	return !dev->liveupdate->path || !dev->bus->shutdown;
+	return !dlu_of(dev)->path || !dev->bus->shutdown;
 }
 
 /*
@@ -161,7 +161,7 @@ bool device_liveupdate_shutdown(struct device *dev)
 {
 	const struct device_liveupdate *above;
 
-	if (dev->liveupdate && dev->liveupdate->incoming)
+	if (dlu_of(dev) && dlu_of(dev)->incoming)
 		dlu_shutting_down(dev);
 	if (likely(!READ_ONCE(dlu_outgoing.closed)))
 		return false;
@@ -172,7 +172,7 @@ bool device_liveupdate_shutdown(struct device *dev)
 	}
 
 	/* It appeared since PREPARE, and has no driver. */
-	if (!dlu_in_set(dev->liveupdate)) {
+	if (!dlu_in_set(dlu_of(dev))) {
 		above = dlu_member_above(dev);
 		return above && !above->path && dlu_frozen(above->dev);
 	}

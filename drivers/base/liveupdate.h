@@ -119,7 +119,7 @@ dlu_ser_path(const struct dlu_incoming_device *incoming)
  * @attach: entry in the list of devices to be probed after FINISH, or empty.
  *
  * Allocated for devices that are requested, in the set or handed over, and only
- * freed with the device, so that &device.liveupdate can be read without a lock.
+ * freed with the device, so that dlu_of() needs no lock.
  * The lists and @id are protected by dlu_lock, and each entry
  * holds a reference to the device.
  */
@@ -256,6 +256,7 @@ static inline void device_liveupdate_notify(struct device *dev,
 /* liveupdate_device.c: what is known of a device */
 bool dlu_in_set(const struct device_liveupdate *liveupdate);
 struct device *dlu_ancestor(const struct device *dev);
+struct device_liveupdate *dlu_of(const struct device *dev);
 struct device_liveupdate *dlu_alloc(struct device *dev);
 bool dlu_string_valid(const char *string);
 int dlu_identify_device(struct device *dev,

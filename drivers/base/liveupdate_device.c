@@ -40,15 +40,26 @@ struct dlu_incoming dlu_incoming;
 EXPORT_SYMBOL_IF_KUNIT(dlu_incoming);
 
 /*
- * What live update knows of a device. May sleep. Takes dlu_lock. Returns
- * &device.liveupdate, allocated if need be, or NULL without memory.
+ * What live update knows of a device. Any context; it stays until the device is freed.
+ * Returns NULL if that is nothing, which it always is before device_add().
+ */
+struct device_liveupdate *dlu_of(const struct device *dev)
+{
+	return dev->p ? READ_ONCE(dev->p->liveupdate) : NULL;
+}
+EXPORT_SYMBOL_IF_KUNIT(dlu_of);
+
+/*
+ * The same, allocated if need be. For devices of which the bus was notified, as
+ * device_add() cannot fail any more then. May sleep. Takes dlu_lock. Returns NULL
+ * without memory.
  */
 struct device_liveupdate *dlu_alloc(struct device *dev)
 {
 	struct device_liveupdate *fresh __free(kfree) = NULL;
 
-	if (READ_ONCE(dev->liveupdate))
-		return dev->liveupdate;
+	if (dlu_of(dev))
+		return dlu_of(dev);
 
 	fresh = kzalloc_obj(*fresh);
 	if (!fresh)
@@ -60,17 +71,17 @@ struct device_liveupdate *dlu_alloc(struct device *dev)
 	INIT_LIST_HEAD(&fresh->attach);
 
 	guard(mutex)(&dlu_lock);
-	if (!dev->liveupdate)
+	if (!dev->p->liveupdate)
 		/* Others look at it without a lock. */
-		smp_store_release(&dev->liveupdate, no_free_ptr(fresh));
+		smp_store_release(&dev->p->liveupdate, no_free_ptr(fresh));
 
-	return dev->liveupdate;
+	return dev->p->liveupdate;
 }
 
 /* The device is freed. Any context. */
 void device_liveupdate_release(struct device *dev)
 {
-	kfree(dev->liveupdate);
+	kfree(dlu_of(dev));
 }
 
 /*
@@ -113,7 +124,7 @@ int dlu_identify_device(struct device *dev,
 /* "BUS:ID", with the name of a device that has no identity. */
 static void dlu_name(struct device *dev, char *name, size_t size)
 {
-	const struct device_liveupdate *liveupdate = dev->liveupdate;
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	guard(mutex)(&dlu_lock);
 	snprintf(name, size, "%s:%s", dev->bus ? dev->bus->name : "-",

@@ -271,7 +271,7 @@ static void dlu_drop(struct dlu_incoming_device *incoming)
 	if (dev) {
 		guard(device)(dev);
 		/* Unless it was removed meanwhile. */
-		if (dev->liveupdate && dev->liveupdate->incoming == incoming) {
+		if (dlu_of(dev) && dlu_of(dev)->incoming == incoming) {
 			if (dlu_ser_path(incoming))
 				dlu_notify_bus(dev, false);
 			dlu_dispose(incoming);
@@ -318,7 +318,7 @@ static bool dlu_finish_one(struct device *dev,
 	guard(device)(dev);
 
 	/* Removed meanwhile. */
-	if (!dev->liveupdate || dev->liveupdate->incoming != incoming)
+	if (!dlu_of(dev) || dlu_of(dev)->incoming != incoming)
 		return false;
 
 	switch (incoming->state) {
@@ -371,7 +371,7 @@ void dlu_finish(struct liveupdate_subsystem *subsystem,
 			continue;
 		liveupdate_item_begin(items, dev_name(dev));
 		if (dlu_finish_one(dev, incoming))
-			dlu_attach_later(dev->liveupdate);
+			dlu_attach_later(dlu_of(dev));
 		liveupdate_item_end(items, 0);
 	}
 	dlu_stop_with_parents();

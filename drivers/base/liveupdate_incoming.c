@@ -51,7 +51,7 @@
  *   machine, all others in the context of the notifiers of the bus or of a probe.
  *   &device_liveupdate.incoming and what it leads to is protected by device_lock;
  *   FINISH takes it for each device before the record goes away. So no probe may wait
- *   for a subsystem to register, which waits for FINISH. The probes after FINISH
+ *   for a subsystem to be unregistered, which waits for FINISH. The probes after FINISH
  *   run from a work item, because FINISH is part of write(2).
  *
  *   A record lives as long as its device may lead to it or may still appear, and as
@@ -173,8 +173,7 @@ dlu_same_parent(struct device *dev,
 	guard(mutex)(&dlu_lock);
 
 	for (parent = dev->parent; parent && !above; parent = parent->parent) {
-		const struct device_liveupdate *liveupdate =
-			READ_ONCE(parent->liveupdate);
+		const struct device_liveupdate *liveupdate = dlu_of(parent);
 
 		if (liveupdate)
 			above = liveupdate->incoming;
@@ -305,7 +304,7 @@ bool dlu_added(struct device *dev)
 int dlu_check_retrieve(struct device *dev,
 		       const struct device_driver *drv)
 {
-	struct dlu_incoming_device *incoming = dev->liveupdate->incoming;
+	struct dlu_incoming_device *incoming = dlu_of(dev)->incoming;
 	const struct dev_liveupdate_ops *ops = drv->liveupdate;
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 	enum dlu_need need;
@@ -354,7 +353,7 @@ int dlu_check_retrieve(struct device *dev,
  */
 bool device_liveupdate_is_incoming(struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = dev->liveupdate;
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_is_incoming, dev);
 
@@ -388,7 +387,7 @@ const struct liveupdate_data *device_liveupdate_retrieve(struct device *dev,
 
 	if (!device_liveupdate_is_incoming(dev))
 		return NULL;
-	incoming = dev->liveupdate->incoming;
+	incoming = dlu_of(dev)->incoming;
 	if (dlu_ser_path(incoming))
 		return NULL;
 	incoming->asked = true;
@@ -414,7 +413,7 @@ void device_liveupdate_decline(struct device *dev)
 	device_lock_assert(dev);
 
 	if (device_liveupdate_is_incoming(dev))
-		dev->liveupdate->incoming->asked = false;
+		dlu_of(dev)->incoming->asked = false;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_decline, "LIVEUPDATE");
 
@@ -436,9 +435,9 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 	device_lock_assert(dev);
 
 	if (!device_liveupdate_is_incoming(dev) ||
-	    dlu_ser_path(dev->liveupdate->incoming))
+	    dlu_ser_path(dlu_of(dev)->incoming))
 		return -ENOENT;
-	*index = dev->liveupdate->incoming - dlu_incoming.records;
+	*index = dlu_of(dev)->incoming - dlu_incoming.records;
 
 	return 0;
 }
@@ -468,7 +467,7 @@ static bool dlu_is_above(const struct device *dev, const struct device *below)
 int device_liveupdate_provider_index(struct device *dev, struct device *consumer,
 				     u32 *index)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 	const struct dlu_incoming_device *incoming;
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_provider_index, dev, consumer, index);
@@ -517,7 +516,7 @@ void dlu_complete(struct device *dev, int ret)
 
 	if (!device_liveupdate_is_incoming(dev))
 		return;
-	incoming = dev->liveupdate->incoming;
+	incoming = dlu_of(dev)->incoming;
 	if (dlu_ser_path(incoming)) {
 		if (!ret)
 			dlu_set_state(incoming,
@@ -542,7 +541,7 @@ void dlu_complete(struct device *dev, int ret)
 /* The driver is about to be unbound. Context: device_lock held. */
 void dlu_unbound(struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = dev->liveupdate;
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	if (liveupdate && liveupdate->incoming &&
 	    liveupdate->incoming->state == DEVICE_LIVEUPDATE_RECLAIMED)
@@ -560,7 +559,7 @@ void dlu_abort_incoming(struct device *dev, const char *reason)
 
 	if (!device_liveupdate_is_incoming(dev))
 		return;
-	incoming = dev->liveupdate->incoming;
+	incoming = dlu_of(dev)->incoming;
 	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
 	/* It was only kept from memory: FINISH quarantines it. */
 	dlu_set_state(incoming, dlu_ser_path(incoming) ?
@@ -577,12 +576,12 @@ void dlu_removed(struct device *dev)
 {
 	struct dlu_incoming_device *incoming;
 
-	if (!dev->liveupdate)
+	if (!dlu_of(dev))
 		return;
 
 	guard(device)(dev);
 
-	incoming = dev->liveupdate->incoming;
+	incoming = dlu_of(dev)->incoming;
 	if (!incoming)
 		return;
 
@@ -615,7 +614,7 @@ void device_liveupdate_shutdown_begins(void)
 		if (!dev)
 			continue;
 		guard(device)(dev);
-		if (dev->liveupdate && dev->liveupdate->incoming)
+		if (dlu_of(dev) && dlu_of(dev)->incoming)
 			dlu_shutting_down(dev);
 	}
 }
@@ -627,7 +626,7 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown_begins);
  */
 void dlu_shutting_down(struct device *dev)
 {
-	struct dlu_incoming_device *incoming = dev->liveupdate->incoming;
+	struct dlu_incoming_device *incoming = dlu_of(dev)->incoming;
 
 	if (incoming->state == DEVICE_LIVEUPDATE_INCOMING &&
 	    !dlu_ser_path(incoming))

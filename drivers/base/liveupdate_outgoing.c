@@ -222,11 +222,11 @@ static void dlu_thaw_one(struct device_liveupdate *liveupdate)
  */
 bool dlu_pass(struct device *dev)
 {
-	guard(mutex)(&dev->liveupdate->lock);
+	guard(mutex)(&dlu_of(dev)->lock);
 
-	if (dev->liveupdate->phase != DLU_FROZEN)
+	if (dlu_of(dev)->phase != DLU_FROZEN)
 		return false;
-	dev->liveupdate->passed = true;
+	dlu_of(dev)->passed = true;
 
 	return true;
 }
@@ -256,7 +256,7 @@ static void dlu_abort_passed(struct device_liveupdate *liveupdate, const char *r
  */
 void dlu_abort_outgoing(struct device *dev, const char *reason)
 {
-	struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	if (!liveupdate || !READ_ONCE(dlu_outgoing.closed))
 		return;
@@ -470,7 +470,7 @@ EXPORT_SYMBOL_IF_KUNIT(dlu_freeze);
  */
 int device_liveupdate_check_change(struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_check_change, dev);
 
@@ -488,7 +488,7 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_check_change, "LIVEUPDATE");
 
 bool dlu_frozen(const struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	return liveupdate &&
 	       READ_ONCE(liveupdate->phase) == DLU_FROZEN;
@@ -504,7 +504,7 @@ bool dlu_frozen(const struct device *dev)
  */
 bool device_liveupdate_on_path(struct device *dev)
 {
-	return dlu_frozen(dev) && dev->liveupdate->path;
+	return dlu_frozen(dev) && dlu_of(dev)->path;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_on_path, "LIVEUPDATE");
 
@@ -521,7 +521,7 @@ EXPORT_SYMBOL_NS_GPL(device_liveupdate_on_path, "LIVEUPDATE");
  */
 int device_liveupdate_outgoing_index(struct device *dev, u32 *index)
 {
-	struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_outgoing_index, dev, index);
 

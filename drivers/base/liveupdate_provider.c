@@ -68,7 +68,7 @@ int dlu_walk_providers(struct device *dev, dlu_provider_fn fn, void *context)
 
 static int dlu_collect(struct device *dev, void *context)
 {
-	struct device_liveupdate *provider = READ_ONCE(dev->liveupdate);
+	struct device_liveupdate *provider = dlu_of(dev);
 	struct device_liveupdate *liveupdate = context;
 	u32 *providers;
 

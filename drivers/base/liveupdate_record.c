@@ -294,7 +294,7 @@ void dlu_stop_with_parents(void)
 		if (!dev)
 			continue;
 		guard(device)(dev);
-		if (dev->liveupdate->incoming == incoming)
+		if (dlu_of(dev)->incoming == incoming)
 			dlu_stop(dev, incoming);
 	}
 }
@@ -336,7 +336,7 @@ static void dlu_quarantine_consumers(struct work_struct *work)
 
 	while ((dev = dlu_next_orphan(&position))) {
 		scoped_guard(device, dev) {
-			incoming = dev->liveupdate->incoming;
+			incoming = dlu_of(dev)->incoming;
 			/* Unless it was dealt with meanwhile. */
 			if (incoming && incoming->state == DEVICE_LIVEUPDATE_INCOMING)
 				dlu_quarantine(dev, incoming,
@@ -379,8 +379,8 @@ void dlu_detach(struct device *dev,
 	device_lock_assert(dev);
 
 	scoped_guard(mutex, &dlu_lock) {
-		if (dev->liveupdate)
-			dev->liveupdate->incoming = NULL;
+		if (dlu_of(dev))
+			dlu_of(dev)->incoming = NULL;
 		incoming->dev = NULL;
 		/* Who drives it next does not change what it may access. */
 		if (incoming->state != DEVICE_LIVEUPDATE_RUNNING)

@@ -111,7 +111,7 @@ static bool __dlu_withdraw(struct device_liveupdate *liveupdate)
 /* Is a device requested? Any context. Returns true if it is. */
 bool dlu_is_requested(const struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 
 	return liveupdate && !list_empty_careful(&liveupdate->requested);
 }
@@ -149,7 +149,7 @@ int dlu_request(struct device *dev, bool on)
 			return dlu_fail(dev, "request", err, reason);
 	}
 
-	if (!on && !READ_ONCE(dev->liveupdate))
+	if (!on && !dlu_of(dev))
 		return 0;
 	liveupdate = dlu_alloc(dev);
 	if (!liveupdate)
@@ -188,7 +188,7 @@ void dlu_request_unbound(struct device *dev)
 /* A device goes away, and the request for it with it. May sleep. Takes dlu_lock. */
 void dlu_withdraw(struct device *dev)
 {
-	struct device_liveupdate *liveupdate = dev->liveupdate;
+	struct device_liveupdate *liveupdate = dlu_of(dev);
 	bool withdrawn;
 
 	if (!liveupdate)
@@ -275,10 +275,10 @@ struct device_liveupdate *dlu_member_above(const struct device *dev)
 {
 	const struct device *parent = dev->parent;
 
-	while (parent && !dlu_in_set(READ_ONCE(parent->liveupdate)))
+	while (parent && !dlu_in_set(dlu_of(parent)))
 		parent = parent->parent;
 
-	return parent ? parent->liveupdate : NULL;
+	return parent ? dlu_of(parent) : NULL;
 }
 
 static bool dlu_uses_preserved(const struct device *dev)
@@ -291,8 +291,8 @@ static bool dlu_uses_preserved(const struct device *dev)
 	dev_for_each_link_to_supplier(link, dev) {
 		uses = link->flags & DL_FLAG_MANAGED &&
 		       !device_link_flag_is_sync_state_only(link->flags) &&
-		       dlu_in_set(link->supplier->liveupdate) &&
-		       !link->supplier->liveupdate->path;
+		       dlu_in_set(dlu_of(link->supplier)) &&
+		       !dlu_of(link->supplier)->path;
 		if (uses)
 			break;
 	}
@@ -310,7 +310,7 @@ bool dlu_unrequested(const struct device *dev)
 {
 	const struct device_liveupdate *above;
 
-	if (dlu_in_set(READ_ONCE(dev->liveupdate)))
+	if (dlu_in_set(dlu_of(dev)))
 		return false;
 	above = dlu_member_above(dev);
 
@@ -336,8 +336,7 @@ static int dlu_sort(void)
 		spin_lock(&devices_kset->list_lock);
 		list_for_each_entry(kobj, &devices_kset->list, entry) {
 			struct device *dev = kobj_to_dev(kobj);
-			struct device_liveupdate *liveupdate =
-				READ_ONCE(dev->liveupdate);
+			struct device_liveupdate *liveupdate = dlu_of(dev);
 
 			if (dlu_in_set(liveupdate))
 				list_move_tail(&liveupdate->member, &sorted);

@@ -56,7 +56,7 @@ static DEVICE_ATTR_RW(requested);
 /* Is the device handed over, or was it, and what became of it? */
 static bool dlu_is(struct device *dev, unsigned int states)
 {
-	const struct device_liveupdate *liveupdate = READ_ONCE(dev->liveupdate);
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
 	const struct dlu_incoming_device *incoming;
 
 	if (!liveupdate)
@@ -73,7 +73,7 @@ static ssize_t preserved_show(struct device *dev, struct device_attribute *attr,
 			      char *buf)
 {
 	bool preserved = device_liveupdate_check_change(dev) &&
-			 !dev->liveupdate->path;
+			 !dlu_of(dev)->path;
 
 	return sysfs_emit(buf, "%d\n", preserved ||
 			  dlu_is(dev, BIT(DEVICE_LIVEUPDATE_INCOMING) |

@@ -59,7 +59,7 @@ u32 dlu_record_above(const struct device *parent)
 	lockdep_assert_held(&dlu_lock);
 
 	for (; parent; parent = parent->parent) {
-		const struct device_liveupdate *liveupdate = READ_ONCE(parent->liveupdate);
+		const struct device_liveupdate *liveupdate = dlu_of(parent);
 
 		if (liveupdate && liveupdate->record)
 			return liveupdate->record;

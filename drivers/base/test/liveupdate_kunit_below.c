@@ -158,7 +158,7 @@ static void dlt_namesake_ordinary_test(struct kunit *test)
 	dlt_make_under(test, "x", "x", p);
 	dlt_expect(test, " probe:x retrieve:x");
 	dlt_expect_state(test, 1, RECLAIMED);
-	KUNIT_EXPECT_PTR_EQ(test, y->dev.liveupdate, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_of(&y->dev), NULL);
 }
 
 /* The same below one parent is refused. */

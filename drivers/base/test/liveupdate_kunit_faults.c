@@ -265,7 +265,7 @@ static void dlt_fault_appear_test(struct kunit *test)
 		a->gone = false;
 
 		KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
-		if (!a->dev.liveupdate) {
+		if (!dlu_of(&a->dev)) {
 			/* Nothing could be noted of it. */
 			KUNIT_EXPECT_EQ(test, dlt_nr_calls(" quarantine:a blob:a"), 1);
 		} else if (dlt_nr_calls(" quarantine:a")) {
@@ -309,7 +309,7 @@ static void dlt_fault_note_test(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, err, 0);
 	KUNIT_EXPECT_TRUE(test, fault.hit);
-	KUNIT_EXPECT_NULL(test, a->dev.liveupdate);
+	KUNIT_EXPECT_NULL(test, dlu_of(&a->dev));
 	KUNIT_EXPECT_EQ(test, dlt_nr_calls(" quarantine:a blob:a"), 1);
 	KUNIT_EXPECT_EQ(test, dlt_nr_calls(" retrieve:a"), 0);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);

@@ -57,7 +57,7 @@ static void dlt_finish_test(struct kunit *test)
 	dlt_expect(test, " quarantine:c blob:c probe:c");
 	dlt_expect_retained(test, "");
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
-	KUNIT_EXPECT_PTR_EQ(test, c->dev.liveupdate->incoming, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_of(&c->dev)->incoming, NULL);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_claimed, 0);
 	KUNIT_EXPECT_NULL(test, dlu_incoming.records);
 	KUNIT_EXPECT_EQ(test, dlt_do_prepare(), 0);
@@ -298,7 +298,7 @@ static void dlt_discard_test(struct kunit *test)
 	dlt_expect_retained(test, "");
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(chain.a, DLT_ONE));
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 0);
-	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_of(&chain.a->dev)->incoming, NULL);
 	dlt_go_down();
 	dlt_expect(test, "");
 }

@@ -75,7 +75,7 @@ void dlt_expect_idle(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dlt->data.size, 0);
 	KUNIT_EXPECT_EQ(test, dlt->data.value, 0);
 	list_for_each_entry(dlt_dev, &dlt->devices, list) {
-		struct device_liveupdate *liveupdate = dlt_dev->dev.liveupdate;
+		struct device_liveupdate *liveupdate = dlu_of(&dlt_dev->dev);
 
 		if (!liveupdate)
 			continue;
@@ -360,7 +360,7 @@ enum device_liveupdate_state dlt_state(unsigned int index)
 
 const struct device_liveupdate_ser *dlt_outgoing_ser(struct dlt_device *dlt_dev)
 {
-	return dlt_dev->dev.liveupdate->ser;
+	return dlu_of(&dlt_dev->dev)->ser;
 }
 
 /* What others are told at FINISH of the first records, and of none that is not there. */
@@ -435,7 +435,7 @@ void dlt_come_back(void)
 	struct dlt_device *dlt_dev;
 
 	list_for_each_entry(dlt_dev, &dlt->devices, list) {
-		struct device_liveupdate *liveupdate = dlt_dev->dev.liveupdate;
+		struct device_liveupdate *liveupdate = dlu_of(&dlt_dev->dev);
 
 		if (!liveupdate || !liveupdate->passed)
 			continue;
@@ -476,8 +476,8 @@ void dlt_exit(struct kunit *test)
 	device_link_wait_removal();
 	list_for_each_entry_safe(dlt_dev, tmp, &dlt->devices, list) {
 		list_del(&dlt_dev->list);
-		if (dlt_dev->dev.liveupdate)
-			KUNIT_EXPECT_PTR_EQ(test, dlt_dev->dev.liveupdate->incoming,
+		if (dlu_of(&dlt_dev->dev))
+			KUNIT_EXPECT_PTR_EQ(test, dlu_of(&dlt_dev->dev)->incoming,
 					    NULL);
 		KUNIT_EXPECT_EQ(test, kref_read(&dlt_dev->dev.kobj.kref), 1);
 		put_device(&dlt_dev->dev);

@@ -127,11 +127,11 @@ static void dlt_remove_frozen_test(struct kunit *test)
 	dlt_del(chain.b);
 	dlt_expect(test, " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b");
 	/* Its record says so, should it be too late to stop the kexec. */
-	ser = chain.b->dev.liveupdate->ser;
+	ser = dlu_of(&chain.b->dev)->ser;
 	KUNIT_ASSERT_NOT_NULL(test, ser);
 	KUNIT_EXPECT_STREQ(test, ser->id, "b");
 	KUNIT_EXPECT_TRUE(test, ser->flags & DEVICE_LIVEUPDATE_SER_LOST);
-	ser = chain.a->dev.liveupdate->ser;
+	ser = dlu_of(&chain.a->dev)->ser;
 	KUNIT_EXPECT_FALSE(test, ser->flags & DEVICE_LIVEUPDATE_SER_LOST);
 	/* The table can still be read. */
 	checksum = table->head->checksum;
@@ -140,7 +140,7 @@ static void dlt_remove_frozen_test(struct kunit *test)
 	dlt_do_thaw();
 	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a");
 	dlt_expect_invalid(test, 0);
-	KUNIT_EXPECT_NULL(test, chain.b->dev.liveupdate->ser);
+	KUNIT_EXPECT_NULL(test, dlu_of(&chain.b->dev)->ser);
 }
 
 static void dlt_unbind_path_test(struct kunit *test)

@@ -294,7 +294,7 @@ static void dlt_abort_passed_test(struct kunit *test)
 	chain.b->blob = true;
 	dlt_request(test, chain.b);
 	dlt_pass_all(test, &chain);
-	size = chain.b->dev.liveupdate->data.size;
+	size = dlu_of(&chain.b->dev)->data.size;
 	KUNIT_ASSERT_NE(test, 0, size);
 	for (int again = 0; again < 2; again++) {
 		scoped_guard(device, &chain.b->dev)
@@ -305,7 +305,7 @@ static void dlt_abort_passed_test(struct kunit *test)
 				DEVICE_LIVEUPDATE_SER_LOST);
 	KUNIT_EXPECT_FALSE(test, dlt_outgoing_ser(chain.a)->flags &
 				 DEVICE_LIVEUPDATE_SER_LOST);
-	KUNIT_EXPECT_EQ(test, chain.b->dev.liveupdate->data.size, size);
+	KUNIT_EXPECT_EQ(test, dlu_of(&chain.b->dev)->data.size, size);
 
 	/* Whatever is called, this one is not. */
 	dlt_do_thaw();

@@ -218,7 +218,7 @@ static void dlt_reason_test(struct kunit *test)
 
 	/* Nothing has changed by it. */
 	KUNIT_EXPECT_EQ(test, dlt_failure.error, 0);
-	KUNIT_EXPECT_NULL(test, a->dev.liveupdate);
+	KUNIT_EXPECT_NULL(test, dlu_of(&a->dev));
 }
 
 static bool dlt_has_files(const struct dlt_device *dlt_dev)

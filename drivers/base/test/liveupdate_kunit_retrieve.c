@@ -36,7 +36,7 @@ static void dlt_retrieve_test(struct kunit *test)
 	dlt_expect(test, " finish:b finish:a blob:a");
 	KUNIT_EXPECT_FALSE(test, dlu_incoming.pending);
 	KUNIT_EXPECT_PTR_EQ(test, dlu_incoming.records, NULL);
-	KUNIT_EXPECT_PTR_EQ(test, chain.a->dev.liveupdate->incoming, NULL);
+	KUNIT_EXPECT_PTR_EQ(test, dlu_of(&chain.a->dev)->incoming, NULL);
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(chain.a, DLT_ONE));
 
 	/* And it can be handed over again. */
@@ -285,8 +285,8 @@ static int dlt_notified(struct notifier_block *nb, unsigned long action, void *d
 {
 	struct device *dev = data;
 
-	if (action == BUS_NOTIFY_BOUND_DRIVER && dev->liveupdate->incoming)
-		dlt_bound_state = dev->liveupdate->incoming->state;
+	if (action == BUS_NOTIFY_BOUND_DRIVER && dlu_of(dev)->incoming)
+		dlt_bound_state = dlu_of(dev)->incoming->state;
 
 	return NOTIFY_OK;
 }
