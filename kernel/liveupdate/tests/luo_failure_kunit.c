@@ -29,12 +29,7 @@ static void luo_state_prepare_fails_test(struct kunit *test)
 	culprit->error[LUO_TRANSITION_PREPARE] = -EUCLEAN;
 
 	KUNIT_EXPECT_EQ(test, -EUCLEAN, luo_ctx_prepare(ctx));
-	luo_kunit_want_down(test, &set, LUO_TRANSITION_PREPARE, failure->index + 1);
-	luo_kunit_want_up(test, &set, LUO_TRANSITION_CANCEL, failure->index);
-	luo_kunit_expect_wanted(test);
-	luo_kunit_expect_unprepared(test, ctx, &set);
-	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_PREPARE,
-				culprit->desc.name, -EUCLEAN);
+	luo_kunit_expect_undone(test, &set, LUO_TRANSITION_PREPARE, -EUCLEAN);
 
 	culprit->error[LUO_TRANSITION_PREPARE] = 0;
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
@@ -58,20 +53,9 @@ static void luo_state_freeze_fails_test(struct kunit *test)
 	luo_kunit_expect_wanted(test);
 
 	for (int rehearse = 0; rehearse < 2; rehearse++) {
-		KUNIT_EXPECT_EQ(test, -EUCLEAN, rehearse ?
-				luo_ctx_rehearse(ctx) :
-				luo_ctx_freeze(ctx, true));
-		luo_kunit_want_down(test, &set, LUO_TRANSITION_FREEZE,
-				    failure->index + 1);
-		luo_kunit_want_up(test, &set, LUO_TRANSITION_THAW, failure->index);
-		luo_kunit_expect_wanted(test);
-		KUNIT_EXPECT_FALSE(test, mutex_is_locked(&ctx->lock));
-		KUNIT_EXPECT_EQ(test, ctx->state,
-				LIVEUPDATE_STATE_PREPARED);
-		KUNIT_EXPECT_FALSE(test, ctx->table.head->flags &
-				   KHO_TABLE_SEALED);
-		luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_FREEZE,
-					culprit->desc.name, -EUCLEAN);
+		KUNIT_EXPECT_EQ(test, -EUCLEAN, rehearse ? luo_ctx_rehearse(ctx) :
+							   luo_ctx_freeze(ctx, true));
+		luo_kunit_expect_undone(test, &set, LUO_TRANSITION_FREEZE, -EUCLEAN);
 	}
 
 	culprit->error[LUO_TRANSITION_FREEZE] = 0;
@@ -93,9 +77,7 @@ static void luo_state_restore_fails_test(struct kunit *test)
 	struct luo_kunit_set old, new;
 
 	luo_kunit_scramble(test, &fixture->ctx, &old, failure->count);
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 
 	luo_kunit_scramble(test, &fixture->next, &new, failure->count);
 	culprit = new.walk[failure->index];
@@ -227,7 +209,7 @@ static void luo_state_expect_details(struct kunit *test,
 	KUNIT_EXPECT_STREQ(test, failure.reason, reason);
 }
 
-/* Twice, in the step that the test names. */
+/* Twice, in the transition that the test names. */
 static void luo_state_report_hook(struct luo_kunit_subsystem *mock,
 				  enum luo_transition transition)
 {
@@ -272,7 +254,7 @@ static void luo_state_failure_details_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EIO, luo_ctx_rehearse(ctx));
 	luo_state_expect_details(test, ctx, 3, "", "");
 
-	/* What made it void is why it fails, and what is undone then. */
+	/* What made it invalid is why it fails, and what is undone then. */
 	mutex_lock(&ctx->lock);
 	luo_ctx_invalidate(ctx, &it->subsystem, -ENODEV, "gone", "pulled out");
 	luo_callback_failed(ctx, LUO_TRANSITION_FREEZE, "it", -ENODEV);
@@ -289,10 +271,8 @@ static void luo_state_failure_details_test(struct kunit *test)
 	luo_report_failure(ctx, "it", -EOPNOTSUPP, longer, longer);
 	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_REQUEST, "it", -EOPNOTSUPP);
 	KUNIT_EXPECT_EQ(test, ctx->failure.count, 7);
-	KUNIT_EXPECT_EQ(test, strlen(ctx->failure.device),
-			LIVEUPDATE_DEVICE_LEN - 1);
-	KUNIT_EXPECT_EQ(test, strlen(ctx->failure.reason),
-			LIVEUPDATE_REASON_LEN - 1);
+	KUNIT_EXPECT_EQ(test, strlen(ctx->failure.device), LIVEUPDATE_DEVICE_LEN - 1);
+	KUNIT_EXPECT_EQ(test, strlen(ctx->failure.reason), LIVEUPDATE_REASON_LEN - 1);
 }
 
 static bool luo_state_a_session_waits;

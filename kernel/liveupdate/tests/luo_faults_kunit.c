@@ -227,16 +227,6 @@ static void luo_faults_put(struct luo_kunit_subsystem *mock)
 	mock->claimed = NULL;
 }
 
-/* From a kernel in normal to the next, which has not looked yet. */
-static void luo_faults_jump(struct kunit *test)
-{
-	struct luo_kunit *fixture = test->priv;
-
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
-}
-
 /* Expects that what was handed over is as if nobody had looked at it. */
 static void luo_faults_expect_untouched(struct kunit *test, unsigned long reserved)
 {
@@ -266,7 +256,7 @@ static void luo_faults_restore(struct kunit *test, struct luo_faults *them,
 	while (liveupdate_fault_next(test, &fault)) {
 		unsigned long reserved;
 
-		luo_faults_jump(test);
+		luo_kunit_hand_over(test);
 		reserved = kho_kunit_reserved_pages(&fixture->kho);
 		/* Head, one block, and the blobs. */
 		KUNIT_EXPECT_EQ(test, reserved, 3 + LUO_FAULTS_C_PAGES);
@@ -341,7 +331,7 @@ static void luo_faults_finish_test(struct kunit *test)
 	luo_faults_add(test, &fixture->ctx);
 	them = luo_faults_add_next(test);
 	while (liveupdate_fault_next(test, &fault)) {
-		luo_faults_jump(test);
+		luo_kunit_hand_over(test);
 		KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 		luo_kunit_expect_log(test, " restore:c restore:b restore:a");
 

@@ -130,6 +130,7 @@ int luo_kunit_forget_all(struct luo_ctx *ctx);
 
 void luo_kunit_view_table(struct kunit *test);
 void luo_kunit_jump(struct kunit *test);
+void luo_kunit_hand_over(struct kunit *test);
 int luo_kunit_boot(struct kunit *test);
 
 struct luo_subsystem_ser *luo_kunit_record(struct kunit *test, u32 position);
@@ -145,6 +146,8 @@ void luo_kunit_want_up(struct kunit *test, struct luo_kunit_set *set,
 void luo_kunit_expect_unprepared(struct kunit *test,
 				 struct luo_ctx *ctx,
 				 struct luo_kunit_set *set);
+void luo_kunit_expect_undone(struct kunit *test, struct luo_kunit_set *set,
+			     enum luo_transition transition, int error);
 void luo_kunit_limit(struct luo_ctx *ctx, u32 timeout_ms);
 void luo_kunit_late_hook(struct luo_kunit_subsystem *mock,
 			 enum luo_transition transition);

@@ -106,6 +106,32 @@ void luo_kunit_expect_unprepared(struct kunit *test,
 	}
 }
 
+/*
+ * Expects that PREPARE or FREEZE, whichever @transition is, failed at the subsystem of the
+ * test's parameter and was undone. One that is late has done its work, which is undone, too.
+ */
+void luo_kunit_expect_undone(struct kunit *test, struct luo_kunit_set *set,
+			     enum luo_transition transition, int error)
+{
+	const struct luo_kunit_failure *failure = test->param_value;
+	struct luo_ctx *ctx = &((struct luo_kunit *)test->priv)->ctx;
+	bool freeze = transition == LUO_TRANSITION_FREEZE;
+
+	luo_kunit_want_down(test, set, transition, failure->index + 1);
+	luo_kunit_want_up(test, set, freeze ? LUO_TRANSITION_THAW : LUO_TRANSITION_CANCEL,
+			  failure->index + (error == -ETIMEDOUT));
+	luo_kunit_expect_wanted(test);
+	luo_kunit_expect_failed(test, ctx, transition, set->walk[failure->index]->desc.name,
+				error);
+	KUNIT_EXPECT_FALSE(test, mutex_is_locked(&ctx->lock));
+	if (freeze) {
+		KUNIT_EXPECT_EQ(test, ctx->state, LIVEUPDATE_STATE_PREPARED);
+		KUNIT_EXPECT_FALSE(test, ctx->table.head->flags & KHO_TABLE_SEALED);
+	} else {
+		luo_kunit_expect_unprepared(test, ctx, set);
+	}
+}
+
 /* Deadlines. */
 
 void luo_kunit_limit(struct luo_ctx *ctx, u32 timeout_ms)

@@ -31,9 +31,7 @@ static void luo_peek_leave(struct kunit *test)
 	plain->offer.value = LUO_PEEK_VALUE;
 	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx, &blob->subsystem));
 	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx, &plain->subsystem));
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 }
 
 static int luo_peek(struct kunit *test, const char *name, u32 oldest, u32 version,

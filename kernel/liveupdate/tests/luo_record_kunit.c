@@ -65,9 +65,7 @@ static void luo_state_version_test(struct kunit *test)
 	it->offer.size = 10;
 	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(ctx, &it->subsystem));
 	luo_kunit_add(test, ctx, "bottom", LIVEUPDATE_LEVEL_MEMORY);
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 
 	ctx = &fixture->next;
 	luo_kunit_add(test, ctx, "top", LIVEUPDATE_LEVEL_WORKLOAD);
@@ -306,9 +304,7 @@ static void luo_state_retained_updated_test(struct kunit *test)
 
 	luo_state_leave(test, "a", 1);
 	luo_state_leave(test, "b", 1);
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 
 	mutex_lock(&next->lock);

@@ -57,9 +57,7 @@ static void luo_state_register_updated_test(struct kunit *test)
 	luo_kunit_add(test, ctx, "late", LIVEUPDATE_LEVEL_WORKLOAD)->offer.value = 77;
 	luo_kunit_add(test, ctx, "invalid", LIVEUPDATE_LEVEL_WORKLOAD);
 	luo_kunit_add(test, ctx, "never", LIVEUPDATE_LEVEL_WORKLOAD);
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 
 	ctx = &fixture->next;
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
@@ -77,8 +75,7 @@ static void luo_state_register_updated_test(struct kunit *test)
 	/* That restoring fails is no reason to refuse the registration. */
 	invalid = luo_kunit_new(test, "invalid", LIVEUPDATE_LEVEL_WORKLOAD);
 	invalid->error[LUO_TRANSITION_RESTORE] = -ENOLINK;
-	KUNIT_EXPECT_EQ(test, 0,
-			luo_subsystem_add(ctx, &invalid->subsystem));
+	KUNIT_EXPECT_EQ(test, 0, luo_subsystem_add(ctx, &invalid->subsystem));
 	luo_kunit_expect_log(test, " restore:invalid");
 	luo_kunit_expect_failed(test, ctx, LUO_TRANSITION_RESTORE, "invalid",
 				-ENOLINK);
@@ -120,8 +117,7 @@ static void luo_state_restore_late_test(struct kunit *test)
 
 		old->desc.class = LIVEUPDATE_MANDATORY;
 		old->offer.size = 100;
-		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx,
-							   &old->subsystem));
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(&fixture->ctx, &old->subsystem));
 		new[i] = luo_kunit_new(test, names[i], i);
 		if (i != 1)
 			new[i]->ops.restore_late = new[i]->ops.restore;
@@ -129,9 +125,7 @@ static void luo_state_restore_late_test(struct kunit *test)
 	}
 	luo_kunit_add(test, &fixture->ctx, "module", LIVEUPDATE_LEVEL_WORKLOAD);
 	new[3]->error[LUO_TRANSITION_RESTORE] = -EIO;
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 	luo_kunit_expect_log(test, " restore:invalid restore:failing restore:plain restore:top");
@@ -168,9 +162,7 @@ static void luo_state_register_busy_test(struct kunit *test)
 	struct task_struct *thread;
 
 	luo_kunit_add(test, &fixture->ctx, "late", LIVEUPDATE_LEVEL_WORKLOAD);
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(&fixture->ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
 
 	late = luo_kunit_new(test, "late", LIVEUPDATE_LEVEL_WORKLOAD);
@@ -199,9 +191,7 @@ static void luo_state_register_reader_test(struct kunit *test)
 	it = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_WORKLOAD);
 	it->desc.version = 2;
 	KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(ctx, &it->subsystem));
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 
 	ctx = &fixture->next;
 	KUNIT_ASSERT_EQ(test, 0, luo_kunit_boot(test));
@@ -225,17 +215,14 @@ static void luo_state_register_twice_test(struct kunit *test)
 
 	first = luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_WORKLOAD);
 	second = luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_MEMORY);
-	KUNIT_ASSERT_EQ(test, -EEXIST,
-			luo_subsystem_add(ctx, &second->subsystem));
+	KUNIT_ASSERT_EQ(test, -EEXIST, luo_subsystem_add(ctx, &second->subsystem));
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
-	KUNIT_ASSERT_EQ(test, -EEXIST,
-			luo_subsystem_add(ctx, &second->subsystem));
+	KUNIT_ASSERT_EQ(test, -EEXIST, luo_subsystem_add(ctx, &second->subsystem));
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
 	luo_kunit_expect_log(test, " prepare:it cancel:it");
 
 	luo_subsystem_remove(ctx, &first->subsystem);
-	KUNIT_EXPECT_EQ(test, 0,
-			luo_subsystem_add(ctx, &second->subsystem));
+	KUNIT_EXPECT_EQ(test, 0, luo_subsystem_add(ctx, &second->subsystem));
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
 	luo_kunit_expect_log(test, " prepare:it");
 }
@@ -300,8 +287,7 @@ static void luo_state_register_desc_test(struct kunit *test)
 		luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_WORKLOAD);
 
 	it->desc = param->desc;
-	KUNIT_EXPECT_EQ(test, param->error,
-			luo_subsystem_add(ctx, &it->subsystem));
+	KUNIT_EXPECT_EQ(test, param->error, luo_subsystem_add(ctx, &it->subsystem));
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
 	luo_state_expect_enlisted(test, ctx, param->error ? 0 : 1);
 }
@@ -313,12 +299,10 @@ static void luo_state_register_malformed_test(struct kunit *test)
 		luo_kunit_new(test, "it", LIVEUPDATE_LEVEL_WORKLOAD);
 
 	it->subsystem.ops = NULL;
-	KUNIT_EXPECT_EQ(test, -EINVAL, luo_subsystem_add(&fixture->ctx,
-							 &it->subsystem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_subsystem_add(&fixture->ctx, &it->subsystem));
 	it->subsystem.ops = &it->ops;
 	memset(it->desc.name, 'x', sizeof(it->desc.name));
-	KUNIT_EXPECT_EQ(test, -EINVAL, luo_subsystem_add(&fixture->ctx,
-							 &it->subsystem));
+	KUNIT_EXPECT_EQ(test, -EINVAL, luo_subsystem_add(&fixture->ctx, &it->subsystem));
 }
 
 static void luo_state_unregister_test(struct kunit *test)
@@ -408,9 +392,7 @@ static void luo_state_unregister_restored_test(struct kunit *test)
 
 	luo_kunit_add(test, ctx, "leaver", LIVEUPDATE_LEVEL_IRQ)->offer.size = 1;
 	luo_kunit_add(test, ctx, "stays", LIVEUPDATE_LEVEL_IRQ);
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 
 	ctx = &fixture->next;
 	leaver = luo_kunit_add(test, ctx, "leaver", LIVEUPDATE_LEVEL_IRQ);
@@ -499,9 +481,7 @@ static void luo_state_module_leaving_test(struct kunit *test)
 	luo_kunit_expect_log(test, " prepare:other cancel:other");
 
 	it->ops.owner->state = MODULE_STATE_LIVE;
-	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
-	luo_kunit_jump(test);
-	seq_buf_clear(&fixture->log);
+	luo_kunit_hand_over(test);
 
 	ctx = &fixture->next;
 	it = luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_WORKLOAD);
@@ -528,6 +508,12 @@ static void luo_state_module_leaving_test(struct kunit *test)
 
 static void luo_state_list_test(struct kunit *test)
 {
+	static const char others[] =
+		"dev 1 1 devices optional                    0\n"
+		"irq 1 1 irq optional                    0\n"
+		"iommu 1 1 iommu optional                    0\n"
+		"mm 1 1 memory optional                    0\n"
+		"mm2 1 1 memory optional                    0\n";
 	struct luo_kunit *fixture = test->priv;
 	struct luo_ctx *ctx = &fixture->ctx;
 	struct luo_kunit_subsystem *it;
@@ -549,26 +535,16 @@ static void luo_state_list_test(struct kunit *test)
 	luo_kunit_add(test, ctx, "mm2", LIVEUPDATE_LEVEL_MEMORY);
 
 	for (int prepared = 0; prepared < 2; prepared++) {
-		const char *want = prepared ?
-			"kvm 3 2 workload mandatory                 5000\n"
-			"dev 1 1 devices optional                    0\n"
-			"irq 1 1 irq optional                    0\n"
-			"iommu 1 1 iommu optional                    0\n"
-			"mm 1 1 memory optional                    0\n"
-			"mm2 1 1 memory optional                    0\n" :
-			"kvm 3 2 workload mandatory                    0\n"
-			"dev 1 1 devices optional                    0\n"
-			"irq 1 1 irq optional                    0\n"
-			"iommu 1 1 iommu optional                    0\n"
-			"mm 1 1 memory optional                    0\n"
-			"mm2 1 1 memory optional                    0\n";
+		const char *first = prepared ?
+			"kvm 3 2 workload mandatory                 5000\n" :
+			"kvm 3 2 workload mandatory                    0\n";
 
-		KUNIT_ASSERT_EQ(test, strlen(want),
+		KUNIT_ASSERT_EQ(test, strlen(first) + strlen(others),
 				luo_subsystems_show(ctx, &text));
-		KUNIT_EXPECT_STREQ(test, text, want);
+		KUNIT_EXPECT_TRUE(test, strstarts(text, first));
+		KUNIT_EXPECT_STREQ(test, text + strlen(first), others);
 		kvfree(text);
-		KUNIT_ASSERT_EQ(test, 0, prepared ? luo_ctx_cancel(ctx) :
-				luo_ctx_prepare(ctx));
+		KUNIT_ASSERT_EQ(test, 0, prepared ? luo_ctx_cancel(ctx) : luo_ctx_prepare(ctx));
 	}
 }
 
@@ -595,8 +571,7 @@ static void luo_state_long_list_test(struct kunit *test)
 		it->desc.version = U32_MAX;
 		it->desc.oldest = U32_MAX;
 		it->desc.class = LIVEUPDATE_MANDATORY;
-		KUNIT_ASSERT_EQ(test, 0,
-				luo_subsystem_add(ctx, &it->subsystem));
+		KUNIT_ASSERT_EQ(test, 0, luo_subsystem_add(ctx, &it->subsystem));
 		it->subsystem.data.size = U64_MAX;
 	}
 	it = luo_kunit_new(test, "one-more", LIVEUPDATE_LEVEL_MEMORY);
