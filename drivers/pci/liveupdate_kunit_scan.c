@@ -15,24 +15,26 @@
 
 /* Enumeration. */
 
+/* Enumerates while @pending were handed over, and the first one runs. */
+static struct pci_dev *plu_scan_frozen(struct kunit *test, unsigned long pending)
+{
+	plu_leave_frozen(PLU_FIRST);
+	plu_scan(test, pending);
+
+	return plu_dev(test, PLU_FIRST);
+}
+
 static void plu_enumerate_test(struct kunit *test)
 {
-	struct pci_dev *pdev;
-
-	plu_leave_frozen(PLU_FIRST);
-	plu_scan(test, BIT(PLU_FIRST));
-	pdev = plu_dev(test, PLU_FIRST);
+	struct pci_dev *pdev = plu_scan_frozen(test, BIT(PLU_FIRST));
 
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_FALSE(test, pdev->broken_intx_masking);
-	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_FIRST, PCI_COMMAND,
-					   PCI_COMMAND_MASTER, false));
+	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_FIRST, PCI_COMMAND, PCI_COMMAND_MASTER, false));
 	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_FIRST, PCI_COMMAND,
 					   PCI_COMMAND_INTX_DISABLE, false));
-	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_FIRST,
-					   PLU_MSIX + PCI_MSIX_FLAGS, 2));
-	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_FIRST,
-					   PLU_EXP + PCI_EXP_DEVCTL, 2));
+	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2));
+	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_FIRST, PLU_EXP + PCI_EXP_DEVCTL, 2));
 
 	/* Sized, and put back. */
 	KUNIT_EXPECT_EQ(test, 2, plu_count(PLU_FIRST, PCI_BASE_ADDRESS_0, 4));
@@ -46,19 +48,14 @@ static void plu_enumerate_test(struct kunit *test)
 /* What the test above would see without the care that is taken. */
 static void plu_enumerate_ordinary_test(struct kunit *test)
 {
-	struct pci_dev *pdev;
-
-	plu_leave_frozen(PLU_FIRST);
-	plu_scan(test, BIT(PLU_MASKABLE));
-	pdev = plu_dev(test, PLU_FIRST);
+	struct pci_dev *pdev = plu_scan_frozen(test, BIT(PLU_MASKABLE));
 
 	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_TRUE(test, plu_wrote(PLU_FIRST, PCI_COMMAND,
 					  PCI_COMMAND_INTX_DISABLE, false));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2) &
 				 PCI_MSIX_FLAGS_ENABLE);
-	KUNIT_EXPECT_NE(test, 0, plu_count(PLU_FIRST,
-					   PLU_EXP + PCI_EXP_DEVCTL, 2));
+	KUNIT_EXPECT_NE(test, 0, plu_count(PLU_FIRST, PLU_EXP + PCI_EXP_DEVCTL, 2));
 	KUNIT_EXPECT_FALSE(test, pdev->resource[0].flags & IORESOURCE_PCI_FIXED);
 }
 
@@ -95,10 +92,8 @@ static void plu_enumerate_msi_test(struct kunit *test)
 		PCI_MSI_FLAGS_ENABLE);
 	plu_scan(test, BIT(PLU_MASKABLE) | BIT(PLU_PLAIN_MSI));
 
-	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_MASKABLE,
-					   PLU_MSI + PCI_MSI_FLAGS, 2));
-	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_MASKABLE,
-					   PLU_MSI + PCI_MSI_MASK_64, 4));
+	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_MASKABLE, PLU_MSI + PCI_MSI_FLAGS, 2));
+	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_MASKABLE, PLU_MSI + PCI_MSI_MASK_64, 4));
 	KUNIT_EXPECT_FALSE(test, plu_config(PLU_PLAIN_MSI,
 					    PLU_MSI + PCI_MSI_FLAGS, 2) &
 				 PCI_MSI_FLAGS_ENABLE);
@@ -111,11 +106,9 @@ static void plu_enumerate_bridge_test(struct kunit *test)
 
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_is_incoming(plu_dev(test, PLU_BRIDGE)));
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_is_incoming(plu_dev(test, PLU_BELOW)));
-	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BRIDGE, PCI_COMMAND,
-					   PCI_COMMAND_MASTER, false));
+	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BRIDGE, PCI_COMMAND, PCI_COMMAND_MASTER, false));
 	KUNIT_EXPECT_EQ(test, 0, plu_count(PLU_BRIDGE, PCI_PRIMARY_BUS, 4));
-	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BELOW, PCI_COMMAND,
-					   PCI_COMMAND_MASTER, false));
+	KUNIT_EXPECT_FALSE(test, plu_wrote(PLU_BELOW, PCI_COMMAND, PCI_COMMAND_MASTER, false));
 	/* It would last, and holds for functions that nobody handed over. */
 	KUNIT_EXPECT_FALSE(test, pci_find_host_bridge(plu.bus)->preserve_config);
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_below(plu.bus));
@@ -134,14 +127,11 @@ static void plu_enumerate_gone_test(struct kunit *test)
 	struct pci_dev *pdev;
 
 	plu.gone = true;
-	plu_leave_frozen(PLU_FIRST);
-	plu_scan(test, BIT(PLU_FIRST));
-	pdev = plu_dev(test, PLU_FIRST);
+	pdev = plu_scan_frozen(test, BIT(PLU_FIRST));
 
 	KUNIT_EXPECT_FALSE(test, pci_liveupdate_is_incoming(pdev));
 	KUNIT_EXPECT_EQ(test, 1, plu.functions[PLU_FIRST].resets);
-	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) &
-				 PCI_COMMAND_MASTER);
+	KUNIT_EXPECT_FALSE(test, plu_config(PLU_FIRST, PCI_COMMAND, 2) & PCI_COMMAND_MASTER);
 }
 
 /* What was not recognized in time is not taken over, although it is the same. */
@@ -203,8 +193,7 @@ static void plu_identify(struct kunit *test, enum plu_index index,
 			 struct device_liveupdate_id *id)
 {
 	memset(id, 0, sizeof(*id));
-	KUNIT_ASSERT_EQ(test, 0,
-			pci_liveupdate_ops.identify(&plu_dev(test, index)->dev, id));
+	KUNIT_ASSERT_EQ(test, 0, pci_liveupdate_ops.identify(&plu_dev(test, index)->dev, id));
 }
 
 static void plu_identity_test(struct kunit *test)
@@ -218,73 +207,61 @@ static void plu_identity_test(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, id.id, "7ffe:01:00.0");
 }
 
+/**
+ * struct plu_register - something that differs between two looks at a function
+ * @name: name of the case.
+ * @index: the function.
+ * @where: first byte.
+ * @size: bytes.
+ * @flip: bits that differ.
+ * @what: what is said of it, or NULL if it may change while the function is the same.
+ */
 struct plu_register {
+	const char *name;
 	enum plu_index index;
 	int where;
 	int size;
 	u32 flip;
-	const char *name;
 	const char *what;
 };
 
-/* What can be found at the same address, or has moved. */
-static const struct plu_register plu_identity[] = {
-	{ PLU_FIRST, PCI_CLASS_REVISION, 1, 1, "revision",
-	  "class or revision" },
-	{ PLU_FIRST, PCI_CLASS_DEVICE, 2, 1, "class",
-	  "class or revision" },
-	{ PLU_FIRST, PCI_SUBSYSTEM_VENDOR_ID, 2, 1, "subsystem vendor",
-	  "subsystem ID" },
-	{ PLU_FIRST, PCI_SUBSYSTEM_ID, 2, 1, "subsystem",
-	  "subsystem ID" },
-	{ PLU_FIRST, PCI_BASE_ADDRESS_0, 4, 0x1000, "first BAR",
-	  "register 0x10" },
-	{ PLU_FIRST, PCI_BASE_ADDRESS_5, 4, 0x80000000, "last BAR",
-	  "register 0x24" },
-	{ PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2, 1, "MSI-X vectors",
+static const struct plu_register plu_registers[] = {
+	/* What can be found at the same address, or has moved. */
+	{ "revision", PLU_FIRST, PCI_CLASS_REVISION, 1, 1, "class or revision" },
+	{ "class", PLU_FIRST, PCI_CLASS_DEVICE, 2, 1, "class or revision" },
+	{ "subsystem vendor", PLU_FIRST, PCI_SUBSYSTEM_VENDOR_ID, 2, 1, "subsystem ID" },
+	{ "subsystem", PLU_FIRST, PCI_SUBSYSTEM_ID, 2, 1, "subsystem ID" },
+	{ "first BAR", PLU_FIRST, PCI_BASE_ADDRESS_0, 4, 0x1000, "register 0x10" },
+	{ "last BAR", PLU_FIRST, PCI_BASE_ADDRESS_5, 4, 0x80000000, "register 0x24" },
+	{ "MSI-X vectors", PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2, 1,
 	  "number of MSI-X vectors" },
-	{ PLU_BRIDGE, PCI_PRIMARY_BUS, 1, 1, "primary bus",
-	  "register 0x18" },
-	{ PLU_BRIDGE, PCI_SUBORDINATE_BUS, 1, 1, "subordinate bus",
-	  "register 0x18" },
-	{ PLU_BRIDGE, PCI_IO_BASE, 1, 0x10, "I/O window",
-	  "register 0x1c" },
-	{ PLU_BRIDGE, PCI_MEMORY_BASE, 2, 0x10, "memory window",
-	  "register 0x20" },
-	{ PLU_BRIDGE, PCI_PREF_MEMORY_LIMIT, 2, 0x10, "prefetchable window",
-	  "register 0x24" },
-	{ PLU_BRIDGE, PCI_PREF_LIMIT_UPPER32, 4, 1, "upper half of a window",
-	  "register 0x2c" },
-	{ PLU_BRIDGE, PCI_IO_LIMIT_UPPER16, 2, 1, "upper half of the I/O window",
+	{ "primary bus", PLU_BRIDGE, PCI_PRIMARY_BUS, 1, 1, "register 0x18" },
+	{ "subordinate bus", PLU_BRIDGE, PCI_SUBORDINATE_BUS, 1, 1, "register 0x18" },
+	{ "I/O window", PLU_BRIDGE, PCI_IO_BASE, 1, 0x10, "register 0x1c" },
+	{ "memory window", PLU_BRIDGE, PCI_MEMORY_BASE, 2, 0x10, "register 0x20" },
+	{ "prefetchable window", PLU_BRIDGE, PCI_PREF_MEMORY_LIMIT, 2, 0x10, "register 0x24" },
+	{ "upper half of a window", PLU_BRIDGE, PCI_PREF_LIMIT_UPPER32, 4, 1, "register 0x2c" },
+	{ "upper half of the I/O window", PLU_BRIDGE, PCI_IO_LIMIT_UPPER16, 2, 1,
 	  "register 0x30" },
+	/* What changes while the function is the same. */
+	{ "INTx Disable", PLU_FIRST, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE },
+	{ "status", PLU_FIRST, PCI_STATUS, 2, PCI_STATUS_REC_MASTER_ABORT },
+	{ "interrupt line", PLU_FIRST, PCI_INTERRUPT_LINE, 1, 1 },
+	{ "multi-function", PLU_FIRST, PCI_HEADER_TYPE, 1, PCI_HEADER_TYPE_MFD },
+	{ "MSI-X", PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE },
+	{ "device control", PLU_FIRST, PLU_EXP + PCI_EXP_DEVCTL, 2, 1 },
+	{ "latency timer", PLU_BRIDGE, PCI_SEC_LATENCY_TIMER, 1, 1 },
+	{ "secondary status", PLU_BRIDGE, PCI_SEC_STATUS, 2, 1 },
+	{ "bridge control", PLU_BRIDGE, PCI_BRIDGE_CONTROL, 2, 1 },
 };
 
-/* What changes while the function is the same. */
-static const struct plu_register plu_no_identity[] = {
-	{ PLU_FIRST, PCI_COMMAND, 2, PCI_COMMAND_INTX_DISABLE, "INTx Disable" },
-	{ PLU_FIRST, PCI_STATUS, 2, PCI_STATUS_REC_MASTER_ABORT, "status" },
-	{ PLU_FIRST, PCI_INTERRUPT_LINE, 1, 1, "interrupt line" },
-	{ PLU_FIRST, PCI_HEADER_TYPE, 1, PCI_HEADER_TYPE_MFD, "multi-function" },
-	{ PLU_FIRST, PLU_MSIX + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_ENABLE, "MSI-X" },
-	{ PLU_FIRST, PLU_EXP + PCI_EXP_DEVCTL, 2, 1, "device control" },
-	{ PLU_BRIDGE, PCI_SEC_LATENCY_TIMER, 1, 1, "latency timer" },
-	{ PLU_BRIDGE, PCI_SEC_STATUS, 2, 1, "secondary status" },
-	{ PLU_BRIDGE, PCI_BRIDGE_CONTROL, 2, 1, "bridge control" },
-};
+KUNIT_ARRAY_PARAM_DESC(plu_register, plu_registers, name);
 
-static void plu_register_desc(const struct plu_register *param, char *desc)
-{
-	strscpy(desc, param->name, KUNIT_PARAM_DESC_SIZE);
-}
-
-KUNIT_ARRAY_PARAM(plu_identity, plu_identity, plu_register_desc);
-KUNIT_ARRAY_PARAM(plu_no_identity, plu_no_identity, plu_register_desc);
-
-/* Returns true if it differs, with what is said of it in @what. */
-static bool plu_fingerprint_differs(struct kunit *test, char *what, size_t size)
+static void plu_fingerprint_test(struct kunit *test)
 {
 	const struct plu_register *param = test->param_value;
 	struct device_liveupdate_id before, after;
+	char what[32] = "";
 
 	plu_scan(test, 0);
 	plu_identify(test, param->index, &before);
@@ -292,28 +269,11 @@ static bool plu_fingerprint_differs(struct kunit *test, char *what, size_t size)
 		plu_config(param->index, param->where, param->size) ^ param->flip);
 	plu_identify(test, param->index, &after);
 
-	KUNIT_EXPECT_EQ(test, !memcmp(before.fingerprint, after.fingerprint,
-				      sizeof(before.fingerprint)),
-			!pci_liveupdate_difference(&after, &before, what, size));
-
-	return memcmp(before.fingerprint, after.fingerprint,
-		      sizeof(before.fingerprint));
-}
-
-static void plu_fingerprint_test(struct kunit *test)
-{
-	const struct plu_register *param = test->param_value;
-	char what[32] = "";
-
-	KUNIT_EXPECT_TRUE(test, plu_fingerprint_differs(test, what, sizeof(what)));
-	KUNIT_EXPECT_STREQ(test, param->what, what);
-}
-
-static void plu_fingerprint_same_test(struct kunit *test)
-{
-	char what[32];
-
-	KUNIT_EXPECT_FALSE(test, plu_fingerprint_differs(test, what, sizeof(what)));
+	KUNIT_EXPECT_EQ(test, !!param->what, !!memcmp(before.fingerprint, after.fingerprint,
+						      sizeof(before.fingerprint)));
+	KUNIT_EXPECT_EQ(test, !!param->what,
+			pci_liveupdate_difference(&after, &before, what, sizeof(what)));
+	KUNIT_EXPECT_STREQ(test, param->what ?: "", what);
 }
 
 /* A function says the same of itself before and after it is set up. */
@@ -333,8 +293,7 @@ static void plu_fingerprint_early_test(struct kunit *test)
 	pdev->cfg_size = PLU_SIZE;
 	pci_liveupdate_ops.identify(&pdev->dev, &early);
 	KUNIT_EXPECT_STREQ(test, late.id, early.id);
-	KUNIT_EXPECT_MEMEQ(test, late.fingerprint, early.fingerprint,
-			   sizeof(late.fingerprint));
+	KUNIT_EXPECT_MEMEQ(test, late.fingerprint, early.fingerprint, sizeof(late.fingerprint));
 	pci_bus_put(pdev->bus);
 	kfree(pdev);
 }
@@ -351,8 +310,7 @@ static struct kunit_case plu_scan_cases[] = {
 	KUNIT_CASE(plu_enumerate_config_test),
 	KUNIT_CASE(plu_enable_test),
 	KUNIT_CASE(plu_identity_test),
-	KUNIT_CASE_PARAM(plu_fingerprint_test, plu_identity_gen_params),
-	KUNIT_CASE_PARAM(plu_fingerprint_same_test, plu_no_identity_gen_params),
+	KUNIT_CASE_PARAM(plu_fingerprint_test, plu_register_gen_params),
 	KUNIT_CASE(plu_fingerprint_early_test),
 	{}
 };
