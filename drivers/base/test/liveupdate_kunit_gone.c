@@ -4,7 +4,7 @@
  * DOC: Devices that change while they are prepared
  *
  * Devices that are removed or unbound, appear, or become other hardware, between
- * PREPARE and the kexec, also while a step is under way.
+ * PREPARE and the kexec, also while a transition is under way.
  */
 
 #include <linux/completion.h>
@@ -67,15 +67,16 @@ static void dlt_remove_hook(struct dlt_device *dlt_dev)
 	dlt_elsewhere(dlt_dev->context, true);
 }
 
-static void dlt_expect_invalid(struct kunit *test, size_t nr_requested)
+/* Expects that the update is over since @gone went away, and only @stays is cancelled. */
+static void dlt_expect_invalid(struct kunit *test, const struct dlt_device *gone,
+			       const struct dlt_device *stays, size_t nr_requested)
 {
 	KUNIT_EXPECT_TRUE(test, dlu_outgoing.invalid);
-	dlt_expect_failed(test, "b", -ENODEV,
-			  "it was removed or unbound while prepared");
+	dlt_expect_failed(test, gone->id, -ENODEV, "it was removed or unbound while prepared");
 	KUNIT_EXPECT_EQ(test, dlt_do_freeze(), -ENODEV);
 	dlt_expect(test, "");
 	dlt_do_cancel();
-	dlt_expect(test, " path-off:bridge bus-cancel:a cancel:a");
+	dlt_expect(test, " path-off:bridge bus-cancel:", stays->id, " cancel:", stays->id);
 	dlt_expect_idle(test);
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), nr_requested);
 }
@@ -90,7 +91,7 @@ static void dlt_unbind_prepared_test(struct kunit *test)
 	dlt_clear_log();
 	device_release_driver(&chain.b->dev);
 	dlt_expect(test, " bus-cancel:b cancel:b remove:b");
-	dlt_expect_invalid(test, 1);
+	dlt_expect_invalid(test, chain.b, chain.a, 1);
 	dlt_expect_refused(test, "b", -EOPNOTSUPP, "no driver is bound");
 	KUNIT_EXPECT_EQ(test, 0, dlu_request(&chain.b->dev, false));
 	KUNIT_EXPECT_EQ(test, dlt_references(), references);
@@ -110,7 +111,7 @@ static void dlt_remove_prepared_test(struct kunit *test)
 	dlt_clear_log();
 	dlt_del(chain.b);
 	dlt_expect(test, " bus-cancel:b cancel:b remove:b");
-	dlt_expect_invalid(test, 0);
+	dlt_expect_invalid(test, chain.b, chain.a, 0);
 }
 
 static void dlt_remove_frozen_test(struct kunit *test)
@@ -139,7 +140,7 @@ static void dlt_remove_frozen_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, checksum, table->head->checksum);
 	dlt_do_thaw();
 	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a");
-	dlt_expect_invalid(test, 0);
+	dlt_expect_invalid(test, chain.b, chain.a, 0);
 	KUNIT_EXPECT_NULL(test, dlu_of(&chain.b->dev)->ser);
 }
 
@@ -178,55 +179,56 @@ static void dlt_remove_before_turn_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 1);
 }
 
-static void dlt_unbind_after_turn_test(struct kunit *test)
+/**
+ * struct dlt_moment - when one of two devices is unbound
+ * @about: name of the case.
+ * @hook_at: callback of the other one meanwhile.
+ * @first: the one that comes first is unbound.
+ * @log: what is called, in parts.
+ */
+struct dlt_moment {
+	const char *about;
+	const char *hook_at;
+	bool first;
+	const char *log[4];
+};
+
+static const struct dlt_moment dlt_moments[] = {
+	{ "prepared, in PREPARE", "prepare", true,
+	  { " prepare:b bus-prepare:b prepare:a bus-cancel:b cancel:b remove:b bus-prepare:a",
+	    " path-on:bridge path-off:bridge bus-cancel:a cancel:a" } },
+	{ "before its turn in FREEZE", "freeze", false,
+	  { " freeze:b bus-cancel:a cancel:a remove:a bus-freeze:b bus-thaw:b thaw:b" } },
+	/* The last one was frozen already when the other went away. */
+	{ "frozen, in FREEZE", "bus-freeze", true,
+	  { " freeze:b bus-freeze:b freeze:a bus-freeze:a",
+	    " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b",
+	    " path-freeze:bridge path-thaw:bridge bus-thaw:a thaw:a" } },
+};
+
+KUNIT_ARRAY_PARAM_DESC(dlt_moment, dlt_moments, about);
+
+static void dlt_unbind_meanwhile_test(struct kunit *test)
 {
+	const struct dlt_moment *moment = test->param_value;
 	struct dlt_chain chain = dlt_make_chain(test);
+	struct dlt_device *gone = moment->first ? chain.b : chain.a;
+	struct dlt_device *stays = moment->first ? chain.a : chain.b;
+	bool freeze = strstr(moment->hook_at, "freeze");
 
 	dlt_request(test, chain.b);
-	chain.a->hook = dlt_unbind_hook;
-	chain.a->hook_at = "prepare";
-	chain.a->context = chain.b;
+	if (freeze)
+		KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	stays->hook = dlt_unbind_hook;
+	stays->hook_at = moment->hook_at;
+	stays->context = gone;
 	dlt_clear_log();
-	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_prepare());
-	dlt_expect(test, " prepare:b bus-prepare:b prepare:a bus-cancel:b cancel:b remove:b",
-		   " bus-prepare:a path-on:bridge",
-		   " path-off:bridge bus-cancel:a cancel:a");
-	dlt_expect_idle(test);
-}
-
-static void dlt_unbind_in_freeze_test(struct kunit *test)
-{
-	struct dlt_chain chain = dlt_make_chain(test);
-
-	dlt_request(test, chain.b);
-	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
-	chain.b->hook = dlt_unbind_hook;
-	chain.b->hook_at = "freeze";
-	chain.b->context = chain.a;
-	dlt_clear_log();
-	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
-	dlt_expect(test, " freeze:b bus-cancel:a cancel:a remove:a bus-freeze:b",
-		   " bus-thaw:b thaw:b");
-	dlt_do_cancel();
-	dlt_expect(test, " path-off:bridge bus-cancel:b cancel:b");
-}
-
-/* The last one in a freeze was frozen already when another went away. */
-static void dlt_unbind_frozen_in_freeze_test(struct kunit *test)
-{
-	struct dlt_chain chain = dlt_make_chain(test);
-
-	dlt_request(test, chain.b);
-	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
-	chain.a->hook = dlt_unbind_hook;
-	chain.a->hook_at = "bus-freeze";
-	chain.a->context = chain.b;
-	dlt_clear_log();
-	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
-	dlt_expect(test, " freeze:b bus-freeze:b freeze:a bus-freeze:a",
-		   " bus-thaw:b thaw:b bus-cancel:b cancel:b remove:b",
-		   " path-freeze:bridge path-thaw:bridge bus-thaw:a thaw:a");
-	dlt_expect_invalid(test, 1);
+	KUNIT_EXPECT_EQ(test, -ENODEV, freeze ? dlt_do_freeze() : dlt_do_prepare());
+	dlt_expect_parts(test, moment->log);
+	if (freeze)
+		dlt_expect_invalid(test, gone, stays, 1);
+	else
+		dlt_expect_idle(test);
 }
 
 /* What userspace may do to what drives a device. */
@@ -241,12 +243,9 @@ static void dlt_may_change_test(struct kunit *test)
 	for (int frozen = 0; frozen < 2; frozen++) {
 		KUNIT_EXPECT_EQ(test, -EBUSY,
 				device_liveupdate_check_change(&chain.bridge->dev));
-		KUNIT_EXPECT_EQ(test, -EBUSY,
-				device_liveupdate_check_change(&chain.a->dev));
-		KUNIT_EXPECT_EQ(test, -EBUSY,
-				device_liveupdate_check_change(&chain.b->dev));
-		KUNIT_EXPECT_EQ(test, 0,
-				device_liveupdate_check_change(&other->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_check_change(&chain.a->dev));
+		KUNIT_EXPECT_EQ(test, -EBUSY, device_liveupdate_check_change(&chain.b->dev));
+		KUNIT_EXPECT_EQ(test, 0, device_liveupdate_check_change(&other->dev));
 		KUNIT_EXPECT_EQ(test, -EBUSY,
 				device_set_driver_override(&chain.b->dev, "dlt-one"));
 		KUNIT_EXPECT_FALSE(test, device_has_driver_override(&chain.b->dev));
@@ -310,7 +309,15 @@ static void dlt_no_set_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
 }
 
-/* D6: what the device is, is read in PREPARE, and looked at once more in FREEZE. */
+/* Expects that FREEZE fails at a device. */
+static void dlt_expect_no_freeze(struct kunit *test, const char *name, int error,
+				 const char *reason)
+{
+	KUNIT_EXPECT_EQ(test, error, dlt_do_freeze());
+	dlt_expect_failed(test, name, error, reason);
+}
+
+/* What the device is, is read in PREPARE, and looked at once more in FREEZE. */
 static void dlt_identity_changes_test(struct kunit *test)
 {
 	struct dlt_chain chain = dlt_make_chain(test);
@@ -324,27 +331,23 @@ static void dlt_identity_changes_test(struct kunit *test)
 
 	dlt_clear_log();
 	chain.a->fingerprint[0] = 1;
-	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
-	dlt_expect_failed(test, "a", -ENODEV, DLT_CHANGED);
+	dlt_expect_no_freeze(test, "a", -ENODEV, DLT_CHANGED);
 	dlt_expect(test, " freeze:b bus-freeze:b bus-thaw:b thaw:b");
 	/* Its bus may say that this does not matter. */
 	dlt_bus_ops.match = dlt_match;
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
 	dlt_do_thaw();
 	chain.a->fingerprint[1] = 1;
-	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
-	dlt_expect_failed(test, "a", -ENODEV, DLT_CHANGED);
+	dlt_expect_no_freeze(test, "a", -ENODEV, DLT_CHANGED);
 	chain.a->fingerprint[1] = 0;
 
 	/* It moved, or does not say any more. */
 	dlt_set_identity(chain.b, "elsewhere");
-	KUNIT_EXPECT_EQ(test, -ENODEV, dlt_do_freeze());
-	dlt_expect_failed(test, "b", -ENODEV, DLT_CHANGED);
+	dlt_expect_no_freeze(test, "b", -ENODEV, DLT_CHANGED);
 	dlt_set_identity(chain.b, "b");
 	chain.b->fingerprint[3] = 1;
 	chain.bridge->fail = "identify";
-	KUNIT_EXPECT_EQ(test, -EIO, dlt_do_freeze());
-	dlt_expect_failed(test, "bridge", -EIO, DLT_NO_IDENTITY);
+	dlt_expect_no_freeze(test, "bridge", -EIO, DLT_NO_IDENTITY);
 	chain.bridge->fail = NULL;
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
 }
@@ -355,9 +358,7 @@ static struct kunit_case dlt_gone_cases[] = {
 	KUNIT_CASE(dlt_remove_frozen_test),
 	KUNIT_CASE(dlt_unbind_path_test),
 	KUNIT_CASE(dlt_remove_before_turn_test),
-	KUNIT_CASE(dlt_unbind_after_turn_test),
-	KUNIT_CASE(dlt_unbind_in_freeze_test),
-	KUNIT_CASE(dlt_unbind_frozen_in_freeze_test),
+	KUNIT_CASE_PARAM(dlt_unbind_meanwhile_test, dlt_moment_gen_params),
 	KUNIT_CASE(dlt_may_change_test),
 	KUNIT_CASE(dlt_late_child_test),
 	KUNIT_CASE(dlt_no_set_test),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: The steps in the outgoing kernel
+ * DOC: The transitions in the outgoing kernel
  *
  * In which order devices are prepared, frozen, thawed and cancelled, how a failure at
  * each device and callback is undone, and what device_shutdown() does to devices that
@@ -264,6 +264,18 @@ static void dlt_shutdown_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.a->dev));
 }
 
+/* Something says that a device does not run any more. */
+static void dlt_abort(struct dlt_device *dlt_dev)
+{
+	guard(device)(&dlt_dev->dev);
+	device_liveupdate_abort(&dlt_dev->dev, "it failed");
+}
+
+static bool dlt_is_lost(struct dlt_device *dlt_dev)
+{
+	return dlt_outgoing_ser(dlt_dev)->flags & DEVICE_LIVEUPDATE_SER_LOST;
+}
+
 static void dlt_pass_all(struct kunit *test, const struct dlt_chain *chain)
 {
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
@@ -279,8 +291,7 @@ static void dlt_abort_before_pass_test(struct kunit *test)
 
 	dlt_request(test, chain.b);
 	dlt_pass_all(test, &chain);
-	scoped_guard(device, &chain.a->dev)
-		device_liveupdate_abort(&chain.a->dev, "it failed");
+	dlt_abort(chain.a);
 	dlt_expect(test, " bus-thaw:a thaw:a bus-cancel:a cancel:a");
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_shutdown(&chain.a->dev));
 }
@@ -297,14 +308,11 @@ static void dlt_abort_passed_test(struct kunit *test)
 	size = dlu_of(&chain.b->dev)->data.size;
 	KUNIT_ASSERT_NE(test, 0, size);
 	for (int again = 0; again < 2; again++) {
-		scoped_guard(device, &chain.b->dev)
-			device_liveupdate_abort(&chain.b->dev, "it failed");
+		dlt_abort(chain.b);
 		dlt_expect(test, again ? "" : " stop:b");
 	}
-	KUNIT_EXPECT_TRUE(test, dlt_outgoing_ser(chain.b)->flags &
-				DEVICE_LIVEUPDATE_SER_LOST);
-	KUNIT_EXPECT_FALSE(test, dlt_outgoing_ser(chain.a)->flags &
-				 DEVICE_LIVEUPDATE_SER_LOST);
+	KUNIT_EXPECT_TRUE(test, dlt_is_lost(chain.b));
+	KUNIT_EXPECT_FALSE(test, dlt_is_lost(chain.a));
 	KUNIT_EXPECT_EQ(test, dlu_of(&chain.b->dev)->data.size, size);
 
 	/* Whatever is called, this one is not. */
@@ -325,8 +333,7 @@ static void dlt_remove_passed_test(struct kunit *test)
 	dlt_expect(test, " path-thaw:bridge bus-thaw:a thaw:a");
 	dlt_del(chain.b);
 	dlt_expect(test, " stop:b remove:b");
-	KUNIT_EXPECT_TRUE(test, dlt_outgoing_ser(chain.b)->flags &
-				DEVICE_LIVEUPDATE_SER_LOST);
+	KUNIT_EXPECT_TRUE(test, dlt_is_lost(chain.b));
 }
 
 /* A bus that has nothing to stop; and what is only on the path accesses nothing. */
@@ -337,16 +344,12 @@ static void dlt_abort_passed_bare_test(struct kunit *test)
 	dlt_request(test, chain.b);
 	dlt_pass_all(test, &chain);
 	KUNIT_ASSERT_TRUE(test, device_liveupdate_shutdown(&chain.bridge->dev));
-	scoped_guard(device, &chain.bridge->dev)
-		device_liveupdate_abort(&chain.bridge->dev, "it failed");
+	dlt_abort(chain.bridge);
 	dlt_bus_ops.stop = NULL;
-	scoped_guard(device, &chain.b->dev)
-		device_liveupdate_abort(&chain.b->dev, "it failed");
+	dlt_abort(chain.b);
 	dlt_expect(test, "");
-	KUNIT_EXPECT_TRUE(test, dlt_outgoing_ser(chain.b)->flags &
-				DEVICE_LIVEUPDATE_SER_LOST);
-	KUNIT_EXPECT_TRUE(test, dlt_outgoing_ser(chain.bridge)->flags &
-				DEVICE_LIVEUPDATE_SER_LOST);
+	KUNIT_EXPECT_TRUE(test, dlt_is_lost(chain.b));
+	KUNIT_EXPECT_TRUE(test, dlt_is_lost(chain.bridge));
 }
 
 static struct kunit_case dlt_outgoing_cases[] = {

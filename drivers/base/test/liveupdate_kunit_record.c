@@ -352,9 +352,17 @@ static const struct dlt_field dlt_fields[] = {
 	{ "control in identity", dlt_corruption_id_control, true },
 };
 
-KUNIT_ARRAY_PARAM(dlt_field, dlt_fields, dlt_field_desc);
+KUNIT_ARRAY_PARAM_DESC(dlt_field, dlt_fields, about);
 
-/* What becomes of the devices is looked at, too. */
+/* Expects what becomes of the devices, when they appear and at FINISH. */
+static void dlt_expect_chain(struct kunit *test, const char *appear, const char *finish)
+{
+	dlt_make_chain(test);
+	dlt_expect(test, appear);
+	dlt_do_finish();
+	dlt_expect(test, finish);
+}
+
 static void dlt_field_test(struct kunit *test)
 {
 	const struct dlt_field *field = test->param_value;
@@ -365,14 +373,12 @@ static void dlt_field_test(struct kunit *test)
 	dlt_boot(test);
 	dlt_expect_records(test, field->lost ? 0 : BIT(1), field->lost ? BIT(1) : 0,
 			   field->about, 0);
-
-	dlt_make_chain(test);
-	dlt_expect(test, field->lost ?
-		   " probe:bridge probe:a quarantine:b" :
-		   " probe:bridge quarantine:a quarantine:b");
-	dlt_do_finish();
 	/* What a corrupted record leads to stays reserved. */
-	dlt_expect(test, field->lost ? " probe:b" : " probe:b probe:a");
+	if (field->lost)
+		dlt_expect_chain(test, " probe:bridge probe:a quarantine:b", " probe:b");
+	else
+		dlt_expect_chain(test, " probe:bridge quarantine:a quarantine:b",
+				 " probe:b probe:a");
 }
 
 /* A device is stopped if all that is said of it fits. */
@@ -381,10 +387,8 @@ static void dlt_corrupted_test(struct kunit *test)
 	dlt_jump_chain(test);
 	dlt_ser(1)->size++;
 	dlt_boot(test);
-	dlt_make_chain(test);
-	dlt_expect(test, " quarantine:bridge quarantine:a quarantine:b");
-	dlt_do_finish();
-	dlt_expect(test, " probe:b probe:a probe:bridge");
+	dlt_expect_chain(test, " quarantine:bridge quarantine:a quarantine:b",
+			 " probe:b probe:a probe:bridge");
 }
 
 /* Otherwise it may be one that was not handed over. */
@@ -393,10 +397,7 @@ static void dlt_corrupted_other_test(struct kunit *test)
 	dlt_jump_chain(test);
 	dlt_ser(1)->fingerprint[0]++;
 	dlt_boot(test);
-	dlt_make_chain(test);
-	dlt_expect(test, " quarantine:bridge probe:a quarantine:b");
-	dlt_do_finish();
-	dlt_expect(test, " probe:b probe:bridge");
+	dlt_expect_chain(test, " quarantine:bridge probe:a quarantine:b", " probe:b probe:bridge");
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_absent, 1);
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
 	dlt_expect(test, "");

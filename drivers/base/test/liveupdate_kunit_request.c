@@ -70,12 +70,7 @@ static const struct dlt_refusal dlt_refusals[] = {
 	  .id = DLT_32 DLT_32 },
 };
 
-static void dlt_refusal_desc(const struct dlt_refusal *refusal, char *desc)
-{
-	strscpy(desc, refusal->about, KUNIT_PARAM_DESC_SIZE);
-}
-
-KUNIT_ARRAY_PARAM(dlt_refusal, dlt_refusals, dlt_refusal_desc);
+KUNIT_ARRAY_PARAM_DESC(dlt_refusal, dlt_refusals, about);
 
 /* Makes device "a" as the case says. */
 static struct dlt_device *dlt_make_refused(struct kunit *test,
@@ -107,8 +102,7 @@ static void dlt_request_refused_test(struct kunit *test)
 	const struct dlt_refusal *refusal = test->param_value;
 	struct dlt_device *a = dlt_make_refused(test, refusal);
 
-	KUNIT_EXPECT_EQ(test, dlu_request(&a->dev, true),
-			refusal->error);
+	KUNIT_EXPECT_EQ(test, dlu_request(&a->dev, true), refusal->error);
 	dlt_expect_failed(test, "a", refusal->error, refusal->reason);
 	KUNIT_EXPECT_EQ(test, dlt_nr_requested(), 0);
 	KUNIT_EXPECT_EQ(test, 0, dlu_request(&a->dev, false));
@@ -210,8 +204,7 @@ static void dlt_reason_test(struct kunit *test)
 	a->fail = NULL;
 	device_release_driver(&a->dev);
 	dlt_expect_reason(test, a, -EOPNOTSUPP, "no driver is bound");
-	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE],
-						      &a->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_reason(test, a, -EBUSY, "the state is not normal");
 	dlt_do_cancel();
@@ -254,13 +247,11 @@ static void dlt_request_withdrawn_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, dlu_is_requested(&a->dev));
 	dlt_clear_log();
 	dlt_expect_refused(test, "a", -EOPNOTSUPP, "no driver is bound");
-	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_PLAIN],
-						      &a->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_PLAIN], &a->dev));
 	dlt_clear_log();
 	dlt_expect_refused(test, "a", -EOPNOTSUPP, "its driver has no live update");
 	device_release_driver(&a->dev);
-	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE],
-						      &a->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
 	KUNIT_EXPECT_TRUE(test, dlu_is_requested(&a->dev));
 	KUNIT_EXPECT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_set(test, " a");
@@ -282,21 +273,18 @@ static void dlt_request_files_test(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, dlt_has_files(a));
 	device_release_driver(&a->dev);
 	KUNIT_EXPECT_FALSE(test, dlt_has_files(a));
-	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE],
-						      &a->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
 	dlt_request(test, a);
 	device_release_driver(&a->dev);
 	KUNIT_EXPECT_TRUE(test, dlt_has_files(a));
 	a->hook = dlt_no_files_hook;
 	a->hook_at = "probe";
 	a->fail = "probe";
-	KUNIT_EXPECT_NE(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE],
-						      &a->dev));
+	KUNIT_EXPECT_NE(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
 	KUNIT_EXPECT_PTR_EQ(test, a->dev.driver, NULL);
 	KUNIT_EXPECT_TRUE(test, dlt_has_files(a));
 	a->fail = NULL;
-	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_PLAIN],
-						      &a->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_PLAIN], &a->dev));
 	KUNIT_EXPECT_TRUE(test, dlt_has_files(a));
 }
 

@@ -5,7 +5,7 @@
  *
  * In the next kernel a device goes to a driver that can read what the last one saved,
  * if it is the same hardware, and to no other until FINISH. Probes that are deferred,
- * fail, decline, or do not ask.
+ * fail, decline, or do not retrieve.
  */
 
 #include <linux/device.h>
@@ -72,12 +72,7 @@ static const struct dlt_taker dlt_takers[] = {
 	{ "nothing", NULL, 3, 3 },
 };
 
-static void dlt_taker_desc(const struct dlt_taker *taker, char *desc)
-{
-	strscpy(desc, taker->about, KUNIT_PARAM_DESC_SIZE);
-}
-
-KUNIT_ARRAY_PARAM(dlt_taker, dlt_takers, dlt_taker_desc);
+KUNIT_ARRAY_PARAM_DESC(dlt_taker, dlt_takers, about);
 
 static void dlt_expect_taken(struct kunit *test, struct dlt_device *a, bool taken)
 {
@@ -123,8 +118,7 @@ static void dlt_taker_test(struct kunit *test)
 	a = dlt_new(test, "a", NULL);
 	a->drivers = 0;
 	dlt_add(test, a);
-	KUNIT_EXPECT_EQ(test, device_driver_attach(drv, &a->dev),
-			taker->may ? 0 : -ENODEV);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(drv, &a->dev), taker->may ? 0 : -ENODEV);
 	dlt_expect_taken(test, a, taker->may);
 	a->drivers = BIT(DLT_ONE);
 
@@ -144,8 +138,7 @@ static void dlt_plain_driver_test(struct kunit *test)
 	a->drivers = BIT(DLT_PLAIN);
 	dlt_add(test, a);
 	dlt_expect_taken(test, a, false);
-	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlt_drivers[DLT_PLAIN], &a->dev),
-			-ENODEV);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlt_drivers[DLT_PLAIN], &a->dev), -ENODEV);
 	dlt_expect_taken(test, a, false);
 }
 
@@ -171,10 +164,8 @@ static void dlt_expect_quarantined(struct kunit *test, struct dlt_device *a,
 	dlt_expect_state(test, 0, QUARANTINED);
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&a->dev));
 	KUNIT_EXPECT_PTR_EQ(test, a->dev.driver, NULL);
-	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev),
-			-ENODEV);
-	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlt_drivers[DLT_PLAIN], &a->dev),
-			-ENODEV);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev), -ENODEV);
+	KUNIT_EXPECT_EQ(test, device_driver_attach(&dlt_drivers[DLT_PLAIN], &a->dev), -ENODEV);
 	dlt_go_down();
 	dlt_expect(test, "");
 	dlt_do_finish();
@@ -182,15 +173,69 @@ static void dlt_expect_quarantined(struct kunit *test, struct dlt_device *a,
 	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
 }
 
-static void dlt_fingerprint_test(struct kunit *test)
+/* Expects that "a" is an ordinary device with a driver. */
+static void dlt_expect_ordinary(struct kunit *test, struct dlt_device *a, const char *log)
 {
+	dlt_expect(test, log);
+	dlt_expect_state(test, 0, RELEASED);
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
+	dlt_go_down();
+	if (a->declines) {
+		/* It is not given again. */
+		device_release_driver(&a->dev);
+		KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
+		dlt_expect(test, " remove:a probe:a");
+	}
+	dlt_do_finish();
+	dlt_expect(test, " blob:a");
+	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
+}
+
+/**
+ * struct dlt_unclaimed - why "a" is not reclaimed
+ * @about: name of the case.
+ * @log: what is called when it appears.
+ * @fail: callback that fails.
+ * @other: it is other hardware.
+ * @silent: its driver does not retrieve what was handed over.
+ * @declines: its driver declines what it retrieved.
+ */
+struct dlt_unclaimed {
+	const char *about;
+	const char *log;
+	const char *fail;
+	bool other;
+	bool silent;
+	bool declines;
+};
+
+static const struct dlt_unclaimed dlt_unclaimed_cases[] = {
+	{ "other hardware", " quarantine:a", .other = true },
+	{ "probe fails", " probe:a quarantine:a", .fail = "probe" },
+	{ "fails after retrieve", " probe:a retrieve:a quarantine:a", .fail = "retrieve" },
+	{ "driver is silent", " probe:a", .silent = true },
+	{ "driver declines", " probe:a retrieve:a", .declines = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(dlt_unclaimed, dlt_unclaimed_cases, about);
+
+static void dlt_unclaimed_test(struct kunit *test)
+{
+	const struct dlt_unclaimed *it = test->param_value;
 	struct dlt_device *a;
 
 	dlt_jump_one(test, DLT_ONE);
 	a = dlt_new(test, "a", NULL);
-	a->fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN - 1] = 1;
+	a->fail = it->fail;
+	a->fingerprint[DEVICE_LIVEUPDATE_FINGERPRINT_LEN - 1] = it->other;
+	a->silent = it->silent;
+	a->declines = it->declines;
 	dlt_add(test, a);
-	dlt_expect_quarantined(test, a, " quarantine:a");
+	a->fail = NULL;
+	if (it->silent || it->declines)
+		dlt_expect_ordinary(test, a, it->log);
+	else
+		dlt_expect_quarantined(test, a, it->log);
 }
 
 static void dlt_bus_match_test(struct kunit *test)
@@ -258,25 +303,6 @@ static void dlt_identity_test(struct kunit *test)
 }
 
 /* Probes that do not go well. */
-
-/* Its driver asked for the data, and starts from nothing. */
-static void dlt_decline_test(struct kunit *test)
-{
-	struct dlt_device *a;
-
-	dlt_jump_one(test, DLT_ONE);
-	a = dlt_new(test, "a", NULL);
-	a->declines = true;
-	dlt_add(test, a);
-	dlt_expect(test, " probe:a retrieve:a");
-	dlt_expect_state(test, 0, RELEASED);
-	/* It is not asked again. */
-	device_release_driver(&a->dev);
-	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
-	dlt_expect(test, " remove:a probe:a");
-	dlt_do_finish();
-	dlt_expect(test, " blob:a");
-}
 
 /* What a bus notifier finds, which comes before the uevent. */
 static enum device_liveupdate_state dlt_bound_state;
@@ -353,30 +379,6 @@ static void dlt_quarantine_asleep_test(struct kunit *test)
 	pm_runtime_disable(&bridge->dev);
 }
 
-static void dlt_probe_error_test(struct kunit *test)
-{
-	struct dlt_device *a;
-
-	dlt_jump_one(test, DLT_ONE);
-	a = dlt_new(test, "a", NULL);
-	a->fail = "probe";
-	dlt_add(test, a);
-	a->fail = NULL;
-	dlt_expect_quarantined(test, a, " probe:a quarantine:a");
-}
-
-static void dlt_retrieve_error_test(struct kunit *test)
-{
-	struct dlt_device *a;
-
-	dlt_jump_one(test, DLT_ONE);
-	a = dlt_new(test, "a", NULL);
-	a->fail = "retrieve";
-	dlt_add(test, a);
-	a->fail = NULL;
-	dlt_expect_quarantined(test, a, " probe:a retrieve:a quarantine:a");
-}
-
 static void dlt_defer_test(struct kunit *test)
 {
 	struct dlt_device *a;
@@ -399,7 +401,7 @@ static void dlt_defer_test(struct kunit *test)
 	dlt_expect(test, " finish:a blob:a");
 }
 
-/* Asked, deferred, and then not asked: it is as if nobody had. */
+/* Retrieved, deferred, and then not retrieved: it is as if nobody had. */
 static void dlt_defer_forgets_test(struct kunit *test)
 {
 	struct dlt_device *a;
@@ -410,11 +412,9 @@ static void dlt_defer_forgets_test(struct kunit *test)
 	dlt_add(test, a);
 	dlu_incoming.records[0].asked = true;
 	a->defer = 1;
-	KUNIT_EXPECT_EQ(test, -EAGAIN, device_driver_attach(&dlt_drivers[DLT_ONE],
-							    &a->dev));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
 	a->silent = true;
-	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE],
-						      &a->dev));
+	KUNIT_EXPECT_EQ(test, 0, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
 	dlt_expect_state(test, 0, RELEASED);
 	dlt_clear_log();
 }
@@ -430,23 +430,6 @@ static void dlt_async_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, dlt_register(DLT_ONE));
 	wait_for_device_probe();
 	dlt_expect_taken(test, a, true);
-}
-
-static void dlt_silent_test(struct kunit *test)
-{
-	struct dlt_device *a;
-
-	dlt_jump_one(test, DLT_ONE);
-	a = dlt_new(test, "a", NULL);
-	a->silent = true;
-	dlt_add(test, a);
-	dlt_expect(test, " probe:a");
-	dlt_expect_state(test, 0, RELEASED);
-	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
-	dlt_go_down();
-	dlt_do_finish();
-	dlt_expect(test, " blob:a");
-	KUNIT_EXPECT_TRUE(test, dlt_driven_by(a, DLT_ONE));
 }
 
 /* device_liveupdate_retrieve() for those that have nothing to take over. */
@@ -467,11 +450,9 @@ static void dlt_retrieve_null_test(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_incoming(&other->dev));
 
 	scoped_guard(device, &bridge->dev)
-		KUNIT_EXPECT_NULL(test, device_liveupdate_retrieve(&bridge->dev,
-								   &version));
+		KUNIT_EXPECT_NULL(test, device_liveupdate_retrieve(&bridge->dev, &version));
 	scoped_guard(device, &other->dev)
-		KUNIT_EXPECT_NULL(test, device_liveupdate_retrieve(&other->dev,
-								   &version));
+		KUNIT_EXPECT_NULL(test, device_liveupdate_retrieve(&other->dev, &version));
 	KUNIT_EXPECT_EQ(test, version, 7);
 }
 
@@ -480,20 +461,16 @@ static struct kunit_case dlt_retrieve_cases[] = {
 	KUNIT_CASE_PARAM(dlt_taker_test, dlt_taker_gen_params),
 	KUNIT_CASE(dlt_plain_driver_test),
 	KUNIT_CASE(dlt_next_driver_test),
-	KUNIT_CASE(dlt_fingerprint_test),
+	KUNIT_CASE_PARAM(dlt_unclaimed_test, dlt_unclaimed_gen_params),
 	KUNIT_CASE(dlt_bus_match_test),
 	KUNIT_CASE(dlt_no_blob_test),
 	KUNIT_CASE(dlt_identity_test),
-	KUNIT_CASE(dlt_decline_test),
 	KUNIT_CASE(dlt_bound_test),
 	KUNIT_CASE(dlt_unidentified_test),
 	KUNIT_CASE(dlt_quarantine_asleep_test),
-	KUNIT_CASE(dlt_probe_error_test),
-	KUNIT_CASE(dlt_retrieve_error_test),
 	KUNIT_CASE(dlt_defer_test),
 	KUNIT_CASE(dlt_defer_forgets_test),
 	KUNIT_CASE(dlt_async_test),
-	KUNIT_CASE(dlt_silent_test),
 	KUNIT_CASE(dlt_retrieve_null_test),
 	{}
 };
