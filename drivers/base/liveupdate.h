@@ -285,6 +285,8 @@ int dlu_read_table(const struct liveupdate_data *data);
 void dlu_release_table(void);
 struct hlist_head *dlu_bucket(struct hlist_head *buckets,
 			      unsigned int bits, const char *id);
+struct dlu_incoming_device *
+dlu_next_record(const struct dlu_incoming_device *from, const char *bus, const char *id);
 u32 dlu_record_above(const struct device *parent);
 struct dlu_incoming_device *
 dlu_find_record(const struct bus_type *bus, const struct device *parent,

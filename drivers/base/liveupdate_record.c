@@ -31,15 +31,12 @@
 /* Is there another device of the same identity, below another parent? */
 static bool dlu_has_namesake(const struct dlu_incoming_device *incoming)
 {
-	const struct dlu_incoming_device *other;
+	const struct dlu_incoming_device *other = NULL;
 
 	if (hlist_unhashed(&incoming->hash))
 		return false;
-	hlist_for_each_entry(other, dlu_bucket(dlu_incoming.buckets,
-					       dlu_incoming.bucket_bits,
-					       incoming->ser.id), hash) {
-		if (other != incoming && !strcmp(other->ser.id, incoming->ser.id) &&
-		    !strcmp(other->ser.bus, incoming->ser.bus))
+	while ((other = dlu_next_record(other, incoming->ser.bus, incoming->ser.id))) {
+		if (other != incoming)
 			return true;
 	}
 

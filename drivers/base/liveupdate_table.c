@@ -51,6 +51,28 @@ struct hlist_head *dlu_bucket(struct hlist_head *buckets,
 }
 
 /*
+ * Look for the next record of a device of this bus and identity, whatever it is below.
+ * NULL begins with the first one. Context: dlu_lock held, with records, or before others
+ * know them. Returns the record, or NULL if there is none left.
+ */
+struct dlu_incoming_device *
+dlu_next_record(const struct dlu_incoming_device *from, const char *bus, const char *id)
+{
+	struct dlu_incoming_device *incoming;
+	struct hlist_node *node;
+
+	node = from ? from->hash.next :
+		      dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits, id)->first;
+	incoming = hlist_entry_safe(node, struct dlu_incoming_device, hash);
+	hlist_for_each_entry_from(incoming, hash) {
+		if (!strcmp(incoming->ser.id, id) && !strcmp(incoming->ser.bus, bus))
+			return incoming;
+	}
+
+	return NULL;
+}
+
+/*
  * Which record is that of the nearest device that has one? Context: dlu_lock held.
  * @parent and what is above it stay. Returns 1 + position of the record, or 0.
  */
@@ -94,15 +116,10 @@ struct dlu_incoming_device *
 dlu_find_record(const struct bus_type *bus, const struct device *parent,
 		const struct device_liveupdate_id *id)
 {
-	struct dlu_incoming_device *incoming, *loose = NULL;
+	struct dlu_incoming_device *incoming = NULL, *loose = NULL;
 	u32 above = dlu_record_above(parent);
-	struct hlist_head *bucket;
 
-	bucket = dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
-			    id->id);
-	hlist_for_each_entry(incoming, bucket, hash) {
-		if (strcmp(incoming->ser.id, id->id) || strcmp(incoming->ser.bus, bus->name))
-			continue;
+	while ((incoming = dlu_next_record(incoming, bus->name, id->id))) {
 		if (dlu_parent_is_known(incoming)) {
 			if (incoming->ser.parent == above)
 				return incoming;
@@ -127,20 +144,16 @@ dlu_find_record(const struct bus_type *bus, const struct device *parent,
  */
 bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdate_id *id)
 {
-	const struct dlu_incoming_device *incoming;
+	const struct dlu_incoming_device *incoming = NULL;
 	u32 parent;
 
 	guard(mutex)(&dlu_lock);
 
 	if (!dlu_incoming.nr_absent)
 		return false;
-	hlist_for_each_entry(incoming, dlu_bucket(dlu_incoming.buckets,
-						  dlu_incoming.bucket_bits,
-						  id->id), hash) {
+	while ((incoming = dlu_next_record(incoming, bus->name, id->id))) {
 		parent = incoming->ser.parent;
 		if (incoming->state == DEVICE_LIVEUPDATE_ABSENT &&
-		    !strcmp(incoming->ser.id, id->id) &&
-		    !strcmp(incoming->ser.bus, bus->name) &&
 		    !memcmp(incoming->ser.fingerprint, id->fingerprint,
 			    sizeof(id->fingerprint)) &&
 		    (!parent || (dlu_parent_is_known(incoming) &&
@@ -153,15 +166,12 @@ bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdat
 }
 
 /* Look for another record that says it is about the same device. */
-static struct dlu_incoming_device *
-dlu_find_twin(struct hlist_head *bucket, const struct device_liveupdate_ser *ser)
+static struct dlu_incoming_device *dlu_find_twin(const struct device_liveupdate_ser *ser)
 {
-	struct dlu_incoming_device *incoming;
+	struct dlu_incoming_device *incoming = NULL;
 
-	hlist_for_each_entry(incoming, bucket, hash) {
-		if (incoming->ser.parent == ser->parent &&
-		    !strcmp(incoming->ser.id, ser->id) &&
-		    !strcmp(incoming->ser.bus, ser->bus))
+	while ((incoming = dlu_next_record(incoming, ser->bus, ser->id))) {
+		if (incoming->ser.parent == ser->parent)
 			return incoming;
 	}
 
@@ -331,10 +341,9 @@ static bool dlu_fields_valid(const struct device_liveupdate_ser *ser,
  * Can a record be entered beside those of the same device? A corrupted one may only
  * look like it. Of two others neither can be relied on.
  */
-static bool dlu_is_first(struct hlist_head *bucket,
-			 const struct dlu_incoming_device *incoming)
+static bool dlu_is_first(const struct dlu_incoming_device *incoming)
 {
-	struct dlu_incoming_device *twin = dlu_find_twin(bucket, &incoming->ser);
+	struct dlu_incoming_device *twin = dlu_find_twin(&incoming->ser);
 
 	if (!twin)
 		return true;
@@ -358,7 +367,6 @@ static void dlu_read(const struct device_liveupdate_ser *from,
 {
 	struct dlu_incoming_device *incoming = &dlu_incoming.records[position];
 	const struct device_liveupdate_ser *ser = &incoming->ser;
-	struct hlist_head *bucket;
 
 	*incoming = (struct dlu_incoming_device){ .ser = *from };
 	if (!corrupted && ser->flags == DEVICE_LIVEUPDATE_SER_MORE) {
@@ -374,11 +382,10 @@ static void dlu_read(const struct device_liveupdate_ser *from,
 	incoming->invalid = corrupted ||
 			    ser->flags & DEVICE_LIVEUPDATE_SER_LOST ||
 			    !dlu_fields_valid(ser, position);
-	bucket = dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
-			    ser->id);
-	if (!dlu_is_first(bucket, incoming))
+	if (!dlu_is_first(incoming))
 		return;
-	hlist_add_head(&incoming->hash, bucket);
+	hlist_add_head(&incoming->hash, dlu_bucket(dlu_incoming.buckets,
+						   dlu_incoming.bucket_bits, ser->id));
 	incoming->state = DEVICE_LIVEUPDATE_ABSENT;
 	dlu_incoming.nr_absent++;
 	if (!incoming->invalid) {
