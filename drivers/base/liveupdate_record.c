@@ -192,22 +192,6 @@ void dlu_set_state(struct dlu_incoming_device *incoming,
 	__dlu_set_state(incoming, state);
 }
 
-/* Ask the bus. What is above the device may sleep, and then nothing would reach it. */
-static int dlu_call_quarantine(struct device *dev)
-{
-	int err;
-
-	pm_runtime_get_suppliers(dev);
-	if (dev->parent)
-		pm_runtime_get_sync(dev->parent);
-	err = dev->bus->liveupdate->quarantine(dev);
-	if (dev->parent)
-		pm_runtime_put(dev->parent);
-	pm_runtime_put_suppliers(dev);
-
-	return err;
-}
-
 /* Was a device stopped together with what is above it? */
 static bool dlu_stopped_above(const struct device *dev)
 {
@@ -222,22 +206,43 @@ static bool dlu_stopped_above(const struct device *dev)
 }
 
 /*
+ * Stop a device, or see whether that was done together with what is above it. May sleep.
+ * device_lock held. Returns 0; the error of its bus; or -EBUSY if what is above it runs.
+ */
+static int dlu_quiesce(struct device *dev)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+	int err;
+
+	device_lock_assert(dev);
+
+	if (bus->quarantine) {
+		/* What is above the device may sleep, and then nothing would reach it. */
+		pm_runtime_get_suppliers(dev);
+		if (dev->parent)
+			pm_runtime_get_sync(dev->parent);
+		err = bus->quarantine(dev);
+		if (dev->parent)
+			pm_runtime_put(dev->parent);
+		pm_runtime_put_suppliers(dev);
+	} else {
+		err = dlu_stopped_above(dev) ? 0 : -EBUSY;
+	}
+	if (err)
+		dev_err(dev, "liveupdate: cannot be stopped%s, what it may access is retained: %pe\n",
+			bus->quarantine ? "" : " without its parent", ERR_PTR(err));
+
+	return err;
+}
+
+/*
  * Stop a device that may have been handed over. It has no record, and its memory is
  * retained like that of any device that has not appeared. May sleep. device_lock held.
  */
 void dlu_quarantine_unknown(struct device *dev, const char *reason)
 {
-	int err;
-
-	device_lock_assert(dev);
-
 	dev_err(dev, "liveupdate: quarantined: %s\n", reason);
-	if (dev->bus->liveupdate->quarantine)
-		err = dlu_call_quarantine(dev);
-	else
-		err = dlu_stopped_above(dev) ? 0 : -EBUSY;
-	if (err)
-		dev_err(dev, "liveupdate: cannot be stopped: %pe\n", ERR_PTR(err));
+	dlu_quiesce(dev);
 }
 
 /* Stop a device, or try once more. */
@@ -246,19 +251,7 @@ void dlu_stop(struct device *dev,
 {
 	/* What forwards for others does not stop them. */
 	bool forwarder = dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER;
-	int err = 0;
-
-	device_lock_assert(dev);
-
-	if (dev->bus->liveupdate->quarantine) {
-		err = dlu_call_quarantine(dev);
-		if (err)
-			dev_err(dev, "liveupdate: cannot be stopped, what it may access is retained: %pe\n",
-				ERR_PTR(err));
-	} else if (!dlu_stopped_above(dev)) {
-		dev_warn(dev, "liveupdate: cannot be stopped without its parent, what it may access is retained\n");
-		err = -EBUSY;
-	}
+	int err = dlu_quiesce(dev);
 
 	guard(mutex)(&dlu_lock);
 	incoming->stopped = !err && !forwarder;
