@@ -53,7 +53,7 @@ enum dlu_need {
  * @data: what the driver saved.
  * @dev: the device, with a reference, or NULL.
  * @state: what becomes of it.
- * @asked: probe() asked for @data.
+ * @retrieved: probe() retrieved @data.
  * @invalid: nothing but bus, identity and fingerprint says what it is, and these
  *	may be unverified.
  * @corrupted: these are unverified.
@@ -73,7 +73,7 @@ struct dlu_incoming_device {
 	struct liveupdate_data data;
 	struct device *dev;
 	enum device_liveupdate_state state;
-	bool asked;
+	bool retrieved;
 	bool invalid;
 	bool corrupted;
 	bool more;

@@ -390,7 +390,7 @@ const struct liveupdate_data *device_liveupdate_retrieve(struct device *dev,
 	incoming = dlu_of(dev)->incoming;
 	if (dlu_ser_path(incoming))
 		return NULL;
-	incoming->asked = true;
+	incoming->retrieved = true;
 	*version = incoming->ser.version;
 
 	return &incoming->data;
@@ -413,7 +413,7 @@ void device_liveupdate_decline(struct device *dev)
 	device_lock_assert(dev);
 
 	if (device_liveupdate_is_incoming(dev))
-		dlu_of(dev)->incoming->asked = false;
+		dlu_of(dev)->incoming->retrieved = false;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_decline, "LIVEUPDATE");
 
@@ -522,10 +522,10 @@ void dlu_complete(struct device *dev, int ret)
 			dlu_set_state(incoming,
 				      DEVICE_LIVEUPDATE_RECLAIMED);
 	} else if (abs(ret) == EPROBE_DEFER) {
-		incoming->asked = false;
+		incoming->retrieved = false;
 	} else if (ret) {
 		dlu_quarantine(dev, incoming, "its probe failed");
-	} else if (incoming->asked) {
+	} else if (incoming->retrieved) {
 		dev_dbg(dev, "liveupdate: reclaimed\n");
 		dlu_set_state(incoming, DEVICE_LIVEUPDATE_RECLAIMED);
 		dlu_notify_bus(dev, true);

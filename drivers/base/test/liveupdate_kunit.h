@@ -46,8 +46,8 @@ enum dlt_driver {
  * @role: otherwise what it is.
  * @blob: it saves a blob.
  * @stays: it does not come along with its parent, if it could.
- * @silent: its driver does not ask for what was handed over.
- * @declines: its driver declines what it asked for.
+ * @silent: its driver does not retrieve what was handed over.
+ * @declines: its driver declines what it retrieved.
  * @defer: how often probe() is deferred.
  * @unsupported: why it cannot be preserved, or NULL.
  * @fail: callback that fails with -EIO.

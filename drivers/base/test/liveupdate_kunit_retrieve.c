@@ -410,7 +410,7 @@ static void dlt_defer_forgets_test(struct kunit *test)
 	a = dlt_new(test, "a", NULL);
 	a->drivers = 0;
 	dlt_add(test, a);
-	dlu_incoming.records[0].asked = true;
+	dlu_incoming.records[0].retrieved = true;
 	a->defer = 1;
 	KUNIT_EXPECT_EQ(test, -EAGAIN, device_driver_attach(&dlt_drivers[DLT_ONE], &a->dev));
 	a->silent = true;
