@@ -3,7 +3,7 @@
 /**
  * DOC: DMA buffers without memory
  *
- * Each allocation fails once in every step: all is undone, and no buffer is lost or freed
+ * Each allocation fails once in every transition: all is undone, and no buffer is lost or freed
  * while a device may use it.
  */
 

@@ -7,7 +7,7 @@
  * roles, without the state machine and without devices that do anything.
  *
  * The outgoing kernel
- *   Two devices have buffers, which are preserved, and the steps of the subsystem
+ *   Two devices have buffers, which are preserved, and the callbacks of the subsystem
  *   are called as the state machine calls them. What is kept by KHO is counted.
  *   The test says which device is in the update, and what dma-debug would count.
  *
@@ -45,7 +45,7 @@
 
 struct dmt *dmt;
 
-/* What the steps are called with; nobody looks into it outside of the machine. */
+/* What the callbacks are called with; nobody looks into it outside of the machine. */
 struct liveupdate_subsystem dmt_subsystem;
 
 /* The device layer. */
@@ -247,7 +247,7 @@ struct dma_liveupdate_buffer *dmt_retrieve(struct kunit *test,
 	return buffer;
 }
 
-/* The steps. */
+/* The callbacks. */
 
 int dmt_prepare(void)
 {

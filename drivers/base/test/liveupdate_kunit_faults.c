@@ -3,7 +3,7 @@
 /**
  * DOC: The device layer without memory
  *
- * Each allocation fails once in every step: all is undone, and what was handed over is
+ * Each allocation fails once in every transition: all is undone, and what was handed over is
  * neither lost nor freed twice.
  */
 

@@ -8,7 +8,7 @@
  *
  * The outgoing kernel
  *   Devices of the bus of the tests (liveupdate_kunit_bus.c) are requested, and the
- *   steps of the subsystem are called as the state machine calls them.
+ *   callbacks of the subsystem are called as the state machine calls them.
  *
  * The kexec
  *   dlt_jump() copies table, blocks and blobs as they are when everything is frozen,
@@ -38,10 +38,10 @@
 
 #include "liveupdate_kunit.h"
 
-/* What the steps are called with; nobody looks into it outside of the machine. */
+/* What the callbacks are called with; nobody looks into it outside of the machine. */
 struct liveupdate_subsystem dlt_subsystem;
 
-/* The steps of the outgoing kernel. */
+/* The transitions of the outgoing kernel. */
 
 int dlt_do_prepare(void)
 {

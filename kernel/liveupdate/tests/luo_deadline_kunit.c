@@ -138,7 +138,7 @@ static void luo_state_late_failure_test(struct kunit *test)
  */
 struct luo_state_watch {
 	unsigned long pending;
-	unsigned long deadline[LUO_KUNIT_NR_STEPS];
+	unsigned long deadline[LUO_KUNIT_NR_TRANSITIONS];
 	bool differs;
 };
 

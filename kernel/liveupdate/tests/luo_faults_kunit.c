@@ -5,8 +5,8 @@
  *
  * Three subsystems go through an update, and each allocation on the way fails
  * once (include/linux/liveupdate/fault.h): in the machine, in the table, and in
- * subsystems. A step that fails says whose fault it was, leaves nothing behind and
- * works when it is tried again. A step that cannot fail does not.
+ * subsystems. A transition that fails says whose fault it was, leaves nothing behind and
+ * works when it is attempted again. A transition that cannot fail does not.
  *
  *	a	workload	optional	hands over a blob of a page
  *	b	devices		mandatory	hands over a value
@@ -163,7 +163,7 @@ static void luo_faults_prepare_test(struct kunit *test)
 			LUO_FAULTS_MACHINE | LUO_FAULTS_A | LUO_FAULTS_C);
 }
 
-/* The steps of a prepared machine, which need no memory that they cannot do without. */
+/* The transitions of a prepared machine, which need no memory that they cannot do without. */
 static void luo_faults_freeze_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;

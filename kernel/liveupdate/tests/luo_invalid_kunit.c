@@ -4,7 +4,7 @@
  * DOC: Tests of updates that have become invalid
  *
  * A subsystem says that what it prepared is no longer valid: in each state, while a
- * step is under way, and during a reboot.
+ * transition is under way, and during a reboot.
  */
 
 #include <kunit/test-bug.h>

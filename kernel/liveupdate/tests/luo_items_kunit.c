@@ -21,9 +21,9 @@
  * struct luo_state_items - what a subsystem did with its parts
  * @page: for luo_progress_show().
  * @items: the account.
- * @late: step in which the deadline passes meanwhile, or LUO_TRANSITION_NONE.
+ * @late: transition in which the deadline passes meanwhile, or LUO_TRANSITION_NONE.
  * @error: what the work on the part ends with.
- * @result: what luo_item_end() returned in each step.
+ * @result: what luo_item_end() returned in each transition.
  * @forget: leave the part open.
  */
 struct luo_state_items {
@@ -31,7 +31,7 @@ struct luo_state_items {
 	struct liveupdate_items items;
 	enum luo_transition late;
 	int error;
-	int result[LUO_KUNIT_NR_STEPS];
+	int result[LUO_KUNIT_NR_TRANSITIONS];
 	bool forget;
 };
 
@@ -83,7 +83,7 @@ luo_state_add_parts(struct kunit *test, struct luo_ctx *ctx)
 	return state;
 }
 
-/* "transition" names the part, in every step, and only as long as it lasts. */
+/* "transition" names the part, in every transition, and only as long as it lasts. */
 static void luo_state_item_show_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -123,17 +123,17 @@ static void luo_state_item_open_test(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, ctx->item);
 }
 
-static const enum luo_transition luo_state_item_steps[] = {
+static const enum luo_transition luo_state_item_transitions[] = {
 	LUO_TRANSITION_PREPARE, LUO_TRANSITION_FREEZE, LUO_TRANSITION_THAW, LUO_TRANSITION_CANCEL,
 };
 
-static void luo_state_item_step_desc(const enum luo_transition *transition, char *desc)
+static void luo_state_item_transition_desc(const enum luo_transition *transition, char *desc)
 {
 	strscpy(desc, luo_transition_name(*transition), KUNIT_PARAM_DESC_SIZE);
 }
 
-KUNIT_ARRAY_PARAM(luo_state_item_step, luo_state_item_steps,
-		  luo_state_item_step_desc);
+KUNIT_ARRAY_PARAM(luo_state_item_transition, luo_state_item_transitions,
+		  luo_state_item_transition_desc);
 
 /* A subsystem is told that time is up where it can still give up. */
 static void luo_state_item_late_test(struct kunit *test)
@@ -164,7 +164,7 @@ static void luo_state_item_late_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, state->result[late], freeze ? -ETIMEDOUT : 0);
 }
 
-/* An undo has the deadline of the step that it undoes, and cannot give up. */
+/* An undo has the deadline of the transition that it undoes, and cannot give up. */
 static void luo_state_item_undo_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -348,7 +348,7 @@ static struct kunit_case luo_items_cases[] = {
 	KUNIT_CASE(luo_state_item_show_test),
 	KUNIT_CASE(luo_state_item_open_test),
 	KUNIT_CASE_PARAM(luo_state_item_late_test,
-			 luo_state_item_step_gen_params),
+			 luo_state_item_transition_gen_params),
 	KUNIT_CASE(luo_state_item_undo_test),
 	KUNIT_CASE(luo_state_item_error_test),
 	KUNIT_CASE(luo_state_item_outside_test),

@@ -14,7 +14,7 @@
 
 #define LUO_KUNIT_LOG_LEN	2048
 #define LUO_KUNIT_IDS_LEN	256
-#define LUO_KUNIT_NR_STEPS	(LUO_TRANSITION_FINISH + 1)
+#define LUO_KUNIT_NR_TRANSITIONS	(LUO_TRANSITION_FINISH + 1)
 
 /**
  * struct luo_kunit - what every test starts with, in &kunit.priv
@@ -25,7 +25,7 @@
  * @phys: physical address of the head of the table, from luo_kunit_jump() on.
  * @size: size of the head, from luo_kunit_jump() on.
  * @instances: the same of the tables of instances, by class; 0 if there is none.
- * @log: callbacks that ran: " step:name" for each.
+ * @log: callbacks that ran: " transition:name" for each.
  * @want: callbacks that should have run.
  * @log_text: buffer of @log.
  * @want_text: buffer of @want.
@@ -56,7 +56,7 @@ struct luo_kunit {
  * @ops: its callbacks; @ops.owner may be set.
  * @list: entry in &luo_kunit.subsystems.
  * @fixture: the test's.
- * @error: what the callback of a step returns.
+ * @error: what the callback of a transition returns.
  * @hook: called in every callback, may be NULL.
  * @context: for @hook.
  * @waits: something of it still waits, when it is asked.
@@ -72,7 +72,7 @@ struct luo_kunit_subsystem {
 	struct liveupdate_subsystem_ops ops;
 	struct list_head list;
 	struct luo_kunit *fixture;
-	int error[LUO_KUNIT_NR_STEPS];
+	int error[LUO_KUNIT_NR_TRANSITIONS];
 	void (*hook)(struct luo_kunit_subsystem *mock,
 		     enum luo_transition transition);
 	void *context;

@@ -200,7 +200,7 @@ static void luo_mutate_table_test(struct kunit *test)
 	}
 }
 
-/* Every image is read, and undamaged: what this test expects is what happens. */
+/* Every image is read, and intact: what this test expects is what happens. */
 static void luo_mutate_intact_test(struct kunit *test)
 {
 	struct luo_kunit_subsystem *known[LUO_MUTATE_KNOWN];

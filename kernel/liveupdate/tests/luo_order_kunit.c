@@ -3,7 +3,7 @@
 /**
  * DOC: Tests of the order of subsystems
  *
- * In which order subsystems and files of sessions are called in each step, and that
+ * In which order subsystems and files of sessions are called in each transition, and that
  * none needs more callbacks than it uses.
  */
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 /**
- * DOC: Tests of requests and of what announces them
+ * DOC: Tests of requests and of the notifications of them
  *
  * Which request is granted in which state, also from a callback, from another task and
  * while the system goes down or sleeps, and that each change of the state is announced
@@ -207,7 +207,7 @@ static void luo_state_request_in_callback_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
 	struct luo_ctx *ctx = &fixture->ctx;
-	unsigned int refused[LUO_KUNIT_NR_STEPS] = {};
+	unsigned int refused[LUO_KUNIT_NR_TRANSITIONS] = {};
 	struct luo_kunit_subsystem *old, *new;
 
 	old = luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_IRQ);
@@ -409,7 +409,7 @@ static void luo_state_notify(struct luo_ctx *ctx,
 	seq_buf_printf(&fixture->log, " =%s", luo_kunit_states[state]);
 }
 
-/* A listener that makes the next request before the change is announced to others. */
+/* A listener that makes the next request before others are notified of the change. */
 static void luo_state_notify_cancel(struct luo_ctx *ctx,
 				    enum liveupdate_state state)
 {
@@ -419,7 +419,7 @@ static void luo_state_notify_cancel(struct luo_ctx *ctx,
 	luo_state_notify(ctx, state);
 }
 
-/* Each state is announced once, also if it is another one by then. */
+/* Listeners are notified of each state once, also if it is another one by then. */
 static void luo_state_notify_late_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;
@@ -429,7 +429,7 @@ static void luo_state_notify_late_test(struct kunit *test)
 	luo_kunit_expect_log(test, " =normal =prepared");
 }
 
-/* Announced is every change, after the callbacks, and nothing else. */
+/* Listeners are notified of every change, after the callbacks, and nothing else. */
 static void luo_state_notify_test(struct kunit *test)
 {
 	struct luo_kunit *fixture = test->priv;

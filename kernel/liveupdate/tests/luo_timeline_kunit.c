@@ -24,7 +24,7 @@
 #include "luo_kunit.h"
 #include "../luo_timeline.h"
 
-/* So many that the callbacks of a step have a share of LUO_TEST_SHARE. */
+/* So many that the callbacks of a transition have a share of LUO_TEST_SHARE. */
 #define LUO_TEST_SHARE		10
 #define LUO_TEST_SLOTS		(2 * (LUO_TIMELINE_RESERVED +		\
 				      LUO_TIMELINE_SHARES * LUO_TEST_SHARE))
@@ -156,7 +156,7 @@ static void luo_timeline_test_mark(struct luo_timeline *timeline)
 			    "mark", 1, 1, 0);
 }
 
-/* Callbacks have a share for each step, and leave room, as do steps. */
+/* Callbacks have a share for each transition, and leave room, as do transitions. */
 static void luo_timeline_full_test(struct kunit *test)
 {
 	struct luo_timeline_kunit *fixture = test->priv;
@@ -201,7 +201,7 @@ static void luo_timeline_test_parts(struct luo_timeline *timeline, u32 count)
 				    LUO_TRANSITION_FREEZE, "part", 1, 9, 0);
 }
 
-/* Parts leave half of the share of their step to callbacks, and all of others. */
+/* Parts leave half of the share of their transition to callbacks, and all of others. */
 static void luo_timeline_items_test(struct kunit *test)
 {
 	struct luo_timeline_kunit *fixture = test->priv;
@@ -229,7 +229,7 @@ static void luo_timeline_items_test(struct kunit *test)
 		luo_timeline_test_expect(test, timeline, used++, 2, 1);
 	}
 
-	/* A step full of callbacks has no room for them. */
+	/* A transition full of callbacks has no room for them. */
 	for (u32 i = 0; i < LUO_TEST_SHARE; i++)
 		luo_timeline_test_fill(timeline, 1);
 	luo_timeline_test_parts(timeline, 1);

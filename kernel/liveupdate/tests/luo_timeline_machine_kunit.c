@@ -3,7 +3,7 @@
 /**
  * DOC: Tests of what a machine records in its timeline
  *
- * A machine with subsystems of its own records the callbacks, steps and parts of
+ * A machine with subsystems of its own records the callbacks, transitions and parts of
  * updates that are cancelled, fail, or are rehearsed.
  */
 
@@ -33,11 +33,11 @@ static void luo_timeline_test_want(struct kunit *test,
 	(*slot)++;
 }
 
-/* Callbacks of both subsystems and the step around them. */
-static void luo_timeline_test_want_step(struct kunit *test,
-					const struct luo_timeline *timeline,
-					u32 *slot, enum luo_transition transition,
-					bool down, int error)
+/* Callbacks of both subsystems and the transition around them. */
+static void luo_timeline_test_want_all(struct kunit *test,
+				       const struct luo_timeline *timeline,
+				       u32 *slot, enum luo_transition transition,
+				       bool down, int error)
 {
 	const char *first = down ? "consumer" : "provider";
 	const char *second = down ? "provider" : "consumer";
@@ -90,17 +90,17 @@ static void luo_timeline_machine_test(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, luo_ctx_prepare(ctx));
 	KUNIT_EXPECT_EQ(test, timeline->records[0].kind,
 			LIVEUPDATE_TIMELINE_KERNEL);
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_PREPARE,
-				    true, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_PREPARE,
+				   true, 0);
 	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_FREEZE,
-				    true, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_FREEZE,
+				   true, 0);
 	luo_ctx_thaw(ctx);
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_THAW,
-				    false, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_THAW,
+				   false, 0);
 	KUNIT_ASSERT_EQ(test, 0, luo_ctx_cancel(ctx));
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_CANCEL,
-				    false, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_CANCEL,
+				   false, 0);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), slot);
 	KUNIT_EXPECT_FALSE(test, timeline->recording);
 
@@ -114,8 +114,8 @@ static void luo_timeline_machine_test(struct kunit *test)
 	luo_timeline_test_want(test, timeline, &slot, LIVEUPDATE_TIMELINE_KERNEL,
 			       LUO_TRANSITION_NONE, init_utsname()->release, 0);
 	KUNIT_EXPECT_EQ(test, timeline->records[slot].update, 2);
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_PREPARE,
-				    true, -EIO);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_PREPARE,
+				   true, -EIO);
 	luo_timeline_test_want(test, timeline, &slot,
 			       LIVEUPDATE_TIMELINE_CALLBACK, LUO_TRANSITION_CANCEL,
 			       "consumer", 0);
@@ -131,21 +131,21 @@ static void luo_timeline_machine_test(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, luo_ctx_rehearse(ctx));
 	KUNIT_ASSERT_EQ(test, 0, luo_ctx_freeze(ctx, true));
 	slot = 1;
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_PREPARE,
-				    true, 0);
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_FREEZE,
-				    true, 0);
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_THAW,
-				    false, 0);
-	luo_timeline_test_want_step(test, timeline, &slot, LUO_TRANSITION_FREEZE,
-				    true, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_PREPARE,
+				   true, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_FREEZE,
+				   true, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_THAW,
+				   false, 0);
+	luo_timeline_test_want_all(test, timeline, &slot, LUO_TRANSITION_FREEZE,
+				   true, 0);
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), slot);
 	luo_ctx_thaw(ctx);
 	KUNIT_ASSERT_EQ(test, 0, luo_ctx_cancel(ctx));
 	ctx->timeline = NULL;
 }
 
-/* Two parts in each step; of those of the others nothing is recorded. */
+/* Two parts in each transition; of those of the others nothing is recorded. */
 static void luo_timeline_item_hook(struct luo_kunit_subsystem *mock,
 				   enum luo_transition transition)
 {
@@ -168,7 +168,7 @@ static void luo_timeline_item_hook(struct luo_kunit_subsystem *mock,
 
 static void luo_timeline_machine_parts_test(struct kunit *test)
 {
-	static const enum luo_transition steps[] = {
+	static const enum luo_transition transitions[] = {
 		LUO_TRANSITION_PREPARE, LUO_TRANSITION_FREEZE, LUO_TRANSITION_THAW,
 		LUO_TRANSITION_CANCEL,
 	};
@@ -188,28 +188,28 @@ static void luo_timeline_machine_parts_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_prepare(ctx));
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
 	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
-	for (int i = 0; i < ARRAY_SIZE(steps); i++) {
+	for (int i = 0; i < ARRAY_SIZE(transitions); i++) {
 		const struct liveupdate_timeline_record *items =
 			&timeline->records[slot];
 
 		luo_timeline_test_want(test, timeline, &slot,
-				       LIVEUPDATE_TIMELINE_ITEMS, steps[i],
+				       LIVEUPDATE_TIMELINE_ITEMS, transitions[i],
 				       "it", 2);
 		luo_timeline_test_want(test, timeline, &slot,
-				       LIVEUPDATE_TIMELINE_ITEM, steps[i],
+				       LIVEUPDATE_TIMELINE_ITEM, transitions[i],
 				       "long", -EIO);
 		luo_timeline_test_want(test, timeline, &slot,
-				       LIVEUPDATE_TIMELINE_ITEM, steps[i],
+				       LIVEUPDATE_TIMELINE_ITEM, transitions[i],
 				       "short", 0);
 		KUNIT_EXPECT_EQ(test, items[0].end - items[0].start,
 				items[1].end - items[1].start + 1);
 		luo_timeline_test_want(test, timeline, &slot,
-				       LIVEUPDATE_TIMELINE_CALLBACK, steps[i],
+				       LIVEUPDATE_TIMELINE_CALLBACK, transitions[i],
 				       "it", 0);
 		KUNIT_EXPECT_GE(test, items[0].start, items[3].start);
 		KUNIT_EXPECT_LE(test, items[0].end, items[3].end);
 		luo_timeline_test_want(test, timeline, &slot,
-				       LIVEUPDATE_TIMELINE_TRANSITION, steps[i], "",
+				       LIVEUPDATE_TIMELINE_TRANSITION, transitions[i], "",
 				       0);
 	}
 	KUNIT_EXPECT_EQ(test, luo_timeline_complete(timeline), slot);
