@@ -189,7 +189,7 @@ def update(_, folder):
 
 
 def subsystem(name, folder, size):
-    """The steps over a number of subsystems beside those that are always there."""
+    """The transitions over a number of subsystems beside those that are always there."""
     with Machine(folder, "many", extra=f"liveupdate_test.bulk={size}") as machine:
         costs = {"prepare": machine.set("prepare")}
         outcome = machine.jump("updated")
@@ -236,7 +236,7 @@ def file(name, folder, size):
 
 
 def device(name, folder, size, every):
-    """The steps over so many devices, of which every so manieth is requested."""
+    """The transitions over so many devices, of which every so manieth is requested."""
     control = f"{CONTROL}/config"
     bulk = f'"bulk {size} driver=empty"'
     wanted = len(range(0, size, every))
@@ -270,7 +270,7 @@ def device(name, folder, size, every):
 
 
 def pci(name, folder, size):
-    """The steps over so many PCI functions, for one of them."""
+    """The transitions over so many PCI functions, for one of them."""
     functions = PciMachine()
     for number in range(size):
         functions.edu(f"edu{number}")

@@ -41,7 +41,7 @@ def label(record):
 
 
 def step_cost(timeline, step, subsystem=""):
-    """Counts that the last such step took, over all subsystems or for one."""
+    """Counts that the last such transition took, over all subsystems or for one."""
     kind = tl.CALLBACK if subsystem else tl.STEP
     costs = [r.end - r.start for r in timeline
              if (r.kind, r.step, r.name) == (kind, step, subsystem)]

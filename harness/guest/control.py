@@ -274,7 +274,7 @@ class Guest:
         return self.write(f"{LIVEUPDATE}/{name}", str(value), timeout)
 
     def until_in(self, transition):
-        """Waits until the step that runs, with subsystem and part, is this."""
+        """Waits until the transition that runs, with subsystem and part, is this."""
         self.until(f"[ \"$(cat {LIVEUPDATE}/transition)\" = '{transition}' ]", timeout=10)
 
     def last_failure(self):
@@ -283,7 +283,7 @@ class Guest:
                 for name in ("transition", "subsystem", "device", "errno", "reason", "count")}
 
     def last_failed(self):
-        """step, subsystem and errno of what failed last."""
+        """Transition, subsystem and errno of what failed last."""
         failure = self.last_failure()
         return tuple(failure[name] for name in ("transition", "subsystem", "errno"))
 
@@ -310,7 +310,7 @@ class Guest:
             raise GuestFailure(f"test subsystems refuse {text!r}: {error}")
 
     def calls(self):
-        """Callbacks of the test subsystems as (step, name, errno)."""
+        """Callbacks of the test subsystems as (transition, name, errno)."""
         text = self.read(f"{TEST}/calls")
         return [tuple(line.split()) for line in text.splitlines()]
 
@@ -319,8 +319,8 @@ class Guest:
         self.until(f"grep -q '^{step} {name} ' {TEST}/calls")
 
     def await_late(self, text):
-        """Waits until the kernel complains that a step is late, with subsystem, part
-        and step before it; nothing that is held goes on before."""
+        """Waits until the kernel complains that a transition is late, with subsystem,
+        part and transition before it; nothing that is held goes on before."""
         step = text.split()[-1]
         self.vm.wait_serial(f"{text} exceeds {step}_timeout_ms", BOOT_TIMEOUT * self._slow)
 

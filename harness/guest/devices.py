@@ -21,7 +21,7 @@ DRIVERS = f"/sys/bus/{BUS}/drivers"
 LISTS = f"{DEBUG}/liveupdate_devices"
 COUNTS = f"{LIVEUPDATE}/devices"
 
-# What is called for a device in each step, in this order; and on the path.
+# What is called for a device in each transition, in this order; and on the path.
 STEPS = {
     "prepare": ("prepare", "bus-prepare"),
     "freeze": ("freeze", "bus-freeze"),
@@ -33,7 +33,7 @@ PATH_STEPS = {"prepare": "path-on", "freeze": "path-freeze", "thaw": "path-thaw"
 
 
 def expected(step, names, path=()):
-    """The calls of a step for these devices, all with 0."""
+    """The calls of a transition for these devices, all with 0."""
     calls = []
     for name in names:
         if name not in path:
@@ -74,7 +74,7 @@ class Devices:
         self._guest.do(f"echo 1 > {CONTROL}/release")
 
     def calls(self, *steps):
-        """Callbacks as (step, name, errno), all or those of some steps."""
+        """Callbacks as (callback, name, errno), all or some of them."""
         text = self._guest.read(self.log)
         calls = [tuple(line.split()) for line in text.splitlines()]
         return [call for call in calls if not steps or call[0] in steps]
@@ -136,7 +136,7 @@ class Devices:
                      ("requested", "preserved", "reclaimed", "unreclaimed"))
 
     def last_failed(self):
-        """step, bus, identity, errno and reason of the device that failed last."""
+        """Transition, bus, identity, errno and reason of the device that failed last."""
         failure = self._guest.last_failure()
         bus, _, identity = failure["device"].partition(":")
         return failure["transition"], bus, identity, failure["errno"], failure["reason"]

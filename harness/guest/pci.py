@@ -385,7 +385,7 @@ def listed(guest, which):
 
 
 def last_failed(guest):
-    """step, bus, identity, errno and reason of the device that failed last."""
+    """Transition, bus, identity, errno and reason of the device that failed last."""
     failure = guest.last_failure()
     bus, _, identity = failure["device"].partition(":")
     return failure["transition"], bus, identity, failure["errno"], failure["reason"]

@@ -25,7 +25,7 @@ def check_received(run, guest, want=None):
 
 
 def check_calls(run, guest, step, names, calls=None):
-    """The built-in test subsystems saw this step in this order, all with 0."""
+    """The built-in test subsystems saw this transition in this order, all with 0."""
     seen = [(name, error) for called, name, error in calls or guest.calls()
             if called == step and name in TEST_ORDER]
     run.equal(f"{step} calls", seen, [(name, "0") for name in names])

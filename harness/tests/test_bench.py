@@ -201,7 +201,7 @@ class Report(unittest.TestCase):
 
 
 class Timeline(unittest.TestCase):
-    """Phases add up, and steps are found."""
+    """Phases add up, and transitions are found."""
 
     def test_unknown_kind(self):
         odd = record(660, 670, 77, "x")

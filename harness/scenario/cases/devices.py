@@ -261,7 +261,7 @@ def dev_refused(run):
 
 
 def _failures(order, path, steps):
-    """(device, step, calls that happened before it) for every callback of a step."""
+    """(device, callback, calls that happened before it) for every one of a transition."""
     for number, name in enumerate(order):
         if name in path:
             yield name, "path-on" if "prepare" in steps else "path-freeze", order[:number], []

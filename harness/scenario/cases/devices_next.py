@@ -95,7 +95,7 @@ def dev_incompatible(run):
 
 @scenario("dev-failing-probe")
 def dev_failing_probe(run):
-    """A probe that fails, before or after it asked for its data, has the device
+    """A probe that fails, before or after it retrieved its data, has the device
     quarantined at once, and only once; what hangs below it goes the same way."""
     config = ("add early1;add late1;add good1;add under1 parent=early1;add lax1 driver=other")
     guest, devices = boot_with(run, config, "early1", "late1", "good1", "under1", "lax1")
@@ -113,7 +113,7 @@ def dev_failing_probe(run):
     run.equal("unbind of a device taken over", devices.bind(OTHER, "lax1", unbind=True), "")
     run.equal("bind of it", devices.bind(OTHER, "lax1"), "")
     run.equal("it is an ordinary one", devices.file("lax1", "reclaimed"), "0")
-    run.equal("adoptions", [call[1:] for call in devices.calls("retrieve")],
+    run.equal("calls of retrieve", [call[1:] for call in devices.calls("retrieve")],
               [("late1", "-12"), ("good1", "0"), ("lax1", "0")])
     run.finish(guest)
     run.equal("finish", devices.calls("finish"), [("finish", "good1", "0")])

@@ -160,7 +160,7 @@ def _check_reboot(run, guest, faults, crowd):
         what = f"reboot(2) without allocation {nth}"
         run.equal(what, (attempt.hit, attempt.error), (True, "ENOMEM"))
         run.state(guest, "prepared")
-        run.equal(f"{what}: step, errno", guest.last_failed()[::2], ("freeze", "-12"))
+        run.equal(f"{what}: transition, errno", guest.last_failed()[::2], ("freeze", "-12"))
         crowd.check_work(f"after {what}")
     return None
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Pages: what is handed over comes back, and a step that is undone loses none."""
+"""Pages: what is handed over comes back, and a transition that is undone loses none."""
 
 from ...guest.control import LIVEUPDATE
 from ...guest.devices import DEVICES

@@ -366,7 +366,7 @@ def pci_corrupted(run):
     request(run, edu, record, buffer)
     for device in (record, buffer):
         device.store(pattern(device.name))
-    flight = Flight(run, guest, host, edu, "undamaged")
+    flight = Flight(run, guest, host, edu, "intact")
     memory = host.edu(buffer.function).memory & ~0xFFF
     run.prepare(guest)
     run.load(guest)
@@ -469,7 +469,7 @@ def pci_plain_kexec(run):
     r"Kernel panic - not syncing: sysrq triggered crash", r"Call Trace:"))
 def pci_crash(run):
     """A crash from prepared, with a transfer in flight: the crash kernel starts as ever,
-    inherits nothing, is not written to, and its driver has the device as new. No hook is
+    takes nothing over, is not written to, and its driver has the device as new. No hook is
     behind it: nothing of live update may be in the way of a crash."""
     guest, host, edu = with_edu(run, Machine().port("port0").edu("edu0", "port0"),
                                 extra="crashkernel=256M kho_scratch=16M,64M,256M")

@@ -43,7 +43,7 @@ def _one(run, records, update, kind, **want):
 
 
 def _check_step(run, records, update, step, names, kernel):
-    """A step was recorded once, with a callback of each subsystem inside; sessions are
+    """A transition was recorded once, with a callback of each subsystem inside; sessions are
     frozen like one."""
     if step == tl.FREEZE:
         names = [*names, "sessions"]
@@ -134,7 +134,7 @@ def timeline_updates(run):
 
 @scenario("timeline-slow", smp=2)
 def timeline_slow(run):
-    """A subsystem that is slow in a step is seen to be, for as long as the host holds
+    """A subsystem that is slow in a transition is seen to be, for as long as the host holds
     it; rehearsals, a failed prepare and a cancel are recorded with their errors."""
     guest = run.boot("a")
     guest.configure("test-irq hold=prepare;test-iommu hold=freeze")
@@ -165,7 +165,7 @@ def timeline_slow(run):
                   others and all(before < r.start and r.end < call.start or
                                  call.end < r.start and r.end < after for r in others),
                   str(others))
-    run.equal("steps of the cancelled update",
+    run.equal("transitions of the cancelled update",
               [(r.step, r.error) for r in _of(records, 1, tl.STEP)],
               [(tl.PREPARE, 0), (tl.FREEZE, 0), (tl.THAW, 0), (tl.CANCEL, 0)])
 
@@ -173,7 +173,7 @@ def timeline_slow(run):
     run.equal("prepare with a failing subsystem", guest.set("prepare", 1), "EIO")
     _, records = read_timeline(guest)
     run.equal("updates that are left", {r.update for r in records}, {2})
-    run.equal("steps of the one that failed",
+    run.equal("transitions of the one that failed",
               [(r.step, r.error) for r in _of(records, 2, tl.STEP)],
               [(tl.PREPARE, -5), (tl.CANCEL, 0)])
     run.equal("who failed", [(r.step, r.name, r.error) for r in records if r.error and
@@ -210,7 +210,7 @@ def timeline_bounded(run):
     _check_update(run, first, 1, names, releases[:2])
     run.equal("updates that are left", sorted({r.update for r in records}),
               [1, rounds + 2])
-    run.equal("steps of the last one",
+    run.equal("transitions of the last one",
               [r.step for r in _of(records, rounds + 2, tl.STEP)],
               [tl.PREPARE, tl.FREEZE, tl.THAW, tl.FREEZE, tl.RESTORE, tl.FINISH])
     run.equal("marks of the last one",
