@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Static gate that parses the documents.
+"""Static gate that parses the documents, and the comments that they are made from.
 
 The kernel's own check of its documents is Sphinx, which is a hundred packages and takes
 minutes. What a reviewer trips over is found by docutils, on which Sphinx is built: a table
 or a list that does not parse, an underline that is too short, a reference to nothing.
 
 What only Sphinx and the kernel know of is listed here: directives with their options,
-whose content is left out, and roles, which pass their text on. Anything else that
-docutils does not know is a finding.
+whose content is left out; those that scripts/kernel-doc writes, whose content is parsed;
+and roles, which pass their text on. Anything else that docutils does not know is a
+finding.
 """
 
 import io
 
-from ..common import paths
+from ..common import paths, stamps
+from .base import tool
 
 #: Directive -> its options. What stands below one belongs to another file or tool.
 DIRECTIVES = {
@@ -22,6 +24,9 @@ DIRECTIVES = {
                        "end-at", "dedent", "caption"),
     "toctree": ("maxdepth", "numbered", "glob", "caption", "hidden", "titlesonly"),
 }
+
+#: What kernel-doc makes of the comment of a function, a type and the like.
+DECLARATIONS = ("c:enum", "c:function", "c:macro", "c:struct", "c:type", "c:union")
 
 ROLES = ("c:enum", "c:func", "c:macro", "c:member", "c:struct", "c:type", "doc", "manpage",
          "ref")
@@ -46,6 +51,15 @@ def _register():
         def run(self):
             return []
 
+    class Declaration(LeftOut):
+        """A directive whose content is parsed."""
+        def run(self):
+            body = nodes.container()
+            self.state.nested_parse(self.content, self.content_offset, body)
+            return [body]
+
+    for name in DECLARATIONS:
+        directives.register_directive(name, Declaration)
     for name, options in DIRECTIVES.items():
         directives.register_directive(name, type("LeftOut", (LeftOut,), {
             "option_spec": dict.fromkeys(options, directives.unchanged)}))
@@ -64,11 +78,23 @@ def complaints(name, text):
 
 
 def rst(subject, results):
-    """The new documents parse without a warning."""
+    """The new documents, and what kernel-doc makes of new files, parse without a warning."""
+    try:
+        import docutils                 # pylint: disable=import-outside-toplevel
+    except ImportError:
+        results.add(None, "rst", "docutils is not installed")
+        return
     for name in (n for n in subject.new if n.endswith(".rst")):
-        try:
-            found = complaints(name, (paths.TREE / name).read_text(encoding="utf-8"))
-        except ImportError:
-            results.add(None, "rst", "docutils is not installed")
-            return
+        found = complaints(name, (paths.TREE / name).read_text(encoding="utf-8"))
         results.add(not found, f"rst {name}", "", found)
+
+    def judge(name, add):
+        found = complaints(name, tool(["scripts/kernel-doc", "-rst", name])[1])
+        add(not found, f"rst {name}", "", found)
+
+    for name in subject.kernel_c_and_h:
+        stamps.Unit("rst", subject.ids(name, "scripts/kernel-doc", "scripts/kernel-doc.py",
+                                       "tools/docs", "tools/lib/python"),
+                    docutils.__version__, stamps.version("python3"),
+                    stamps.code("static.rst")).run(results.add,
+                                                   lambda add, n=name: judge(n, add))

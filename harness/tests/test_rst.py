@@ -64,13 +64,33 @@ BROKEN = {
 }
 
 
-def judged(text):
-    """The calls of results.add() for one document that the series adds."""
+#: What kernel-doc makes of a comment.
+COMMENT = """\
+.. c:function:: int f (int x)
+
+   do it
+
+**Parameters**
+
+``int x``
+  one of
+
+  * One
+  * Two
+"""
+
+
+def judged(text, comment=None):
+    """The calls of results.add() for one document that the series adds, and for a C file
+    of which kernel-doc makes this."""
     with tempfile.TemporaryDirectory() as folder, \
-            mock.patch.object(paths, "TREE", Path(folder)):
+            mock.patch.object(paths, "TREE", Path(folder)), \
+            mock.patch.object(paths, "CACHE", Path(folder)), \
+            mock.patch.object(rst, "tool", return_value=(0, comment, "")):
         (Path(folder) / "page.rst").write_text(text, encoding="utf-8")
         results = mock.Mock()
-        rst.rst(mock.Mock(new=["page.rst", "x.c"]), results)
+        rst.rst(mock.Mock(new=["page.rst", "x.c"], ids=lambda *_: [],
+                          kernel_c_and_h=["x.c"] if comment else []), results)
     return [call.args for call in results.add.call_args_list]
 
 
@@ -88,6 +108,15 @@ class Documents(unittest.TestCase):
                 self.assertEqual(name, "rst page.rst")
                 self.assertIn(told, found)
                 self.assertRegex(found, r"^page\.rst:\d+: \(\w+/[234]\) ")
+
+    @unittest.skipUnless(importlib.util.find_spec("docutils"), "docutils is not installed")
+    def test_comments(self):
+        self.assertEqual(judged(GOOD, COMMENT)[1:], [(True, "rst x.c", "", "")])
+        for old, new in (("   do it", "   * do\n   it"), ("  * Two", "   Two")):
+            with self.subTest(new):
+                (good, name, _, found), = judged(GOOD, COMMENT.replace(old, new))[1:]
+                self.assertEqual((good, name), (False, "rst x.c"))
+                self.assertRegex(found, r"^x\.c:\d+: \(\w+/[234]\) ")
 
     def test_skipped(self):
         with mock.patch.dict(sys.modules, {"docutils": None, "docutils.core": None}):
