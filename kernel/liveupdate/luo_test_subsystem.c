@@ -801,10 +801,13 @@ static bool luo_test_break __initdata;
 module_param_named(break_startup, luo_test_break, bool, 0);
 MODULE_PARM_DESC(break_startup, "let the startup of live update fail");
 
+static void *luo_test_taken __initdata;
+
 /* The place in the tree is taken. */
 static int __init luo_test_break_startup(void)
 {
 	void *blob;
+	int err;
 
 	if (!luo_test_break)
 		return 0;
@@ -813,9 +816,27 @@ static int __init luo_test_break_startup(void)
 	if (IS_ERR(blob))
 		return PTR_ERR(blob);
 
-	return kho_add_subtree(LUO_KHO_ENTRY_NAME, blob, PAGE_SIZE);
+	err = kho_add_subtree(LUO_KHO_ENTRY_NAME, blob, PAGE_SIZE);
+	if (err)
+		kho_unpreserve_free(blob);
+	else
+		luo_test_taken = blob;
+
+	return err;
 }
 device_initcall(luo_test_break_startup);
+
+/* The startup has failed. The next kernel must not find there what is no state. */
+static int __init luo_test_break_end(void)
+{
+	if (luo_test_taken) {
+		kho_remove_subtree(luo_test_taken);
+		kho_unpreserve_free(luo_test_taken);
+	}
+
+	return 0;
+}
+late_initcall_sync(luo_test_break_end);
 
 static int __init luo_test_late_init(void)
 {

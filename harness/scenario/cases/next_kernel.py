@@ -194,7 +194,8 @@ def next_restore_fails(run):
 def next_startup_fails(run):
     """In the next kernel live update is switched off after all was restored, because what
     another update needs cannot be set up. This one is finished all the same, and there is
-    no other. Fails if the files are not there then: it would stay updated for ever."""
+    no other. Fails if the files are not there then: it would stay updated for ever; or if
+    the kernel after that one does not start as normal."""
     guest = run.boot("a")
     hand_over_data(guest)
     run.prepare(guest)
@@ -205,6 +206,10 @@ def next_startup_fails(run):
     run.finish(guest)
     run.contains("console", guest.console(2), "updated -> normal")
     run.equal("prepare after that", guest.set("prepare", 1), "EOPNOTSUPP")
+    run.load(guest, "a")
+    run.jump(guest, "a", "normal")
+    run.update(guest)
+    run.finish(guest)
 
 
 @scenario("next-subsystem-absent")
