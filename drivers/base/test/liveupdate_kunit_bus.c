@@ -364,12 +364,16 @@ static bool dlt_registered[DLT_NR_DRIVERS];
 
 static int dlt_bus_match(struct device *dev, const struct device_driver *drv)
 {
+	struct dlt_device *dlt_dev = to_dlt_device(dev);
 	int ret = device_match_driver_override(dev, drv);
 
+	/* Called too often for the log. */
+	if (dlt_dev->hook && !strcmp(dlt_dev->hook_at, "match"))
+		dlt_dev->hook(dlt_dev);
 	if (ret >= 0)
 		return ret;
 
-	return !!(to_dlt_device(dev)->drivers & BIT(drv - dlt_drivers));
+	return !!(dlt_dev->drivers & BIT(drv - dlt_drivers));
 }
 
 int dlt_register(enum dlt_driver driver)

@@ -7,6 +7,8 @@
  * its bus said it depends on; until then it waits, and without them it is quarantined.
  */
 
+#include <kunit/static_stub.h>
+#include <linux/completion.h>
 #include <linux/device.h>
 #include <linux/string.h>
 
@@ -264,6 +266,57 @@ static void dlt_provider_deferred_test(struct kunit *test)
 	dlt_expect(test, " probe:p retrieve:p probe:c retrieve:c probe:d retrieve:d");
 }
 
+static DECLARE_COMPLETION(dlt_attempted);
+
+static void dlt_note_attempt(struct dlt_device *dlt_dev)
+{
+	complete(&dlt_attempted);
+}
+
+/*
+ * In place of device_liveupdate_is_incoming(), which is asked before a device that is bound
+ * counts as reclaimed. By then the driver core has retried what is deferred: it waits until
+ * that was too early.
+ */
+static bool dlt_incoming_late(struct device *dev)
+{
+	struct dlt_device *dlt_dev = to_dlt_device(dev);
+	struct dlt_device *consumer = dlt_dev->context;
+
+	if (consumer && device_is_bound(dev)) {
+		dlt_dev->context = NULL;
+		KUNIT_EXPECT_TRUE(dlt->test,
+				  wait_for_completion_timeout(&dlt_attempted, 10 * HZ));
+		/* Until it is deferred again. */
+		device_lock(&consumer->dev);
+		device_unlock(&consumer->dev);
+	}
+
+	return dlu_of(dev) && dlu_of(dev)->incoming &&
+	       dlu_of(dev)->incoming->state == DEVICE_LIVEUPDATE_INCOMING;
+}
+
+/* The driver core retries them when it is bound, and it is reclaimed only after that. */
+static void dlt_provider_race_test(struct kunit *test)
+{
+	struct dlt_device *p, *c;
+
+	dlt_jump_needy(test);
+	c = dlt_make(test, "c", NULL);
+	wait_for_device_probe();
+	reinit_completion(&dlt_attempted);
+	c->hook_at = "match";
+	c->hook = dlt_note_attempt;
+	p = dlt_new(test, "p", NULL);
+	p->context = c;
+	kunit_activate_static_stub(test, device_liveupdate_is_incoming, dlt_incoming_late);
+	dlt_add(test, p);
+	kunit_deactivate_static_stub(test, device_liveupdate_is_incoming);
+	KUNIT_EXPECT_NULL(test, p->context);
+	wait_for_device_probe();
+	dlt_expect(test, " probe:p retrieve:p probe:c retrieve:c");
+}
+
 static void dlt_provider_missing_test(struct kunit *test)
 {
 	dlt_jump_needy(test);
@@ -460,6 +513,7 @@ static struct kunit_case dlt_provider_cases[] = {
 	KUNIT_CASE(dlt_parent_fails_later_test),
 	KUNIT_CASE_PARAM(dlt_provider_late_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_deferred_test, dlt_way_gen_params),
+	KUNIT_CASE(dlt_provider_race_test),
 	KUNIT_CASE_PARAM(dlt_provider_missing_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_fails_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_released_test, dlt_way_gen_params),
