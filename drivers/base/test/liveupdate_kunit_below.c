@@ -398,6 +398,32 @@ static void dlt_provider_index_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
 }
 
+/* What only forwards has nothing that others could take over. */
+static void dlt_provider_index_path_test(struct kunit *test)
+{
+	struct dlt_device *bridge = dlt_make_bridge(test, "bridge", NULL);
+	struct dlt_device *p = dlt_make(test, "p", bridge);
+	struct dlt_device *x;
+	u32 index = 77;
+
+	dlt_make_under(test, "x", "x", p);
+	dlt_request(test, p);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	dlt_jump(test);
+	dlt_boot(test);
+	bridge = dlt_make_bridge(test, "bridge", NULL);
+	p = dlt_make(test, "p", bridge);
+	x = dlt_make_under(test, "x", "x", p);
+	dlt_expect_state(test, 0, RECLAIMED);
+	scoped_guard(device, &x->dev) {
+		KUNIT_EXPECT_EQ(test, -ENOENT,
+				device_liveupdate_provider_index(&bridge->dev, &x->dev, &index));
+		KUNIT_EXPECT_EQ(test, 0,
+				device_liveupdate_provider_index(&p->dev, &x->dev, &index));
+	}
+	KUNIT_EXPECT_EQ(test, index, 1);
+}
+
 static struct kunit_case dlt_below_cases[] = {
 	KUNIT_CASE(dlt_follow_test),
 	KUNIT_CASE(dlt_follow_class_test),
@@ -415,6 +441,7 @@ static struct kunit_case dlt_below_cases[] = {
 	KUNIT_CASE(dlt_no_quarantine_fails_test),
 	KUNIT_CASE(dlt_no_quarantine_parent_first_test),
 	KUNIT_CASE(dlt_provider_index_test),
+	KUNIT_CASE(dlt_provider_index_path_test),
 	{}
 };
 

@@ -169,6 +169,49 @@ static void dlt_parent_fails_later_test(struct kunit *test)
 	dlt_expect(test, "");
 }
 
+/* It waits for a driver, and is moved meanwhile. */
+static void dlt_parent_moved_test(struct kunit *test)
+{
+	struct dlt_device *bridge, *b;
+
+	dlt_jump_chain(test);
+	dlt_boot(test);
+	bridge = dlt_make_bridge(test, "bridge", NULL);
+	b = dlt_new(test, "b", dlt_make(test, "a", bridge));
+	b->drivers = 0;
+	dlt_add(test, b);
+	dlt_expect_state(test, 2, INCOMING);
+	dlt_clear_log();
+	KUNIT_ASSERT_EQ(test, 0, device_move(&b->dev, &bridge->dev, DPM_ORDER_NONE));
+	KUNIT_EXPECT_EQ(test, -ENODEV, device_driver_attach(&dlt_drivers[DLT_ONE],
+							    &b->dev));
+	dlt_expect(test, " quarantine:b");
+	dlt_expect_state(test, 2, QUARANTINED);
+}
+
+/*
+ * It is not the one that was handed over: it looks different, or that one's parent is there,
+ * and it is below another device.
+ */
+static void dlt_parent_lookalike_test(struct kunit *test)
+{
+	struct dlt_device *above, *b;
+
+	dlt_jump_chain(test);
+	dlt_boot(test);
+	above = dlt_make(test, "above", NULL);
+	b = dlt_new(test, "b", above);
+	b->fingerprint[0] = 'x';
+	dlt_add(test, b);
+	dlt_expect(test, " probe:above probe:b");
+	dlt_del(b);
+	dlt_make(test, "a", dlt_make_bridge(test, "bridge", NULL));
+	dlt_clear_log();
+	dlt_make(test, "b", above);
+	dlt_expect(test, " probe:b");
+	dlt_expect_state(test, 2, ABSENT);
+}
+
 /* A device that had no parent in the table must not have one. */
 static void dlt_no_parent_test(struct kunit *test)
 {
@@ -183,6 +226,18 @@ static void dlt_no_parent_test(struct kunit *test)
 	a = dlt_make(test, "a", NULL);
 	b = dlt_make(test, "b", a);
 	dlt_expect(test, " probe:a retrieve:a quarantine:b probe:b");
+	dlt_del(b);
+
+	/* Nor may it get one. */
+	b = dlt_new(test, "b", NULL);
+	b->drivers = 0;
+	dlt_add(test, b);
+	dlt_expect_state(test, 1, INCOMING);
+	dlt_clear_log();
+	KUNIT_ASSERT_EQ(test, 0, device_move(&b->dev, &a->dev, DPM_ORDER_NONE));
+	KUNIT_EXPECT_EQ(test, -ENODEV, device_driver_attach(&dlt_drivers[DLT_ONE],
+							    &b->dev));
+	dlt_expect(test, " quarantine:b");
 }
 
 /* What else a device needs. */
@@ -443,11 +498,11 @@ static void dlt_hungry_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_more, 2);
 	KUNIT_EXPECT_EQ(test, dlu_incoming.nr_lost, 0);
 	for (u32 i = 0; i < DLT_PROVIDERS; i++)
-		KUNIT_EXPECT_LT(test, dlu_provider(&dlu_incoming.records[DLT_PROVIDERS], i),
-				DLT_PROVIDERS);
+		KUNIT_EXPECT_EQ(test, dlu_provider(&dlu_incoming.records[DLT_PROVIDERS], i), i);
 
 	all = dlt_make(test, "all", NULL);
 	for (unsigned int i = 0; i < DLT_PROVIDERS; i++) {
+		wait_for_device_probe();
 		KUNIT_EXPECT_PTR_EQ(test, all->dev.driver, NULL);
 		snprintf(name, sizeof(name), "p%02u", i);
 		dlt_make(test, name, NULL);
@@ -496,6 +551,25 @@ static void dlt_hungry_corruption_test(struct kunit *test)
 	}
 }
 
+/* What is a provider in several ways is named once, and the parent by itself. */
+static void dlt_provider_twice_test(struct kunit *test)
+{
+	struct dlt_device *a = dlt_make(test, "a", NULL);
+	struct dlt_device *p = dlt_make(test, "p", NULL);
+	struct dlt_device *c = dlt_make(test, "c", a);
+
+	KUNIT_ASSERT_NOT_NULL(test, device_link_add(&c->dev, &p->dev, 0));
+	c->depends[0] = a;
+	c->depends[1] = p;
+	dlt_request(test, c);
+	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
+	dlt_expect_set(test, " a p c");
+	dlt_jump(test);
+	KUNIT_EXPECT_EQ(test, dlt_ser(2)->parent, 1);
+	KUNIT_EXPECT_EQ(test, dlt_ser(2)->nr_providers, 1);
+	KUNIT_EXPECT_EQ(test, dlt_ser(2)->providers[0], 1);
+}
+
 /* A bus says that a device needs one that comes after it. */
 static void dlt_provider_order_test(struct kunit *test)
 {
@@ -511,6 +585,8 @@ static struct kunit_case dlt_provider_cases[] = {
 	KUNIT_CASE_PARAM(dlt_parent_test, dlt_parent_gen),
 	KUNIT_CASE(dlt_path_parent_test),
 	KUNIT_CASE(dlt_parent_fails_later_test),
+	KUNIT_CASE(dlt_parent_moved_test),
+	KUNIT_CASE(dlt_parent_lookalike_test),
 	KUNIT_CASE_PARAM(dlt_provider_late_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_deferred_test, dlt_way_gen_params),
 	KUNIT_CASE(dlt_provider_race_test),
@@ -522,6 +598,7 @@ static struct kunit_case dlt_provider_cases[] = {
 	KUNIT_CASE_PARAM(dlt_provider_lost_test, dlt_way_gen_params),
 	KUNIT_CASE(dlt_hungry_test),
 	KUNIT_CASE_PARAM(dlt_hungry_corruption_test, dlt_more_gen_params),
+	KUNIT_CASE(dlt_provider_twice_test),
 	KUNIT_CASE(dlt_provider_order_test),
 	KUNIT_CASE(dlt_no_parent_test),
 	{}
