@@ -224,10 +224,16 @@ static void plu_path_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EIO, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
 	pdev->error_state = pci_channel_io_normal;
 	KUNIT_EXPECT_EQ(test, 0, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
+	/* Interrupts of a port are left alone. */
+	pdev->msix_cap = PLU_MSIX;
+	pdev->msix_enabled = 1;
 	plu.nr_writes = 0;
 	KUNIT_EXPECT_EQ(test, 0, plu_freeze(pdev, DEVICE_LIVEUPDATE_FORWARDER));
+	plu_set(PLU_BRIDGE, PLU_MSIX + PCI_MSIX_FLAGS, 2, PCI_MSIX_FLAGS_MASKALL);
 	pci_liveupdate_ops.thaw(&pdev->dev, DEVICE_LIVEUPDATE_FORWARDER);
 	KUNIT_EXPECT_EQ(test, plu.nr_writes, 0);
+	pdev->msix_enabled = 0;
+	pdev->msix_cap = 0;
 	pdev->current_state = PCI_D3hot;
 	KUNIT_EXPECT_EQ(test, -EIO, plu_prepare(pdev, DEVICE_LIVEUPDATE_FORWARDER));
 	KUNIT_EXPECT_EQ(test, -EIO, plu_freeze(pdev, DEVICE_LIVEUPDATE_FORWARDER));
