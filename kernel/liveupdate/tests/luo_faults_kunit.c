@@ -493,6 +493,9 @@ static void luo_faults_drop_test(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, frozen, 0);
 		KUNIT_EXPECT_EQ(test, dropped, 0);
 		KUNIT_EXPECT_EQ(test, err, 0);
+		for (int i = 0; i < 4; i++)
+			KUNIT_EXPECT_EQ(test, instances->of[0][i].lost,
+					i == 1 || i == 2 ? -EIO : 0);
 		luo_faults_expect_idle(test, &them);
 		seq_buf_clear(&fixture->log);
 	}
