@@ -253,8 +253,9 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_data_blob, "LIVEUPDATE");
  * @data: the data of the subsystem
  *
  * The blob becomes ordinary memory of this kernel, a folio with one reference,
- * which the caller frees with folio_put(virt_to_folio()). A blob that is not
- * claimed when finish returns counts as unclaimed, like one whose restore failed.
+ * which the caller frees with kho_put_folio(virt_to_folio()), because restore is too
+ * early for folio_put(). A blob that is not claimed when finish returns counts as
+ * unclaimed, like one whose restore failed.
  *
  * Context: May sleep. From restore, as its last step that can fail.
  * Return: the blob, or NULL if @data is a plain value or was claimed before.

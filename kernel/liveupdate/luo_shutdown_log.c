@@ -17,12 +17,9 @@
  *      kernel_kexec() dumps for KMSG_DUMP_SHUTDOWN. That is its last act before
  *      machine_kexec(), after machine_shutdown(). If they do not fit, the
  *      newest are kept.
- *   4. RESTORE checks the blob, copies the text and claims the blob. The text is
+ *   4. RESTORE checks the blob, copies the text and frees the blob. The text is
  *      /sys/kernel/liveupdate/shutdown_log until the next boot, whether or not
  *      the update is finished.
- *   5. FINISH frees the blob. RESTORE is too early for that: the page allocator looks
- *      at the struct page of the neighbour, which with DEFERRED_STRUCT_PAGE_INIT may
- *      not be initialised at early_initcall.
  *
  * Nothing is printed or allocated in the dump, and it takes no lock but those
  * of printk, which are made for it.
@@ -37,6 +34,7 @@
 #include <linux/crc32.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
+#include <linux/kexec_handover.h>
 #include <linux/kho/abi/shutdown_log.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kobject.h>
@@ -61,7 +59,6 @@ static const char luo_shutdown_log_compatible[LUO_SHUTDOWN_LOG_COMPAT_LEN] =
  * @blob: outgoing blob, from prepare to cancel
  * @first: number of the first message to hand over
  * @frozen: @first is valid
- * @handed: incoming blob, from restore to finish
  * @text: incoming text, or NULL
  * @length: bytes of @text
  */
@@ -71,7 +68,6 @@ struct luo_shutdown_log {
 	struct luo_shutdown_log_ser *blob;
 	u64 first;
 	bool frozen;
-	void *handed;
 	char *text;
 	size_t length;
 };
@@ -183,7 +179,7 @@ static int luo_shutdown_log_restore(struct liveupdate_subsystem *subsystem,
 {
 	struct luo_shutdown_log *log = to_log(subsystem);
 	const struct luo_shutdown_log_ser *ser = liveupdate_data_blob(data);
-	void *text;
+	void *text, *blob;
 	int err;
 
 	err = luo_shutdown_log_check(ser, data->size);
@@ -197,20 +193,12 @@ static int luo_shutdown_log_restore(struct liveupdate_subsystem *subsystem,
 	pr_info("the previous kernel left %zu bytes of shutdown log%s\n",
 		log->length, ser->incomplete ? ", the oldest are missing" : "");
 
-	log->handed = liveupdate_data_claim(data);
+	blob = liveupdate_data_claim(data);
+	if (blob)
+		kho_put_folio(virt_to_folio(blob));
 	log->text = text;
 
 	return 0;
-}
-
-static void luo_shutdown_log_finish(struct liveupdate_subsystem *subsystem,
-				    struct liveupdate_data *data)
-{
-	struct luo_shutdown_log *log = to_log(subsystem);
-
-	if (log->handed)
-		folio_put(virt_to_folio(log->handed));
-	log->handed = NULL;
 }
 
 static const struct liveupdate_subsystem_ops luo_shutdown_log_ops = {
@@ -219,7 +207,6 @@ static const struct liveupdate_subsystem_ops luo_shutdown_log_ops = {
 	.thaw		= luo_shutdown_log_thaw,
 	.cancel		= luo_shutdown_log_cancel,
 	.restore	= luo_shutdown_log_restore,
-	.finish		= luo_shutdown_log_finish,
 	.owner		= THIS_MODULE,
 };
 

@@ -39,6 +39,7 @@
 #include <linux/debugfs.h>
 #include <linux/file.h>
 #include <linux/init.h>
+#include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/instance.h>
 #include <linux/mm.h>
@@ -219,7 +220,7 @@ static int luo_test_claim_instance(struct liveupdate_subsystem *subsystem, u64 k
 	blob = liveupdate_data_claim(&info.data);
 	if (!blob)
 		return -EIO;
-	folio_put(virt_to_folio(blob));
+	kho_put_folio(virt_to_folio(blob));
 
 	return 0;
 }

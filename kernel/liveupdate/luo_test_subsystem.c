@@ -244,7 +244,7 @@ static int luo_test_claim(struct liveupdate_data *data)
 
 	if (!blob)
 		return -EINVAL;
-	folio_put(virt_to_folio(blob));
+	kho_put_folio(virt_to_folio(blob));
 
 	return 0;
 }
