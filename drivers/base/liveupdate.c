@@ -58,6 +58,11 @@
  *   lock of the state machine -> device_lock -> &device_liveupdate.lock -> locks of
  *   buses and drivers that are not held when a device is removed ->
  *   dlu_lock
+ *
+ *   lockdep does not see device_lock, which it cannot tell from that of another device.
+ *   dlu_device_map stands for it: a transition that may take a device_lock says so, and
+ *   the map is held while a driver is probed. A probe that waits for the state machine
+ *   is reported, whether or not a transition is under way.
  */
 
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
@@ -77,16 +82,21 @@
  * May this driver be bound to this device? Context: device_lock held. Returns 0;
  * -ENODEV if the device was handed over and the driver cannot take it over;
  * -EPROBE_DEFER if that is so but what it needs was not taken over yet, or while
- * devices are prepared for a live update.
+ * devices are prepared for a live update. After 0, device_liveupdate_probed() follows.
  */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv)
 {
 	const struct device_liveupdate *liveupdate = dlu_of(dev);
+	int err = 0;
 
 	if (liveupdate && liveupdate->incoming)
-		return dlu_check_retrieve(dev, drv);
+		err = dlu_check_retrieve(dev, drv);
+	else if (unlikely(dlu_defers_probes()))
+		err = -EPROBE_DEFER;
+	if (!err)
+		lock_map_acquire_read(&dlu_device_map);
 
-	return unlikely(dlu_defers_probes()) ? -EPROBE_DEFER : 0;
+	return err;
 }
 
 /*
@@ -110,6 +120,7 @@ int dlu_check_bind(struct device *dev)
 /* A driver was probed. Context: device_lock held. */
 void device_liveupdate_probed(struct device *dev, int ret)
 {
+	lock_map_release(&dlu_device_map);
 	dlu_complete(dev, ret);
 
 	/* It may have been asked for before what it reaches was in the set. */

@@ -10,6 +10,7 @@
 #include <linux/device.h>
 #include <linux/kho_table.h>
 #include <linux/list.h>
+#include <linux/lockdep.h>
 #include <linux/liveupdate/device.h>
 #include <linux/liveupdate/device_record.h>
 #include <linux/liveupdate/subsystem.h>
@@ -228,6 +229,16 @@ extern struct mutex dlu_lock;
 extern struct dlu_outgoing dlu_outgoing;
 extern struct dlu_incoming dlu_incoming;
 extern struct liveupdate_subsystem dlu_subsystem;
+
+/* Any device_lock, for lockdep; without that there is no such variable. */
+extern struct lockdep_map dlu_device_map;
+
+/* What follows takes a device_lock, even if it happens not to this time. */
+static inline void dlu_might_lock_device(void)
+{
+	lock_map_acquire(&dlu_device_map);
+	lock_map_release(&dlu_device_map);
+}
 
 /* liveupdate.c: what the driver core calls */
 int device_liveupdate_veto(struct device *dev, const struct device_driver *drv);

@@ -20,6 +20,7 @@
 
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/lockdep.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -38,6 +39,11 @@ EXPORT_SYMBOL_IF_KUNIT(dlu_outgoing);
 
 struct dlu_incoming dlu_incoming;
 EXPORT_SYMBOL_IF_KUNIT(dlu_incoming);
+
+#ifdef CONFIG_LOCKDEP
+struct lockdep_map dlu_device_map =
+	STATIC_LOCKDEP_MAP_INIT("dlu_device_map", &dlu_device_map);
+#endif
 
 /*
  * What live update knows of a device. Any context; it stays until the device is freed.

@@ -355,6 +355,8 @@ void dlu_finish(struct liveupdate_subsystem *subsystem,
 {
 	struct liveupdate_items *items = &dlu_incoming.items;
 
+	dlu_might_lock_device();
+
 	/* From here on those that appear are quiesced at once. */
 	scoped_guard(mutex, &dlu_lock) {
 		dlu_incoming.pending = false;

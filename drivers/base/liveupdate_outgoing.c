@@ -344,6 +344,7 @@ static int dlu_walk(int (*one)(struct device_liveupdate *liveupdate,
 void dlu_cancel(struct liveupdate_subsystem *subsystem,
 		struct liveupdate_data *data)
 {
+	dlu_might_lock_device();
 	dlu_undo(dlu_cancel_one);
 	dlu_open();
 	dlu_free_table(data);
@@ -363,6 +364,7 @@ int dlu_prepare(struct liveupdate_subsystem *subsystem,
 {
 	int err;
 
+	dlu_might_lock_device();
 	dlu_forget_states();
 	err = dlu_close();
 	if (!err && dlu_outgoing.nr_set)

@@ -275,7 +275,8 @@ EXPORT_SYMBOL_NS_GPL(liveupdate_register_subsystem, "LIVEUPDATE");
  * liveupdate_unregister_subsystem() - unregister the subsystem of a module
  * @subsystem: the subsystem, registered
  *
- * Context: May sleep. Not from a callback of a subsystem.
+ * Context: May sleep. Waits for a transition to end. Not from a callback of a subsystem,
+ * and not with a device_lock held, as in probe(), because transitions take those.
  */
 void liveupdate_unregister_subsystem(struct liveupdate_subsystem *subsystem)
 {

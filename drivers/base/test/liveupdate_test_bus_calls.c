@@ -186,6 +186,15 @@ static int test_bus_retrieve(struct device *dev,
 	return 0;
 }
 
+/* Unregister a subsystem that is not registered, which does nothing but wait. */
+static void test_bus_unregister_subsystem(void)
+{
+	static const struct liveupdate_subsystem_desc desc = { .name = "test-bus" };
+	static struct liveupdate_subsystem subsystem = { .desc = &desc };
+
+	liveupdate_unregister_subsystem(&subsystem);
+}
+
 int test_bus_probe(struct device *dev)
 {
 	struct test_bus_options *options =
@@ -197,6 +206,8 @@ int test_bus_probe(struct device *dev)
 	err = test_bus_call(dev, TEST_BUS_PROBE);
 	if (!err && options && options->suspend)
 		unlock_system_sleep(lock_system_sleep());
+	if (!err && options && options->unregister)
+		test_bus_unregister_subsystem();
 	if (err || !dev->driver->liveupdate)
 		return err;
 

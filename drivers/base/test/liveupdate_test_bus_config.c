@@ -50,6 +50,7 @@
  *			the bus says that it cannot be preserved; empty: it can
  *	defer=N		probe returns -EPROBE_DEFER N times
  *	suspend=0|1	probe takes lock_system_sleep() for a moment
+ *	unregister=0|1	probe waits for the state machine, against the order of locks
  */
 
 #include <linux/cleanup.h>
@@ -159,6 +160,8 @@ static int test_bus_set(struct test_bus_device *tdev, const char *key,
 		return kstrtobool(value, &tdev->bridge);
 	if (!strcmp(key, "suspend"))
 		return kstrtobool(value, &options->suspend);
+	if (!strcmp(key, "unregister"))
+		return kstrtobool(value, &options->unregister);
 	if (!strcmp(key, "id"))
 		return test_bus_set_text(options->id, sizeof(options->id), value);
 	if (!strcmp(key, "fingerprint")) {

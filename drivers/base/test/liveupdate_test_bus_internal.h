@@ -75,6 +75,7 @@ struct test_bus_options {
 	enum test_bus_step hold;
 	unsigned int defer;
 	bool suspend;
+	bool unregister;
 	const char *unsupported;
 	struct device *dependencies[TEST_BUS_DEPENDENCIES];
 };

@@ -593,6 +593,21 @@ def dev_probe_late(run):
     devices.in_turn()
 
 
+@scenario("dev-lock-order", debug_only=True, debug_always=True,
+          expect=(r"possible circular locking dependency", r"Call Trace:"))
+def dev_lock_order(run):
+    """lockdep reports a probe that waits for the state machine, though no transition is under
+    way: those take device_lock. Fails if lockdep is not told so, by either of the two."""
+    guest, devices = boot_with(run, "add nic1", "nic1")
+    run.prepare(guest)
+    run.cancel(guest)
+    run.unsaid(guest, "circular locking dependency")
+    devices.tell("add late1 unregister=1")
+    run.said(guest, "circular locking dependency")
+    run.said(guest, "(dlu_device_map){")
+    devices.in_turn()
+
+
 @scenario("dev-lost-late")
 def dev_lost_late(run):
     """nic1 fails after the shutdown has passed it, disk1 before the shutdown has come to it:
