@@ -295,7 +295,9 @@ void dlu_quarantine(struct device *dev,
 		    const char *reason)
 {
 	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
-	dlu_set_state(incoming, DEVICE_LIVEUPDATE_QUARANTINED);
+	/* Nobody takes it over meanwhile. What needs it is stopped after it. */
+	scoped_guard(mutex, &dlu_lock)
+		incoming->state = DEVICE_LIVEUPDATE_QUARANTINED;
 	dlu_stop(dev, incoming);
 }
 

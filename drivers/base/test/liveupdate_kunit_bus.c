@@ -101,6 +101,10 @@ enum device_liveupdate_role dlt_bus_role(struct device *dev)
 {
 	struct dlt_device *dlt_dev = to_dlt_device(dev);
 
+	/* Asked too often for the log, as "match" is. */
+	if (dlt_dev->hook && !strcmp(dlt_dev->hook_at, "role"))
+		dlt_dev->hook(dlt_dev);
+
 	return dlt_dev->bridge ? DEVICE_LIVEUPDATE_FORWARDER : dlt_dev->role;
 }
 

@@ -8,6 +8,8 @@
  */
 
 #include <kunit/static_stub.h>
+#include <linux/array_size.h>
+#include <linux/cleanup.h>
 #include <linux/completion.h>
 #include <linux/device.h>
 #include <linux/string.h>
@@ -382,6 +384,11 @@ static void dlt_provider_missing_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
 }
 
+static void dlt_flush_hook(struct dlt_device *dlt_dev)
+{
+	dlu_flush();
+}
+
 static void dlt_provider_fails_test(struct kunit *test)
 {
 	struct dlt_device *p;
@@ -390,6 +397,9 @@ static void dlt_provider_fails_test(struct kunit *test)
 	dlt_make_needy(test);
 	p = dlt_new(test, "p", NULL);
 	p->fail = "probe";
+	/* It is about to be stopped: those that need it are not yet. */
+	p->hook_at = "role";
+	p->hook = dlt_flush_hook;
 	dlt_add(test, p);
 	dlt_expect(test, " probe:p quarantine:p quarantine:c quarantine:d");
 	p->fail = NULL;
@@ -415,6 +425,11 @@ static void dlt_provider_released_test(struct kunit *test)
 
 static void dlt_provider_removed_test(struct kunit *test)
 {
+	static const char *const orders[] = {
+		" remove:p quarantine:c quarantine:d",
+		" quarantine:c remove:p quarantine:d",
+		" quarantine:c quarantine:d remove:p",
+	};
 	struct dlt_device *p, *c;
 
 	dlt_jump_needy(test);
@@ -426,7 +441,12 @@ static void dlt_provider_removed_test(struct kunit *test)
 	dlt_make(test, "d", NULL);
 	dlt_expect(test, "");
 	dlt_del(p);
-	dlt_expect(test, " remove:p quarantine:c quarantine:d");
+	/* They are stopped as soon as it is about to lose its driver. */
+	dlu_flush();
+	scoped_guard(mutex, &dlt->lock)
+		KUNIT_EXPECT_GE(test, match_string(orders, ARRAY_SIZE(orders),
+						   seq_buf_str(&dlt->log)), 0);
+	dlt_clear_log();
 }
 
 /* What has taken its device over is not disturbed: its driver knows what it needs. */
