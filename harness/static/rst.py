@@ -11,6 +11,7 @@ and roles, which pass their text on. Anything else that docutils does not know i
 finding.
 """
 
+import functools
 import io
 
 from ..common import paths, stamps
@@ -36,6 +37,7 @@ SETTINGS = {"report_level": 2, "halt_level": 5, "syntax_highlight": "none",
             "file_insertion_enabled": False}
 
 
+@functools.cache
 def _register():
     """Make docutils know what Sphinx and the kernel add."""
     # pylint: disable=import-outside-toplevel
