@@ -172,7 +172,7 @@ bool device_liveupdate_shutdown(struct device *dev)
 {
 	const struct device_liveupdate *above;
 
-	if (dlu_of(dev) && dlu_of(dev)->incoming)
+	if (dlu_incoming_of(dev))
 		dlu_shutting_down(dev);
 	if (likely(!READ_ONCE(dlu_outgoing.closed)))
 		return false;

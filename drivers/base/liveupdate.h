@@ -268,6 +268,7 @@ static inline void device_liveupdate_notify(struct device *dev,
 bool dlu_in_set(const struct device_liveupdate *liveupdate);
 struct device *dlu_ancestor(const struct device *dev);
 struct device_liveupdate *dlu_of(const struct device *dev);
+struct dlu_incoming_device *dlu_incoming_of(const struct device *dev);
 struct device_liveupdate *dlu_alloc(struct device *dev);
 bool dlu_string_valid(const char *string);
 int dlu_identify_device(struct device *dev,

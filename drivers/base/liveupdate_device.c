@@ -56,6 +56,17 @@ struct device_liveupdate *dlu_of(const struct device *dev)
 EXPORT_SYMBOL_IF_KUNIT(dlu_of);
 
 /*
+ * The record of the last kernel that stands for a device. Context: device_lock held, or
+ * whoever calls looks at the record under dlu_lock. Returns NULL if there is none.
+ */
+struct dlu_incoming_device *dlu_incoming_of(const struct device *dev)
+{
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
+
+	return liveupdate ? liveupdate->incoming : NULL;
+}
+
+/*
  * The same, allocated if need be. For devices of which the bus was notified, as
  * device_add() cannot fail any more then. May sleep. Takes dlu_lock. Returns NULL
  * without memory.

@@ -271,7 +271,7 @@ static void dlu_drop(struct dlu_incoming_device *incoming)
 	if (dev) {
 		guard(device)(dev);
 		/* Unless it was removed meanwhile. */
-		if (dlu_of(dev) && dlu_of(dev)->incoming == incoming) {
+		if (dlu_incoming_of(dev) == incoming) {
 			if (dlu_ser_path(incoming))
 				dlu_notify_bus(dev, false);
 			dlu_dispose(incoming);
@@ -318,7 +318,7 @@ static bool dlu_finish_one(struct device *dev,
 	guard(device)(dev);
 
 	/* Removed meanwhile. */
-	if (!dlu_of(dev) || dlu_of(dev)->incoming != incoming)
+	if (dlu_incoming_of(dev) != incoming)
 		return false;
 
 	switch (incoming->state) {

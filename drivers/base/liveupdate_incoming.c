@@ -172,12 +172,8 @@ dlu_same_parent(struct device *dev,
 
 	guard(mutex)(&dlu_lock);
 
-	for (parent = dev->parent; parent && !above; parent = parent->parent) {
-		const struct device_liveupdate *liveupdate = dlu_of(parent);
-
-		if (liveupdate)
-			above = liveupdate->incoming;
-	}
+	for (parent = dev->parent; parent && !above; parent = parent->parent)
+		above = dlu_incoming_of(parent);
 	if (!incoming->ser.parent)
 		return !above;
 	if (above != &dlu_incoming.records[incoming->ser.parent - 1])
@@ -304,7 +300,7 @@ bool dlu_added(struct device *dev)
 int dlu_check_retrieve(struct device *dev,
 		       const struct device_driver *drv)
 {
-	struct dlu_incoming_device *incoming = dlu_of(dev)->incoming;
+	struct dlu_incoming_device *incoming = dlu_incoming_of(dev);
 	const struct dev_liveupdate_ops *ops = drv->liveupdate;
 	const struct device_liveupdate_ser *ser = &incoming->ser;
 	enum dlu_need need;
@@ -353,12 +349,11 @@ int dlu_check_retrieve(struct device *dev,
  */
 bool device_liveupdate_is_incoming(struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = dlu_of(dev);
+	const struct dlu_incoming_device *incoming = dlu_incoming_of(dev);
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_is_incoming, dev);
 
-	return liveupdate && liveupdate->incoming &&
-	       liveupdate->incoming->state == DEVICE_LIVEUPDATE_INCOMING;
+	return incoming && incoming->state == DEVICE_LIVEUPDATE_INCOMING;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_is_incoming, "LIVEUPDATE");
 
@@ -387,7 +382,7 @@ const struct liveupdate_data *device_liveupdate_retrieve(struct device *dev,
 
 	if (!device_liveupdate_is_incoming(dev))
 		return NULL;
-	incoming = dlu_of(dev)->incoming;
+	incoming = dlu_incoming_of(dev);
 	if (dlu_ser_path(incoming))
 		return NULL;
 	incoming->retrieved = true;
@@ -413,7 +408,7 @@ void device_liveupdate_decline(struct device *dev)
 	device_lock_assert(dev);
 
 	if (device_liveupdate_is_incoming(dev))
-		dlu_of(dev)->incoming->retrieved = false;
+		dlu_incoming_of(dev)->retrieved = false;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_decline, "LIVEUPDATE");
 
@@ -435,9 +430,9 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index)
 	device_lock_assert(dev);
 
 	if (!device_liveupdate_is_incoming(dev) ||
-	    dlu_ser_path(dlu_of(dev)->incoming))
+	    dlu_ser_path(dlu_incoming_of(dev)))
 		return -ENOENT;
-	*index = dlu_of(dev)->incoming - dlu_incoming.records;
+	*index = dlu_incoming_of(dev) - dlu_incoming.records;
 
 	return 0;
 }
@@ -467,18 +462,17 @@ static bool dlu_is_above(const struct device *dev, const struct device *below)
 int device_liveupdate_provider_index(struct device *dev, struct device *consumer,
 				     u32 *index)
 {
-	const struct device_liveupdate *liveupdate = dlu_of(dev);
 	const struct dlu_incoming_device *incoming;
 
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_provider_index, dev, consumer, index);
 
 	device_lock_assert(consumer);
 
-	if (!liveupdate || !dlu_is_above(dev, consumer->parent))
+	if (!dlu_is_above(dev, consumer->parent))
 		return -ENOENT;
 
 	guard(mutex)(&dlu_lock);
-	incoming = liveupdate->incoming;
+	incoming = dlu_incoming_of(dev);
 	if (!incoming || incoming->state != DEVICE_LIVEUPDATE_RECLAIMED ||
 	    dlu_ser_path(incoming))
 		return -ENOENT;
@@ -516,7 +510,7 @@ void dlu_complete(struct device *dev, int ret)
 
 	if (!device_liveupdate_is_incoming(dev))
 		return;
-	incoming = dlu_of(dev)->incoming;
+	incoming = dlu_incoming_of(dev);
 	if (dlu_ser_path(incoming)) {
 		if (!ret)
 			dlu_set_state(incoming,
@@ -541,12 +535,10 @@ void dlu_complete(struct device *dev, int ret)
 /* The driver is about to be unbound. Context: device_lock held. */
 void dlu_unbound(struct device *dev)
 {
-	const struct device_liveupdate *liveupdate = dlu_of(dev);
+	struct dlu_incoming_device *incoming = dlu_incoming_of(dev);
 
-	if (liveupdate && liveupdate->incoming &&
-	    liveupdate->incoming->state == DEVICE_LIVEUPDATE_RECLAIMED)
-		dlu_set_state(liveupdate->incoming,
-			      DEVICE_LIVEUPDATE_RELEASED);
+	if (incoming && incoming->state == DEVICE_LIVEUPDATE_RECLAIMED)
+		dlu_set_state(incoming, DEVICE_LIVEUPDATE_RELEASED);
 }
 
 /*
@@ -559,7 +551,7 @@ void dlu_abort_incoming(struct device *dev, const char *reason)
 
 	if (!device_liveupdate_is_incoming(dev))
 		return;
-	incoming = dlu_of(dev)->incoming;
+	incoming = dlu_incoming_of(dev);
 	dev_warn(dev, "liveupdate: quarantined: %s\n", reason);
 	/* It was only kept from memory: FINISH quarantines it. */
 	dlu_set_state(incoming, dlu_ser_path(incoming) ?
@@ -576,12 +568,13 @@ void dlu_removed(struct device *dev)
 {
 	struct dlu_incoming_device *incoming;
 
+	/* Most devices do not even need the lock. */
 	if (!dlu_of(dev))
 		return;
 
 	guard(device)(dev);
 
-	incoming = dlu_of(dev)->incoming;
+	incoming = dlu_incoming_of(dev);
 	if (!incoming)
 		return;
 
@@ -614,7 +607,7 @@ void device_liveupdate_shutdown_begins(void)
 		if (!dev)
 			continue;
 		guard(device)(dev);
-		if (dlu_of(dev) && dlu_of(dev)->incoming)
+		if (dlu_incoming_of(dev))
 			dlu_shutting_down(dev);
 	}
 }
@@ -626,7 +619,7 @@ EXPORT_SYMBOL_IF_KUNIT(device_liveupdate_shutdown_begins);
  */
 void dlu_shutting_down(struct device *dev)
 {
-	struct dlu_incoming_device *incoming = dlu_of(dev)->incoming;
+	struct dlu_incoming_device *incoming = dlu_incoming_of(dev);
 
 	if (incoming->state == DEVICE_LIVEUPDATE_INCOMING &&
 	    !dlu_ser_path(incoming))

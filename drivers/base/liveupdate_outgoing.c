@@ -222,11 +222,13 @@ static void dlu_thaw_one(struct device_liveupdate *liveupdate)
  */
 bool dlu_pass(struct device *dev)
 {
-	guard(mutex)(&dlu_of(dev)->lock);
+	struct device_liveupdate *liveupdate = dlu_of(dev);
 
-	if (dlu_of(dev)->phase != DLU_FROZEN)
+	guard(mutex)(&liveupdate->lock);
+
+	if (liveupdate->phase != DLU_FROZEN)
 		return false;
-	dlu_of(dev)->passed = true;
+	liveupdate->passed = true;
 
 	return true;
 }

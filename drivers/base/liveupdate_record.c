@@ -284,7 +284,7 @@ void dlu_stop_with_parents(void)
 		if (!dev)
 			continue;
 		guard(device)(dev);
-		if (dlu_of(dev)->incoming == incoming)
+		if (dlu_incoming_of(dev) == incoming)
 			dlu_stop(dev, incoming);
 	}
 }
@@ -328,7 +328,7 @@ static void dlu_quarantine_consumers(struct work_struct *work)
 
 	while ((dev = dlu_next_orphan(&position))) {
 		scoped_guard(device, dev) {
-			incoming = dlu_of(dev)->incoming;
+			incoming = dlu_incoming_of(dev);
 			/* Unless it was dealt with meanwhile. */
 			if (incoming && incoming->state == DEVICE_LIVEUPDATE_INCOMING)
 				dlu_quarantine(dev, incoming,

@@ -56,14 +56,10 @@ static DEVICE_ATTR_RW(requested);
 /* Is the device handed over, or was it, and what became of it? */
 static bool dlu_is(struct device *dev, unsigned int states)
 {
-	const struct device_liveupdate *liveupdate = dlu_of(dev);
 	const struct dlu_incoming_device *incoming;
 
-	if (!liveupdate)
-		return false;
-
 	guard(mutex)(&dlu_lock);
-	incoming = liveupdate->incoming;
+	incoming = dlu_incoming_of(dev);
 
 	return incoming && !dlu_ser_path(incoming) &&
 	       states & BIT(incoming->state);

@@ -47,13 +47,19 @@ void dlt_expect_parts(struct kunit *test, const char *const *parts)
 
 /* The bus and its drivers. */
 
+/* What the test does in a callback of this device. Some are called too often for the log. */
+static void dlt_run_hook(struct dlt_device *dlt_dev, const char *call)
+{
+	if (dlt_dev->hook && !strcmp(dlt_dev->hook_at, call))
+		dlt_dev->hook(dlt_dev);
+}
+
 static int dlt_call(struct device *dev, const char *call)
 {
 	struct dlt_device *dlt_dev = to_dlt_device(dev);
 
 	dlt_log(" %s:%s", call, dev_name(dev));
-	if (dlt_dev->hook && !strcmp(dlt_dev->hook_at, call))
-		dlt_dev->hook(dlt_dev);
+	dlt_run_hook(dlt_dev, call);
 
 	return dlt_dev->fail && !strcmp(dlt_dev->fail, call) ? -EIO : 0;
 }
@@ -85,7 +91,7 @@ bool dlt_match(struct device *dev, const struct device_liveupdate_id *id,
 		       sizeof(id->fingerprint) - 1);
 }
 
-static int dlt_supported(struct device *dev, const char **reason)
+static int dlt_check(struct device *dev, const char **reason)
 {
 	struct dlt_device *dlt_dev = to_dlt_device(dev);
 
@@ -101,9 +107,7 @@ enum device_liveupdate_role dlt_bus_role(struct device *dev)
 {
 	struct dlt_device *dlt_dev = to_dlt_device(dev);
 
-	/* Asked too often for the log, as "match" is. */
-	if (dlt_dev->hook && !strcmp(dlt_dev->hook_at, "role"))
-		dlt_dev->hook(dlt_dev);
+	dlt_run_hook(dlt_dev, "role");
 
 	return dlt_dev->bridge ? DEVICE_LIVEUPDATE_FORWARDER : dlt_dev->role;
 }
@@ -125,8 +129,7 @@ static int dlt_dependencies(struct device *dev,
 	int err = 0;
 
 	KUNIT_EXPECT_FALSE(dlt->test, dev->p->dead);
-	if (dlt_dev->hook && !strcmp(dlt_dev->hook_at, "dependencies"))
-		dlt_dev->hook(dlt_dev);
+	dlt_run_hook(dlt_dev, "dependencies");
 	for (int i = 0; i < ARRAY_SIZE(dlt_dev->depends) && !err; i++)
 		if (dlt_dev->depends[i])
 			err = add(&dlt_dev->depends[i]->dev, context);
@@ -166,7 +169,7 @@ static void dlt_stop(struct device *dev)
 
 static const struct bus_liveupdate_ops dlt_bus_ops_default = {
 	.identify	= dlt_identify,
-	.check		= dlt_supported,
+	.check		= dlt_check,
 	.role		= dlt_bus_role,
 	.dependencies	= dlt_dependencies,
 	.prepare	= dlt_bus_prepare,
@@ -371,9 +374,7 @@ static int dlt_bus_match(struct device *dev, const struct device_driver *drv)
 	struct dlt_device *dlt_dev = to_dlt_device(dev);
 	int ret = device_match_driver_override(dev, drv);
 
-	/* Called too often for the log. */
-	if (dlt_dev->hook && !strcmp(dlt_dev->hook_at, "match"))
-		dlt_dev->hook(dlt_dev);
+	dlt_run_hook(dlt_dev, "match");
 	if (ret >= 0)
 		return ret;
 
