@@ -272,3 +272,25 @@ void *liveupdate_data_claim(const struct liveupdate_data *data)
 	return folio ? folio_address(folio) : NULL;
 }
 EXPORT_SYMBOL_NS_GPL(liveupdate_data_claim, "LIVEUPDATE");
+
+/**
+ * liveupdate_data_put() - free a blob in the next kernel
+ * @data: the data of the subsystem
+ *
+ * For a subsystem that has copied what it needs: liveupdate_data_claim(), and nothing
+ * is left of the blob.
+ *
+ * Context: May sleep. From restore, as its last step that can fail.
+ * Return: 0, or -EINVAL if @data is a plain value or was claimed before.
+ */
+int liveupdate_data_put(const struct liveupdate_data *data)
+{
+	void *blob = liveupdate_data_claim(data);
+
+	if (!blob)
+		return -EINVAL;
+	kho_put_folio(virt_to_folio(blob));
+
+	return 0;
+}
+EXPORT_SYMBOL_NS_GPL(liveupdate_data_put, "LIVEUPDATE");

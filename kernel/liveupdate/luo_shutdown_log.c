@@ -34,12 +34,10 @@
 #include <linux/crc32.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
-#include <linux/kexec_handover.h>
 #include <linux/kho/abi/shutdown_log.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kobject.h>
 #include <linux/liveupdate.h>
-#include <linux/mm.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -179,7 +177,7 @@ static int luo_shutdown_log_restore(struct liveupdate_subsystem *subsystem,
 {
 	struct luo_shutdown_log *log = to_log(subsystem);
 	const struct luo_shutdown_log_ser *ser = liveupdate_data_blob(data);
-	void *text, *blob;
+	void *text;
 	int err;
 
 	err = luo_shutdown_log_check(ser, data->size);
@@ -192,11 +190,8 @@ static int luo_shutdown_log_restore(struct liveupdate_subsystem *subsystem,
 	log->length = ser->length;
 	pr_info("the previous kernel left %zu bytes of shutdown log%s\n",
 		log->length, ser->incomplete ? ", the oldest are missing" : "");
-
-	blob = liveupdate_data_claim(data);
-	if (blob)
-		kho_put_folio(virt_to_folio(blob));
 	log->text = text;
+	liveupdate_data_put(data);
 
 	return 0;
 }

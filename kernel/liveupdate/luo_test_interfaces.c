@@ -39,10 +39,8 @@
 #include <linux/debugfs.h>
 #include <linux/file.h>
 #include <linux/init.h>
-#include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/instance.h>
-#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/seq_file.h>
@@ -209,7 +207,6 @@ static int luo_test_abort_instance(struct liveupdate_subsystem *subsystem, u64 k
 static int luo_test_claim_instance(struct liveupdate_subsystem *subsystem, u64 key)
 {
 	struct liveupdate_instance_info info;
-	void *blob;
 	int err;
 
 	err = liveupdate_instance_find(subsystem, key, &info);
@@ -217,12 +214,8 @@ static int luo_test_claim_instance(struct liveupdate_subsystem *subsystem, u64 k
 		err = liveupdate_instance_claim(subsystem, key);
 	if (err)
 		return err;
-	blob = liveupdate_data_claim(&info.data);
-	if (!blob)
-		return -EIO;
-	kho_put_folio(virt_to_folio(blob));
 
-	return 0;
+	return liveupdate_data_put(&info.data);
 }
 
 /* Cancel of a subsystem: nothing is handed over. May sleep. */

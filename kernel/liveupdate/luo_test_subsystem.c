@@ -238,17 +238,6 @@ void luo_test_cancel(struct liveupdate_subsystem *subsystem,
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_cancel, "LIVEUPDATE");
 
-static int luo_test_claim(struct liveupdate_data *data)
-{
-	void *blob = liveupdate_data_claim(data);
-
-	if (!blob)
-		return -EINVAL;
-	kho_put_folio(virt_to_folio(blob));
-
-	return 0;
-}
-
 int luo_test_restore(struct liveupdate_subsystem *subsystem,
 		     struct liveupdate_data *data)
 {
@@ -271,7 +260,7 @@ int luo_test_restore(struct liveupdate_subsystem *subsystem,
 		return -EINVAL;
 	strscpy(test->received, text);
 
-	return subsystem->ops->restore_late ? 0 : luo_test_claim(data);
+	return subsystem->ops->restore_late ? 0 : liveupdate_data_put(data);
 }
 EXPORT_SYMBOL_NS_GPL(luo_test_restore, "LIVEUPDATE");
 
@@ -286,7 +275,7 @@ static int luo_test_restore_late(struct liveupdate_subsystem *subsystem,
 	pr_info("%s: restored late with %u processors\n", subsystem->desc->name,
 		num_online_cpus());
 
-	return data->size ? luo_test_claim(data) : 0;
+	return data->size ? liveupdate_data_put(data) : 0;
 }
 
 bool luo_test_can_finish(struct liveupdate_subsystem *subsystem,

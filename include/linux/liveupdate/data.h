@@ -30,5 +30,6 @@ void *liveupdate_data_alloc(struct liveupdate_data *data, size_t size);
 void liveupdate_data_free(struct liveupdate_data *data);
 void *liveupdate_data_blob(const struct liveupdate_data *data);
 void *liveupdate_data_claim(const struct liveupdate_data *data);
+int liveupdate_data_put(const struct liveupdate_data *data);
 
 #endif /* _LINUX_LIVEUPDATE_DATA_H */
