@@ -287,6 +287,12 @@ class Guest:
         failure = self.last_failure()
         return tuple(failure[name] for name in ("transition", "subsystem", "errno"))
 
+    def failed_device(self):
+        """Transition, bus, identity, errno and reason of the device that failed last."""
+        failure = self.last_failure()
+        bus, _, identity = failure["device"].partition(":")
+        return failure["transition"], bus, identity, failure["errno"], failure["reason"]
+
     def retained(self):
         """ID -> (owner, reason, bytes) of what must outlive this kernel."""
         folder = f"{LIVEUPDATE}/retained"

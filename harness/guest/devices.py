@@ -135,12 +135,6 @@ class Devices:
         return tuple(self.count(which) for which in
                      ("requested", "preserved", "reclaimed", "unreclaimed"))
 
-    def last_failed(self):
-        """Transition, bus, identity, errno and reason of the device that failed last."""
-        failure = self._guest.last_failure()
-        bus, _, identity = failure["device"].partition(":")
-        return failure["transition"], bus, identity, failure["errno"], failure["reason"]
-
     # -- statements ---------------------------------------------------------
 
     def check_calls(self, what, want, *steps):
@@ -149,7 +143,7 @@ class Devices:
 
     def failed(self, step, name, errno, reason, bus=BUS):
         """The layer says that this device failed last."""
-        got = self.last_failed()
+        got = self._guest.failed_device()
         self._run.equal("the device that failed", got[:4], (step, bus, name, str(errno)))
         self._run.contains("reason", got[4], reason)
 

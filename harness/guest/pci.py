@@ -382,10 +382,3 @@ def listed(guest, which):
         bus, identity, device = line.split()
         table[identity if bus == "pci" else f"{bus}/{identity}"] = device
     return table
-
-
-def last_failed(guest):
-    """Transition, bus, identity, errno and reason of the device that failed last."""
-    failure = guest.last_failure()
-    bus, _, identity = failure["device"].partition(":")
-    return failure["transition"], bus, identity, failure["errno"], failure["reason"]

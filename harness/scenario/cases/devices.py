@@ -373,7 +373,7 @@ def _check_invalid(run, guest, devices, lost, first=None):
     gone first; whether this one was still prepared then is a matter of time."""
     wait_normal(guest)
     run.last_failed(guest, "prepare", "devices", -19)
-    failed = devices.last_failed()[2]
+    failed = guest.failed_device()[2]
     devices.failed("prepare", failed if failed == first else lost, -19, "removed")
     calls = devices.calls()
     run.check("cancelled before it goes", calls.index(("cancel", lost, "0")) <

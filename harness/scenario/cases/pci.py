@@ -8,7 +8,7 @@ In all of them a disk that has nothing to do with it is beside the functions, un
 load that is verified.
 """
 
-from ...guest.pci import HELPER, Device, EduDevice, Machine, last_failed, load, pattern
+from ...guest.pci import HELPER, Device, EduDevice, Machine, load, pattern
 from ...vm import pci_trace as pt
 from ..api import scenario
 from ..pci import WATCHED, Flight, Watch, arrive, at_jump, boot, fly, request, with_edu
@@ -191,7 +191,7 @@ def pci_no_reset(run):
     guest, host, edu = with_edu(run, Machine().edu("edu0", "pcie.0"))
     run.equal("reset_method", edu.file("reset_method") if edu.has("reset_method") else "", "")
     run.equal("request", edu.request(), "EOPNOTSUPP")
-    run.contains("why", last_failed(guest)[4], "cannot be reset on its own")
+    run.contains("why", guest.failed_device()[4], "cannot be reset on its own")
     edu.check_works("all the same")
     run.state(guest, "normal")
 
@@ -210,7 +210,7 @@ def pci_foreign_dma(run):
         run.equal("driver", device.driver(), HELPER)
         run.equal("request", device.request(), error)
         if error:
-            run.contains("why", last_failed(guest)[4], "through the DMA API")
+            run.contains("why", guest.failed_device()[4], "through the DMA API")
             guest.do(f"rmmod {HELPER}")
     run.prepare(guest)
     run.cancel(guest)
@@ -228,14 +228,14 @@ def pci_virtual_functions(run):
     run.equal("bind", physical.bind(HELPER), "")
     run.equal("a virtual function", physical.write("sriov_numvfs", "1"), "")
     run.equal("request of one that has some", physical.request(), "EOPNOTSUPP")
-    run.contains("why", last_failed(guest)[4], "has virtual functions")
+    run.contains("why", guest.failed_device()[4], "has virtual functions")
     virtual = f"{physical.function.path}/virtfn0"
     run.equal("driver_override of it", guest.write(f"{virtual}/driver_override", HELPER), "")
     run.equal("bind of it", guest.write("/sys/bus/pci/drivers_probe", guest.run(
         f"basename $(readlink {virtual})").out.strip()), "")
     run.equal("request of it", guest.write(f"{virtual}/liveupdate/requested", "1"),
               "EOPNOTSUPP")
-    run.contains("why", last_failed(guest)[4], "a virtual function")
+    run.contains("why", guest.failed_device()[4], "a virtual function")
     run.equal("none", physical.write("sriov_numvfs", "0"), "")
     request(run, physical)
     run.prepare(guest)

@@ -12,7 +12,7 @@ from ...guest.devices import MORE, Table
 from ...guest.handover import Handover
 from ...guest.pages import Kept, full
 from ...guest.pci import (BUFFER, DRIVERS, HELPER, IVSHMEM, TRANSFER, Device, EduDevice,
-                          IvshmemDevice, Machine, last_failed, listed, load, pattern)
+                          IvshmemDevice, Machine, listed, load, pattern)
 from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ...vm.pci_host import EDU_DEVICE
@@ -338,7 +338,7 @@ def pci_unplugged_prepared(run):
     host.unplug(host.function("port0"), "edu0")
     guest.until(f"! [ -e {lost.function.path} ]", timeout=20)
     wait_normal(guest)
-    step, bus, identity, number, _ = last_failed(guest)
+    step, bus, identity, number, _ = guest.failed_device()
     run.equal("the device that failed", (step, bus, identity, number),
               ("prepare", "pci", lost.identity, "-19"))
     run.equal("preserved", listed(guest, "preserved"), {})

@@ -3,7 +3,7 @@
 
 import re
 
-from ...guest.pci import (HELPER, EduDevice, IvshmemDevice, Machine, last_failed, listed, load,
+from ...guest.pci import (HELPER, EduDevice, IvshmemDevice, Machine, listed, load,
                           pattern)
 from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
@@ -32,7 +32,7 @@ def pci_dma_unpreserved(run):
     for error in (guest.refused_jump(), guest.set("rehearse", 1)):
         run.check("freeze is refused", error != "")
         run.state(guest, "prepared")
-        step, bus, identity, number, reason = last_failed(guest)
+        step, bus, identity, number, reason = guest.failed_device()
         run.equal("who failed", (step, bus, identity), ("freeze", "pci", edu.identity))
         run.check("why", int(number) < 0 and reason, f"{number} {reason}")
     run.said(guest, f"{edu.identity}: liveupdate: ")
