@@ -65,6 +65,7 @@ struct dlu_incoming_device *dlu_incoming_of(const struct device *dev)
 
 	return liveupdate ? liveupdate->incoming : NULL;
 }
+EXPORT_SYMBOL_IF_KUNIT(dlu_incoming_of);
 
 /*
  * The same, allocated if need be. For devices of which the bus was notified, as

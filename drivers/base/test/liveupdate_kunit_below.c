@@ -221,6 +221,23 @@ static void dlt_namesake_orphan_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget("records"));
 }
 
+/* A parent that was removed and comes back is another one to what was below it. */
+static void dlt_parent_returns_test(struct kunit *test)
+{
+	struct dlt_device *p;
+
+	dlt_jump_pairs(test);
+	dlt_boot(test);
+	dlt_del(dlt_make(test, "p", NULL));
+	p = dlt_make(test, "p", NULL);
+	dlt_clear_log();
+	dlt_make_under(test, "x", "x", p);
+	dlt_expect(test, "");
+	dlt_expect_state(test, 2, RUNNING);
+	dlt_do_finish();
+	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
+}
+
 /* Two that are retained have two names. */
 static void dlt_namesakes_absent_test(struct kunit *test)
 {
@@ -343,6 +360,28 @@ static void dlt_no_quarantine_fails_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
 }
 
+/* What this kernel takes for a bridge is stopped, but does not stop what is below it. */
+static void dlt_no_quarantine_forwarder_test(struct kunit *test)
+{
+	struct dlt_device *p;
+
+	dlt_jump_pairs(test);
+	dlt_boot(test);
+	p = dlt_new(test, "p", NULL);
+	p->drivers = 0;
+	p->bridge = true;
+	dlt_add(test, p);
+	dlt_make_under(test, "x", "x", p);
+	dlt_expect_state(test, 0, INCOMING);
+	dlt_expect_state(test, 2, INCOMING);
+	dlt_clear_log();
+	dlt_do_finish();
+	dlt_expect(test, " quarantine:p blob:p probe:x");
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(0), DEVICE_LIVEUPDATE_QUARANTINED);
+	KUNIT_EXPECT_EQ(test, device_liveupdate_get_state(2), DEVICE_LIVEUPDATE_RUNNING);
+	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));
+}
+
 /* The parent is stopped before: what is below is so as soon as it is known. */
 static void dlt_no_quarantine_parent_first_test(struct kunit *test)
 {
@@ -433,12 +472,14 @@ static struct kunit_case dlt_below_cases[] = {
 	KUNIT_CASE(dlt_namesake_sibling_test),
 	KUNIT_CASE(dlt_namesake_pending_test),
 	KUNIT_CASE(dlt_namesake_orphan_test),
+	KUNIT_CASE(dlt_parent_returns_test),
 	KUNIT_CASE(dlt_namesakes_absent_test),
 	KUNIT_CASE(dlt_namesake_late_test),
 	KUNIT_CASE(dlt_no_quarantine_refused_test),
 	KUNIT_CASE(dlt_no_quarantine_runs_test),
 	KUNIT_CASE(dlt_no_quarantine_stops_test),
 	KUNIT_CASE(dlt_no_quarantine_fails_test),
+	KUNIT_CASE(dlt_no_quarantine_forwarder_test),
 	KUNIT_CASE(dlt_no_quarantine_parent_first_test),
 	KUNIT_CASE(dlt_provider_index_test),
 	KUNIT_CASE(dlt_provider_index_path_test),

@@ -349,8 +349,8 @@ static bool dlt_incoming_late(struct device *dev)
 		device_unlock(&consumer->dev);
 	}
 
-	return dlu_of(dev) && dlu_of(dev)->incoming &&
-	       dlu_of(dev)->incoming->state == DEVICE_LIVEUPDATE_INCOMING;
+	return dlu_incoming_of(dev) &&
+	       dlu_incoming_of(dev)->state == DEVICE_LIVEUPDATE_INCOMING;
 }
 
 /* The driver core retries them when it is bound, and it is reclaimed only after that. */
@@ -405,6 +405,47 @@ static void dlt_provider_fails_test(struct kunit *test)
 	p->fail = NULL;
 	dlt_do_finish();
 	dlt_expect(test, " blob:p blob:c blob:d probe:d probe:c probe:p");
+}
+
+/* What needs it appears when it is too late, and is stopped without a driver, too. */
+static void dlt_provider_failed_test(struct kunit *test)
+{
+	struct dlt_device *p, *c;
+
+	dlt_jump_needy(test);
+	p = dlt_new(test, "p", NULL);
+	p->fail = "probe";
+	dlt_add(test, p);
+	dlt_expect(test, " probe:p quarantine:p");
+	c = dlt_new(test, "c", NULL);
+	c->drivers = 0;
+	dlt_add(test, c);
+	dlt_expect(test, " quarantine:c");
+}
+
+static void dlt_fail_provider(struct dlt_device *dlt_dev)
+{
+	struct dlt_device *p = dlt_dev->context;
+
+	dlt_dev->hook = NULL;
+	p->fail = "probe";
+	dlt_add(dlt->test, p);
+}
+
+/* It is stopped while a driver is bound to what needs it. */
+static void dlt_provider_fails_meanwhile_test(struct kunit *test)
+{
+	struct dlt_device *c;
+
+	dlt_jump_needy(test);
+	c = dlt_make(test, "c", NULL);
+	wait_for_device_probe();
+	dlt_clear_log();
+	c->context = dlt_new(test, "p", NULL);
+	c->hook_at = "match";
+	c->hook = dlt_fail_provider;
+	KUNIT_EXPECT_EQ(test, 0, device_attach(&c->dev));
+	dlt_expect(test, " probe:p quarantine:p quarantine:c");
 }
 
 /* Its driver does not take it over, or it is gone before others come. */
@@ -612,6 +653,8 @@ static struct kunit_case dlt_provider_cases[] = {
 	KUNIT_CASE(dlt_provider_race_test),
 	KUNIT_CASE_PARAM(dlt_provider_missing_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_fails_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_failed_test, dlt_way_gen_params),
+	KUNIT_CASE_PARAM(dlt_provider_fails_meanwhile_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_released_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_removed_test, dlt_way_gen_params),
 	KUNIT_CASE_PARAM(dlt_provider_unbound_test, dlt_way_gen_params),
