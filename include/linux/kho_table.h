@@ -68,6 +68,8 @@ struct kho_table {
  * @head: validated copy of the head, or NULL if no table is open.
  * @block: copy of the block that is being read.
  * @position: position of the record that comes next.
+ * @end: position behind the block that is being read.
+ * @entry: where the next record of @block is.
  * @corrupted: the block that is being read does not match its checksum.
  * @nr_missing: records of blocks that are not where the head says.
  *
@@ -81,6 +83,8 @@ struct kho_table_incoming {
 	struct kho_table_ser *head;
 	struct kho_block_header_ser *block;
 	u32 position;
+	u32 end;
+	const void *entry;
 	bool corrupted;
 	u32 nr_missing;
 };

@@ -212,21 +212,15 @@ int kho_table_grow(struct kho_table *table, u32 nr_records)
 }
 EXPORT_SYMBOL_NS_GPL(kho_table_grow, "LIVEUPDATE");
 
-static struct kho_block_header_ser *kho_table_block(const struct kho_table *table,
-						    u32 position)
-{
-	u32 index = position / kho_table_per_block(table->format);
-
-	return phys_to_virt(table->head->blocks[index].phys);
-}
-
 static struct kho_table_entry_ser *kho_table_entry(const struct kho_table *table,
 						   u32 position)
 {
-	u32 index = position % kho_table_per_block(table->format);
-	void *entries = kho_table_block(table, position) + 1;
+	u32 per_block = kho_table_per_block(table->format);
+	u64 phys = table->head->blocks[position / per_block].phys;
+	struct kho_block_header_ser *block = phys_to_virt(phys);
 
-	return entries + index * kho_table_entry_size(table->format);
+	return (void *)(block + 1) +
+	       position % per_block * kho_table_entry_size(table->format);
 }
 
 /**
@@ -242,16 +236,21 @@ static struct kho_table_entry_ser *kho_table_entry(const struct kho_table *table
 void *kho_table_add(struct kho_table *table)
 {
 	u32 per_block = kho_table_per_block(table->format);
-	u32 position = table->nr_records;
+	u32 index = table->nr_records / per_block;
+	struct kho_block_header_ser *block;
+	struct kho_table_entry_ser *entry;
 
-	if (position / per_block >= table->head->nr_blocks)
+	if (index >= table->head->nr_blocks)
 		return NULL;
 
 	kho_table_unseal(table);
+	block = phys_to_virt(table->head->blocks[index].phys);
+	entry = (void *)(block + 1) + (table->nr_records - index * per_block) *
+		kho_table_entry_size(table->format);
+	block->count++;
 	table->nr_records++;
-	kho_table_block(table, position)->count++;
 
-	return kho_table_entry(table, position) + 1;
+	return entry + 1;
 }
 EXPORT_SYMBOL_NS_GPL(kho_table_add, "LIVEUPDATE");
 
@@ -471,13 +470,16 @@ int kho_table_open(struct kho_table_incoming *table,
 }
 EXPORT_SYMBOL_NS_GPL(kho_table_open, "LIVEUPDATE");
 
-/* Copy a block. False if it is not where the head says. */
-static bool kho_table_load(struct kho_table_incoming *table, u32 index)
+/* Copy the next block. False if it is not where the head says. */
+static bool kho_table_load(struct kho_table_incoming *table)
 {
+	u32 index = table->position / kho_table_per_block(table->format);
 	const struct kho_table_block_ser *block = &table->head->blocks[index];
 	u32 nr_entries = kho_table_nr_entries(table->format,
 					      table->head->nr_records, index);
 
+	table->end = table->position + nr_entries;
+	table->entry = table->block + 1;
 	if (!kho_table_handed_over(block->phys, KHO_BLOCK_SIZE))
 		return false;
 
@@ -507,25 +509,17 @@ static bool kho_table_load(struct kho_table_incoming *table, u32 index)
 const void *kho_table_next(struct kho_table_incoming *table, u32 *position,
 			   bool *corrupted)
 {
-	u32 per_block = kho_table_per_block(table->format);
 	const struct kho_table_entry_ser *entry;
 
 	while (table->position < table->head->nr_records) {
-		u32 index = table->position / per_block;
-		u32 at = table->position % per_block;
-
-		if (!at && !kho_table_load(table, index)) {
-			u32 missing = kho_table_nr_entries(table->format,
-							   table->head->nr_records,
-							   index);
-
-			table->nr_missing += missing;
-			table->position += missing;
+		if (table->position == table->end && !kho_table_load(table)) {
+			table->nr_missing += table->end - table->position;
+			table->position = table->end;
 			continue;
 		}
 
-		entry = (void *)(table->block + 1) +
-			at * kho_table_entry_size(table->format);
+		entry = table->entry;
+		table->entry += kho_table_entry_size(table->format);
 		*position = table->position++;
 		*corrupted = table->corrupted || entry->reserved ||
 			     entry->flags & ~KHO_TABLE_ENTRY_INVALID;

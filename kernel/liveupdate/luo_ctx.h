@@ -97,6 +97,7 @@ struct luo_retained_list {
 /**
  * struct luo_incoming - a record the previous kernel left
  * @ser: the record, validated.
+ * @name_hash: luo_name_hash() of its name.
  * @status: 0 if nobody has restored it; -EALREADY if its subsystem has it;
  *	-ENOTRECOVERABLE if restore failed; -ENOENT once it is gone. Written under
  *	&luo_ctx.incoming_lock, too.
@@ -107,6 +108,7 @@ struct luo_retained_list {
  */
 struct luo_incoming {
 	struct luo_subsystem_ser ser;
+	u32 name_hash;
 	int status;
 	struct liveupdate_subsystem *found;
 	struct liveupdate_subsystem *subsystem;
@@ -304,7 +306,8 @@ const char *luo_transition_name(enum luo_transition transition);
 void luo_progress_enter(struct luo_ctx *ctx, enum luo_transition transition,
 			const char *name);
 void luo_progress_leave(struct luo_ctx *ctx);
-enum luo_transition luo_progress_item(struct luo_ctx *ctx, const char *name);
+void luo_progress_begin(struct luo_ctx *ctx, const char *name);
+enum luo_transition luo_progress_end(struct luo_ctx *ctx);
 ssize_t luo_progress_show(struct luo_ctx *ctx, char *buf);
 bool luo_progress_late(struct luo_ctx *ctx);
 void luo_transition_begin(struct luo_ctx *ctx, enum luo_transition transition,
@@ -353,6 +356,7 @@ void luo_items_record(struct luo_ctx *ctx,
 extern struct liveupdate_subsystem *__start_liveupdate_subsystems[];
 extern struct liveupdate_subsystem *__stop_liveupdate_subsystems[];
 
+u32 luo_name_hash(const char *name);
 struct liveupdate_subsystem *luo_subsystem_find(struct luo_ctx *ctx,
 						const char *name);
 int luo_subsystem_check(const struct liveupdate_subsystem *subsystem);

@@ -62,7 +62,8 @@ void luo_record_failure(struct luo_ctx *ctx, enum luo_transition transition,
 void luo_callback_begins(struct luo_ctx *ctx)
 {
 	guard(spinlock)(&ctx->progress_lock);
-	ctx->reported = (struct luo_failure){};
+	if (ctx->reported.error)
+		ctx->reported = (struct luo_failure){};
 }
 
 /*

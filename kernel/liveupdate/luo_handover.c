@@ -128,26 +128,33 @@ static bool luo_record_valid(const struct luo_subsystem_ser *ser)
 }
 
 /* One blob has one owner, or freeing it for one would take it from another. */
-static bool luo_records_collide(const struct luo_subsystem_ser *a,
-				const struct luo_subsystem_ser *b)
+static bool luo_blobs_collide(const struct luo_subsystem_ser *a,
+			      const struct luo_subsystem_ser *b)
 {
-	return !strcmp(a->name, b->name) ||
-	       (a->size && b->size && PHYS_PFN(a->value) == PHYS_PFN(b->value));
+	return a->size && b->size && PHYS_PFN(a->value) == PHYS_PFN(b->value);
 }
 
-static bool luo_records_valid(const struct luo_subsystem_ser *records,
-			      unsigned int count)
+static int luo_check_records(const struct luo_subsystem_ser *records,
+			     unsigned int count)
 {
+	u32 *hashes __free(kvfree) = kvmalloc_array(count, sizeof(*hashes), GFP_KERNEL);
+
+	if (count && !hashes)
+		return -ENOMEM;
+
 	for (unsigned int i = 0; i < count; i++) {
 		if (!luo_record_valid(&records[i]))
-			return false;
+			return -EINVAL;
+		hashes[i] = luo_name_hash(records[i].name);
 		for (unsigned int j = 0; j < i; j++) {
-			if (luo_records_collide(&records[i], &records[j]))
-				return false;
+			if (luo_blobs_collide(&records[i], &records[j]) ||
+			    (hashes[i] == hashes[j] &&
+			     !strcmp(records[i].name, records[j].name)))
+				return -EINVAL;
 		}
 	}
 
-	return true;
+	return 0;
 }
 
 /* Validate and copy what the previous kernel left. May sleep, takes no lock. */
@@ -175,8 +182,8 @@ int luo_handover_read(struct kho_table_incoming *table, phys_addr_t phys,
 	}
 	if (!err && nr != kho_table_nr_records(table))
 		err = -EINVAL;
-	if (!err && !luo_records_valid(copy, nr))
-		err = -EINVAL;
+	if (!err)
+		err = luo_check_records(copy, nr);
 	if (err) {
 		kho_table_close(table);
 		return err;

@@ -35,12 +35,13 @@ static struct luo_incoming *luo_find_incoming(struct luo_ctx *ctx,
 					      const char *name)
 {
 	struct luo_incoming *incoming;
+	u32 hash = luo_name_hash(name);
 
 	lockdep_assert_held(&ctx->lock);
 
 	for (unsigned int i = 0; i < ctx->nr_incoming; i++) {
 		incoming = &ctx->incoming[i];
-		if (incoming->status != -ENOENT &&
+		if (incoming->name_hash == hash && incoming->status != -ENOENT &&
 		    !strcmp(incoming->ser.name, name))
 			return incoming;
 	}

@@ -37,7 +37,7 @@
 void luo_item_begin(struct luo_ctx *ctx, struct liveupdate_items *items,
 		    const char *name)
 {
-	luo_progress_item(ctx, name);
+	luo_progress_begin(ctx, name);
 	items->name = name;
 	items->start = luo_timeline_now();
 }
@@ -81,7 +81,6 @@ void luo_item_account(struct liveupdate_items *items, u64 end, int error)
 	took = end - items->start;
 	items->count++;
 	items->sum += took;
-	items->max = max(items->max, took);
 	if (items->nr_slowest < LIVEUPDATE_ITEMS_SLOWEST ||
 	    took > luo_item_took(items, LIVEUPDATE_ITEMS_SLOWEST - 1))
 		luo_item_keep(items, end, error);
@@ -99,7 +98,7 @@ int luo_item_end(struct luo_ctx *ctx, struct liveupdate_items *items,
 	enum luo_transition transition;
 
 	luo_item_account(items, luo_timeline_now(), error);
-	transition = luo_progress_item(ctx, NULL);
+	transition = luo_progress_end(ctx);
 	if (error)
 		return error;
 	if ((transition == LUO_TRANSITION_PREPARE || transition == LUO_TRANSITION_FREEZE) &&
@@ -114,7 +113,7 @@ void luo_items_record(struct luo_ctx *ctx,
 		      struct liveupdate_subsystem *subsystem,
 		      const struct liveupdate_items *items)
 {
-	enum luo_transition transition = luo_progress_item(ctx, NULL);
+	enum luo_transition transition = luo_progress_end(ctx);
 
 	if (transition != LUO_TRANSITION_NONE && items->count)
 		luo_timeline_items(ctx, transition, subsystem->desc->name, items);

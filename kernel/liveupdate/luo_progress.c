@@ -61,7 +61,7 @@ static void luo_watchdog(struct work_struct *work)
 		transition = ctx->transition;
 		task = ctx->task ? get_task_struct(ctx->task) : NULL;
 		strscpy(name, ctx->name);
-		strscpy(item, ctx->item ?: "");
+		strscpy(item, READ_ONCE(ctx->item) ?: "");
 	}
 	if (!task)
 		return;
@@ -99,18 +99,29 @@ void luo_progress_leave(struct luo_ctx *ctx)
 }
 
 /*
- * The subsystem turns to one of its items. Process context. Takes
+ * The subsystem turns to one of its items. Nothing happens if the caller is not in a
+ * callback of this machine. Process context. @name stays until luo_progress_end(), which
+ * waits for whoever looks at it; so no lock is taken here.
+ */
+void luo_progress_begin(struct luo_ctx *ctx, const char *name)
+{
+	/* Nobody else makes it current, or changes it while it is. */
+	if (READ_ONCE(ctx->task) == current)
+		WRITE_ONCE(ctx->item, name);
+}
+
+/*
+ * It is done with the item, if there was one. Process context. Takes
  * &luo_ctx.progress_lock. Returns the transition in progress; LUO_TRANSITION_NONE, and
  * nothing happened, if the caller is not in a callback of this machine.
  */
-enum luo_transition luo_progress_item(struct luo_ctx *ctx, const char *name)
+enum luo_transition luo_progress_end(struct luo_ctx *ctx)
 {
-	/* Nobody else makes it current, or changes it while it is. */
 	if (READ_ONCE(ctx->task) != current)
 		return LUO_TRANSITION_NONE;
 
 	guard(spinlock)(&ctx->progress_lock);
-	ctx->item = name;
+	ctx->item = NULL;
 
 	return ctx->transition;
 }
@@ -121,13 +132,16 @@ enum luo_transition luo_progress_item(struct luo_ctx *ctx, const char *name)
  */
 ssize_t luo_progress_show(struct luo_ctx *ctx, char *buf)
 {
+	const char *item;
+
 	guard(spinlock)(&ctx->progress_lock);
 	if (ctx->transition == LUO_TRANSITION_NONE)
 		return sysfs_emit(buf, "idle\n");
+	item = READ_ONCE(ctx->item);
 
 	return sysfs_emit(buf, "%s%s%s%s%s\n", luo_transition_name(ctx->transition),
 			  ctx->name[0] ? " " : "", ctx->name,
-			  ctx->item ? " " : "", ctx->item ?: "");
+			  item ? " " : "", item ?: "");
 }
 
 /* Is the walk past its deadline? &luo_ctx.lock held. */

@@ -65,6 +65,7 @@ int luo_subsystem_add(struct luo_ctx *ctx,
 		INIT_LIST_HEAD(&subsystem->enlisted);
 		subsystem->data = (struct liveupdate_data){};
 		subsystem->phase = LUO_PHASE_IDLE;
+		subsystem->name_hash = luo_name_hash(name);
 		list_add_tail(&subsystem->registered,
 			      &ctx->registered[subsystem->desc->level]);
 		late = ctx->snapshot;

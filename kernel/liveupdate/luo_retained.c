@@ -214,7 +214,9 @@ struct liveupdate_retained *luo_retain(struct luo_retained_list *retained,
 				       u64 bytes, const char *reason,
 				       luo_forget_t forget, void *context)
 {
-	size_t size = strlen(owner) + strlen(name) + sizeof(":");
+	size_t owner_len = strlen(owner);
+	size_t name_len = strlen(name);
+	size_t size = owner_len + name_len + sizeof(":");
 	struct liveupdate_retained *cause;
 
 	cause = kzalloc_flex(*cause, id, size, GFP_KERNEL | __GFP_NOFAIL);
@@ -225,8 +227,11 @@ struct liveupdate_retained *luo_retain(struct luo_retained_list *retained,
 	cause->forget = forget;
 	cause->context = context;
 	strscpy(cause->owner, owner);
-	snprintf(cause->id, size, "%s%s%s", owner, *name ? ":" : "", name);
-	cause->name = cause->id + strlen(cause->id) - strlen(name);
+	memcpy(cause->id, owner, owner_len);
+	if (name_len)
+		cause->id[owner_len++] = ':';
+	memcpy(cause->id + owner_len, name, name_len);
+	cause->name = cause->id + owner_len;
 
 	guard(mutex)(&retained->lock);
 	list_add_tail(&cause->entry, &retained->causes);

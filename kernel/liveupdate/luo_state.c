@@ -515,8 +515,10 @@ int luo_ctx_accept(struct luo_ctx *ctx, phys_addr_t phys,
 		kho_table_close(&table);
 		return -ENOMEM;
 	}
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count; i++) {
 		incoming[i].ser = records[i];
+		incoming[i].name_hash = luo_name_hash(records[i].name);
+	}
 
 	guard(mutex)(&ctx->lock);
 

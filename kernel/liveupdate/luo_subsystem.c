@@ -55,11 +55,22 @@
 #include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/string.h>
+#include <linux/stringhash.h>
 
 #include "luo_ctx.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/liveupdate.h>
+
+/*
+ * A hash of the name of a subsystem. There is no table to go with it, as subsystems are
+ * few and are looked for before anything can be set up; but most names differ in it. Any
+ * context.
+ */
+u32 luo_name_hash(const char *name)
+{
+	return full_name_hash(NULL, name, strlen(name));
+}
 
 /*
  * Find a registered subsystem. &luo_ctx.registered_lock held. Returns the
@@ -69,13 +80,15 @@ struct liveupdate_subsystem *luo_subsystem_find(struct luo_ctx *ctx,
 						const char *name)
 {
 	struct liveupdate_subsystem *subsystem;
+	u32 hash = luo_name_hash(name);
 
 	lockdep_assert_held(&ctx->registered_lock);
 
 	for (int level = 0; level < LIVEUPDATE_NR_LEVELS; level++) {
 		list_for_each_entry(subsystem, &ctx->registered[level],
 				    registered) {
-			if (!strcmp(subsystem->desc->name, name))
+			if (subsystem->name_hash == hash &&
+			    !strcmp(subsystem->desc->name, name))
 				return subsystem;
 		}
 	}

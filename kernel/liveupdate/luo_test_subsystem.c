@@ -321,6 +321,16 @@ static const struct liveupdate_subsystem_ops luo_test_ops = {
 	.discard	= luo_test_discard,
 };
 
+/* What most subsystems have. */
+static const struct liveupdate_subsystem_ops luo_test_bulk_ops = {
+	.prepare	= luo_test_prepare,
+	.freeze		= luo_test_freeze,
+	.thaw		= luo_test_thaw,
+	.cancel		= luo_test_cancel,
+	.restore	= luo_test_restore,
+	.finish		= luo_test_finish,
+};
+
 static const struct liveupdate_subsystem_ops luo_test_late_ops = {
 	.prepare	= luo_test_prepare,
 	.freeze		= luo_test_freeze,
@@ -595,7 +605,7 @@ static void __init luo_test_bulk_init(void)
 		desc->level = LIVEUPDATE_LEVEL_WORKLOAD;
 		desc->class = LIVEUPDATE_OPTIONAL;
 		test->bulk = true;
-		luo_test_setup(test, &luo_test_ops);
+		luo_test_setup(test, &luo_test_bulk_ops);
 	}
 }
 

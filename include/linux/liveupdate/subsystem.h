@@ -299,6 +299,7 @@ struct liveupdate_subsystem {
 	struct list_head enlisted;
 	struct luo_subsystem_dir *dir;
 	struct liveupdate_data data;
+	u32 name_hash;
 	u8 phase;
 };
 
@@ -333,7 +334,6 @@ struct liveupdate_subsystem {
  * struct liveupdate_items - how long the items of a subsystem took in a transition
  * @count: number of items.
  * @sum: time they took together, in counts of the timeline.
- * @max: time the slowest one took.
  * @nr_slowest: number of entries in @slowest that are used.
  * @slowest: the slowest of them, the slowest first.
  * @slowest.name: name of the item, cut if it is too long.
@@ -348,7 +348,6 @@ struct liveupdate_subsystem {
 struct liveupdate_items {
 	u32 count;
 	u64 sum;
-	u64 max;
 	unsigned int nr_slowest;
 	struct {
 		char name[LIVEUPDATE_SUBSYSTEM_NAME_LEN];
