@@ -69,6 +69,7 @@
 
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/liveupdate.h>

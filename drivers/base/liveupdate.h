@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Devices in a live update: what the rest of the driver core calls, and what
- * drivers/base/liveupdate*.c share. The idea is in liveupdate.c.
+ * drivers/base/liveupdate*.c share. The idea is in liveupdate.c. base.h includes this, as
+ * &struct device_private is needed.
  */
 
 #ifndef _BASE_LIVEUPDATE_H
@@ -53,6 +54,7 @@ enum dlu_need {
  * @hash: entry in &dlu_incoming.buckets.
  * @data: what the driver saved.
  * @dev: the device, with a reference, or NULL.
+ * @held: the device while FINISH deals with it, with a reference, or NULL.
  * @state: what becomes of it.
  * @retrieved: probe() retrieved @data.
  * @invalid: nothing but bus, identity and fingerprint says what it is, and these
@@ -73,6 +75,7 @@ struct dlu_incoming_device {
 	struct hlist_node hash;
 	struct liveupdate_data data;
 	struct device *dev;
+	struct device *held;
 	enum device_liveupdate_state state;
 	bool retrieved;
 	bool invalid;
@@ -105,7 +108,8 @@ dlu_ser_path(const struct dlu_incoming_device *incoming)
  * @phase: how far it is. Written under @lock.
  * @passed: device_shutdown() went past it and left it as it is. Written under @lock.
  * @awake: it must not fall asleep. Nobody else looks while it is in the set.
- * @id: its identity, valid while it is in the set.
+ * @id: its identity, once it was asked for; up to date while it is in the set.
+ * @revision: what &bus_liveupdate_ops.revision said just before. Likewise.
  * @index: position in the set.
  * @parent: 1 + position of the nearest ancestor in the set, or 0.
  * @providers: positions of what else it needs; valid while it is in the set.
@@ -135,6 +139,7 @@ struct device_liveupdate {
 	bool passed;
 	bool awake;
 	struct device_liveupdate_id id;
+	u64 revision;
 	u32 index;
 	u32 parent;
 	u32 *providers;
@@ -148,6 +153,32 @@ struct device_liveupdate {
 	struct list_head attach;
 };
 
+/*
+ * What live update knows of a device. Any context; it stays until the device is freed.
+ * Returns NULL if that is nothing, which it always is before device_add().
+ */
+static inline struct device_liveupdate *dlu_of(const struct device *dev)
+{
+	return dev->p ? READ_ONCE(dev->p->liveupdate) : NULL;
+}
+
+/*
+ * The record of the last kernel that stands for a device. Context: device_lock held, or
+ * whoever calls looks at the record under dlu_lock. Returns NULL if there is none.
+ */
+static inline struct dlu_incoming_device *dlu_incoming_of(const struct device *dev)
+{
+	const struct device_liveupdate *liveupdate = dlu_of(dev);
+
+	return liveupdate ? liveupdate->incoming : NULL;
+}
+
+/* Is the device in the set? For a look without lock: it may come or go. */
+static inline bool dlu_in_set(const struct device_liveupdate *liveupdate)
+{
+	return liveupdate && !list_empty(&liveupdate->member);
+}
+
 /**
  * struct dlu_outgoing - devices that this kernel hands over
  * @requested: devices that are requested, &device_liveupdate.requested.
@@ -156,6 +187,7 @@ struct device_liveupdate {
  *	transition under way.
  * @nr_set: number of them.
  * @nr_more: number of records that continue those of the devices.
+ * @may_be_busy: a bus of the set has &bus_liveupdate_ops.busy.
  * @invalid: a device of the set was lost.
  * @table: outgoing table. Changed only by the transition under way; sealed under
  *	dlu_lock, as are changes of records afterwards.
@@ -169,6 +201,7 @@ struct dlu_outgoing {
 	struct list_head set;
 	unsigned int nr_set;
 	unsigned int nr_more;
+	bool may_be_busy;
 	bool invalid;
 	struct kho_table table;
 	struct liveupdate_items items;
@@ -265,12 +298,11 @@ static inline void device_liveupdate_notify(struct device *dev,
 }
 
 /* liveupdate_device.c: what is known of a device */
-bool dlu_in_set(const struct device_liveupdate *liveupdate);
 struct device *dlu_ancestor(const struct device *dev);
-struct device_liveupdate *dlu_of(const struct device *dev);
-struct dlu_incoming_device *dlu_incoming_of(const struct device *dev);
 struct device_liveupdate *dlu_alloc(struct device *dev);
 bool dlu_string_valid(const char *string);
+u64 dlu_revision(struct device *dev);
+int dlu_check_bus(const struct bus_type *bus);
 int dlu_identify_device(struct device *dev,
 			struct device_liveupdate_id *id);
 enum device_liveupdate_role dlu_role(struct device *dev);

@@ -20,6 +20,7 @@
 
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/lockdep.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
@@ -46,31 +47,9 @@ struct lockdep_map dlu_device_map =
 #endif
 
 /*
- * What live update knows of a device. Any context; it stays until the device is freed.
- * Returns NULL if that is nothing, which it always is before device_add().
- */
-struct device_liveupdate *dlu_of(const struct device *dev)
-{
-	return dev->p ? READ_ONCE(dev->p->liveupdate) : NULL;
-}
-EXPORT_SYMBOL_IF_KUNIT(dlu_of);
-
-/*
- * The record of the last kernel that stands for a device. Context: device_lock held, or
- * whoever calls looks at the record under dlu_lock. Returns NULL if there is none.
- */
-struct dlu_incoming_device *dlu_incoming_of(const struct device *dev)
-{
-	const struct device_liveupdate *liveupdate = dlu_of(dev);
-
-	return liveupdate ? liveupdate->incoming : NULL;
-}
-EXPORT_SYMBOL_IF_KUNIT(dlu_incoming_of);
-
-/*
- * The same, allocated if need be. For devices of which the bus was notified, as
- * device_add() cannot fail any more then. May sleep. Takes dlu_lock. Returns NULL
- * without memory.
+ * What live update knows of a device, allocated if need be. For devices of which the bus
+ * was notified, as device_add() cannot fail any more then. May sleep. Takes dlu_lock.
+ * Returns NULL without memory.
  */
 struct device_liveupdate *dlu_alloc(struct device *dev)
 {
@@ -117,9 +96,16 @@ bool dlu_string_valid(const char *string)
 	return end > string && !*end;
 }
 
+/* Can the name of a bus be handed over? Any context. Returns 0 or -EINVAL. */
+int dlu_check_bus(const struct bus_type *bus)
+{
+	return strlen(bus->name) < DEVICE_LIVEUPDATE_BUS_LEN &&
+	       dlu_string_valid(bus->name) ? 0 : -EINVAL;
+}
+
 /*
  * Ask a bus which device this is. May sleep. Returns 0; -EINVAL if the bus gives no
- * valid identity, or has a name that cannot be handed over; or the error of the bus.
+ * valid identity; or the error of the bus.
  */
 int dlu_identify_device(struct device *dev,
 			struct device_liveupdate_id *id)
@@ -130,13 +116,19 @@ int dlu_identify_device(struct device *dev,
 	err = dev->bus->liveupdate->identify(dev, id);
 	if (err)
 		return err;
-	if (id->id[sizeof(id->id) - 1] ||
-	    !dlu_string_valid(id->id) ||
-	    strlen(dev->bus->name) >= DEVICE_LIVEUPDATE_BUS_LEN ||
-	    !dlu_string_valid(dev->bus->name))
-		return -EINVAL;
 
-	return 0;
+	return id->id[sizeof(id->id) - 1] || !dlu_string_valid(id->id) ? -EINVAL : 0;
+}
+
+/*
+ * Has a device changed? May sleep. Returns a number that is another one if so, provided
+ * that its identity is asked for after the number.
+ */
+u64 dlu_revision(struct device *dev)
+{
+	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+
+	return bus->revision ? bus->revision(dev) : 0;
 }
 
 /* "BUS:ID", with the name of a device that has no identity. */
@@ -202,12 +194,6 @@ void dlu_invalidate(struct device *dev, int error, const char *reason)
 
 	dlu_name(dev, name, sizeof(name));
 	liveupdate_invalidate(&dlu_subsystem, error, name, reason);
-}
-
-/* Is the device in the set? For a look without lock: it may come or go. */
-bool dlu_in_set(const struct device_liveupdate *liveupdate)
-{
-	return liveupdate && !list_empty(&liveupdate->member);
 }
 
 /* The nearest device above that has a bus, with nothing but class devices in between. */

@@ -17,6 +17,7 @@
 
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate/retained.h>
 #include <linux/slab.h>
@@ -261,8 +262,11 @@ dlu_get_device(struct dlu_incoming_device *incoming)
 /* The record has served, unless its device may still appear. */
 static void dlu_drop(struct dlu_incoming_device *incoming)
 {
+	/* FINISH has found it, or it has come since. */
 	struct device *dev __free(put_device) =
-		dlu_get_device(incoming);
+		incoming->held ?: dlu_get_device(incoming);
+
+	incoming->held = NULL;
 
 	/* It is not known whose this is. */
 	if (hlist_unhashed(&incoming->hash))
@@ -366,17 +370,18 @@ void dlu_finish(struct liveupdate_subsystem *subsystem,
 	memset(items, 0, sizeof(*items));
 	for (unsigned int i = dlu_incoming.nr_records; i--; ) {
 		struct dlu_incoming_device *incoming = &dlu_incoming.records[i];
-		struct device *dev __free(put_device) =
-			dlu_get_device(incoming);
+		struct device *dev = dlu_get_device(incoming);
 
 		if (!dev)
 			continue;
+		incoming->held = dev;
 		liveupdate_item_begin(items, dev_name(dev));
 		if (dlu_finish_one(dev, incoming))
 			dlu_attach_later(dlu_of(dev));
 		liveupdate_item_end(items, 0);
 	}
-	dlu_stop_with_parents();
+	if (dlu_incoming.nr_running)
+		dlu_stop_with_parents();
 	liveupdate_items_record(subsystem, items);
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {

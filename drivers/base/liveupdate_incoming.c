@@ -63,6 +63,7 @@
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/init.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
@@ -235,11 +236,13 @@ bool dlu_added(struct device *dev)
 	struct device_liveupdate *liveupdate;
 	struct device_liveupdate_id id;
 	const char *reason;
+	u64 revision;
 	bool pending;
 	int err;
 
 	device_lock_assert(dev);
 
+	revision = dlu_revision(dev);
 	err = dlu_identify_device(dev, &id);
 	if (err) {
 		/* It may be one of those that run. */
@@ -263,6 +266,7 @@ bool dlu_added(struct device *dev)
 	if (liveupdate) {
 		scoped_guard(mutex, &dlu_lock) {
 			liveupdate->id = id;
+			liveupdate->revision = revision;
 			liveupdate->incoming = incoming;
 			liveupdate->record = incoming - dlu_incoming.records + 1;
 		}

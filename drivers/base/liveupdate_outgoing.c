@@ -27,6 +27,7 @@
 #include <kunit/static_stub.h>
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/liveupdate.h>
 #include <linux/log2.h>
 #include <linux/module.h>
@@ -131,29 +132,6 @@ static void dlu_cancel_one(struct device_liveupdate *liveupdate)
 	WRITE_ONCE(liveupdate->phase, DLU_IDLE);
 }
 
-/*
- * The next kernel compares what it finds with what was read in PREPARE. If that does not
- * hold any more, because a window was moved meanwhile, it would take the device for
- * another one.
- */
-static int dlu_check_identity(struct device_liveupdate *liveupdate, const char **reason)
-{
-	struct device *dev = liveupdate->dev;
-	struct device_liveupdate_id id;
-	int err;
-
-	err = dlu_identify_device(dev, &id);
-	if (err) {
-		*reason = "its bus cannot identify it";
-	} else if (strcmp(id.id, liveupdate->id.id) ||
-		   !dlu_same_hardware(dev, &id, &liveupdate->id)) {
-		*reason = "it is not what it was when it was prepared";
-		err = -ENODEV;
-	}
-
-	return err;
-}
-
 static int dlu_freeze_one(struct device_liveupdate *liveupdate,
 			  const char **reason)
 {
@@ -166,9 +144,11 @@ static int dlu_freeze_one(struct device_liveupdate *liveupdate,
 
 	if (liveupdate->phase != DLU_PREPARED)
 		return -ENODEV;
-	err = dlu_check_identity(liveupdate, reason);
-	if (err)
-		return err;
+	/* The next kernel would take it for another one, if a window was moved meanwhile. */
+	if (dlu_revision(dev) != liveupdate->revision) {
+		*reason = "it is not what it was when it was prepared";
+		return -ENODEV;
+	}
 
 	bus = dev->bus->liveupdate;
 	if (ops && ops->freeze) {
@@ -405,6 +385,9 @@ static struct device *dlu_find_busy(const char **reason)
 	const struct bus_liveupdate_ops *asked = NULL;
 	struct device_liveupdate *liveupdate;
 	struct device *dev;
+
+	if (!dlu_outgoing.may_be_busy)
+		return NULL;
 
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		const struct bus_liveupdate_ops *bus = liveupdate->dev->bus->liveupdate;

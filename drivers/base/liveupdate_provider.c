@@ -19,6 +19,7 @@
 #define pr_fmt(fmt) "liveupdate: devices: " fmt
 
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/rculist.h>
 #include <linux/slab.h>
 
@@ -29,6 +30,10 @@ static int dlu_walk_suppliers(struct device *dev, dlu_provider_fn fn, void *cont
 	struct device_link *link;
 	int err = 0;
 	int idx;
+
+	/* Most devices have none. */
+	if (list_empty(&dev->links.suppliers))
+		return 0;
 
 	idx = device_links_read_lock();
 	dev_for_each_link_to_supplier(link, dev) {

@@ -16,6 +16,7 @@
 
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/liveupdate.h>
 #include <linux/log2.h>
 #include <linux/module.h>
@@ -29,18 +30,25 @@
 static bool dlu_driver_valid(const struct dev_liveupdate_ops *ops)
 {
 	return ops->compatible &&
-	       strlen(ops->compatible) < DEVICE_LIVEUPDATE_DRIVER_LEN &&
+	       strnlen(ops->compatible, DEVICE_LIVEUPDATE_DRIVER_LEN) <
+	       DEVICE_LIVEUPDATE_DRIVER_LEN &&
 	       dlu_string_valid(ops->compatible) &&
 	       ops->oldest && ops->oldest <= ops->version;
 }
 
-/* Can the device be preserved at all? Its driver stays as it is meanwhile. */
-static int dlu_check_support(struct device *dev, const char **reason)
+/*
+ * Can the device be preserved at all? Its driver stays as it is meanwhile. *@valid are
+ * operations that were found to be valid before, or NULL; devices of a driver mostly
+ * follow one another.
+ */
+static int dlu_check_support(struct device *dev, const struct dev_liveupdate_ops **valid,
+			     const char **reason)
 {
 	const struct device_driver *drv = READ_ONCE(dev->driver);
 	const struct bus_liveupdate_ops *bus = dev->bus->liveupdate;
+	enum device_liveupdate_role role = dlu_role(dev);
 
-	if (dlu_role(dev) == DEVICE_LIVEUPDATE_FORWARDER) {
+	if (role == DEVICE_LIVEUPDATE_FORWARDER) {
 		*reason = "it only forwards for others";
 		return -EOPNOTSUPP;
 	}
@@ -52,13 +60,14 @@ static int dlu_check_support(struct device *dev, const char **reason)
 		*reason = "its driver has no live update";
 		return -EOPNOTSUPP;
 	}
-	if (!dlu_driver_valid(drv->liveupdate)) {
+	if (drv->liveupdate != *valid && !dlu_driver_valid(drv->liveupdate)) {
 		*reason = "its driver describes itself badly";
 		return -EINVAL;
 	}
+	*valid = drv->liveupdate;
 
 	*reason = "not supported by its bus";
-	if (dlu_role(dev) == DEVICE_LIVEUPDATE_UNSUPPORTED)
+	if (role == DEVICE_LIVEUPDATE_UNSUPPORTED)
 		return -EOPNOTSUPP;
 
 	return bus->check ? bus->check(dev, reason) : 0;
@@ -67,7 +76,7 @@ static int dlu_check_support(struct device *dev, const char **reason)
 static int dlu_identify(struct device *dev, struct device_liveupdate_id *id,
 			const char **reason)
 {
-	int err = dlu_identify_device(dev, id);
+	int err = dlu_check_bus(dev->bus) ?: dlu_identify_device(dev, id);
 
 	if (err)
 		*reason = "its bus cannot identify it";
@@ -83,6 +92,8 @@ static int dlu_identify(struct device *dev, struct device_liveupdate_id *id,
 int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
 		      const char **reason)
 {
+	const struct dev_liveupdate_ops *valid = NULL;
+
 	if (liveupdate_get_state() != LIVEUPDATE_STATE_NORMAL ||
 	    READ_ONCE(dlu_outgoing.closed)) {
 		*reason = "the state is not normal";
@@ -91,7 +102,7 @@ int dlu_check_request(struct device *dev, struct device_liveupdate_id *id,
 
 	guard(pm_runtime_active)(dev);
 
-	return dlu_check_support(dev, reason) ?: dlu_identify(dev, id, reason);
+	return dlu_check_support(dev, &valid, reason) ?: dlu_identify(dev, id, reason);
 }
 EXPORT_SYMBOL_IF_KUNIT(dlu_check_request);
 
@@ -135,6 +146,7 @@ int dlu_request(struct device *dev, bool on)
 {
 	struct device_liveupdate *liveupdate;
 	struct device_liveupdate_id id;
+	u64 revision = 0;
 	const char *reason;
 	int err;
 
@@ -142,6 +154,7 @@ int dlu_request(struct device *dev, bool on)
 		return -EBUSY;
 
 	if (on) {
+		revision = dlu_revision(dev);
 		err = dlu_check_request(dev, &id, &reason);
 		if (err == -EBUSY && READ_ONCE(dlu_outgoing.closed))
 			return err;
@@ -159,11 +172,13 @@ int dlu_request(struct device *dev, bool on)
 	guard(mutex)(&dlu_lock);
 	if (dlu_outgoing.closed)
 		return -EBUSY;
-	if (on)
-		liveupdate->id = id;
 	if (!on) {
 		__dlu_withdraw(liveupdate);
-	} else if (list_empty(&liveupdate->requested)) {
+		return 0;
+	}
+	liveupdate->id = id;
+	liveupdate->revision = revision;
+	if (list_empty(&liveupdate->requested)) {
 		get_device(dev);
 		list_add_tail(&liveupdate->requested, &dlu_outgoing.requested);
 	}
@@ -261,7 +276,8 @@ static int dlu_enter_follower(struct device *dev, void *unused)
 /* What is below a preserved device comes along if its bus says so. */
 static int dlu_enter_followers(struct device_liveupdate *liveupdate)
 {
-	if (liveupdate->path)
+	/* Most devices have nothing below them. */
+	if (liveupdate->path || list_empty(&liveupdate->dev->p->klist_children.k_list))
 		return 0;
 
 	return device_for_each_child(liveupdate->dev, NULL, dlu_enter_follower);
@@ -286,6 +302,9 @@ static bool dlu_uses_preserved(const struct device *dev)
 	struct device_link *link;
 	bool uses = false;
 	int idx;
+
+	if (list_empty(&dev->links.suppliers))
+		return false;
 
 	idx = device_links_read_lock();
 	dev_for_each_link_to_supplier(link, dev) {
@@ -423,12 +442,14 @@ static int dlu_number(void)
 	return 0;
 }
 
-static int dlu_validate(struct device_liveupdate *liveupdate)
+static int dlu_validate(struct device_liveupdate *liveupdate,
+			const struct dev_liveupdate_ops **valid)
 {
 	struct device *dev = liveupdate->dev;
 	struct device_liveupdate_id id;
 	const char *reason;
-	int err;
+	u64 revision;
+	int err = 0;
 
 	device_lock_assert(dev);
 
@@ -436,14 +457,22 @@ static int dlu_validate(struct device_liveupdate *liveupdate)
 	pm_runtime_get_sync(dev);
 	liveupdate->awake = true;
 
-	/* What was found when it was requested may have changed since. */
-	err = dlu_identify(dev, &id, &reason);
-	if (!err) {
-		scoped_guard(mutex, &dlu_lock)
-			liveupdate->id = id;
+	if (dev->bus->liveupdate->busy)
+		dlu_outgoing.may_be_busy = true;
+
+	/* It was asked before if it was requested or handed over. */
+	revision = dlu_revision(dev);
+	if (!liveupdate->id.id[0] || revision != liveupdate->revision) {
+		err = dlu_identify(dev, &id, &reason);
+		if (!err) {
+			scoped_guard(mutex, &dlu_lock) {
+				liveupdate->id = id;
+				liveupdate->revision = revision;
+			}
+		}
 	}
 	if (!err && !liveupdate->path)
-		err = dlu_check_support(dev, &reason);
+		err = dlu_check_support(dev, valid, &reason);
 
 	return err ? dlu_fail(dev, "prepare", err, reason) : 0;
 }
@@ -454,12 +483,14 @@ static int dlu_validate(struct device_liveupdate *liveupdate)
  */
 int dlu_close(void)
 {
+	const struct dev_liveupdate_ops *valid = NULL;
 	struct device_liveupdate *liveupdate;
 	int err;
 
 	scoped_guard(mutex, &dlu_lock) {
 		WRITE_ONCE(dlu_outgoing.closed, true);
 		dlu_outgoing.invalid = false;
+		dlu_outgoing.may_be_busy = false;
 		list_for_each_entry(liveupdate, &dlu_outgoing.requested, requested)
 			dlu_add(liveupdate, false);
 	}
@@ -484,7 +515,7 @@ int dlu_close(void)
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
 		guard(device)(liveupdate->dev);
 		err = dlu_still_there(liveupdate->dev) ?:
-		      dlu_validate(liveupdate);
+		      dlu_validate(liveupdate, &valid);
 		if (err)
 			return err;
 	}

@@ -21,6 +21,7 @@
 #include <linux/capability.h>
 #include <linux/cleanup.h>
 #include <linux/debugfs.h>
+#include <linux/device.h>
 #include <linux/kernfs.h>
 #include <linux/kobject.h>
 #include <linux/list.h>

@@ -31,6 +31,7 @@
 
 #include <kunit/visibility.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
 #include <linux/hash.h>
 #include <linux/kho_table.h>
 #include <linux/log2.h>
@@ -50,6 +51,20 @@ struct hlist_head *dlu_bucket(struct hlist_head *buckets,
 	return &buckets[hash_32(hashlen_hash(hashlen_string(NULL, id)), bits)];
 }
 
+static struct dlu_incoming_device *
+dlu_next_from(struct hlist_node *node, const char *bus, const char *id)
+{
+	struct dlu_incoming_device *incoming =
+		hlist_entry_safe(node, struct dlu_incoming_device, hash);
+
+	hlist_for_each_entry_from(incoming, hash) {
+		if (!strcmp(incoming->ser.id, id) && !strcmp(incoming->ser.bus, bus))
+			return incoming;
+	}
+
+	return NULL;
+}
+
 /*
  * Look for the next record of a device of this bus and identity, whatever it is below.
  * NULL begins with the first one. Context: dlu_lock held, with records, or before others
@@ -58,18 +73,11 @@ struct hlist_head *dlu_bucket(struct hlist_head *buckets,
 struct dlu_incoming_device *
 dlu_next_record(const struct dlu_incoming_device *from, const char *bus, const char *id)
 {
-	struct dlu_incoming_device *incoming;
-	struct hlist_node *node;
+	if (from)
+		return dlu_next_from(from->hash.next, bus, id);
 
-	node = from ? from->hash.next :
-		      dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits, id)->first;
-	incoming = hlist_entry_safe(node, struct dlu_incoming_device, hash);
-	hlist_for_each_entry_from(incoming, hash) {
-		if (!strcmp(incoming->ser.id, id) && !strcmp(incoming->ser.bus, bus))
-			return incoming;
-	}
-
-	return NULL;
+	return dlu_next_from(dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits,
+					id)->first, bus, id);
 }
 
 /*
@@ -166,22 +174,43 @@ bool dlu_has_lookalike(const struct bus_type *bus, const struct device_liveupdat
 }
 
 /* Look for another record that says it is about the same device. */
-static struct dlu_incoming_device *dlu_find_twin(const struct device_liveupdate_ser *ser)
+static struct dlu_incoming_device *dlu_find_twin(const struct device_liveupdate_ser *ser,
+						 const struct hlist_head *bucket)
 {
-	struct dlu_incoming_device *incoming = NULL;
+	struct dlu_incoming_device *incoming = dlu_next_from(bucket->first, ser->bus, ser->id);
 
-	while ((incoming = dlu_next_record(incoming, ser->bus, ser->id))) {
-		if (incoming->ser.parent == ser->parent)
-			return incoming;
-	}
+	while (incoming && incoming->ser.parent != ser->parent)
+		incoming = dlu_next_from(incoming->hash.next, ser->bus, ser->id);
 
-	return NULL;
+	return incoming;
 }
 
-/* The same of one that was handed over, and need not be terminated. */
-static bool dlu_field_valid(const char *field, size_t size)
+/**
+ * struct dlu_seen - strings that were found to be valid before
+ * @bus: the last name of a bus, or NULL.
+ * @compatible: the same of what drivers are compatible with.
+ *
+ * Most records have those of a record before them.
+ */
+struct dlu_seen {
+	const char *bus;
+	const char *compatible;
+};
+
+/*
+ * Is a string valid that was handed over, and need not be terminated? Remembers it in
+ * *@seen unless that is NULL.
+ */
+static bool dlu_field_valid(const char *field, const char **seen, size_t size)
 {
-	return !field[size - 1] && dlu_string_valid(field);
+	if (seen && *seen && !memcmp(field, *seen, size))
+		return true;
+	if (field[size - 1] || !dlu_string_valid(field))
+		return false;
+	if (seen)
+		*seen = field;
+
+	return true;
 }
 
 /*
@@ -241,10 +270,22 @@ static void dlu_write_more(const struct device_liveupdate *liveupdate)
 	}
 }
 
-static void dlu_write(struct device_liveupdate *liveupdate, u32 more)
+/* Write a string into a zeroed field, from that of another record if that is the same. */
+static void dlu_write_string(char *field, const char *same, const char *string, size_t size)
+{
+	if (same)
+		memcpy(field, same, size);
+	else
+		strscpy(field, string, size);
+}
+
+/* Those before it mostly have the same bus and driver. */
+static void dlu_write(struct device_liveupdate *liveupdate,
+		      const struct device_liveupdate *before, u32 more)
 {
 	struct kho_table *table = &dlu_outgoing.table;
 	struct device_liveupdate_ser *ser = kho_table_add(table);
+	const struct bus_type *bus = liveupdate->dev->bus;
 
 	guard(mutex)(&liveupdate->lock);
 
@@ -256,7 +297,8 @@ static void dlu_write(struct device_liveupdate *liveupdate, u32 more)
 
 	/* The table is zeroed, so that nothing needs to be padded. */
 	liveupdate->ser = ser;
-	strscpy(ser->bus, liveupdate->dev->bus->name);
+	dlu_write_string(ser->bus, before && before->dev->bus == bus ? before->ser->bus : NULL,
+			 bus->name, sizeof(ser->bus));
 	memcpy(ser->id, liveupdate->id.id, sizeof(ser->id));
 	memcpy(ser->fingerprint, liveupdate->id.fingerprint,
 	       sizeof(ser->fingerprint));
@@ -270,7 +312,9 @@ static void dlu_write(struct device_liveupdate *liveupdate, u32 more)
 	if (liveupdate->path) {
 		ser->flags |= DEVICE_LIVEUPDATE_SER_PATH;
 	} else {
-		strscpy(ser->compatible, liveupdate->ops->compatible);
+		dlu_write_string(ser->compatible, before && before->ops == liveupdate->ops ?
+				 before->ser->compatible : NULL,
+				 liveupdate->ops->compatible, sizeof(ser->compatible));
 		ser->version = liveupdate->ops->version;
 	}
 	if (liveupdate->data.size)
@@ -282,12 +326,13 @@ static void dlu_write(struct device_liveupdate *liveupdate, u32 more)
 /* Fill the table. May sleep. In PREPARE, once every device is prepared. */
 void dlu_write_table(void)
 {
+	struct device_liveupdate *liveupdate, *before = NULL;
 	u32 more = dlu_outgoing.nr_set;
-	struct device_liveupdate *liveupdate;
 
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
-		dlu_write(liveupdate, more);
+		dlu_write(liveupdate, before, more);
 		more += dlu_nr_more(liveupdate->nr_providers);
+		before = liveupdate->ser ? liveupdate : NULL;
 	}
 	list_for_each_entry(liveupdate, &dlu_outgoing.set, member)
 		dlu_write_more(liveupdate);
@@ -314,7 +359,7 @@ void dlu_write_lost(struct device_liveupdate *liveupdate)
 
 /* Fields that no checksum can vouch for: those of a kernel with a bug. */
 static bool dlu_fields_valid(const struct device_liveupdate_ser *ser,
-			     unsigned int position)
+			     struct dlu_seen *seen, unsigned int position)
 {
 	bool path = ser->flags & DEVICE_LIVEUPDATE_SER_PATH;
 	bool blob = ser->flags & DEVICE_LIVEUPDATE_SER_BLOB;
@@ -333,7 +378,7 @@ static bool dlu_fields_valid(const struct device_liveupdate_ser *ser,
 	if (path)
 		return !blob && !ser->compatible[0];
 
-	return dlu_field_valid(ser->compatible,
+	return dlu_field_valid(ser->compatible, &seen->compatible,
 			       sizeof(ser->compatible));
 }
 
@@ -341,9 +386,10 @@ static bool dlu_fields_valid(const struct device_liveupdate_ser *ser,
  * Can a record be entered beside those of the same device? A corrupted one may only
  * look like it. Of two others neither can be relied on.
  */
-static bool dlu_is_first(const struct dlu_incoming_device *incoming)
+static bool dlu_is_first(const struct dlu_incoming_device *incoming,
+			 const struct hlist_head *bucket)
 {
-	struct dlu_incoming_device *twin = dlu_find_twin(&incoming->ser);
+	struct dlu_incoming_device *twin = dlu_find_twin(&incoming->ser, bucket);
 
 	if (!twin)
 		return true;
@@ -362,30 +408,32 @@ static bool dlu_is_first(const struct dlu_incoming_device *incoming)
 }
 
 /* Enter one record, unless it is not known whose it is. */
-static void dlu_read(const struct device_liveupdate_ser *from,
+static void dlu_read(const struct device_liveupdate_ser *from, struct dlu_seen *seen,
 		     unsigned int position, bool corrupted)
 {
 	struct dlu_incoming_device *incoming = &dlu_incoming.records[position];
 	const struct device_liveupdate_ser *ser = &incoming->ser;
+	struct hlist_head *bucket;
 
-	*incoming = (struct dlu_incoming_device){ .ser = *from };
+	incoming->ser = *from;
+	memset_after(incoming, 0, ser);
 	if (!corrupted && ser->flags == DEVICE_LIVEUPDATE_SER_MORE) {
 		incoming->more = true;
 		dlu_incoming.nr_more++;
 		return;
 	}
-	if (!dlu_field_valid(ser->bus, sizeof(ser->bus)) ||
-	    !dlu_field_valid(ser->id, sizeof(ser->id)))
+	if (!dlu_field_valid(ser->bus, &seen->bus, sizeof(ser->bus)) ||
+	    !dlu_field_valid(ser->id, NULL, sizeof(ser->id)))
 		return;
 
 	incoming->corrupted = corrupted;
 	incoming->invalid = corrupted ||
 			    ser->flags & DEVICE_LIVEUPDATE_SER_LOST ||
-			    !dlu_fields_valid(ser, position);
-	if (!dlu_is_first(incoming))
+			    !dlu_fields_valid(ser, seen, position);
+	bucket = dlu_bucket(dlu_incoming.buckets, dlu_incoming.bucket_bits, ser->id);
+	if (!dlu_is_first(incoming, bucket))
 		return;
-	hlist_add_head(&incoming->hash, dlu_bucket(dlu_incoming.buckets,
-						   dlu_incoming.bucket_bits, ser->id));
+	hlist_add_head(&incoming->hash, bucket);
 	incoming->state = DEVICE_LIVEUPDATE_ABSENT;
 	dlu_incoming.nr_absent++;
 	if (!incoming->invalid) {
@@ -520,6 +568,7 @@ int dlu_read_table(const struct liveupdate_data *data)
 {
 	struct kho_table_incoming *table = &dlu_incoming.handed;
 	const struct device_liveupdate_ser *ser;
+	struct dlu_seen seen = {};
 	u32 position, done = 0;
 	bool corrupted;
 	int err;
@@ -544,13 +593,15 @@ int dlu_read_table(const struct liveupdate_data *data)
 		/* Those between are missing or invalid. */
 		while (done < position)
 			memset(&dlu_incoming.records[done++], 0, sizeof(*dlu_incoming.records));
-		dlu_read(ser, done++, corrupted);
+		dlu_read(ser, &seen, done++, corrupted);
 	}
 	memset(dlu_incoming.records + done, 0,
 	       (dlu_incoming.nr_records - done) * sizeof(*dlu_incoming.records));
 	for (u32 i = 0; i < dlu_incoming.nr_records; i++) {
-		dlu_validate_parent(i);
-		dlu_validate_more(i);
+		if (dlu_incoming.records[i].ser.parent)
+			dlu_validate_parent(i);
+		if (dlu_incoming.records[i].ser.more)
+			dlu_validate_more(i);
 	}
 	dlu_incoming.nr_lost = dlu_incoming.nr_records - dlu_incoming.nr_more -
 			       dlu_incoming.nr_absent;

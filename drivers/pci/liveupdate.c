@@ -45,6 +45,7 @@
  */
 
 #include <linux/cleanup.h>
+#include <linux/hash.h>
 #include <linux/interrupt.h>
 #include <linux/iommu.h>
 #include <linux/liveupdate/device.h>
@@ -157,9 +158,29 @@ bool pci_liveupdate_difference(const struct device_liveupdate_id *id,
 	return false;
 }
 
+/* What can change of a function is where its windows are. */
+static u64 pci_liveupdate_revision(struct device *dev)
+{
+	struct pci_dev *pdev = to_pci_dev(dev);
+	bool bridge = pci_liveupdate_is_bridge(pdev);
+	unsigned int last = bridge ? PCI_BRIDGE_RESOURCE_END : PCI_STD_RESOURCE_END;
+	u64 sum = 0;
+
+	for (unsigned int i = 0; i <= last; i++) {
+		const struct resource *res = &pdev->resource[i];
+
+		if (res->flags)
+			sum = (sum + res->start) * GOLDEN_RATIO_64 + res->end;
+	}
+	if (bridge && pdev->subordinate)
+		sum += pdev->subordinate->busn_res.end;
+
+	return sum;
+}
+
 /*
  * There is one recognition, when the bus is scanned: enumeration has left the function
- * alone since then, or has not. One that is prepared is compared with itself in FREEZE.
+ * alone since then, or has not.
  */
 static bool pci_liveupdate_match(struct device *dev,
 				 const struct device_liveupdate_id *id,
@@ -170,7 +191,7 @@ static bool pci_liveupdate_match(struct device *dev,
 
 	if (pci_liveupdate_difference(id, handed, what, sizeof(what)))
 		pci_warn(pdev, "liveupdate: not what was handed over: %s\n", what);
-	else if (!pci_liveupdate_is_incoming(pdev) && !device_liveupdate_check_change(dev))
+	else if (!pci_liveupdate_is_incoming(pdev))
 		pci_warn(pdev, "liveupdate: not recognized when the bus was scanned\n");
 	else
 		return true;
@@ -559,6 +580,7 @@ static void pci_liveupdate_stop(struct device *dev)
 
 const struct bus_liveupdate_ops pci_liveupdate_ops = {
 	.identify	= pci_liveupdate_identify,
+	.revision	= pci_liveupdate_revision,
 	.match		= pci_liveupdate_match,
 	.check		= pci_liveupdate_check_device,
 	.role		= pci_liveupdate_role,

@@ -145,10 +145,36 @@ static void plu_match_test(struct kunit *test)
 	pci_liveupdate_ops.identify(&pdev->dev, &id);
 	KUNIT_EXPECT_FALSE(test, pci_liveupdate_ops.match(&pdev->dev, &id, &id));
 
-	memset(&id, 0, sizeof(id));
-	pdev = plu_dev(test, PLU_MASKABLE);
-	pci_liveupdate_ops.identify(&pdev->dev, &id);
+	set_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
 	KUNIT_EXPECT_TRUE(test, pci_liveupdate_ops.match(&pdev->dev, &id, &id));
+	clear_bit(PCI_DEV_LIVEUPDATE, &pdev->priv_flags);
+}
+
+/* A window that moves is noticed. */
+static void plu_revision_test(struct kunit *test)
+{
+	struct pci_dev *pdev, *bridge;
+	u64 revision;
+
+	plu_scan(test, BIT(PLU_MASKABLE));
+	pdev = plu_dev(test, PLU_FIRST);
+	revision = pci_liveupdate_ops.revision(&pdev->dev);
+	pdev->resource[1].start += SZ_1M;
+	pdev->resource[1].end += SZ_1M;
+	KUNIT_EXPECT_NE(test, revision, pci_liveupdate_ops.revision(&pdev->dev));
+	pdev->resource[1].start -= SZ_1M;
+	pdev->resource[1].end -= SZ_1M;
+	KUNIT_EXPECT_EQ(test, revision, pci_liveupdate_ops.revision(&pdev->dev));
+
+	bridge = plu_dev(test, PLU_BRIDGE);
+	revision = pci_liveupdate_ops.revision(&bridge->dev);
+	bridge->resource[PCI_BRIDGE_MEM_WINDOW].end += SZ_1M;
+	KUNIT_EXPECT_NE(test, revision, pci_liveupdate_ops.revision(&bridge->dev));
+	bridge->resource[PCI_BRIDGE_MEM_WINDOW].end -= SZ_1M;
+	bridge->subordinate->busn_res.end++;
+	KUNIT_EXPECT_NE(test, revision, pci_liveupdate_ops.revision(&bridge->dev));
+	bridge->subordinate->busn_res.end--;
+	KUNIT_EXPECT_EQ(test, revision, pci_liveupdate_ops.revision(&bridge->dev));
 }
 
 static void plu_enumerate_config_test(struct kunit *test)
@@ -307,6 +333,7 @@ static struct kunit_case plu_scan_cases[] = {
 	KUNIT_CASE(plu_enumerate_bridge_test),
 	KUNIT_CASE(plu_enumerate_gone_test),
 	KUNIT_CASE(plu_match_test),
+	KUNIT_CASE(plu_revision_test),
 	KUNIT_CASE(plu_enumerate_config_test),
 	KUNIT_CASE(plu_enable_test),
 	KUNIT_CASE(plu_identity_test),

@@ -165,10 +165,12 @@ class Devices:
 
 # -- the table in memory ------------------------------------------------------
 
-COMPATIBLE = "luo-devices-v2"
-RECORD = struct.Struct("<24s64s64sII48sIIQQI28s")               # device_liveupdate_ser
+COMPATIBLE = "luo-devices-v3"
+RECORD = struct.Struct("<24s64s64sII32sIIQQI12s")               # device_liveupdate_ser
 PATH, BLOB = 1, 2
-ID, FLAGS, VERSION, VALUE, MORE = 24, 156, 208, 216, 232    # offsets in a record
+# Offsets in a record.
+ID, FINGERPRINT, PARENT, FLAGS, DRIVER = 24, 88, 152, 156, 160
+VERSION, NR_PROVIDERS, VALUE, SIZE, MORE, PROVIDERS = 192, 196, 200, 208, 216, 220
 
 
 @dataclasses.dataclass
@@ -191,7 +193,7 @@ class Record:
     @property
     def providers(self):
         """Positions of what the device needs beside its parent, if they are in its record."""
-        return struct.unpack("<7I", self.provider_bytes)[:self.nr_providers]
+        return struct.unpack("<3I", self.provider_bytes)[:self.nr_providers]
 
 
 class Table(guest_table.Table):

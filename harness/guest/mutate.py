@@ -25,8 +25,10 @@ HEAD_FIELDS = ((4, 1), (32, 4), (36, 4), (40, 4), (44, 4), (48, 4), (52, 4))
 ENTRY_FIELDS = ((0, 4), (4, 4))
 BLOCK_FIELDS = ((0, 8), (8, 8))
 RECORD_FIELDS = ((5, 1), (48, 4), (52, 4), (56, 8), (64, 8))
-DEVICE_FIELDS = ((2, 1), (28, 1), (90, 1), (120, 4), (124, 4), (132, 1), (176, 4), (180, 4),
-                 (184, 8), (192, 8))
+DEVICE_FIELDS = ((2, 1), *((getattr(guest_devices, name) + offset, size) for name, offset, size in (
+    ("ID", 4, 1), ("FINGERPRINT", 2, 1), ("PARENT", 0, 4), ("FLAGS", 0, 4),
+    ("DRIVER", 4, 1), ("VERSION", 0, 4), ("NR_PROVIDERS", 0, 4), ("VALUE", 0, 8),
+    ("SIZE", 0, 8), ("MORE", 0, 4), ("PROVIDERS", 0, 4))))
 DMA_FIELDS = ((0, 8), (8, 8), (16, 4), (20, 4), (24, 4), (28, 4))
 TIMELINE_FIELDS = ((24, 4), (28, 4), (32, 4), (36, 4), (40, 4), (44, 4))
 MOMENT_FIELDS = ((0, 8), (8, 8), (16, 4), (20, 2), (22, 1), (23, 1), (24, 4))

@@ -17,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/xxhash.h>
 
 #include "liveupdate_kunit.h"
 
@@ -79,6 +80,14 @@ int dlt_identify(struct device *dev, struct device_liveupdate_id *id)
 
 	/* Called too often for the log. */
 	return dlt_dev->fail && !strcmp(dlt_dev->fail, "identify") ? -EIO : 0;
+}
+
+static u64 dlt_revision(struct device *dev)
+{
+	struct dlt_device *dlt_dev = to_dlt_device(dev);
+	u64 seed = xxh64(dlt_dev->id, strlen(dlt_dev->id), 0);
+
+	return xxh64(dlt_dev->fingerprint, sizeof(dlt_dev->fingerprint), seed);
 }
 
 /* The test may say so: the first character of the fingerprint is irrelevant. */
@@ -169,6 +178,7 @@ static void dlt_stop(struct device *dev)
 
 static const struct bus_liveupdate_ops dlt_bus_ops_default = {
 	.identify	= dlt_identify,
+	.revision	= dlt_revision,
 	.check		= dlt_check,
 	.role		= dlt_bus_role,
 	.dependencies	= dlt_dependencies,

@@ -25,8 +25,8 @@ static void dlt_round_trip_test(struct kunit *test)
 	dlt_request(test, chain.b);
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	dlt_jump(test);
-	KUNIT_EXPECT_STREQ(test, dlt_table()->compatible, "luo-devices-v2");
-	KUNIT_EXPECT_EQ(test, dlt_table()->record_size, 264);
+	KUNIT_EXPECT_STREQ(test, dlt_table()->compatible, "luo-devices-v3");
+	KUNIT_EXPECT_EQ(test, dlt_table()->record_size, 232);
 	KUNIT_EXPECT_EQ(test, dlt_table()->nr_records, 3);
 
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_restore());
@@ -302,7 +302,7 @@ DLT_FIELD(flags_max, ser->flags |= BIT(31))
 DLT_FIELD(lost, ser->flags |= DEVICE_LIVEUPDATE_SER_LOST)
 DLT_FIELD(providers, ser->nr_providers = 2)
 DLT_FIELD(provider, ser->nr_providers = 1; ser->providers[0] = 1)
-DLT_FIELD(provider_behind, ser->providers[6] = 1)
+DLT_FIELD(provider_behind, ser->providers[DEVICE_LIVEUPDATE_PROVIDERS - 1] = 1)
 DLT_FIELD(more, ser->more = 2)
 DLT_FIELD(no_more, ser->nr_providers = U32_MAX; ser->more = 2)
 DLT_FIELD(version, ser->version = 0)

@@ -42,7 +42,8 @@ struct dlt_refusal {
 	})
 #define DLT_BADLY	"its driver describes itself badly"
 
-#define DLT_32		"0123456789abcdef0123456789abcdef"
+#define DLT_31		"0123456789abcdef0123456789abcde"
+#define DLT_32		DLT_31 "f"
 
 static const struct dlt_refusal dlt_refusals[] = {
 	{ "no driver", -EOPNOTSUPP, "no driver is bound", &dlt_ops_default,
@@ -55,7 +56,7 @@ static const struct dlt_refusal dlt_refusals[] = {
 	{ "control in compatible", -EINVAL, DLT_BADLY, DLT_OPS("kunit\x7f", 1, 1) },
 	{ "no ASCII in compatible", -EINVAL, DLT_BADLY, DLT_OPS("kunit\xe9", 1, 1) },
 	{ "compatible too long", -EINVAL, DLT_BADLY,
-	  DLT_OPS(DLT_32 "0123456789abcdef", 1, 1) },
+	  DLT_OPS(DLT_32, 1, 1) },
 	{ "version 0", -EINVAL, DLT_BADLY, DLT_OPS("kunit", 0, 0) },
 	{ "oldest 0", -EINVAL, DLT_BADLY, DLT_OPS("kunit", 1, 0) },
 	{ "oldest above version", -EINVAL, DLT_BADLY, DLT_OPS("kunit", 1, 2) },
@@ -130,7 +131,8 @@ static void dlt_request_longest_test(struct kunit *test)
 {
 	struct dlt_device *a = dlt_make(test, "a", NULL);
 
-	dlt_ops[DLT_ONE].compatible = DLT_32 "0123456789abcde";
+	dlt_ops[DLT_ONE].compatible = DLT_31;
+	KUNIT_EXPECT_EQ(test, strlen(DLT_31), DEVICE_LIVEUPDATE_DRIVER_LEN - 1);
 	strscpy_pad(a->id, DLT_32 DLT_32);
 	KUNIT_EXPECT_EQ(test, strlen(a->id), DEVICE_LIVEUPDATE_ID_LEN - 1);
 	dlt_request(test, a);

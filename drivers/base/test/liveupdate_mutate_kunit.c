@@ -26,7 +26,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "../liveupdate.h"
+#include "../base.h"
 
 #define DLM_RECORD	sizeof(struct device_liveupdate_ser)
 #define DLM_PER_BLOCK	((unsigned int)KHO_TABLE_PER_BLOCK(DLM_RECORD))
@@ -216,7 +216,7 @@ static void dlm_point_out(unsigned int area, struct device_liveupdate_ser *ser)
 	luo_mutate_field(dlm, area, &ser->nr_providers, 4);
 	luo_mutate_field(dlm, area, &ser->more, 4);
 	luo_mutate_field(dlm, area, &ser->providers[0], 4);
-	luo_mutate_field(dlm, area, &ser->providers[6], 4);
+	luo_mutate_field(dlm, area, &ser->providers[DEVICE_LIVEUPDATE_PROVIDERS - 1], 4);
 	luo_mutate_field(dlm, area, &ser->value, 8);
 	luo_mutate_field(dlm, area, &ser->value, 8);
 	luo_mutate_field(dlm, area, &ser->size, 8);

@@ -19,6 +19,7 @@
 #include <linux/mutex.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
+#include <linux/xxhash.h>
 #include <linux/suspend.h>
 #include <linux/wait.h>
 
@@ -340,6 +341,20 @@ static int test_bus_identify(struct device *dev, struct device_liveupdate_id *id
 	return 0;
 }
 
+/* "set" can change the fingerprint of a device. */
+static u64 test_bus_revision(struct device *dev)
+{
+	struct test_bus_options *options =
+		READ_ONCE(to_test_bus_device(dev)->options);
+
+	if (!options)
+		return 0;
+
+	guard(mutex)(&test_bus_lock);
+
+	return xxh64(options->fingerprint, sizeof(options->fingerprint), 0);
+}
+
 static int test_bus_check_device(struct device *dev, const char **reason)
 {
 	struct test_bus_options *options =
@@ -501,6 +516,7 @@ static void test_bus_stop(struct device *dev)
 
 const struct bus_liveupdate_ops test_bus_liveupdate_ops = {
 	.identify	= test_bus_identify,
+	.revision	= test_bus_revision,
 	.check		= test_bus_check_device,
 	.role		= test_bus_role,
 	.dependencies	= test_bus_dependencies,

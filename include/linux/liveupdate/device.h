@@ -156,12 +156,17 @@ enum device_liveupdate_role {
 /**
  * struct bus_liveupdate_ops - what a bus does for live update
  * @identify: Required. Fill in @id, which is zeroed. Must not write to the
- *	device. May run before the device is bound.
+ *	device. May run before the device is bound. What it says holds for as long as the
+ *	device is there, unless @revision says otherwise.
+ * @revision: Optional. A number that is another one if what @identify says may have
+ *	changed meanwhile. For a bus that can change a device, such as one that moves
+ *	windows. Asked when the set is closed, where @identify is called again if it has
+ *	changed, and when the device is frozen, where the update is refused then. Must not
+ *	access the device, as that takes long.
  * @match: Optional. Is the device, which identifies itself as @id, the one that was
- *	handed over as @handed? Asked in the next kernel, and in the old one when the
- *	device is frozen, where @handed is what it was when it was prepared. @handed
- *	has the same &device_liveupdate_id.id. Without it the fingerprints must be equal. Must
- *	not write to the device.
+ *	handed over as @handed? Asked in the next kernel. @handed has the same
+ *	&device_liveupdate_id.id. Without it the fingerprints must be equal. Must not write
+ *	to the device.
  * @follow: Optional. The parent of the device is preserved. Is the device preserved with
  *	it, as if it had been requested? If not, and it was not requested, the update is
  *	refused, provided that it has a driver or that it would be shut down otherwise.
@@ -215,11 +220,12 @@ enum device_liveupdate_role {
  *
  * Context: as &struct dev_liveupdate_ops. @identify, @check, @role and
  * @dependencies run with device_lock held or without; a driver that is bound stays
- * so meanwhile. @quarantine and @completed run with it held, and so does @stop, except
- * when a device is removed.
+ * so meanwhile. So does @revision, without it in the blackout. @quarantine and
+ * @completed run with it held, and so does @stop, except when a device is removed.
  */
 struct bus_liveupdate_ops {
 	int (*identify)(struct device *dev, struct device_liveupdate_id *id);
+	u64 (*revision)(struct device *dev);
 	bool (*match)(struct device *dev, const struct device_liveupdate_id *id,
 		      const struct device_liveupdate_id *handed);
 	bool (*follow)(struct device *dev);

@@ -40,13 +40,13 @@
 #include <linux/stddef.h>
 #include <linux/types.h>
 
-#define DEVICE_LIVEUPDATE_COMPATIBLE	"luo-devices-v2"
+#define DEVICE_LIVEUPDATE_COMPATIBLE	"luo-devices-v3"
 
 /* Longest name of a bus, with the terminating zero, and so on. */
 #define DEVICE_LIVEUPDATE_BUS_LEN		24
 #define DEVICE_LIVEUPDATE_ID_LEN		64
 #define DEVICE_LIVEUPDATE_FINGERPRINT_LEN	64
-#define DEVICE_LIVEUPDATE_DRIVER_LEN		48
+#define DEVICE_LIVEUPDATE_DRIVER_LEN		32
 
 /* More devices than that are not handed over at once. */
 #define DEVICE_LIVEUPDATE_MAX			131072
@@ -55,8 +55,8 @@
 #define DEVICE_LIVEUPDATE_RECORDS_MAX		(2 * DEVICE_LIVEUPDATE_MAX)
 
 /* Providers that are named in the record of a device, and in each that continues it. */
-#define DEVICE_LIVEUPDATE_PROVIDERS		7
-#define DEVICE_LIVEUPDATE_MORE			26
+#define DEVICE_LIVEUPDATE_PROVIDERS		3
+#define DEVICE_LIVEUPDATE_MORE			18
 
 /* Flags of a record. That of a device has only bits of DEVICE_LIVEUPDATE_SER_FLAGS. */
 #define DEVICE_LIVEUPDATE_SER_PATH	BIT(0)
@@ -122,8 +122,8 @@ struct device_liveupdate_more_ser {
 	u32 providers[DEVICE_LIVEUPDATE_MORE];
 } __packed;
 
-static_assert(sizeof(struct device_liveupdate_ser) == 264);
-static_assert(offsetof(struct device_liveupdate_ser, value) == 216);
+static_assert(sizeof(struct device_liveupdate_ser) == 232);
+static_assert(offsetof(struct device_liveupdate_ser, value) == 200);
 static_assert(sizeof(struct device_liveupdate_more_ser) ==
 	      sizeof(struct device_liveupdate_ser));
 static_assert(offsetof(struct device_liveupdate_more_ser, flags) ==
