@@ -287,7 +287,7 @@ def faults_retrieve(run):
 
 
 # For whom a kernel has no memory when it looks for what it was handed, and what it says.
-RESTORES = (("device_liveupdate_read_table", ("restore", "devices", "-12")),
+RESTORES = (("dlu_read_table", ("restore", "devices", "-12")),
             ("dma_liveupdate_read_table", ("restore", "dma", "-12")),
             ("luo_ctx_accept", ("restore", "", "-12")),
             (None, ("none", "", "0")))
