@@ -7,7 +7,7 @@ devices that went through all of it.
 """
 
 from ...guest.control import DEBUG, LIVEUPDATE, Rebooted
-from ...guest.devices import LISTS, Devices
+from ...guest.devices import COUNTS, Devices
 from ...guest.faults import Faults, Symbols, starve
 from ...guest.pci import DRIVERS, EDU, EduDevice, IvshmemDevice, Machine, boot, pattern
 from ...vm.ivshmem import Ivshmem
@@ -28,7 +28,7 @@ PREPARE, REHEARSE = f"{LIVEUPDATE}/prepare", f"{LIVEUPDATE}/rehearse"
 LOOK = tuple(f"{LIVEUPDATE}/{name}" for name in (
     "state", "transition", "last_failure/transition", "last_failure/subsystem",
     "last_failure/errno")) + (
-    f"{LISTS}/requested", f"{LISTS}/preserved", f"{LIVEUPDATE}/last_failure/device")
+    f"{COUNTS}/nr_requested", f"{COUNTS}/nr_preserved", f"{LIVEUPDATE}/last_failure/device")
 
 
 def _check_requests(run, faults, paths):
