@@ -70,25 +70,6 @@ class Machine:
         return self.device("ivshmem-doorbell", name, bus, chardev=f"{name}.server",
                            vectors=server.vectors)
 
-    def rng(self, name, feed, bus=None, **properties):
-        """A virtio-rng device that gets what a feed sends, where an edu would be."""
-        bus = bus or self._own_port(name)
-        self._arguments += ["-chardev", f"socket,id={name}.feed,path={feed.path}",
-                            "-object", f"rng-egd,id={name}.backend,chardev={name}.feed"]
-        return self.device("virtio-rng-pci", name, bus, rng=f"{name}.backend", **properties)
-
-    def console(self, name, ports, bus=None, driver="virtserialport"):
-        """A virtio-serial device with these ports, number -> character device; each is
-        called NAME.NUMBER. It is where an edu would be."""
-        bus = bus or self._own_port(name)
-        self.device("virtio-serial-pci", name, bus, max_ports=max(ports) + 1)
-        for number, chardev in ports.items():
-            port = f"{name}.{number}"
-            self._arguments += ["-chardev", f"socket,id={port}.host,path={chardev.path}",
-                                "-device", f"{driver},bus={name}.0,nr={number},"
-                                f"chardev={port}.host,name={port},id={port}"]
-        return self
-
     def _numbers(self):
         self._chassis += 1
         return {"chassis": self._chassis, "slot": self._chassis}
@@ -122,9 +103,9 @@ def pattern(name, size=BUFFER):
     return b"".join(parts)[:size]
 
 
-def boot(run, machine, kernel="a", trace=(), **options):
+def boot(run, machine, kernel="a", **options):
     """A machine with these devices; (guest, host)."""
-    guest = run.boot(kernel, devices=machine.arguments(), trace=(*EVENTS, *trace), **options)
+    guest = run.boot(kernel, devices=machine.arguments(), trace=EVENTS, **options)
     return guest, PciHost(guest.vm)
 
 
