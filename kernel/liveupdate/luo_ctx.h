@@ -356,7 +356,6 @@ void luo_items_record(struct luo_ctx *ctx,
 extern struct liveupdate_subsystem *__start_liveupdate_subsystems[];
 extern struct liveupdate_subsystem *__stop_liveupdate_subsystems[];
 
-u32 luo_name_hash(const char *name);
 struct liveupdate_subsystem *luo_subsystem_find(struct luo_ctx *ctx,
 						const char *name);
 int luo_subsystem_check(const struct liveupdate_subsystem *subsystem);
@@ -473,6 +472,7 @@ static inline int luo_timeline_add_file(struct kobject *kobj)
 
 /* luo_handover.c */
 bool luo_name_valid(const char *name);
+u32 luo_name_hash(const char *name);
 int luo_handover_alloc(struct luo_ctx *ctx, unsigned int count);
 void luo_handover_free(struct luo_ctx *ctx);
 void luo_handover_write(struct luo_ctx *ctx);

@@ -32,6 +32,7 @@
 #include <linux/lockdep.h>
 #include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/stringhash.h>
 
 #include "luo_ctx.h"
 
@@ -54,6 +55,16 @@ bool luo_name_valid(const char *name)
 	}
 
 	return !memchr_inv(name + len, 0, LIVEUPDATE_SUBSYSTEM_NAME_LEN - len);
+}
+
+/*
+ * A hash of the name of a subsystem. There is no table to go with it, as subsystems are
+ * few and are looked for before anything can be set up; but most names differ in it. Any
+ * context.
+ */
+u32 luo_name_hash(const char *name)
+{
+	return full_name_hash(NULL, name, strlen(name));
 }
 
 /* Make room for the table and publish it. May sleep. &luo_ctx.lock held. */

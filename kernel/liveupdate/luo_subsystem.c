@@ -55,22 +55,11 @@
 #include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/string.h>
-#include <linux/stringhash.h>
 
 #include "luo_ctx.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/liveupdate.h>
-
-/*
- * A hash of the name of a subsystem. There is no table to go with it, as subsystems are
- * few and are looked for before anything can be set up; but most names differ in it. Any
- * context.
- */
-u32 luo_name_hash(const char *name)
-{
-	return full_name_hash(NULL, name, strlen(name));
-}
 
 /*
  * Find a registered subsystem. &luo_ctx.registered_lock held. Returns the
