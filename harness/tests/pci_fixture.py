@@ -18,7 +18,7 @@ from ..vm.qmp import QMP
 
 
 class Firmware:
-    """The machine; has of harness.qemu.VM what PciHost needs."""
+    """The machine; has of harness.vm.qemu.VM what PciHost needs."""
 
     def __init__(self, devices, limit=60):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="liveupdate-pci-"))

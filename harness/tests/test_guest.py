@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from ..build import initrd as guest
 from ..build.initrd import Archive
@@ -17,6 +18,7 @@ from ..guest.control import split_boots
 from ..scenario import ktap as scenario_ktap
 from ..scenario.cases import docs
 from ..scenario.checks import splats
+from ..vm import qemu
 
 KTAP = """\
 [    1.2] TAP version 14
@@ -112,6 +114,30 @@ unreferenced object (percpu) 0x607f0000ab10 (size 8):
     pcpu_alloc_noprof+0x5c3/0x9f0
     start_here+0x1/0x2
 """
+
+
+class Gone(unittest.TestCase):
+    """How a machine ended is told, not that its connection did."""
+
+    def reason(self, command):
+        """What is said of a QEMU that has closed its connections and does this."""
+        with tempfile.TemporaryDirectory() as folder:
+            vm = qemu.VM(folder, "kernel", "", initrd="initrd")
+            (vm.folder / "qemu.stderr").write_text("its last words\n")
+            with subprocess.Popen(["sh", "-c", command]) as vm._process, \
+                    open(os.devnull, "wb") as vm._errors, \
+                    mock.patch.object(qemu, "GONE_TIMEOUT", 1):
+                reason = vm.why_gone()
+                vm._process.kill()
+            return reason
+
+    def test_that_is_about_to_end(self):
+        self.assertEqual(self.reason("sleep 0.3; exit 134"),
+                         "QEMU ended with status 134: its last words")
+
+    def test_that_stays(self):
+        self.assertEqual(self.reason("exec sleep 10"),
+                         "QEMU runs, but its connection is gone")
 
 
 class Leaks(unittest.TestCase):

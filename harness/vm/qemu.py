@@ -33,6 +33,8 @@ from .qmp import QMP, QMPError
 
 QEMU = "qemu-system-x86_64"
 START_TIMEOUT = 20
+# Seconds until a QEMU that has closed its connections has freed the guest's memory.
+GONE_TIMEOUT = 20
 
 # A processor that counts instructions: its time does not depend on how busy the host is.
 ICOUNT = "shift=1,sleep=off"
@@ -271,9 +273,12 @@ class VM:
         reason = self.shutdown_reason(1)
         if reason:
             return f"the guest ended ({reason})"
-        if self.alive():
+        try:
+            # A QEMU that ends closes its connections before it can be waited for.
+            status = self._process.wait(GONE_TIMEOUT)
+        except subprocess.TimeoutExpired:
             return "QEMU runs, but its connection is gone"
-        return f"QEMU ended with status {self._process.poll()}: {self.errors()}"
+        return f"QEMU ended with status {status}: {self.errors()}"
 
     def serial(self):
         """The console log so far, control characters of firmware dropped."""
