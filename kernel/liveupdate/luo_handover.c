@@ -148,7 +148,7 @@ static bool luo_blobs_collide(const struct luo_subsystem_ser *a,
 static int luo_check_records(const struct luo_subsystem_ser *records,
 			     unsigned int count)
 {
-	u32 *hashes __free(kvfree) = kvmalloc_array(count, sizeof(*hashes), GFP_KERNEL);
+	u32 *hashes __free(kvfree) = kvmalloc_objs(*hashes, count);
 
 	if (count && !hashes)
 		return -ENOMEM;
