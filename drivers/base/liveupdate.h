@@ -300,7 +300,7 @@ static inline void device_liveupdate_notify(struct device *dev,
 /* liveupdate_device.c: what is known of a device */
 struct device *dlu_ancestor(const struct device *dev);
 struct device_liveupdate *dlu_alloc(struct device *dev);
-bool dlu_string_valid(const char *string);
+size_t dlu_string_length(const char *string);
 u64 dlu_revision(struct device *dev);
 int dlu_check_bus(const struct bus_type *bus);
 int dlu_identify_device(struct device *dev,

@@ -82,10 +82,10 @@ void device_liveupdate_release(struct device *dev)
 }
 
 /*
- * Check a string that is to be handed over. Any context. Returns true if @string is not
- * empty, and printable without white space.
+ * Length of a string that can be handed over, as it is printable without white space.
+ * Any context. Returns 0 if @string is not like that, or empty.
  */
-bool dlu_string_valid(const char *string)
+size_t dlu_string_length(const char *string)
 {
 	const char *end = string;
 
@@ -93,14 +93,15 @@ bool dlu_string_valid(const char *string)
 	while ((u8)(*end - '!') <= '~' - '!')
 		end++;
 
-	return end > string && !*end;
+	return *end ? 0 : end - string;
 }
 
 /* Can the name of a bus be handed over? Any context. Returns 0 or -EINVAL. */
 int dlu_check_bus(const struct bus_type *bus)
 {
-	return strlen(bus->name) < DEVICE_LIVEUPDATE_BUS_LEN &&
-	       dlu_string_valid(bus->name) ? 0 : -EINVAL;
+	size_t length = dlu_string_length(bus->name);
+
+	return length && length < DEVICE_LIVEUPDATE_BUS_LEN ? 0 : -EINVAL;
 }
 
 /*
@@ -117,7 +118,7 @@ int dlu_identify_device(struct device *dev,
 	if (err)
 		return err;
 
-	return id->id[sizeof(id->id) - 1] || !dlu_string_valid(id->id) ? -EINVAL : 0;
+	return id->id[sizeof(id->id) - 1] || !dlu_string_length(id->id) ? -EINVAL : 0;
 }
 
 /*

@@ -29,10 +29,9 @@
 
 static bool dlu_driver_valid(const struct dev_liveupdate_ops *ops)
 {
-	return ops->compatible &&
-	       strnlen(ops->compatible, DEVICE_LIVEUPDATE_DRIVER_LEN) <
-	       DEVICE_LIVEUPDATE_DRIVER_LEN &&
-	       dlu_string_valid(ops->compatible) &&
+	size_t length = ops->compatible ? dlu_string_length(ops->compatible) : 0;
+
+	return length && length < DEVICE_LIVEUPDATE_DRIVER_LEN &&
 	       ops->oldest && ops->oldest <= ops->version;
 }
 

@@ -205,7 +205,7 @@ static bool dlu_field_valid(const char *field, const char **seen, size_t size)
 {
 	if (seen && *seen && !memcmp(field, *seen, size))
 		return true;
-	if (field[size - 1] || !dlu_string_valid(field))
+	if (field[size - 1] || !dlu_string_length(field))
 		return false;
 	if (seen)
 		*seen = field;
