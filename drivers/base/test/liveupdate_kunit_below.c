@@ -302,6 +302,19 @@ static struct dlt_device *dlt_boot_failing(struct kunit *test, struct dlt_device
 	return x;
 }
 
+/* A next kernel, and in it the parent, yet to be added, for which it has no driver. */
+static struct dlt_device *dlt_boot_undriven(struct kunit *test)
+{
+	struct dlt_device *p;
+
+	dlt_jump_pairs(test);
+	dlt_boot(test);
+	p = dlt_new(test, "p", NULL);
+	p->drivers = 0;
+
+	return p;
+}
+
 /* Its probe fails, and its parent runs on: what it may access is retained. */
 static void dlt_no_quarantine_runs_test(struct kunit *test)
 {
@@ -323,12 +336,9 @@ static void dlt_no_quarantine_runs_test(struct kunit *test)
 /* FINISH stops its parent, and with it what is below, which is freed. */
 static void dlt_no_quarantine_stops_test(struct kunit *test)
 {
-	struct dlt_device *p, *x;
+	struct dlt_device *p = dlt_boot_undriven(test);
+	struct dlt_device *x;
 
-	dlt_jump_pairs(test);
-	dlt_boot(test);
-	p = dlt_new(test, "p", NULL);
-	p->drivers = 0;
 	dlt_add(test, p);
 	x = dlt_make_under(test, "x", "x", p);
 	dlt_expect_state(test, 2, INCOMING);
@@ -343,12 +353,8 @@ static void dlt_no_quarantine_stops_test(struct kunit *test)
 /* The parent cannot be stopped, so neither can it. */
 static void dlt_no_quarantine_fails_test(struct kunit *test)
 {
-	struct dlt_device *p;
+	struct dlt_device *p = dlt_boot_undriven(test);
 
-	dlt_jump_pairs(test);
-	dlt_boot(test);
-	p = dlt_new(test, "p", NULL);
-	p->drivers = 0;
 	p->fail = "quarantine";
 	dlt_add(test, p);
 	dlt_make_under(test, "x", "x", p);
@@ -363,12 +369,8 @@ static void dlt_no_quarantine_fails_test(struct kunit *test)
 /* What this kernel takes for a bridge is stopped, but does not stop what is below it. */
 static void dlt_no_quarantine_forwarder_test(struct kunit *test)
 {
-	struct dlt_device *p;
+	struct dlt_device *p = dlt_boot_undriven(test);
 
-	dlt_jump_pairs(test);
-	dlt_boot(test);
-	p = dlt_new(test, "p", NULL);
-	p->drivers = 0;
 	p->bridge = true;
 	dlt_add(test, p);
 	dlt_make_under(test, "x", "x", p);
@@ -403,13 +405,10 @@ static void dlt_no_quarantine_parent_first_test(struct kunit *test)
 /* What belongs to a device can be taken over by those below it, from then on until FINISH. */
 static void dlt_provider_index_test(struct kunit *test)
 {
-	struct dlt_device *p, *q, *x;
+	struct dlt_device *p = dlt_boot_undriven(test);
+	struct dlt_device *q, *x;
 	u32 index = 0;
 
-	dlt_jump_pairs(test);
-	dlt_boot(test);
-	p = dlt_new(test, "p", NULL);
-	p->drivers = 0;
 	dlt_add(test, p);
 	q = dlt_make(test, "q", NULL);
 	x = dlt_make_under(test, "x", "x", p);
