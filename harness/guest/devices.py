@@ -166,11 +166,15 @@ class Devices:
 # -- the table in memory ------------------------------------------------------
 
 COMPATIBLE = "luo-devices-v3"
-RECORD = struct.Struct("<24s64s64sII32sIIQQI12s")               # device_liveupdate_ser
+# struct device_liveupdate_ser: the format of each field, and where it begins.
+FORMATS = {"bus": "24s", "id": "64s", "fingerprint": "64s", "parent": "I", "flags": "I",
+           "compatible": "32s", "version": "I", "nr_providers": "I", "value": "Q",
+           "size": "Q", "more": "I", "provider_bytes": "12s"}
+RECORD = struct.Struct("<" + "".join(FORMATS.values()))
+AT = {name: struct.calcsize("<" + "".join(list(FORMATS.values())[:number]))
+      for number, name in enumerate(FORMATS)}
+STRINGS = ("bus", "id", "compatible")
 PATH, BLOB = 1, 2
-# Offsets in a record.
-ID, FINGERPRINT, PARENT, FLAGS, DRIVER = 24, 88, 152, 156, 160
-VERSION, NR_PROVIDERS, VALUE, SIZE, MORE, PROVIDERS = 192, 196, 200, 208, 216, 220
 
 
 @dataclasses.dataclass
@@ -204,8 +208,8 @@ class Table(guest_table.Table):
 
     def records(self):
         """The records in their order."""
-        return [Record(at, *(field.split(b"\0")[0].decode() if number in (0, 1, 5) else field
-                             for number, field in enumerate(fields)))
+        return [Record(at, *(field.split(b"\0")[0].decode() if name in STRINGS else field
+                             for name, field in zip(FORMATS, fields)))
                 for at, fields in self.entries()]
 
     def record(self, identity):

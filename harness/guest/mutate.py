@@ -25,10 +25,10 @@ HEAD_FIELDS = ((4, 1), (32, 4), (36, 4), (40, 4), (44, 4), (48, 4), (52, 4))
 ENTRY_FIELDS = ((0, 4), (4, 4))
 BLOCK_FIELDS = ((0, 8), (8, 8))
 RECORD_FIELDS = ((5, 1), (48, 4), (52, 4), (56, 8), (64, 8))
-DEVICE_FIELDS = ((2, 1), *((getattr(guest_devices, name) + offset, size) for name, offset, size in (
-    ("ID", 4, 1), ("FINGERPRINT", 2, 1), ("PARENT", 0, 4), ("FLAGS", 0, 4),
-    ("DRIVER", 4, 1), ("VERSION", 0, 4), ("NR_PROVIDERS", 0, 4), ("VALUE", 0, 8),
-    ("SIZE", 0, 8), ("MORE", 0, 4), ("PROVIDERS", 0, 4))))
+DEVICE_FIELDS = tuple((guest_devices.AT[name] + offset, size) for name, offset, size in (
+    ("bus", 2, 1), ("id", 4, 1), ("fingerprint", 2, 1), ("parent", 0, 4), ("flags", 0, 4),
+    ("compatible", 4, 1), ("version", 0, 4), ("nr_providers", 0, 4), ("value", 0, 8),
+    ("size", 0, 8), ("more", 0, 4), ("provider_bytes", 0, 4)))
 DMA_FIELDS = ((0, 8), (8, 8), (16, 4), (20, 4), (24, 4), (28, 4))
 TIMELINE_FIELDS = ((24, 4), (28, 4), (32, 4), (36, 4), (40, 4), (44, 4))
 MOMENT_FIELDS = ((0, 8), (8, 8), (16, 4), (20, 2), (22, 1), (23, 1), (24, 4))

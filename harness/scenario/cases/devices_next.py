@@ -2,7 +2,7 @@
 """Next kernels in which devices are not taken over, and corruption on the way to them."""
 
 from ...guest.control import LIVEUPDATE
-from ...guest.devices import BLOB, BUS, FLAGS, ID, RECORD, VALUE, VERSION
+from ...guest.devices import AT, BLOB, BUS, RECORD
 from ...guest.pages import Kept, full
 from ...guest.table import HEAD, NR_RECORDS, REFERENCE, per_block
 from ..api import scenario
@@ -475,11 +475,11 @@ def dev_corrupted_record(run):
     """Records are wrong under right checksums, as a kernel with a bug would write them,
     or lead to memory that nobody handed over: each costs one device, and it is said which."""
     def harm(ram, table):
-        _flip(ram, table.record("dev3").address + VERSION)
+        _flip(ram, table.record("dev3").address + AT["version"])
         wild = table.record("dev7")
-        ram.write(wild.address + VALUE, (0x1000000).to_bytes(8, "little"))
+        ram.write(wild.address + AT["value"], (0x1000000).to_bytes(8, "little"))
         flags = table.record("dev9")
-        ram.write(flags.address + FLAGS, bytes([flags.flags | 0x10]))
+        ram.write(flags.address + AT["flags"], bytes([flags.flags | 0x10]))
         table.seal()
     guest, devices = _corrupted(run, harm)
     run.lacks("console", guest.console(2), "did not arrive, what they lead to")
@@ -501,8 +501,8 @@ def dev_corrupted_block(run):
     look as if they were handed over are quarantined, and one that does not is left alone;
     those in the second block are taken over."""
     def harm(ram, table):
-        _flip(ram, table.record("dev3").address + VERSION)
-        _flip(ram, table.record("dev5").address + ID + 1)      # dev5 becomes ddv5
+        _flip(ram, table.record("dev3").address + AT["version"])
+        _flip(ram, table.record("dev5").address + AT["id"] + 1)      # dev5 becomes ddv5
     guest, devices = _corrupted(run, harm)
     devices.load("b", MANY)
     first = [name for name in NAMES[:FIRST] if name != "dev5"]

@@ -8,7 +8,7 @@ import time
 
 from ...guest import table as guest_table
 from ...guest.control import host_path
-from ...guest.devices import MORE, Table
+from ...guest.devices import AT, Table
 from ...guest.handover import Handover
 from ...guest.pages import Kept, full
 from ...guest.pci import (BUFFER, DRIVERS, HELPER, IVSHMEM, TRANSFER, Device, EduDevice,
@@ -376,7 +376,7 @@ def pci_corrupted(run):
         flight.look(gdb)
         handover = Handover(ram)
         devices = Table(ram, handover)
-        handover.flip(devices.record(record.identity).address + MORE)
+        handover.flip(devices.record(record.identity).address + AT["more"])
         devices.seal()
         buffers = guest_table.Table(ram, handover.record("dma").value, "luo-dma-v1",
                                     DMA_RECORD)

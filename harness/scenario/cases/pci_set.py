@@ -3,8 +3,7 @@
 
 import re
 
-from ...guest.pci import (HELPER, EduDevice, IvshmemDevice, Machine, listed, load,
-                          pattern)
+from ...guest.pci import HELPER, EduDevice, IvshmemDevice, Machine, listed, load, pattern
 from ...vm import pci_trace as pt
 from ...vm.ivshmem import Ivshmem
 from ..api import scenario
