@@ -40,7 +40,6 @@ def boot(image, folder, append):
     wrong, passed = [], []
     with VM(folder, image, append, smp=2, memory="2G", limit=LIMIT) as vm:
         guest = Guest(vm)
-        vm.start()
         guest.wait_boot()
         for name, report in reports(guest):
             wrong += [f"{name}: {text}" for text in report.problems + report.failures()]

@@ -140,6 +140,21 @@ class Gone(unittest.TestCase):
                          "QEMU runs, but its connection is gone")
 
 
+class Started(unittest.TestCase):
+    """Two QEMUs of one machine would write to one console, and one would be forgotten."""
+
+    def test_twice(self):
+        with tempfile.TemporaryDirectory() as folder, \
+                mock.patch.object(qemu.shutil, "which"), \
+                mock.patch.object(qemu.subprocess, "Popen") as popen, \
+                mock.patch.object(qemu, "QMP"), mock.patch.object(qemu, "_connected"), \
+                qemu.VM(folder, "kernel", "", initrd="initrd") as vm:
+            popen.return_value.poll.return_value = 0
+            with self.assertRaisesRegex(qemu.MachineError, "started before"):
+                vm.start()
+            self.assertEqual(popen.call_count, 1)
+
+
 class Leaks(unittest.TestCase):
     """What kmemleak reports is told in a line each."""
 

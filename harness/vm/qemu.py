@@ -169,7 +169,9 @@ class VM:
         return command
 
     def start(self):
-        """Starts QEMU and connects to it."""
+        """Starts QEMU and connects to it; once."""
+        if self._process is not None:
+            raise MachineError("this machine was started before")
         if not shutil.which(QEMU):
             raise MachineError(f"{QEMU} is not installed (package qemu-system-x86)")
         self.serial_log.write_bytes(b"")
