@@ -16,7 +16,9 @@
  *
  * A buffer is known by its device, which is a position in the table of
  * include/linux/kho/abi/device.h of the same update, and by a tag that the driver
- * chose. It is one folio, preserved as such, outside of the scratch memory of KHO.
+ * chose. If a device below uses it, that is named, too, so that the memory can be freed
+ * when that one was stopped. A buffer is one folio, preserved as such, outside of the
+ * scratch memory of KHO.
  * The device was given its address when it was set up and goes on to use it, so
  * the next kernel may only use the buffer if the device reaches it at that address
  * there, too.
@@ -29,7 +31,7 @@
 #include <linux/kho/abi/table.h>
 #include <linux/types.h>
 
-#define DMA_LIVEUPDATE_COMPATIBLE	"luo-dma-v1"
+#define DMA_LIVEUPDATE_COMPATIBLE	"luo-dma-v2"
 
 /* More buffers than that are not handed over at once. */
 #define DMA_LIVEUPDATE_MAX		524288
@@ -41,7 +43,7 @@
  * @device: position of the device in the table of devices.
  * @tag: name of the buffer, unique among those of the device.
  * @order: binary logarithm of the number of pages, at most MAX_PAGE_ORDER.
- * @reserved: zero.
+ * @consumer: position of the device whose driver uses it: @device, or one below it.
  */
 struct dma_liveupdate_ser {
 	u64 phys;
@@ -49,7 +51,7 @@ struct dma_liveupdate_ser {
 	u32 device;
 	u32 tag;
 	u32 order;
-	u32 reserved;
+	u32 consumer;
 } __packed;
 
 static_assert(sizeof(struct dma_liveupdate_ser) == 32);
