@@ -16,8 +16,7 @@
  *   whether its driver leaves it alone, and what it writes to meanwhile. What is below a
  *   preserved device, or is a consumer of one by a managed device link, must be in the set
  *   if it has a driver, or if its bus or class does something when it is shut down,
- *   because that would reach the device. A driver below may let go of its device instead,
- *   and is unbound then until CANCEL (liveupdate_set.c).
+ *   because that would reach the device.
  *
  *   The order is that of devices_kset, in which device_shutdown() walks: parents
  *   and suppliers come first, and device_link_add() keeps it so. PREPARE, FREEZE and

@@ -86,16 +86,6 @@ struct dlu_incoming_device {
 	struct liveupdate_retained *retained;
 };
 
-/**
- * struct dlu_final - what is known of a device when FINISH is over
- * @parent: 1 + position of the record of its parent; 0 if it had none, or it is not known.
- * @state: what became of it, &enum device_liveupdate_state.
- */
-struct dlu_final {
-	u32 parent;
-	u8 state;
-};
-
 /* Longest name of a record, with a position behind bus and identity. */
 #define DLU_NAME_LEN	(DEVICE_LIVEUPDATE_BUS_LEN + DEVICE_LIVEUPDATE_ID_LEN + 12)
 
@@ -231,7 +221,7 @@ struct dlu_outgoing {
  * @nr_running: those in @records whose device could not be stopped.
  * @buckets: the same by identity.
  * @bucket_bits: binary logarithm of the number of @buckets.
- * @states: for each record what became of its device.
+ * @states: for each record what became of its device, &enum device_liveupdate_state.
  *	Filled by FINISH and kept until PREPARE, for subsystems that come after this
  *	one. Used only by the transition under way.
  * @nr_states: number of them.
@@ -255,7 +245,7 @@ struct dlu_incoming {
 	unsigned int nr_running;
 	struct hlist_head *buckets;
 	unsigned int bucket_bits;
-	struct dlu_final *states;
+	u8 *states;
 	unsigned int nr_states;
 	bool discarded;
 	bool pending;

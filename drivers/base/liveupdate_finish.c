@@ -385,12 +385,8 @@ void dlu_finish(struct liveupdate_subsystem *subsystem,
 	liveupdate_items_record(subsystem, items);
 
 	for (unsigned int i = 0; i < dlu_incoming.nr_records; i++) {
-		struct dlu_incoming_device *incoming = &dlu_incoming.records[i];
-
-		dlu_incoming.states[i].state = dlu_final_state(incoming);
-		if (!incoming->invalid)
-			dlu_incoming.states[i].parent = incoming->ser.parent;
-		dlu_drop(incoming);
+		dlu_incoming.states[i] = dlu_final_state(&dlu_incoming.records[i]);
+		dlu_drop(&dlu_incoming.records[i]);
 	}
 	dlu_release_table();
 	if (dlu_incoming.nr_absent)

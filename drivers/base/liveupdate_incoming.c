@@ -384,8 +384,6 @@ const struct liveupdate_data *device_liveupdate_retrieve(struct device *dev,
 
 	device_lock_assert(dev);
 
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_retrieve, dev, version);
-
 	if (!device_liveupdate_is_incoming(dev))
 		return NULL;
 	incoming = dlu_incoming_of(dev);
@@ -504,33 +502,10 @@ enum device_liveupdate_state device_liveupdate_get_state(u32 index)
 {
 	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_get_state, index);
 
-	return index < dlu_incoming.nr_states ? dlu_incoming.states[index].state :
+	return index < dlu_incoming.nr_states ? dlu_incoming.states[index] :
 					       DEVICE_LIVEUPDATE_UNKNOWN;
 }
 EXPORT_SYMBOL_NS_GPL(device_liveupdate_get_state, "LIVEUPDATE");
-
-/**
- * device_liveupdate_is_below() - was a device that was handed over below another one?
- * @index: position of its record
- * @above: position of the record of the other one
- *
- * Context: any, in FINISH, as device_liveupdate_get_state().
- * Return: true if so; false also if that is not known any more, or both are the same.
- */
-bool device_liveupdate_is_below(u32 index, u32 above)
-{
-	KUNIT_STATIC_STUB_REDIRECT(device_liveupdate_is_below, index, above);
-
-	/* The record of a parent is before those of its children, so this ends. */
-	while (index < dlu_incoming.nr_states && dlu_incoming.states[index].parent) {
-		index = dlu_incoming.states[index].parent - 1;
-		if (index == above)
-			return true;
-	}
-
-	return false;
-}
-EXPORT_SYMBOL_NS_GPL(device_liveupdate_is_below, "LIVEUPDATE");
 
 /* What became of a device that was probed? Context: device_lock held. */
 void dlu_complete(struct device *dev, int ret)

@@ -6,17 +6,6 @@
  * Which devices are requested, and the set that PREPARE closes over what they need and
  * brings into the order of devices_kset. The idea is in liveupdate.c.
  *
- * What does not come along
- *   A driver below a preserved device that can neither hand its device over nor be shut
- *   down with it may let go of it (&dev_liveupdate_ops.detach): it is unbound while the
- *   set is closed. No callback of the driver above does that, because what removes a
- *   device needs locks that those who wait for a callback may hold; and no device is
- *   removed, because whoever knows it would have to learn of another one. The driver
- *   core does it as for a write to unbind, without device_lock of the device above and
- *   when nothing is prepared. It asks for a new probe at once. That is deferred like any
- *   other while there is a set, so the driver is back when the set is open again, whatever
- *   opened it.
- *
  * Contexts
  *   Requests come from sysfs. The set is changed by the transition under way only,
  *   which holds the lock of the state machine and reads the list of members without
@@ -68,10 +57,6 @@ static int dlu_check_support(struct device *dev, const struct dev_liveupdate_ops
 	}
 	if (!drv->liveupdate) {
 		*reason = "its driver has no live update";
-		return -EOPNOTSUPP;
-	}
-	if (drv->liveupdate->detach) {
-		*reason = "its driver lets go of it in an update";
 		return -EOPNOTSUPP;
 	}
 	if (drv->liveupdate != *valid && !dlu_driver_valid(drv->liveupdate)) {
@@ -281,13 +266,10 @@ static int dlu_enter_follower(struct device *dev, void *unused)
 	/* Whatever is between a device and what is below it. */
 	if (!dev->bus && dev->class)
 		return device_for_each_child(dev, NULL, dlu_enter_follower);
-	if (!bus || !bus->follow)
+	if (!bus || !bus->follow || !bus->follow(dev))
 		return 0;
 
-	/* Its driver stays as it is while the bus asks it. */
-	guard(device)(dev);
-
-	return bus->follow(dev) ? dlu_enter(dev, false) : 0;
+	return dlu_enter(dev, false);
 }
 
 /* What is below a preserved device comes along if its bus says so. */
@@ -353,59 +335,11 @@ bool dlu_unrequested(const struct device *dev)
 	return (above && !above->path) || dlu_uses_preserved(dev);
 }
 
-/* Does the bus do something when it shuts a device down that has no driver? */
-static bool dlu_bus_acts(const struct bus_type *bus)
-{
-	return bus && bus->shutdown &&
-	       !(bus->liveupdate && bus->liveupdate->shutdown_needs_driver);
-}
-
 /* Does device_shutdown() call anybody for this device, or does a driver use it? */
 static bool dlu_acts(const struct device *dev)
 {
-	return READ_ONCE(dev->driver) || dlu_bus_acts(dev->bus) ||
+	return READ_ONCE(dev->driver) || (dev->bus && dev->bus->shutdown) ||
 	       (dev->class && dev->class->shutdown_pre);
-}
-
-/* Does a device not come along, because its driver lets go of it instead? */
-static bool dlu_lets_go(struct device *dev)
-{
-	guard(device)(dev);
-
-	return !dlu_in_set(dlu_of(dev)) && dev->driver && dev->driver->liveupdate &&
-	       dev->driver->liveupdate->detach;
-}
-
-/*
- * Unbind such a driver, and ask for it again. What changes between the two is as if
- * somebody had written to unbind: who comes first does it.
- */
-static int dlu_detach_child(struct device *dev, void *unused)
-{
-	/* Whatever is between a device and what is below it. */
-	if (!dev->bus && dev->class)
-		return device_for_each_child_reverse(dev, NULL, dlu_detach_child);
-	if (!dlu_lets_go(dev))
-		return 0;
-
-	dev_info(dev, "liveupdate: does not come along, its driver is unbound\n");
-	device_driver_detach(dev);
-	/* Deferred until dlu_open(). */
-	bus_probe_device_deferred(dev);
-
-	return 0;
-}
-
-/* No device_lock held. */
-static void dlu_detach_children(void)
-{
-	struct device_liveupdate *liveupdate;
-
-	list_for_each_entry(liveupdate, &dlu_outgoing.set, member) {
-		if (!liveupdate->path)
-			device_for_each_child_reverse(liveupdate->dev, NULL,
-						      dlu_detach_child);
-	}
 }
 
 /* Bring the set into the order of devices_kset, and look for unrequested children there. */
@@ -584,9 +518,6 @@ int dlu_close(void)
 		if (err)
 			return err;
 	}
-
-	/* Not for an update that is refused already. */
-	dlu_detach_children();
 
 	return dlu_sort() ?: dlu_number();
 }

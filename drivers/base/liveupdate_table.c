@@ -549,7 +549,7 @@ static int dlu_alloc_records(unsigned int count)
 	dlu_incoming.buckets = kvzalloc_objs(*dlu_incoming.buckets,
 					     1U << dlu_incoming.bucket_bits);
 	dlu_incoming.records = kvmalloc_objs(*dlu_incoming.records, count);
-	dlu_incoming.states = kvzalloc_objs(*dlu_incoming.states, count);
+	dlu_incoming.states = kvzalloc(count, GFP_KERNEL);
 	if (!dlu_incoming.buckets || !dlu_incoming.records || !dlu_incoming.states)
 		return -ENOMEM;
 	dlu_incoming.nr_records = count;

@@ -2,11 +2,10 @@
 """The main job, shown as it happens: python3 -m harness.demo.
 
 luctl replaces a kernel by another one through kexec, while one device goes on with its
-DMA, another keeps the interrupts that it gets, and the host streams into a port of a
-virtio console; the next kernel comes up updated, takes all three over, is finished and is
-normal again. What is said of the devices the host saw: in memory, in their registers, in
-memory that it shares with one of them, and on the other end of the port. The rest was
-read from the guest. Any deviation from what has to happen ends the
+DMA and another keeps the interrupts that it gets; the next kernel comes up updated,
+takes both over, is finished and is normal again. What is said of the devices the host
+saw: in memory, in their registers, and in memory that it shares with one of them. The
+rest was read from the guest. Any deviation from what has to happen ends the
 demonstration with status 1. The picture of the timeline is build/timeline.svg.
 """
 
@@ -22,19 +21,13 @@ from ..common import paths
 from ..common.run import HarnessError
 from ..guest.control import LIVEUPDATE, Rebooted, host_path
 from ..guest.pci import TRANSFER, EduDevice, IvshmemDevice, Machine, boot, pattern
-from ..guest.virtio import ConsoleDevice
 from ..scenario.api import Failed, Run, Scenario, release_of
 from ..scenario.checks import splats
-from ..scenario.virtio import Line
-from ..vm import virtio_trace as vt
-from ..vm.chardev import Chardev
 from ..vm.ivshmem import Ivshmem
 
 PICTURE = paths.BUILD / "timeline.svg"
 
 VECTOR = 3      # of the interrupt that is sent while no kernel runs
-PORT = 1        # of the console that the host streams into
-BLOCK = 16 << 10        # bytes that it sends at a time
 CALM = 0.3      # seconds between steps that would otherwise be too fast to read
 
 COLOURS = {"state": "1;32", "kernel": "1;36", "command": "1;33", "quote": "2",
@@ -132,23 +125,7 @@ class Demo:
         screen.say(f"{bell.identity} counted the interrupt that the host sent")
         return edu, bell
 
-    def _stream(self, machine, host, chardev):
-        """A process of the old kernel has a port open, into which the host streams: the port,
-        and what the host has sent."""
-        screen, run = self._screen, self._run
-        con = ConsoleDevice(run, machine, host, "con0")
-        line = Line(run, machine, chardev, PORT)
-        con.hold(PORT, 1, "/run/first")
-        machine.until("grep -q 'guest_connected: 1' /sys/kernel/debug/virtio-ports/*")
-        run.equal("request of the console", con.request(), "")
-        line.send("in the old kernel", BLOCK)
-        machine.until("[ -e /run/first.done ]")
-        line.check("in the old kernel", machine.run("cat /run/first").data, 1)
-        screen.say(f"the host has streamed {BLOCK} bytes into a port of a virtio console; a "
-                   "process has read one of them")
-        return con, line
-
-    def _jump(self, machine, command, edu, line, server):
+    def _jump(self, machine, command, edu, bell, server):
         """The update, up to the next kernel; what the devices do in between."""
         screen, run, ram = self._screen, self._run, machine.vm.ram
         here, there = bytes(TRANSFER), pattern(edu.name)[:TRANSFER]
@@ -162,15 +139,11 @@ class Demo:
                    "the other device, and lets go")
         counts = server.counts()
         server.ring(VECTOR)
-        entry = gdb.run_to_image()
-        edu.land(gdb, entry)
+        edu.land(gdb, gdb.run_to_image())
         run.equal("memory between the kernels", ram.read(memory, TRANSFER), there)
         run.equal("interrupts that anybody counted", server.counts(), counts)
         screen.say(f"it keeps it between the two kernels until all {TRANSFER} bytes are there, "
                    "written while no kernel runs")
-        with gdb.spinning(entry):
-            line.send("between the kernels", BLOCK)
-        screen.say(f"meanwhile the host streams {BLOCK} bytes into the port")
         gdb.detach()
         return machine.wait_boot(), counts
 
@@ -193,34 +166,24 @@ class Demo:
                    "device had written,")
         screen.say("the other got the interrupt of the time when nobody listened, once")
 
-    def _streamed(self, con, line):
-        """A process of the new kernel reads what the host has sent since."""
-        line.send("in the new kernel", BLOCK)
-        left = line.left()
-        line.check("in the new kernel", con.receive(PORT, left), left)
-        self._screen.say(f"a process opened the port and read {left} bytes, of three times: all "
-                         "in order, 0 bytes lost")
-
     def play(self):
         """Shows it all; raises when something is not as it has to be."""
-        with Ivshmem() as server, Chardev() as chardev:
-            self._play(server, chardev)
+        with Ivshmem() as server:
+            self._play(server)
 
-    def _play(self, server, chardev):
+    def _play(self, server):
         screen, run = self._screen, self._run
         screen.title("The old kernel")
         machine, host = boot(run, Machine().port("port0").edu("edu0", "port0")
-                             .ivshmem("ivshmem0", server)
-                             .console("con0", {PORT: chardev}), trace=vt.EVENTS)
+                             .ivshmem("ivshmem0", server))
         old = self._kernel(machine)
         self._follow(machine)
         self._command(machine, "luctl status")
         machine.do("guestctl session create demo-guest-memory 32")
         screen.say("a tenant keeps 32 MiB in a session of its own")
 
-        screen.title("Three devices at work")
+        screen.title("Two devices at work")
         edu, bell = self._at_work(machine, host, server)
-        con, line = self._stream(machine, host, chardev)
 
         screen.title("Can the next kernel read what it will be handed?")
         image = host_path(run.image("b"))
@@ -229,7 +192,7 @@ class Demo:
         screen.title("The update: check, load, prepare, rehearse, sync, jump")
         command = (f"luctl update {image} --initrd {GUEST_INITRD} --reuse-cmdline --now")
         screen.say(screen.paint("command", f"# {command}"))
-        came, counts = self._jump(machine, f"{command} | guestctl events luctl", edu, line,
+        came, counts = self._jump(machine, f"{command} | guestctl events luctl", edu, bell,
                                   server)
         screen.say("another kernel is up; the machine was not reset, its firmware did not "
                    "run")
@@ -240,7 +203,6 @@ class Demo:
         run.check("another kernel runs", old != new and came.number == 2, new)
         self._follow(machine)
         self._taken_over(machine, edu, bell, server, counts)
-        self._streamed(con, line)
         self._failures(machine)
         screen.say("what the old kernel printed on its way down, read from the new one:")
         log = machine.attribute("shutdown_log")

@@ -218,23 +218,3 @@ class Table(guest_table.Table):
             if record.id == identity:
                 return record
         raise HarnessError(f"no record of {identity} in the table of devices")
-
-
-# -- the DMA buffers in memory --------------------------------------------------
-
-BUFFERS_COMPATIBLE = "luo-dma-v2"
-BUFFER = struct.Struct("<QQIIII")                               # dma_liveupdate_ser
-
-
-class Buffers(guest_table.Table):
-    """The table of DMA buffers of a stopped guest."""
-
-    def __init__(self, ram, handover):
-        super().__init__(ram, handover.record("dma").value, BUFFERS_COMPATIBLE, BUFFER)
-
-    def find(self, device, tag):
-        """Where the buffer of this tag lies, of the device at this position in the table."""
-        for _, (phys, _, owner, name, _, _) in self.entries():
-            if (owner, name) == (device, tag):
-                return phys
-        raise HarnessError(f"no buffer {tag} of device {device}")

@@ -55,7 +55,7 @@ class Image:
         if self._handover.record("devices").size:
             self._table("devices", guest_devices.Table(ram, self._handover), DEVICE_FIELDS)
         if self._handover.record("dma").size:
-            self._table("dma", Table(ram, self._handover.record("dma").value, "luo-dma-v2",
+            self._table("dma", Table(ram, self._handover.record("dma").value, "luo-dma-v1",
                                      DMA), DMA_FIELDS)
         self._moments = self._timeline()
         self._log = self._shutdown_log()

@@ -70,32 +70,6 @@ class Machine:
         return self.device("ivshmem-doorbell", name, bus, chardev=f"{name}.server",
                            vectors=server.vectors)
 
-    def rng(self, name, feed, bus=None, **properties):
-        """A virtio-rng device that gets what a feed sends, where an edu would be."""
-        bus = bus or self._own_port(name)
-        self._arguments += ["-chardev", f"socket,id={name}.feed,path={feed.path}",
-                            "-object", f"rng-egd,id={name}.backend,chardev={name}.feed"]
-        return self.device("virtio-rng-pci", name, bus, rng=f"{name}.backend", **properties)
-
-    def console(self, name, ports, bus=None, driver="virtserialport"):
-        """A virtio-serial device with these ports, number -> character device; each is
-        called NAME.NUMBER. It is where an edu would be."""
-        bus = bus or self._own_port(name)
-        self.device("virtio-serial-pci", name, bus, max_ports=max(ports) + 1)
-        for number, chardev in ports.items():
-            port = f"{name}.{number}"
-            self._arguments += ["-chardev", f"socket,id={port}.host,path={chardev.path}",
-                                "-device", f"{driver},bus={name}.0,nr={number},"
-                                f"chardev={port}.host,name={port},id={port}"]
-        return self
-
-    def nic(self, name, nic, bus=None, **properties):
-        """A virtio network card whose other end is a `vm.nic.Nic`, where an edu would be."""
-        bus = bus or self._own_port(name)
-        self._arguments += nic.arguments(f"{name}.net")
-        return self.device("virtio-net-pci", name, bus, netdev=f"{name}.net", mac=nic.mac,
-                           romfile="", **properties)
-
     def _numbers(self):
         self._chassis += 1
         return {"chassis": self._chassis, "slot": self._chassis}
@@ -115,20 +89,11 @@ class Machine:
         return self.device("nvme", name, bus, serial=name, subsys=f"{name}.subsystem",
                            sriov_max_vfs=1, sriov_vq_flexible=2, sriov_vi_flexible=1)
 
-    def disk(self, name, path, bus="pcie.0", **properties):
-        """A virtio disk in a file of the host. Elsewhere than in a port it cannot be
-        preserved."""
+    def disk(self, name, path, bus="pcie.0"):
+        """A virtio disk in a file of the host."""
         self._arguments += ["-drive", f"id={name}.file,if=none,format=raw,file={path},"
                             "cache=writeback"]
-        return self.device("virtio-blk-pci", name, bus, drive=f"{name}.file", **properties)
-
-    def share(self, name, folder, bus=None):
-        """A folder of the host by 9P, where an edu would be."""
-        bus = bus or self._own_port(name)
-        self._arguments += ["-fsdev", f"local,id={name}.folder,security_model=none,"
-                            f"readonly=on,path={folder}"]
-        return self.device("virtio-9p-pci", name, bus, fsdev=f"{name}.folder",
-                           mount_tag=name)
+        return self.device("virtio-blk-pci", name, bus, drive=f"{name}.file")
 
 
 def pattern(name, size=BUFFER):
@@ -138,9 +103,9 @@ def pattern(name, size=BUFFER):
     return b"".join(parts)[:size]
 
 
-def boot(run, machine, kernel="a", trace=(), **options):
+def boot(run, machine, kernel="a", **options):
     """A machine with these devices; (guest, host)."""
-    guest = run.boot(kernel, devices=machine.arguments(), trace=(*EVENTS, *trace), **options)
+    guest = run.boot(kernel, devices=machine.arguments(), trace=EVENTS, **options)
     return guest, PciHost(guest.vm)
 
 
@@ -167,14 +132,9 @@ class Device:
         """A file of its folder in sysfs."""
         return self._guest.read(f"{self.function.path}/{name}")
 
-    @property
-    def folder(self):
-        """The folder with the files of the sample driver."""
-        return f"{self.function.path}/{self.module}"
-
     def shown(self, name):
         """What the sample driver shows."""
-        return self._guest.read(f"{self.folder}/{name}")
+        return self.file(f"{self.module}/{name}")
 
     def has(self, name):
         """Whether it has such a file."""
@@ -216,22 +176,22 @@ class EduDevice(Device):
     def fill(self, data):
         """Overwrites the buffer."""
         self._guest.put("/run/pattern", data)
-        self._guest.do(f"cat /run/pattern > {self.folder}/buffer")
+        self._guest.do(f"cat /run/pattern > {self.function.path}/{EDU}/buffer")
 
     def buffer(self):
         """What the driver says the buffer holds."""
-        result = self._guest.run(f"cat {self.folder}/buffer")
+        result = self._guest.run(f"cat {self.function.path}/{EDU}/buffer")
         if not result.ok:
             raise GuestFailure(f"buffer of {self.name}: {result.out}")
         return result.data
 
     def command(self, direction, offset=0, length=TRANSFER):
         """The file and the text that start a transfer, for "guestctl reboot"."""
-        return f"{self.folder}/transfer '{direction} {offset} {length}'"
+        return f"{self.function.path}/{EDU}/transfer '{direction} {offset} {length}'"
 
     def start(self, direction, offset=0, length=TRANSFER):
         """Starts a transfer; "" or the errno's name."""
-        return self._guest.write(f"{self.folder}/transfer", f"{direction} {offset} {length}")
+        return self.write(f"{EDU}/transfer", f"{direction} {offset} {length}")
 
     def hold(self, gdb, before):
         """The machine stands still with a transfer from the device in flight. If its
@@ -261,7 +221,8 @@ class EduDevice(Device):
 
     def idle(self):
         """Waits until no transfer is in flight."""
-        self._guest.until(f"[ \"$(cat {self.folder}/in_flight)\" = none ]", timeout=10)
+        self._guest.until(f"[ \"$(cat {self.function.path}/{EDU}/in_flight)\" = none ]",
+                          timeout=10)
 
     def transfer(self, direction, offset=0, length=TRANSFER):
         """A whole transfer."""

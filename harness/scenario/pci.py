@@ -62,11 +62,11 @@ def arrive(run, guest, kernel="b", state="updated"):
     run.neighbour.check(run)
 
 
-def no_kernel_runs(run, guest, what):
+def no_kernel_runs(run, guest, host, what):
     """No processor is in a kernel: each is halted, or privileged below 4 GiB, where no
     kernel is mapped, and the next kernel printed nothing yet."""
     boots = len(guest.boots)
-    for number, (pointer, level, halted) in enumerate(guest.vm.qmp.processors()):
+    for number, (pointer, level, halted) in enumerate(host.processors()):
         run.check(f"{what}: processor {number} is in no kernel, at {pointer:#x}",
                   halted or (level == 0 and pointer < 1 << 32))
     run.equal(f"{what}: kernels that said anything",
@@ -170,9 +170,9 @@ class Flight:
         """It lands between the kernels, where the machine is kept until then."""
         run, name, guest = self._run, self.edu.name, self._guest
         entry = gdb.run_to_image()
-        no_kernel_runs(run, guest, "before it lands")
+        no_kernel_runs(run, guest, self._host, "before it lands")
         self.edu.land(gdb, entry)
-        no_kernel_runs(run, guest, "when it landed")
+        no_kernel_runs(run, guest, self._host, "when it landed")
         run.check(f"{name}: what landed while no kernel ran",
                   guest.vm.ram.read(self.memory, BUFFER) == self.after)
 

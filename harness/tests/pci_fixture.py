@@ -55,7 +55,7 @@ class Firmware:
         while time.monotonic() < end:
             known = self.host.functions()
             if all(name in known and known[name].bars for name in names) and \
-                    self.qmp.processors()[0][2]:           # it has nothing left to do
+                    self.host.processors()[0][2]:           # it has nothing left to do
                 return known
             time.sleep(0.05)
         raise RuntimeError("firmware never gave addresses to all devices")

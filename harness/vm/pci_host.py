@@ -194,6 +194,14 @@ class PciHost:
         bits = int.from_bytes(data, "little")
         return {vector for vector in range(64) if bits >> vector & 1}
 
+    def processors(self):
+        """(instruction pointer, privilege, halted) of each processor."""
+        text = self.monitor("info registers -a")
+        found = re.findall(r"[ER]IP=([0-9a-f]+).*?CPL=(\d).*?HLT=(\d)", text)
+        if not found:
+            raise HarnessError(f"no instruction pointer in {text[:200]!r}")
+        return [(int(ip, 16), int(level), halted == "1") for ip, level, halted in found]
+
     # -- hotplug without a kernel -------------------------------------------
 
     def unplug(self, port, name):

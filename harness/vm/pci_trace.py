@@ -106,12 +106,10 @@ def parse(text):
 
 
 class Trace:
-    """The trace of a machine that runs; a moment is a position in the file. Events are
-    what `parse_line` makes of its lines."""
+    """The trace of a machine that runs; a moment is a position in the file."""
 
-    def __init__(self, path, parse_line=parse_line):
+    def __init__(self, path):
         self.path = path
-        self._parse_line = parse_line
 
     def now(self):
         """This moment."""
@@ -122,8 +120,7 @@ class Trace:
         with open(self.path, "rb") as file:
             file.seek(start)
             data = file.read() if end is None else file.read(max(0, end - start))
-        text = data[:data.rfind(b"\n") + 1].decode("utf-8", "replace")
-        return [event for event in map(self._parse_line, text.splitlines()) if event]
+        return parse(data[:data.rfind(b"\n") + 1].decode("utf-8", "replace"))
 
     def wait(self, wanted, timeout, start=0):
         """Waits for an event that `wanted(event)` likes, behind a moment."""
@@ -134,7 +131,7 @@ class Trace:
             while True:
                 *lines, rest = (rest + file.read()).split(b"\n")
                 for line in lines:
-                    event = self._parse_line(line.decode("utf-8", "replace"))
+                    event = parse_line(line.decode("utf-8", "replace"))
                     if event and wanted(event):
                         return event
                 if time.monotonic() > deadline:

@@ -14,7 +14,6 @@ and 10.0, there with the unpatched base, too, under nothing but rescans of the P
 It was not seen where the processors take turns in one thread, as with take_turns.
 """
 
-import dataclasses
 import mmap
 import os
 import pathlib
@@ -43,23 +42,6 @@ ICOUNT = "shift=1,sleep=off"
 # What every machine records; more can be asked for.
 TRACE = ("runstate_set", "qemu_system_shutdown_request", "guest_cpu_reset",
          "pci_cfg_write")
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-    """A kind of machine: what it is, the serial port of the agent, and the device through
-    which the guest sees files of the host."""
-    arguments: tuple
-    second_port: tuple
-    share: str
-
-
-Q35 = Kind(("-M", "q35"), ("-serial", "chardev:agent"), "virtio-9p-pci")
-# No PCI and no ACPI: the command line, to which QEMU adds them, tells of its devices.
-MICROVM = Kind(("-M", "microvm,acpi=off,pit=on,pic=on,rtc=on,isa-serial=on",
-                "-global", "virtio-mmio.force-legacy=false"),
-               ("-device", "isa-serial,chardev=agent,index=1"),
-               "virtio-9p-device,bus=virtio-mmio-bus.0")
 
 
 class MachineError(HarnessError):
@@ -130,7 +112,7 @@ class VM:
 
     def __init__(self, folder, kernel, append, *, memory="1G", smp=1, limit=120,
                  ram_file=False, trace=(), icount=None, gdb=False, initrd=None,
-                 devices=(), take_turns=False, microvm=False):
+                 devices=(), take_turns=False):
         self.folder = pathlib.Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.kernel = pathlib.Path(kernel)
@@ -140,7 +122,6 @@ class VM:
         self.accel = "tcg,thread=single" if take_turns else "tcg"
         self.trace = (*TRACE, *trace)
         self.devices = tuple(devices)
-        self._machine = MICROVM if microvm else Q35
         self.initrd = initrd or guest_image.build()
         self.serial_log = self.folder / "serial.log"
         # Memory of this process, too; in a file of a disk it would be written there.
@@ -161,18 +142,17 @@ class VM:
         agent, qmp = self._sockets / "agent", self._sockets / "qmp"
         # The limit holds even if this process dies.
         command = ["timeout", "--kill-after=5", str(self.limit + 10), QEMU,
-                   "-accel", self.accel, *self._machine.arguments, "-cpu", "max",
-                   "-m", self.memory,
+                   "-accel", self.accel, "-M", "q35", "-cpu", "max", "-m", self.memory,
                    "-smp", str(self.smp), "-nodefaults", "-no-user-config",
                    "-display", "none", "-no-reboot",
                    "-serial", f"file:{self.serial_log}",
                    "-chardev", f"socket,id=agent,path={agent},server=on,wait=off",
-                   *self._machine.second_port,
+                   "-serial", "chardev:agent",
                    "-chardev", f"socket,id=qmp,path={qmp},server=on,wait=off",
                    "-mon", "chardev=qmp,mode=control",
                    "-fsdev", "local,id=host,security_model=none,readonly=on,"
                    f"multidevs=remap,path={guest_image.SHARE}",
-                   "-device", f"{self._machine.share},fsdev=host,mount_tag=host",
+                   "-device", "virtio-9p-pci,fsdev=host,mount_tag=host",
                    "-kernel", str(self.kernel), "-initrd", str(self.initrd),
                    "-append", self.append, *self.devices,
                    "-msg", "timestamp=on", "-D", str(self.folder / "trace.log")]

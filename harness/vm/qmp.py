@@ -3,7 +3,6 @@
 
 import json
 import queue
-import re
 import socket
 import threading
 import time
@@ -81,14 +80,6 @@ class QMP:
                 if left <= 0 or self.closed:
                     return None
                 self._changed.wait(left)
-
-    def processors(self):
-        """(instruction pointer, privilege, halted) of each processor."""
-        text = self.execute("human-monitor-command", command_line="info registers -a")
-        found = re.findall(r"[ER]IP=([0-9a-f]+).*?CPL=(\d).*?HLT=(\d)", text)
-        if not found:
-            raise QMPError(f"no instruction pointer in {text[:200]!r}")
-        return [(int(ip, 16), int(level), halted == "1") for ip, level, halted in found]
 
     def close(self):
         """Drops the connection."""

@@ -184,20 +184,6 @@ static bool dma_liveupdate_was_released(const struct dma_liveupdate_incoming *in
 	}
 }
 
-/*
- * Was the device stopped that used the memory? What it is below may have been taken over
- * all the same, by a driver that knows nothing of this memory.
- */
-static bool dma_liveupdate_consumer_stopped(const struct dma_liveupdate_incoming *incoming)
-{
-	const struct dma_liveupdate_ser *ser = &incoming->ser;
-
-	if (!device_liveupdate_is_below(ser->consumer, ser->device))
-		return false;
-
-	return device_liveupdate_get_state(ser->consumer) == DEVICE_LIVEUPDATE_QUARANTINED;
-}
-
 /* May the memory of a record be freed, as far as its device goes? */
 static bool dma_liveupdate_may_free(const struct dma_liveupdate_incoming *incoming,
 				    enum device_liveupdate_state state)
@@ -211,8 +197,7 @@ static bool dma_liveupdate_may_free(const struct dma_liveupdate_incoming *incomi
 		 * A driver that took the device over may not know of all its buffers.
 		 * What it gave back is not used any more.
 		 */
-		return dma_liveupdate_was_released(incoming) ||
-		       dma_liveupdate_consumer_stopped(incoming);
+		return dma_liveupdate_was_released(incoming);
 	default:
 		return false;
 	}

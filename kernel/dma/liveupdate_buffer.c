@@ -233,8 +233,6 @@ struct dma_liveupdate_buffer *dma_liveupdate_alloc(struct device *dev,
 	const char *reason;
 	int order, err;
 
-	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_alloc, dev, size, tag);
-
 	order = dma_liveupdate_order(size);
 	if (order < 0)
 		return ERR_PTR(order);
@@ -395,8 +393,6 @@ dma_liveupdate_retrieve_for(struct device *dev, struct device *consumer, size_t 
 	u32 device, taker;
 	int order, err;
 
-	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_retrieve_for, dev, consumer, size, tag);
-
 	order = dma_liveupdate_order(size);
 	if (order < 0)
 		return ERR_PTR(order);
@@ -426,31 +422,9 @@ EXPORT_SYMBOL_NS_GPL(dma_liveupdate_retrieve_for, "LIVEUPDATE");
  */
 int dma_liveupdate_preserve(struct dma_liveupdate_buffer *buffer)
 {
-	return dma_liveupdate_preserve_for(buffer, buffer->dev);
-}
-EXPORT_SYMBOL_NS_GPL(dma_liveupdate_preserve, "LIVEUPDATE");
-
-/**
- * dma_liveupdate_preserve_for() - the same, for the driver of a device below
- * @buffer: the buffer
- * @consumer: the device below that of the buffer whose driver uses it
- *
- * If nobody takes @consumer over, and it can be stopped, the memory is freed, whatever
- * becomes of the device that the buffer was allocated for. Otherwise that one would have
- * to be stopped, too.
- *
- * Context: May sleep.
- * Return: as dma_liveupdate_preserve(); -ENOENT also if @consumer does not take part in the
- * update.
- */
-int dma_liveupdate_preserve_for(struct dma_liveupdate_buffer *buffer,
-				struct device *consumer)
-{
 	struct dma_liveupdate_layer *layer = &dma_liveupdate_layer;
 	const char *reason;
 	int err;
-
-	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_preserve_for, buffer, consumer);
 
 	guard(mutex)(&layer->lock);
 
@@ -458,8 +432,7 @@ int dma_liveupdate_preserve_for(struct dma_liveupdate_buffer *buffer,
 		return 0;
 	if (layer->closed)
 		return -EBUSY;
-	err = device_liveupdate_outgoing_index(buffer->dev, &buffer->device) ?:
-	      device_liveupdate_outgoing_index(consumer, &buffer->consumer);
+	err = device_liveupdate_outgoing_index(buffer->dev, &buffer->device);
 	if (err)
 		return err;
 	err = dma_liveupdate_check_device(buffer->dev, &reason);
@@ -473,7 +446,7 @@ int dma_liveupdate_preserve_for(struct dma_liveupdate_buffer *buffer,
 
 	return 0;
 }
-EXPORT_SYMBOL_NS_GPL(dma_liveupdate_preserve_for, "LIVEUPDATE");
+EXPORT_SYMBOL_NS_GPL(dma_liveupdate_preserve, "LIVEUPDATE");
 
 /* The update cannot go on. */
 VISIBLE_IF_KUNIT void dma_liveupdate_invalidate(void)
@@ -522,8 +495,6 @@ bool dma_liveupdate_withdraw(struct dma_liveupdate_buffer *buffer)
  */
 void dma_liveupdate_unpreserve(struct dma_liveupdate_buffer *buffer)
 {
-	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_unpreserve, buffer);
-
 	if (IS_ERR_OR_NULL(buffer))
 		return;
 
@@ -550,8 +521,6 @@ void dma_liveupdate_free(struct dma_liveupdate_buffer *buffer)
 {
 	struct dma_liveupdate_incoming *incoming;
 	struct device *dev;
-
-	KUNIT_STATIC_STUB_REDIRECT(dma_liveupdate_free, buffer);
 
 	if (IS_ERR_OR_NULL(buffer))
 		return;

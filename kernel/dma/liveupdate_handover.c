@@ -151,7 +151,6 @@ void dma_liveupdate_write_table(void)
 		ser->phys = PFN_PHYS(folio_pfn(buffer->folio));
 		ser->dma = buffer->dma;
 		ser->device = buffer->device;
-		ser->consumer = buffer->consumer;
 		ser->tag = buffer->tag;
 		ser->order = folio_order(buffer->folio);
 		buffer->record = ++record;
@@ -201,9 +200,8 @@ struct dma_liveupdate_incoming *dma_liveupdate_find_incoming(u32 device, u32 tag
 /* Fields that no checksum can vouch for: those of a kernel with a bug. */
 static bool dma_liveupdate_fields_valid(const struct dma_liveupdate_ser *ser)
 {
-	return ser->order <= MAX_PAGE_ORDER &&
+	return ser->order <= MAX_PAGE_ORDER && !ser->reserved &&
 	       ser->device < DEVICE_LIVEUPDATE_MAX &&
-	       ser->consumer < DEVICE_LIVEUPDATE_MAX &&
 	       IS_ALIGNED(ser->phys, PAGE_SIZE << ser->order) &&
 	       !dma_liveupdate_in_scratch(ser->phys, PAGE_SIZE << ser->order);
 }

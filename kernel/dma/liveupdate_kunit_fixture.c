@@ -95,11 +95,6 @@ static enum device_liveupdate_state dmt_get_state(u32 index)
 	return index == dmt->b.index ? dmt->b.state : DEVICE_LIVEUPDATE_UNKNOWN;
 }
 
-static bool dmt_is_below(u32 index, u32 above)
-{
-	return index == dmt->b.index && above == dmt->a.index;
-}
-
 /* KHO and dma-debug. */
 
 static bool dmt_in_scratch(phys_addr_t phys, size_t size)
@@ -478,7 +473,6 @@ int dmt_init(struct kunit *test)
 	kunit_activate_static_stub(test, device_liveupdate_provider_index,
 				   dmt_provider_index);
 	kunit_activate_static_stub(test, device_liveupdate_get_state, dmt_get_state);
-	kunit_activate_static_stub(test, device_liveupdate_is_below, dmt_is_below);
 	kunit_activate_static_stub(test, dma_liveupdate_in_scratch,
 				   dmt_in_scratch);
 	kunit_activate_static_stub(test, dma_liveupdate_keep_folio, dmt_keep_folio);

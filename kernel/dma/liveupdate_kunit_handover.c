@@ -148,12 +148,12 @@ static void dmt_round_trip_test(struct kunit *test)
 	dmt_cross(test);
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_incoming, 2);
 	KUNIT_EXPECT_EQ(test, dma_liveupdate_layer.nr_lost, 0);
-	KUNIT_EXPECT_STREQ(test, dmt_table()->compatible, "luo-dma-v2");
+	KUNIT_EXPECT_STREQ(test, dmt_table()->compatible, "luo-dma-v1");
 	KUNIT_EXPECT_EQ(test, dmt_table()->record_size, 32);
 	KUNIT_EXPECT_EQ(test, dmt_table()->nr_records, 2);
 	KUNIT_EXPECT_EQ(test, dmt_nr_freed(), 0);
 	for (u32 i = 0; i < 2; i++)
-		KUNIT_EXPECT_EQ(test, dmt_ser(i)->consumer, dmt_ser(i)->device);
+		KUNIT_EXPECT_EQ(test, dmt_ser(i)->reserved, 0);
 	KUNIT_EXPECT_EQ(test, dmt_ser(0)->phys, phys);
 	KUNIT_EXPECT_EQ(test, dmt_ser(0)->dma, dma);
 	KUNIT_EXPECT_EQ(test, dmt_ser(0)->order, 2);
@@ -374,9 +374,9 @@ static void dmt_corruption_device(struct dma_liveupdate_ser *ser)
 	ser->device = DEVICE_LIVEUPDATE_MAX;
 }
 
-static void dmt_corruption_consumer(struct dma_liveupdate_ser *ser)
+static void dmt_corruption_reserved(struct dma_liveupdate_ser *ser)
 {
-	ser->consumer = DEVICE_LIVEUPDATE_MAX;
+	ser->reserved = 1;
 }
 
 static const struct dmt_field dmt_fields[] = {
@@ -385,7 +385,7 @@ static const struct dmt_field dmt_fields[] = {
 	{ "address of a byte", dmt_corruption_phys },
 	{ "address of a page", dmt_corruption_phys_page },
 	{ "device", dmt_corruption_device },
-	{ "consumer", dmt_corruption_consumer },
+	{ "reserved", dmt_corruption_reserved },
 };
 
 static void dmt_field_desc(const struct dmt_field *field, char *desc)

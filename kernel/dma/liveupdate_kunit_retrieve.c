@@ -285,75 +285,6 @@ static void dmt_consumer_test(struct kunit *test)
 	dmt_expect_freed(test, 0, true);
 }
 
-/*
- * "a" was taken over, and the driver of "b" used memory of it. What nobody has taken over is
- * freed if "b" was stopped, and only then; not if it is not below "a".
- */
-static void dmt_consumer_stopped_test(struct kunit *test)
-{
-	struct dma_liveupdate_buffer *buffer;
-
-	dmt->a.in_set = true;
-	dmt->b.in_set = true;
-	buffer = dma_liveupdate_alloc(dmt->a.dev, 1, 0);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
-	KUNIT_ASSERT_EQ(test, 0, dma_liveupdate_preserve_for(buffer, dmt->b.dev));
-	dmt_make(test, &dmt->a, 1, 1);
-	buffer = dma_liveupdate_alloc(dmt->b.dev, 1, 2);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
-	KUNIT_ASSERT_EQ(test, 0, dma_liveupdate_preserve_for(buffer, dmt->a.dev));
-	dmt_cross(test);
-	KUNIT_EXPECT_EQ(test, dmt_ser(0)->consumer, dmt->b.index);
-	dmt->b.state = DEVICE_LIVEUPDATE_QUARANTINED;
-	dmt_finish();
-	dmt_expect_freed(test, 0, true);
-	dmt_expect_freed(test, 1, false);
-	dmt_expect_retained(test, "dma");
-	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_forget_retained(&dmt_subsystem, ""));
-}
-
-static const enum device_liveupdate_state dmt_unstopped[] = {
-	DEVICE_LIVEUPDATE_UNKNOWN, DEVICE_LIVEUPDATE_ABSENT, DEVICE_LIVEUPDATE_INCOMING,
-	DEVICE_LIVEUPDATE_RECLAIMED, DEVICE_LIVEUPDATE_RUNNING, DEVICE_LIVEUPDATE_RELEASED,
-};
-
-static void dmt_unstopped_desc(const enum device_liveupdate_state *state, char *desc)
-{
-	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "state %d", *state);
-}
-
-KUNIT_ARRAY_PARAM(dmt_unstopped, dmt_unstopped, dmt_unstopped_desc);
-
-static void dmt_consumer_runs_test(struct kunit *test)
-{
-	const enum device_liveupdate_state *state = test->param_value;
-	struct dma_liveupdate_buffer *buffer;
-
-	dmt->a.in_set = true;
-	dmt->b.in_set = true;
-	buffer = dma_liveupdate_alloc(dmt->a.dev, 1, 0);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
-	KUNIT_ASSERT_EQ(test, 0, dma_liveupdate_preserve_for(buffer, dmt->b.dev));
-	dmt_cross(test);
-	dmt->b.state = *state;
-	dmt_finish();
-	dmt_expect_freed(test, 0, false);
-	dmt_expect_retained(test, "dma");
-	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_forget_retained(&dmt_subsystem, ""));
-}
-
-static void dmt_consumer_not_in_set_test(struct kunit *test)
-{
-	struct dma_liveupdate_buffer *buffer = dma_liveupdate_alloc(dmt->a.dev, 1, 0);
-
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, buffer);
-	dmt->a.in_set = true;
-	dmt->b.in_set = false;
-	KUNIT_EXPECT_EQ(test, -ENOENT, dma_liveupdate_preserve_for(buffer, dmt->b.dev));
-	KUNIT_EXPECT_EQ(test, 0, dma_liveupdate_layer.nr_preserved);
-	dma_liveupdate_free(buffer);
-}
-
 /* Memory that did not arrive is not freed either. */
 static void dmt_finish_lost_test(struct kunit *test)
 {
@@ -393,9 +324,6 @@ static struct kunit_case dmt_retrieve_cases[] = {
 	KUNIT_CASE(dmt_finish_absent_test),
 	KUNIT_CASE(dmt_finish_running_test),
 	KUNIT_CASE(dmt_consumer_test),
-	KUNIT_CASE(dmt_consumer_stopped_test),
-	KUNIT_CASE_PARAM(dmt_consumer_runs_test, dmt_unstopped_gen_params),
-	KUNIT_CASE(dmt_consumer_not_in_set_test),
 	KUNIT_CASE(dmt_finish_lost_test),
 	KUNIT_CASE(dmt_discard_test),
 	{}

@@ -94,7 +94,6 @@ static void dmm_record(struct dma_liveupdate_ser *ser, unsigned int index)
 	ser->phys = luo_mutate_phys(dmm, DMM_BUFFER + index);
 	ser->dma = ser->phys;
 	ser->device = index / 2;
-	ser->consumer = ser->device;
 	ser->tag = index;
 	ser->order = index % 2;
 }
@@ -118,7 +117,7 @@ static void dmm_write(unsigned int count)
 		luo_mutate_field(dmm, area, &ser->device, 4);
 		luo_mutate_field(dmm, area, &ser->tag, 4);
 		luo_mutate_field(dmm, area, &ser->order, 4);
-		luo_mutate_field(dmm, area, &ser->consumer, 4);
+		luo_mutate_field(dmm, area, &ser->reserved, 4);
 	}
 	luo_mutate_seal_table(dmm, &dmm_table);
 	memset(luo_mutate_mem(dmm, DMM_OTHER), 0, PAGE_SIZE);

@@ -194,7 +194,6 @@ struct luo_instances {
  * @sessions_frozen: that has to be undone if there is no kexec.
  * @enlisted: subsystems of the prepare in effect, in prepare order.
  * @table: outgoing table, from prepare until cancel.
- * @noio: how the task that froze the machine allocated memory before.
  * @instances: instances of subsystems, in both directions. Has a lock of its own.
  * @retained: what must outlive this kernel. Has a lock of its own.
  * @unreadable: the table of the previous kernel could not be read, or NULL.
@@ -249,7 +248,6 @@ struct luo_ctx {
 
 	struct list_head enlisted;
 	struct kho_table table;
-	unsigned int noio;
 
 	struct luo_instances instances;
 	struct luo_retained_list retained;

@@ -73,7 +73,6 @@
 
 #include <linux/cleanup.h>
 #include <linux/lockdep.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/suspend.h>
@@ -396,7 +395,6 @@ int luo_ctx_finish(struct luo_ctx *ctx, bool give_up)
  */
 int luo_ctx_rehearse(struct luo_ctx *ctx)
 {
-	unsigned int noio;
 	int err;
 
 	if (!luo_state_allows(ctx, LIVEUPDATE_STATE_PREPARED))
@@ -414,13 +412,11 @@ int luo_ctx_rehearse(struct luo_ctx *ctx)
 
 	luo_transition_begin(ctx, LUO_TRANSITION_FREEZE, true);
 	luo_timeline_rehearse(ctx);
-	noio = memalloc_noio_save();
 	err = luo_subsystems_freeze(ctx, false);
 	if (!err) {
 		luo_transition_begin(ctx, LUO_TRANSITION_THAW, false);
 		luo_subsystems_thaw(ctx);
 	}
-	memalloc_noio_restore(noio);
 	luo_transition_end(ctx);
 
 	return err;
@@ -428,7 +424,6 @@ int luo_ctx_rehearse(struct luo_ctx *ctx)
 
 static int luo_freeze(struct luo_ctx *ctx, bool receives)
 {
-	unsigned int noio;
 	int err;
 
 	ACQUIRE(mutex_try, lock)(&ctx->lock);
@@ -451,14 +446,9 @@ static int luo_freeze(struct luo_ctx *ctx, bool receives)
 	}
 
 	luo_transition_begin(ctx, LUO_TRANSITION_FREEZE, true);
-	noio = memalloc_noio_save();
 	err = luo_subsystems_freeze(ctx, true);
-	if (err) {
-		memalloc_noio_restore(noio);
-	} else {
-		ctx->noio = noio;
+	if (!err)
 		luo_set_state(ctx, LIVEUPDATE_STATE_FROZEN);
-	}
 	luo_transition_end(ctx);
 
 	return err;
@@ -466,8 +456,7 @@ static int luo_freeze(struct luo_ctx *ctx, bool receives)
 
 /*
  * Enter reboot(2) for kexec. prepared becomes frozen; in normal and updated only files
- * of sessions are frozen. While the machine is frozen the task writes nothing to free
- * memory, as the disk may be frozen, too. No lock is kept: reboot(2) holds system_transition_mutex,
+ * of sessions are frozen. No lock is kept: reboot(2) holds system_transition_mutex,
  * which keeps requests out, and changes of sessions were ruled out before. May sleep.
  * Tries for &luo_ctx.lock. Returns 0; -EBUSY during a transition; -EINVAL if
  * prepared and not @receives; otherwise as luo_subsystems_freeze() or
@@ -494,7 +483,6 @@ void luo_ctx_thaw(struct luo_ctx *ctx)
 
 		luo_transition_begin(ctx, LUO_TRANSITION_THAW, false);
 		luo_subsystems_thaw(ctx);
-		memalloc_noio_restore(ctx->noio);
 		luo_set_state(ctx, LIVEUPDATE_STATE_PREPARED);
 		luo_transition_end(ctx);
 		/* It takes the lock, and so makes requests fail. */

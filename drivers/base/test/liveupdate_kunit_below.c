@@ -8,7 +8,6 @@
 
 #include "liveupdate_kunit.h"
 
-#define DLT_STAYS	"not requested, but its shutdown would reach a device that is"
 #define DLT_ALONE	"it can only be stopped with its parent, which is not preserved"
 
 /* On the bus whose devices live by their parent. */
@@ -76,7 +75,8 @@ static void dlt_follow_test(struct kunit *test)
 	stays->stays = true;
 	dlt_add(test, stays);
 	dlt_clear_log();
-	dlt_expect_refused(test, "stays", -EBUSY, DLT_STAYS);
+	dlt_expect_refused(test, "stays", -EBUSY,
+			   "not requested, but its shutdown would reach a device that is");
 	device_release_driver(&stays->dev);
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	dlt_expect_set(test, " bridge/ p x z");
@@ -113,119 +113,6 @@ static void dlt_follow_refused_test(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, device_attach(&x->dev) - 1);
 	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
 	dlt_do_cancel();
-}
-
-/* A parent whose driver is another one than that of those below, which lets go of them. */
-static struct dlt_device *dlt_make_over(struct kunit *test, struct dlt_device *parent)
-{
-	struct dlt_device *p = dlt_new(test, "p", parent);
-
-	dlt_ops[DLT_ONE].detach = true;
-	p->drivers = BIT(DLT_OTHER);
-	dlt_add(test, p);
-
-	return p;
-}
-
-static struct dlt_device *dlt_make_stay(struct kunit *test, const char *name,
-					struct dlt_device *parent)
-{
-	struct dlt_device *dlt_dev = dlt_new_under(test, name, name, parent);
-
-	dlt_dev->stays = true;
-	dlt_add(test, dlt_dev);
-
-	return dlt_dev;
-}
-
-/* Drivers that let go are unbound, the last device first, and are back after cancel. */
-static void dlt_detach_test(struct kunit *test)
-{
-	struct dlt_device *p = dlt_make_over(test, NULL);
-	struct dlt_device *x = dlt_make_stay(test, "x", p);
-	struct dlt_device *y = dlt_new_under(test, "y", "y", p);
-
-	y->stays = true;
-	dlt_add_below(test, y, p, &dlt_class);
-	dlt_request(test, p);
-	dlt_clear_log();
-	for (int i = 0; i < 2; i++) {
-		KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
-		dlt_expect(test, " remove:y remove:x prepare:p bus-prepare:p");
-		dlt_expect_set(test, " p");
-		KUNIT_EXPECT_EQ(test, 0, dlt_do_freeze());
-		dlt_expect(test, " freeze:p bus-freeze:p");
-		scoped_guard(device, &x->dev)
-			KUNIT_EXPECT_TRUE(test, device_liveupdate_shutdown(&x->dev));
-		dlt_do_thaw();
-		KUNIT_EXPECT_NE(test, 1, device_attach(&x->dev));
-		dlt_expect(test, " bus-thaw:p thaw:p");
-		dlt_do_cancel();
-		wait_for_device_probe();
-		KUNIT_EXPECT_TRUE(test, dlt_driven_by(x, DLT_BELOW));
-		KUNIT_EXPECT_TRUE(test, dlt_driven_by(y, DLT_BELOW));
-		dlt_clear_log();
-	}
-}
-
-/* They are back, too, if prepare fails because of others. */
-static void dlt_detach_undone_test(struct kunit *test)
-{
-	struct dlt_device *p = dlt_make_over(test, NULL);
-	struct dlt_device *x = dlt_make_stay(test, "x", p);
-	struct dlt_device *foreign = dlt_make_foreign(test, "foreign", p);
-
-	dlt_request(test, p);
-	dlt_clear_log();
-	KUNIT_EXPECT_EQ(test, -EBUSY, dlt_do_prepare());
-	dlt_expect_failed(test, "foreign", -EBUSY, DLT_STAYS);
-	wait_for_device_probe();
-	dlt_expect(test, " remove:x probe:x");
-	KUNIT_EXPECT_TRUE(test, dlt_driven_by(x, DLT_BELOW));
-	dlt_expect_idle(test);
-	dlt_del(foreign);
-
-	p->fail = "prepare";
-	dlt_clear_log();
-	KUNIT_EXPECT_EQ(test, -EIO, dlt_do_prepare());
-	wait_for_device_probe();
-	dlt_expect(test, " remove:x prepare:p probe:x");
-	dlt_expect_idle(test);
-}
-
-/* Not if nothing is prepared after all, or if what is above only forwards. */
-static void dlt_detach_spared_test(struct kunit *test)
-{
-	struct dlt_device *bridge = dlt_make_bridge(test, "bridge", NULL);
-	struct dlt_device *p = dlt_make_over(test, bridge);
-	struct dlt_device *x = dlt_make_stay(test, "x", bridge);
-
-	dlt_make_stay(test, "y", p);
-	dlt_request(test, p);
-	p->unsupported = "not today";
-	dlt_clear_log();
-	dlt_expect_refused(test, "p", -EPERM, "not today");
-	p->unsupported = NULL;
-	KUNIT_ASSERT_EQ(test, 0, dlt_do_prepare());
-	dlt_expect(test, " remove:y prepare:p bus-prepare:p path-on:bridge");
-	dlt_expect_set(test, " bridge/ p");
-	KUNIT_EXPECT_TRUE(test, dlt_driven_by(x, DLT_BELOW));
-}
-
-/* It cannot be requested, and the bus has the last word. */
-static void dlt_detach_refused_test(struct kunit *test)
-{
-	static const char reason[] = "its driver lets go of it in an update";
-	struct dlt_device *p = dlt_make_over(test, NULL);
-	struct dlt_device *x = dlt_make_stay(test, "x", p);
-
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP, dlu_request(&x->dev, true));
-	dlt_expect_failed(test, "x", -EOPNOTSUPP, reason);
-	x->stays = false;
-	dlt_request(test, p);
-	dlt_clear_log();
-	dlt_expect_refused(test, "x", -EOPNOTSUPP, reason);
-	KUNIT_EXPECT_TRUE(test, dlt_driven_by(x, DLT_BELOW));
 }
 
 /* Each is found by its parent, whichever comes first. */
@@ -579,10 +466,6 @@ static struct kunit_case dlt_below_cases[] = {
 	KUNIT_CASE(dlt_follow_test),
 	KUNIT_CASE(dlt_follow_class_test),
 	KUNIT_CASE(dlt_follow_refused_test),
-	KUNIT_CASE(dlt_detach_test),
-	KUNIT_CASE(dlt_detach_undone_test),
-	KUNIT_CASE(dlt_detach_spared_test),
-	KUNIT_CASE(dlt_detach_refused_test),
 	KUNIT_CASE(dlt_namesakes_test),
 	KUNIT_CASE(dlt_namesake_ordinary_test),
 	KUNIT_CASE(dlt_namesake_sibling_test),

@@ -294,21 +294,15 @@ static bool dlt_follow(struct device *dev)
 	return !to_dlt_device(dev)->stays;
 }
 
-static void dlt_bus_shutdown(struct device *dev)
-{
-}
-
 static const struct bus_liveupdate_ops dlt_below_ops = {
 	.identify	= dlt_identify,
 	.follow		= dlt_follow,
-	.shutdown_needs_driver = true,
 };
 
 /* Its devices come along with their parent, and are only stopped with it. */
 const struct bus_type dlt_below_bus = {
 	.name		= "liveupdate-kunit-b",
 	.probe		= dlt_probe,
-	.shutdown	= dlt_bus_shutdown,
 	.liveupdate	= &dlt_below_ops,
 };
 
@@ -317,6 +311,10 @@ static const struct bus_type dlt_foreign_bus = {
 	.name		= "liveupdate-kunit-f",
 	.probe		= dlt_probe,
 };
+
+static void dlt_bus_shutdown(struct device *dev)
+{
+}
 
 /* Shuts devices down that forward for others, too, in its own way. */
 const struct bus_type dlt_forward_bus = {

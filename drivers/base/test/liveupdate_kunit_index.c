@@ -106,10 +106,6 @@ static void dlt_states_test(struct kunit *test)
 	/* They run, with drivers that know what on. */
 	dlt_do_finish();
 	dlt_expect_states(test, "RRA");
-	KUNIT_EXPECT_TRUE(test, device_liveupdate_is_below(1, 0));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_below(0, 1));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_below(0, 0));
-	KUNIT_EXPECT_FALSE(test, device_liveupdate_is_below(3, 0));
 	/* Whatever comes later. */
 	dlt_del(a);
 	KUNIT_EXPECT_EQ(test, 0, dlt_forget(""));

@@ -99,7 +99,5 @@ int verb_fill(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_fail(int argc, char **argv);
 int verb_fail_each(int argc, char **argv);
-int verb_frames(int argc, char **argv);
-int verb_transmit(int argc, char **argv);
 
 #endif

@@ -37,8 +37,6 @@ static const struct verb verbs[] = {
 	{ "session", verb_session, 2, "create|verify|check|add|drop NAME ...: /dev/liveupdate sessions" },
 	{ "setuid", verb_setuid, 2, "UID CMD...: run CMD as UID, no groups" },
 	{ "signals", verb_signals, 1, "CMD...: run CMD with no signal ignored" },
-	{ "frames", verb_frames, 2, "INTERFACE FILE [GROUP]: what comes, each behind its length" },
-	{ "transmit", verb_transmit, 2, "INTERFACE FILE [MS]: send the frames of such a file" },
 	{ "tsc", verb_tsc, 0, ": the time stamp counter" },
 	{ "pages", verb_pages, 0, "[FILE TEXT]: write, then print runs of pages that nobody owns" },
 	{ "fill", verb_fill, 1, "KIB: keep all free memory but KIB, filled with a pattern" },

@@ -341,8 +341,8 @@ def faults_restore(run):
 
 @scenario("faults-kunit", smp=2, debug_only=True, debug_always=True, limit=200)
 def faults_kunit(run):
-    """The KUnit suites in which each allocation fails once, of the machine, devices, DMA
-    buffers and virtio: prepare, freeze, restore, take-over and finish."""
+    """The KUnit suites in which each allocation fails once, of the machine, devices and
+    DMA buffers: prepare, freeze, restore and finish."""
     guest = run.boot("a", extra="kunit.enable=1 kunit.autorun=0 kunit.filter_glob=*faults*")
     faults = Faults(run, guest)
     faults.enable()

@@ -30,10 +30,10 @@ def pci_dma_blackout(run):
     pci_clear_master() in it (no DMA lands), preserved buffers (retrieval fails, wrong
     bytes), pci_liveupdate_setup_device() (not retrieved), interrupts_missed() (the transfer is
     never completed)."""
-    guest, host, edu = with_edu(run, Machine().edu("edu0").share("share0", run.folder))
+    guest, host, edu = with_edu(run, Machine().edu("edu0"))
     edu.check_works("before")
     run.equal("files of a device whose driver has no live update",
-              guest.run(f"ls -d {host.function('share0').path}/virtio*/liveupdate").ok, False)
+              guest.exists(f"{host.function('disk0').path}/liveupdate"), False)
     request(run, edu)
     watch = fly(run, guest, host, edu, "blackout")
     edu.check_works("after")

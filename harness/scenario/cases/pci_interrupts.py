@@ -73,7 +73,7 @@ class Bell:
         nothing."""
         entry = gdb.run_to_image()
         with gdb.spinning(entry):
-            no_kernel_runs(self._run, self._guest, "when it is rung")
+            no_kernel_runs(self._run, self._guest, self._host, "when it is rung")
             self.ring(DECOMPRESSOR, f"between the kernels, at {entry:#x}")
 
     def ring_when_scanned(self, vector, start):

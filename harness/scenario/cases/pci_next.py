@@ -25,7 +25,7 @@ from ..test_bus import wait_normal
 # Memory below 1 MiB that no kernel uses once it is up, for DMA that must not be.
 LOW = 0x2000
 DMA_RECORD = struct.Struct("<QQIIII")           # struct dma_liveupdate_ser
-DMA_CONSUMER = 28                               # an offset in it
+DMA_RESERVED = 28                               # an offset in it
 
 
 def provoke(guest, host, function, address=LOW):
@@ -378,11 +378,11 @@ def pci_corrupted(run):
         devices = Table(ram, handover)
         handover.flip(devices.record(record.identity).address + AT["more"])
         devices.seal()
-        buffers = guest_table.Table(ram, handover.record("dma").value, "luo-dma-v2",
+        buffers = guest_table.Table(ram, handover.record("dma").value, "luo-dma-v1",
                                     DMA_RECORD)
         found = [at for at, fields in buffers.entries() if fields[0] == memory]
         run.equal("records of the buffer", len(found), 1)
-        handover.flip(found[0] + DMA_CONSUMER + 3)     # more than there can be
+        handover.flip(found[0] + DMA_RESERVED)
         buffers.seal()
     at_jump(run, guest, harm, flight.begin(), flight)
     start = host.trace.now()

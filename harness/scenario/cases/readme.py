@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is written and can be looked up in a kernel: the tables of what is preserved and of
-buses, and the example of a scenario."""
+"""What the READMEs say: the table of what is preserved, and the example of a scenario."""
 
 import re
 
 from ...common import paths
-from ...guest import mmio as guest_mmio
-from ...guest.auxiliary import PartsDevice
 from ...guest.pci import EduDevice, IvshmemDevice, Machine, boot, listed
-from ...guest.virtio import RngDevice
-from ...vm.chardev import Egd
 from ...vm.ivshmem import Ivshmem
 from ..api import Failed, Run, scenario
 
@@ -91,26 +86,3 @@ def readme_devices(run):
             "/sys/kernel/debug/liveupdate_devices/preserved").splitlines()}
         run.equal("buses of the README", set(re.findall(r"buses: `(\w+)`", row)), buses)
         run.cancel(guest)
-
-
-def _buses(guest):
-    """The buses with a device that can be requested, as its driver has live update."""
-    return set(guest.do("for bus in /sys/bus/*; do for folder in $bus/devices/*/liveupdate; "
-                        "do [ -d $folder ] && basename $bus; done; done; true").split())
-
-
-@scenario("docs-buses")
-def docs_buses(run):
-    """The page on buses has a row for each bus that has devices which can be requested, and
-    for no other. Fails if one is missing in either."""
-    text = (paths.ROOT / "Documentation/driver-api/liveupdate/buses.rst").read_text(
-        encoding="utf-8")
-    rows = set(re.findall(r"^   \* - ``(\w+)``$", text, re.M))
-    with Egd() as egd:
-        guest, host = boot(run, Machine().edu("edu0").rng("rng0", egd))
-        PartsDevice(run, guest, host, "edu0").load("a")
-        RngDevice(run, guest, host, "rng0").load("a")
-        found = _buses(guest)
-        run.equal("buses of a machine without PCI", _buses(guest_mmio.boot(
-            run, guest_mmio.Machine())[0]), {"platform"})
-    run.equal("buses of the page and of the kernel", rows, found | {"platform"})

@@ -73,20 +73,6 @@ struct device;
  *	or mapped, or there is none. Memory that the driver tells the device by its
  *	physical address is not known to anybody, and nothing could preserve it. A bus
  *	whose devices have DMA refuses a driver that does not say so.
- * @no_dma: the device accesses no memory, for a bus that cannot see that.
- * @reset: Optional. Reset the device, so that it accesses no memory any more, for a bus
- *	that cannot do that by itself. The driver may be bound to it or not, so that
- *	nothing which probe() sets up can be relied on. 0 says that it was reset; after an
- *	error its memory is retained. Called with device_lock held, except when a device is
- *	removed.
- * @detach: the device does not come along with a preserved one that it is below, and
- *	cannot be requested. When the set is closed, before anything is prepared, the
- *	driver core unbinds the driver, as a write to unbind would; it is probed again when
- *	the update is cancelled. As its remove() is called in PREPARE, it must not wait for
- *	a subsystem of live update to be unregistered. In the next kernel the device is an
- *	ordinary one. Nothing else in this structure is used then. The bus has the last
- *	word: a device that &bus_liveupdate_ops.follow says comes along refuses the update
- *	instead.
  * @prepare: Optional. Save what can be saved while the device works, and leave in
  *	@data what the next kernel needs: a blob (liveupdate_data_alloc()) or a
  *	plain value. On failure @cancel is not called; what was left in @data is
@@ -126,9 +112,6 @@ struct dev_liveupdate_ops {
 	u32 version;
 	u32 oldest;
 	bool dma_api_only;
-	bool no_dma;
-	bool detach;
-	int (*reset)(struct device *dev);
 	int (*prepare)(struct device *dev, struct liveupdate_data *data);
 	int (*freeze)(struct device *dev, const struct liveupdate_data *data);
 	void (*freeze_late)(struct device *dev, const struct liveupdate_data *data);
@@ -185,13 +168,9 @@ enum device_liveupdate_role {
  *	&device_liveupdate_id.id. Without it the fingerprints must be equal. Must not write
  *	to the device.
  * @follow: Optional. The parent of the device is preserved. Is the device preserved with
- *	it, as if it had been requested? If not, and it was not requested, its driver is
- *	unbound if that has &dev_liveupdate_ops.detach. Otherwise the update is
+ *	it, as if it had been requested? If not, and it was not requested, the update is
  *	refused, provided that it has a driver or that it would be shut down otherwise.
- *	Called when the set is closed, with device_lock of the parent and of the device
- *	held, so that its driver can be asked.
- * @shutdown_needs_driver: &bus_type.shutdown does nothing for a device without a driver.
- *	Such a device below a preserved one does not refuse the update.
+ *	Called when the set is closed, with device_lock of the parent held.
  * @check: Optional. Can this device be preserved at all? If not, an error and
  *	in *@reason why, a few words: "translated by an IOMMU". Called when a
  *	device is requested, and for all when the set is closed.
@@ -250,7 +229,6 @@ struct bus_liveupdate_ops {
 	bool (*match)(struct device *dev, const struct device_liveupdate_id *id,
 		      const struct device_liveupdate_id *handed);
 	bool (*follow)(struct device *dev);
-	bool shutdown_needs_driver;
 	int (*check)(struct device *dev, const char **reason);
 	enum device_liveupdate_role (*role)(struct device *dev);
 	int (*dependencies)(struct device *dev,

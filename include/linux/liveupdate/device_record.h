@@ -45,6 +45,5 @@ int device_liveupdate_incoming_index(struct device *dev, u32 *index);
 int device_liveupdate_provider_index(struct device *dev, struct device *consumer,
 				     u32 *index);
 enum device_liveupdate_state device_liveupdate_get_state(u32 index);
-bool device_liveupdate_is_below(u32 index, u32 above);
 
 #endif /* _LINUX_LIVEUPDATE_DEVICE_RECORD_H */

@@ -123,7 +123,6 @@ struct dma_liveupdate_buffer {
 	struct folio *folio;
 	u32 tag;
 	u32 device;
-	u32 consumer;
 	struct hlist_node node;
 	struct hlist_node named;
 	struct list_head member;
@@ -143,8 +142,6 @@ dma_liveupdate_retrieve_for(struct device *dev, struct device *consumer, size_t 
 			    u32 tag);
 void dma_liveupdate_free(struct dma_liveupdate_buffer *buffer);
 int dma_liveupdate_preserve(struct dma_liveupdate_buffer *buffer);
-int dma_liveupdate_preserve_for(struct dma_liveupdate_buffer *buffer,
-				struct device *consumer);
 void dma_liveupdate_unpreserve(struct dma_liveupdate_buffer *buffer);
 int dma_liveupdate_check(struct device *dev, bool frozen, const char **reason);
 

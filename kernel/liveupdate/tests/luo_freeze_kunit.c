@@ -10,7 +10,6 @@
 
 #include <kunit/test-bug.h>
 #include <linux/jiffies.h>
-#include <linux/sched.h>
 #include <linux/string.h>
 
 #include "luo_kunit.h"
@@ -193,44 +192,11 @@ static void luo_freeze_invalid_test(struct kunit *test)
 	luo_ctx_thaw(ctx);
 }
 
-static void luo_freeze_expect_noio(struct luo_kunit_subsystem *it,
-				   enum luo_transition transition)
-{
-	KUNIT_EXPECT_EQ(kunit_get_current_test(), !!(current->flags & PF_MEMALLOC_NOIO),
-			transition == LUO_TRANSITION_FREEZE ||
-			transition == LUO_TRANSITION_THAW);
-}
-
-/* Nothing is written to free memory while the machine is frozen, and only then. */
-static void luo_freeze_noio_test(struct kunit *test)
-{
-	struct luo_kunit *fixture = test->priv;
-	struct luo_ctx *ctx = &fixture->ctx;
-	struct luo_kunit_subsystem *it =
-		luo_kunit_add(test, ctx, "it", LIVEUPDATE_LEVEL_DEVICES);
-
-	it->hook = luo_freeze_expect_noio;
-	luo_fk_prepare(test);
-	KUNIT_EXPECT_EQ(test, 0, luo_ctx_rehearse(ctx));
-	KUNIT_EXPECT_FALSE(test, current->flags & PF_MEMALLOC_NOIO);
-
-	KUNIT_EXPECT_EQ(test, 0, luo_ctx_freeze(ctx, true));
-	KUNIT_EXPECT_TRUE(test, current->flags & PF_MEMALLOC_NOIO);
-	luo_ctx_thaw(ctx);
-	KUNIT_EXPECT_FALSE(test, current->flags & PF_MEMALLOC_NOIO);
-
-	it->error[LUO_TRANSITION_FREEZE] = -EIO;
-	KUNIT_EXPECT_EQ(test, -EIO, luo_ctx_freeze(ctx, true));
-	KUNIT_EXPECT_FALSE(test, current->flags & PF_MEMALLOC_NOIO);
-	KUNIT_EXPECT_EQ(test, 0, luo_ctx_cancel(ctx));
-}
-
 static struct kunit_case luo_freeze_cases[] = {
 	KUNIT_CASE(luo_freeze_waits_test),
 	KUNIT_CASE(luo_freeze_never_test),
 	KUNIT_CASE(luo_freeze_shutting_down_test),
 	KUNIT_CASE(luo_freeze_invalid_test),
-	KUNIT_CASE(luo_freeze_noio_test),
 	{}
 };
 

@@ -16,9 +16,7 @@
  *
  * A buffer is known by its device, which is a position in the table of
  * include/linux/kho/abi/device.h of the same update, and by a tag that the driver
- * chose. If a device below uses it, that is named, too, so that the memory can be freed
- * when that one was stopped. A buffer is one folio, preserved as such, outside of the
- * scratch memory of KHO.
+ * chose. It is one folio, preserved as such, outside of the scratch memory of KHO.
  * The device was given its address when it was set up and goes on to use it, so
  * the next kernel may only use the buffer if the device reaches it at that address
  * there, too.
@@ -31,7 +29,7 @@
 #include <linux/kho/abi/table.h>
 #include <linux/types.h>
 
-#define DMA_LIVEUPDATE_COMPATIBLE	"luo-dma-v2"
+#define DMA_LIVEUPDATE_COMPATIBLE	"luo-dma-v1"
 
 /* More buffers than that are not handed over at once. */
 #define DMA_LIVEUPDATE_MAX		524288
@@ -43,7 +41,7 @@
  * @device: position of the device in the table of devices.
  * @tag: name of the buffer, unique among those of the device.
  * @order: binary logarithm of the number of pages, at most MAX_PAGE_ORDER.
- * @consumer: position of the device whose driver uses it: @device, or one below it.
+ * @reserved: zero.
  */
 struct dma_liveupdate_ser {
 	u64 phys;
@@ -51,7 +49,7 @@ struct dma_liveupdate_ser {
 	u32 device;
 	u32 tag;
 	u32 order;
-	u32 consumer;
+	u32 reserved;
 } __packed;
 
 static_assert(sizeof(struct dma_liveupdate_ser) == 32);
