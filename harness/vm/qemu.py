@@ -246,7 +246,7 @@ class VM:
         VM._running.discard(self)
 
     def __enter__(self):
-        return self.start() if self._process is None else self
+        return self.start()
 
     def __exit__(self, *_):
         self.close()
